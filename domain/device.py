@@ -1,0 +1,214 @@
+"""A device's state, folded from its events, and what a new observation means for it.
+
+The state is small and enough for observations that come in time order. One that comes late is
+judged against the whole `History`: it finds its true neighbours in time and never becomes the
+current one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections.abc import Iterable
+from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from domain.envelope import Head, StoredEvent
+from domain.events import (
+    DiffGenerated,
+    DuplicateSkipped,
+    ManualBackupFinished,
+    ManualBackupTriggered,
+    SnapshotCreated,
+    SnapshotRef,
+)
+from domain.observation import Observation
+
+
+class Snapshot(Struct, frozen=True):
+    """What decisions need of a recorded snapshot."""
+
+    ref: SnapshotRef
+    fingerprint: str
+    canonical: str
+
+    def shows(self, observation: Observation) -> bool:
+        """Whether the observation has this snapshot's configuration."""
+        return (
+            self.canonical == observation.canonical and self.fingerprint == observation.fingerprint
+        )
+
+
+class DeviceState(Struct, frozen=True):
+    """A device's history, folded.
+
+    `current` is the snapshot that the newest observation showed, at `last_observed_at`.
+    `pending_diffs` are pairs of snapshot ids (from, to) whose difference nobody has told yet.
+    """
+
+    head: Head = Head()
+    current: Snapshot | None = None
+    last_observed_at: datetime | None = None
+    last_observation_id: str | None = None
+    pending_diffs: tuple[tuple[str, str], ...] = ()
+    open_triggers: tuple[str, ...] = ()
+
+
+class Sighting(Struct, frozen=True):
+    """One recorded observation: when which snapshot was seen."""
+
+    collected_at: datetime
+    observation_id: str
+    snapshot: Snapshot
+
+
+class History(Struct, frozen=True):
+    """All recorded observations of a device, by collection time (at equal times by arrival)."""
+
+    sightings: tuple[Sighting, ...] = ()
+    observation_ids: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, events: Iterable[StoredEvent]) -> History:
+        """The history that a device's events tell, from its first event on."""
+        sightings: list[Sighting] = []
+        snapshots: dict[str, Snapshot] = {}
+        for stored in events:
+            sighting = _sighting(stored, snapshots)
+            if sighting is not None:
+                snapshots[sighting.snapshot.ref.snapshot_id] = sighting.snapshot
+                insort(sightings, sighting, key=lambda one: one.collected_at)
+        return cls(tuple(sightings), frozenset(one.observation_id for one in sightings))
+
+    def extended(self, stored: StoredEvent) -> History:
+        """The history with one more event."""
+        snapshots = {one.snapshot.ref.snapshot_id: one.snapshot for one in self.sightings}
+        sighting = _sighting(stored, snapshots)
+        if sighting is None:
+            return self
+        sightings = list(self.sightings)
+        insort(sightings, sighting, key=lambda one: one.collected_at)
+        return History(tuple(sightings), self.observation_ids | {sighting.observation_id})
+
+    def neighbours(self, moment: datetime) -> tuple[Snapshot | None, Snapshot | None]:
+        """The snapshots seen last at or before `moment`, and first after it."""
+        index = bisect_right(self.sightings, moment, key=lambda one: one.collected_at)
+        before = self.sightings[index - 1].snapshot if index else None
+        after = self.sightings[index].snapshot if index < len(self.sightings) else None
+        return before, after
+
+
+class AlreadyRecorded(Struct, frozen=True):
+    """The observation has its fact: nothing is to be appended."""
+
+
+class Confirms(Struct, frozen=True):
+    """The observation shows the configuration that held then."""
+
+    snapshot: Snapshot
+    late: bool
+
+
+class IsNew(Struct, frozen=True):
+    """The observation differs from its neighbours in time. With a `successor` it is late."""
+
+    predecessor: Snapshot | None
+    successor: Snapshot | None
+
+
+Classification = AlreadyRecorded | Confirms | IsNew
+
+
+def needs_history(state: DeviceState, observation: Observation) -> bool:
+    """Whether the state alone can't judge the observation.
+
+    One collected after all others can't have been recorded; the newest one is known by its id.
+    """
+    newest = state.last_observed_at
+    return (
+        newest is not None
+        and observation.collected_at <= newest
+        and observation.observation_id != state.last_observation_id
+    )
+
+
+def classify(
+    state: DeviceState, observation: Observation, history: History | None = None
+) -> Classification:
+    """What an observation means. `ValueError` when `needs_history` and none is given."""
+    if observation.observation_id == state.last_observation_id:
+        return AlreadyRecorded()
+    before, after = state.current, None
+    if needs_history(state, observation):
+        if history is None:
+            raise ValueError("this observation can only be judged against the whole history")
+        if observation.observation_id in history.observation_ids:
+            return AlreadyRecorded()
+        before, after = history.neighbours(observation.collected_at)
+    for neighbour in (before, after):
+        if neighbour is not None and neighbour.shows(observation):
+            return Confirms(neighbour, late=after is not None)
+    return IsNew(before, after)
+
+
+def evolve(state: DeviceState, stored: StoredEvent) -> DeviceState:
+    """The state after one more event. `ValueError` when a version is missing or repeated."""
+    if stored.version != state.head.version + 1:
+        raise ValueError(
+            f"{stored.tenant_id}/{stored.device_id}: version {stored.version} follows version "
+            f"{state.head.version}"
+        )
+    state = replace(state, head=Head(stored.version, stored.position))
+    match stored.event:
+        case SnapshotCreated() as event:
+            here = event.snapshot_id
+            pairs = list(state.pending_diffs)
+            if event.predecessor is not None:
+                pairs.append((event.predecessor.snapshot_id, here))
+            if event.successor is not None:
+                pairs.append((here, event.successor.snapshot_id))
+                return replace(state, pending_diffs=tuple(pairs))
+            return replace(
+                state,
+                pending_diffs=tuple(pairs),
+                current=_snapshot(event),
+                last_observed_at=event.collected_at,
+                last_observation_id=event.observation_id,
+            )
+        case DuplicateSkipped(late=False) as event:
+            return replace(
+                state,
+                last_observed_at=event.collected_at,
+                last_observation_id=event.observation_id,
+            )
+        case DiffGenerated() as event:
+            told = (event.from_snapshot_id, event.to_snapshot_id)
+            return replace(
+                state, pending_diffs=tuple(pair for pair in state.pending_diffs if pair != told)
+            )
+        case ManualBackupTriggered() as event:
+            return replace(state, open_triggers=(*state.open_triggers, event.trigger_id))
+        case ManualBackupFinished() as event:
+            return replace(
+                state,
+                open_triggers=tuple(one for one in state.open_triggers if one != event.trigger_id),
+            )
+        case _:
+            return state
+
+
+def _snapshot(event: SnapshotCreated) -> Snapshot:
+    ref = SnapshotRef(snapshot_id=event.snapshot_id, content=event.content)
+    return Snapshot(ref, event.fingerprint, event.canonical)
+
+
+def _sighting(stored: StoredEvent, snapshots: dict[str, Snapshot]) -> Sighting | None:
+    match stored.event:
+        case SnapshotCreated() as event:
+            return Sighting(event.collected_at, event.observation_id, _snapshot(event))
+        case DuplicateSkipped() as event:
+            confirmed = snapshots[event.snapshot_id]
+            return Sighting(event.collected_at, event.observation_id, confirmed)
+        case _:
+            return None

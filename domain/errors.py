@@ -1,0 +1,151 @@
+"""The one hierarchy of errors.
+
+Every error carries its data as attributes and a message that names what is wrong and what to do.
+Invariant: no message ever holds configuration text or a secret.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from domain.envelope import StoredEvent
+
+
+class ConfigtrailError(Exception):
+    """Base of everything that Configtrail raises on purpose."""
+
+
+class InvalidInput(ConfigtrailError):
+    """Input from outside breaks a rule. `field` names the culprit, `rule` says what holds."""
+
+    def __init__(self, field: str, rule: str) -> None:
+        super().__init__(f"{field}: {rule}")
+        self.field = field
+        self.rule = rule
+
+
+class UnknownEventType(ConfigtrailError):
+    """An event's type is not known to this version of the code."""
+
+    def __init__(self, type_name: str, position: int) -> None:
+        super().__init__(
+            f"event {position} has the type {type_name!r}, which this version does not know; "
+            "run a version of Configtrail that does"
+        )
+        self.type_name = type_name
+        self.position = position
+
+
+class MalformedEvent(ConfigtrailError):
+    """A stored event can't be decoded: its headers or its body break the contract."""
+
+    def __init__(self, position: int, reason: str) -> None:
+        super().__init__(f"event {position} can't be decoded: {reason}")
+        self.position = position
+        self.reason = reason
+
+
+class AppendConflict(ConfigtrailError):
+    """Somebody else appended to the device's branch first. `newer` holds their events."""
+
+    def __init__(self, tenant_id: str, device_id: str, newer: Sequence[StoredEvent]) -> None:
+        super().__init__(
+            f"the history of {tenant_id}/{device_id} has {len(newer)} newer event(s); decide again"
+        )
+        self.tenant_id = tenant_id
+        self.device_id = device_id
+        self.newer = tuple(newer)
+
+
+class StreamGap(ConfigtrailError):
+    """A position that must exist was not delivered: history has a hole."""
+
+    def __init__(self, stream: str, expected: int, got: int) -> None:
+        super().__init__(
+            f"{stream}: expected position {expected} and got {got}; "
+            "events are missing: restore the stream from a copy before going on"
+        )
+        self.stream = stream
+        self.expected = expected
+        self.got = got
+
+
+class StreamMismatch(ConfigtrailError):
+    """A checkpoint does not belong to this stream, or lies outside of it."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"{what}: {reason}")
+        self.what = what
+        self.reason = reason
+
+
+class StreamMisconfigured(ConfigtrailError):
+    """A stream's live settings would lose or refuse what they must keep."""
+
+    def __init__(self, stream: str, setting: str, expected: object, got: object) -> None:
+        super().__init__(
+            f"stream {stream}: {setting} is {got!r} and must be {expected!r}; "
+            "change it back before starting"
+        )
+        self.stream = stream
+        self.setting = setting
+        self.expected = expected
+        self.got = got
+
+
+class ContentMissing(ConfigtrailError):
+    """The content store does not hold what an event refers to."""
+
+    def __init__(self, sequence: int) -> None:
+        super().__init__(f"content {sequence} is not in the content store")
+        self.sequence = sequence
+
+
+class ContentCorrupt(ConfigtrailError):
+    """Stored content fails verification: altered, moved, or under another key."""
+
+    def __init__(self, sequence: int, reason: str) -> None:
+        super().__init__(f"content {sequence} fails verification: {reason}")
+        self.sequence = sequence
+        self.reason = reason
+
+
+class KeyUnavailable(ConfigtrailError):
+    """A key that is needed can't be had: no master key, a wrong one, or a destroyed tenant key."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(f"{key}: {reason}")
+        self.key = key
+        self.reason = reason
+
+
+class NotFound(ConfigtrailError):
+    """What was asked for does not exist (or not for this tenant)."""
+
+    def __init__(self, kind: str, identifier: str) -> None:
+        super().__init__(f"no {kind} {identifier!r}")
+        self.kind = kind
+        self.identifier = identifier
+
+
+class BackupUnderWay(ConfigtrailError):
+    """A backup of the device is running already."""
+
+    def __init__(self, tenant_id: str, device_id: str) -> None:
+        super().__init__(
+            f"a backup of {tenant_id}/{device_id} is under way; try again when it ended"
+        )
+        self.tenant_id = tenant_id
+        self.device_id = device_id
+
+
+class Unavailable(ConfigtrailError):
+    """A server that is needed does not answer. Waiting and trying again is right."""
+
+    def __init__(self, service: str, reason: str) -> None:
+        super().__init__(f"{service} does not answer: {reason}")
+        self.service = service
+        self.reason = reason

@@ -1,0 +1,171 @@
+"""The events: what Configtrail says happened. One tagged union of frozen structs.
+
+Rules of evolution: names here are published names, never Python paths; fields may be added when
+they are optional; a changed meaning is a new type or version.
+Invariant: no field ever holds configuration text, or a plain hash of it (a guessing oracle).
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Literal, TypeAlias, get_args
+
+import msgspec
+from msgspec import Meta, Struct
+
+UtcDatetime: TypeAlias = Annotated[datetime, Meta(tz=True)]
+Source: TypeAlias = Literal["scheduled", "manual", "pushed", "imported"]
+Completeness: TypeAlias = Literal["complete", "partial"]
+BackupOutcome: TypeAlias = Literal["succeeded", "duplicate", "failed", "locked", "timed_out"]
+
+ACTOR = re.compile(r"(?:user|service|system):\S.{0,199}\Z", re.DOTALL)
+
+
+class ContentRef(Struct, frozen=True, kw_only=True):
+    """Where encrypted content lives: a sequence of the content stream, and what must be there.
+
+    `commitment` is SHA-256(salt ‖ text) in hex; the 32-byte salt lies inside the encrypted blob.
+    """
+
+    sequence: int
+    commitment: str
+
+
+class SnapshotRef(Struct, frozen=True, kw_only=True):
+    """A snapshot named by another event, with its content: enough to compare the two."""
+
+    snapshot_id: str
+    content: ContentRef
+
+
+class SectionChange(Struct, frozen=True, kw_only=True):
+    """Logical lines added to and removed from one section, by count: never their text."""
+
+    section: str
+    added: int
+    removed: int
+
+
+class Fact(Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What every event says: who did it. `actor` is `user:…`, `service:…` or `system:…`."""
+
+    actor: str
+
+    def __post_init__(self) -> None:
+        if not ACTOR.match(self.actor):
+            raise ValueError("actor must be user:<id>, service:<name> or system:<role>")
+
+
+class SnapshotCreated(Fact, frozen=True, kw_only=True, tag="SnapshotCreated"):
+    """A configuration was seen that differs from its neighbours in the device's history.
+
+    `fingerprint` is HMAC-SHA256 (hex) under the tenant's fingerprint key over the canonical form
+    `canonical` (`<rules>/<version>`); `text_fingerprint` the same over the text's SHA-256.
+    `successor` is set when the snapshot arrived late: it never was the current one.
+    """
+
+    observation_id: str
+    snapshot_id: str
+    fingerprint: str
+    text_fingerprint: str
+    canonical: str
+    content: ContentRef
+    size_bytes: int
+    line_count: int
+    collected_at: UtcDatetime
+    platform: str
+    source: Source
+    completeness: Completeness
+    os_version: str | None = None
+    warnings: tuple[str, ...] = ()
+    predecessor: SnapshotRef | None = None
+    successor: SnapshotRef | None = None
+    trigger_id: str | None = None
+
+
+class DuplicateSkipped(Fact, frozen=True, kw_only=True, tag="DuplicateSkipped"):
+    """An observation confirmed the snapshot `snapshot_id` unchanged at `collected_at`."""
+
+    observation_id: str
+    snapshot_id: str
+    text_fingerprint: str
+    collected_at: UtcDatetime
+    source: Source
+    late: bool = False
+    trigger_id: str | None = None
+
+
+class DiffGenerated(Fact, frozen=True, kw_only=True, tag="DiffGenerated"):
+    """What differs between two snapshots; the unified diff itself is encrypted content.
+
+    Line counts come from the edit script over the texts; `sections` from the canonical forms.
+    `coarse` says that a limit was hit and the diff replaces more than it had to.
+    """
+
+    from_snapshot_id: str
+    to_snapshot_id: str
+    lines_added: int
+    lines_removed: int
+    content: ContentRef
+    sections: tuple[SectionChange, ...] = ()
+    coarse: bool = False
+
+
+class ManualBackupTriggered(Fact, frozen=True, kw_only=True, tag="ManualBackupTriggered"):
+    """Somebody asked for a backup now. Recorded before the device is contacted."""
+
+    trigger_id: str
+    remote_address: str | None = None
+    reason: str | None = None
+
+
+class ManualBackupFinished(Fact, frozen=True, kw_only=True, tag="ManualBackupFinished"):
+    """How a manual backup ended. `snapshot_id` is the snapshot it made or confirmed."""
+
+    trigger_id: str
+    outcome: BackupOutcome
+    message: str | None = None
+    snapshot_id: str | None = None
+
+
+class CollectionFailed(Fact, frozen=True, kw_only=True, tag="CollectionFailed"):
+    """A device could not be read. `kind` is a short class of failure such as `timeout`."""
+
+    failure_id: str
+    kind: str
+    message: str
+    attempted_at: UtcDatetime
+    source: Source
+    attempt: int = 1
+    trigger_id: str | None = None
+
+
+DomainEvent: TypeAlias = (
+    SnapshotCreated
+    | DuplicateSkipped
+    | DiffGenerated
+    | ManualBackupTriggered
+    | ManualBackupFinished
+    | CollectionFailed
+)
+EVENT_TYPES: tuple[type[Fact], ...] = get_args(DomainEvent)
+EVENT_NAMES: tuple[str, ...] = tuple(event.__name__ for event in EVENT_TYPES)
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[DomainEvent] = msgspec.json.Decoder(DomainEvent)
+
+
+def event_name(event: Fact) -> str:
+    """The event's published name, as in subjects: `SnapshotCreated`."""
+    return type(event).__name__
+
+
+def encode_event(event: DomainEvent) -> bytes:
+    """The event's JSON body."""
+    return _encoder.encode(event)
+
+
+def decode_event(body: bytes) -> DomainEvent:
+    """The event in a JSON body of today's version; raises `msgspec.DecodeError` or a subclass."""
+    return _decoder.decode(body)

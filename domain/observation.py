@@ -1,0 +1,33 @@
+"""An observation: one reading of one device's configuration, ready to be decided on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from domain.events import Completeness, Source
+
+
+class Observation(Struct, frozen=True, kw_only=True):
+    """What the recorder knows of a reading, without its text. Fields as in `SnapshotCreated`."""
+
+    observation_id: str
+    tenant_id: str
+    device_id: str
+    collected_at: datetime
+    fingerprint: str
+    text_fingerprint: str
+    canonical: str
+    size_bytes: int
+    line_count: int
+    platform: str
+    os_version: str | None
+    source: Source
+    completeness: Completeness
+    warnings: tuple[str, ...] = ()
+    trigger_id: str | None = None
+    actor: str = "system:recorder"
+    correlation_id: str | None = None
+    causation_id: str | None = None
+    traceparent: str | None = None

@@ -1,0 +1,65 @@
+"""What the rules need from the outside, as protocols. Adapters implement them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Literal, Protocol
+
+from domain.envelope import Head, NewEvent, StoredEvent, StreamIdentity
+from domain.events import ContentRef
+
+ContentKind = Literal["snapshot", "diff"]
+
+
+class EventStore(Protocol):
+    """The log of events: one optimistic branch a device, one total order over all."""
+
+    async def append(self, event: NewEvent, after: Head) -> StoredEvent:
+        """Append to the device's branch, if it still ends at `after`.
+
+        Returns when the event is durable. Appending again what landed already (a lost
+        acknowledgement) returns the stored event. Raises `AppendConflict` with the newer events
+        when somebody else appended first, and `Unavailable` when the outcome can't be learnt now.
+        """
+        ...
+
+    def read_branch(
+        self, tenant_id: str, device_id: str, after: Head | None = None
+    ) -> AsyncIterator[StoredEvent]:
+        """The device's events after `after`, in order, up to its end; versions are contiguous."""
+        ...
+
+    def read(self, after: int = 0, until: int | None = None) -> AsyncIterator[list[StoredEvent]]:
+        """All events after a position, in batches, up to `until` (default: the end as of now).
+
+        Raises `StreamGap` when a position is missing.
+        """
+        ...
+
+    def follow(self, after: int = 0) -> AsyncIterator[list[StoredEvent]]:
+        """As `read`, and then on for ever as events come. Batches are never empty."""
+        ...
+
+    async def head(self) -> int:
+        """The position of the last event in the stream, 0 when it is empty."""
+        ...
+
+    async def identity(self) -> StreamIdentity:
+        """Name and creation time of the stream."""
+        ...
+
+
+class ContentStore(Protocol):
+    """Encrypted texts: what events refer to and never hold."""
+
+    async def put(
+        self, tenant_id: str, device_id: str, kind: ContentKind, text: bytes
+    ) -> ContentRef:
+        """Encrypt and keep a text (up to 64 MiB). Returns when it is durable."""
+        ...
+
+    async def get(
+        self, tenant_id: str, device_id: str, kind: ContentKind, ref: ContentRef
+    ) -> bytes:
+        """The text, verified. Raises `ContentMissing`, `ContentCorrupt` or `KeyUnavailable`."""
+        ...
