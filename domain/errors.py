@@ -142,6 +142,44 @@ class BackupUnderWay(ConfigtrailError):
         self.device_id = device_id
 
 
+class BackupFailed(ConfigtrailError):
+    """The collector could not back the device up. `reason` is in its words, cleaned and short."""
+
+    def __init__(self, tenant_id: str, device_id: str, reason: str) -> None:
+        super().__init__(f"the backup of {tenant_id}/{device_id} failed: {reason}")
+        self.tenant_id = tenant_id
+        self.device_id = device_id
+        self.reason = reason
+
+
+class BackupTimedOut(ConfigtrailError):
+    """A backup of the device did not end in time. `reason` says what was still awaited."""
+
+    def __init__(self, tenant_id: str, device_id: str, reason: str) -> None:
+        super().__init__(f"the backup of {tenant_id}/{device_id} timed out: {reason}")
+        self.tenant_id = tenant_id
+        self.device_id = device_id
+        self.reason = reason
+
+
+class LeaseHeld(ConfigtrailError):
+    """Somebody else holds the lease."""
+
+    def __init__(self, name: str, holder: str) -> None:
+        super().__init__(f"the lease {name} is held by {holder}; it ends when they finish")
+        self.name = name
+        self.holder = holder
+
+
+class LeaseLost(ConfigtrailError):
+    """A lease ended under its holder, whose work was stopped."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"the lease {name} was lost: {reason}")
+        self.name = name
+        self.reason = reason
+
+
 class Unavailable(ConfigtrailError):
     """A server that is needed does not answer. Waiting and trying again is right."""
 

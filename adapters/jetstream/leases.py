@@ -1,0 +1,217 @@
+"""Leases over a KV bucket: one holder at a time for a name, across processes and machines.
+
+A lease is a message with a time to live, taken and renewed by compare-and-set on its subject, so
+the server alone decides who holds it and when it ends: no clock is compared with another. The
+holder counts its own time from before each renewal was sent, so it stops before the server lets
+the next one in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import os
+import re
+import socket
+import uuid
+from collections.abc import AsyncIterator
+
+import msgspec
+from msgspec import Struct
+from nats.js import JetStreamContext
+from nats.js.api import KeyValueConfig
+from nats.js.errors import APIError, NotFoundError
+
+from adapters.jetstream.connection import outage_as_unavailable
+from domain.errors import LeaseHeld, LeaseLost, Unavailable
+
+BUCKET = "CONFIGTRAIL_LEASES"
+_STREAM = f"KV_{BUCKET}"
+_NAME = re.compile(r"[A-Za-z0-9=_-]+(?:\.[A-Za-z0-9=_-]+)*\Z")
+_WRONG_LAST_SEQUENCE = (10071, 10164)
+_OPERATION = "KV-Operation"
+_MARKER = "Nats-Marker-Reason"
+_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+_REQUEST_SECONDS = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class Holder(Struct, frozen=True):
+    """What a lease's message says. `token` is new for every hold."""
+
+    name: str
+    token: str
+
+
+class _Entry(Struct, frozen=True):
+    """The newest message of a lease's subject. `holder` is None when it marks a release."""
+
+    revision: int
+    holder: Holder | None
+
+
+class Leases:
+    """Leases for all roles. `holder` names this process in refusals; not a secret."""
+
+    def __init__(self, js: JetStreamContext, *, holder: str | None = None) -> None:
+        self._js = js
+        self._holder = holder or f"{socket.gethostname()}:{os.getpid()}"
+
+    async def ensure(self, replicas: int = 1) -> None:
+        """Make the bucket, unless it is there."""
+        with outage_as_unavailable("looking at the bucket of leases"):
+            try:
+                await self._js.stream_info(_STREAM)
+            except NotFoundError:
+                await self._js.create_key_value(KeyValueConfig(bucket=BUCKET, replicas=replicas))
+
+    async def holder(self, name: str) -> str | None:
+        """Who holds the lease now, None when it is free. Raises `Unavailable`."""
+        entry = await self._read(_subject(name))
+        return entry.holder.name if entry.holder else None
+
+    @contextlib.asynccontextmanager
+    async def hold(self, name: str, ttl: float) -> AsyncIterator[None]:
+        """Hold the lease while the block runs; it is renewed until the block ends.
+
+        `ttl` is in seconds (whole ones, at least 1): how long after this process's death the
+        lease stays taken. Raises `LeaseHeld` when somebody holds it and `Unavailable` when it
+        can't be asked for. When the lease is lost, the block is cancelled and `LeaseLost` raised.
+        """
+        seconds = max(1, math.ceil(ttl))
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        held = _Held(self._js, name, seconds, Holder(self._holder, uuid.uuid4().hex))
+        renewal: asyncio.Task[None] | None = None
+        try:
+            await self._take(held)
+            async with asyncio.timeout_at(started + seconds) as limit:
+                renewal = loop.create_task(self._renew(held, limit), name=f"lease {name}")
+                yield
+            if limit.expired():
+                raise LeaseLost(name, held.lost or "it could not be renewed in time")
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise LeaseLost(name, held.lost or "it could not be renewed in time") from error
+        finally:
+            if renewal is not None:
+                renewal.cancel()
+                await asyncio.wait([renewal])
+            await self._release(held)
+            if renewal is not None and not renewal.cancelled():
+                renewal.result()
+
+    async def _take(self, held: _Held) -> None:
+        entry = await self._read(held.subject)
+        if entry.holder is None and await held.write(entry.revision):
+            return
+        entry = await self._read(held.subject)
+        if entry.holder == held.holder:
+            held.revision = entry.revision
+            return
+        raise LeaseHeld(held.name, entry.holder.name if entry.holder else "somebody else")
+
+    async def _renew(self, held: _Held, limit: asyncio.Timeout) -> None:
+        """Renew on a beat; the block's time-out moves on with every success."""
+        loop = asyncio.get_running_loop()
+        beat = held.seconds / 3
+        while True:
+            await asyncio.sleep(beat)
+            started = loop.time()
+            try:
+                renewed = await held.write(held.revision)
+                if not renewed:
+                    entry = await self._read(held.subject)
+                    if entry.holder != held.holder:
+                        held.lost = "it ran out, or somebody else took it"
+            except Unavailable as error:
+                log.warning("lease %s not renewed, trying again: %s", held.name, error)
+                beat = held.seconds / 10
+                continue
+            if limit.expired():
+                return
+            if held.lost:
+                limit.reschedule(loop.time())
+                return
+            if renewed:
+                beat = held.seconds / 3
+                limit.reschedule(started + held.seconds)
+            else:
+                beat = held.seconds / 10
+                held.revision = entry.revision
+
+    async def _release(self, held: _Held) -> None:
+        """End the lease if it is ours. When NATS is away it ends by itself."""
+        try:
+            entry = await self._read(held.subject)
+            if entry.holder == held.holder:
+                await held.clear(entry.revision)
+        except Unavailable as error:
+            log.warning("lease %s not released, it runs out by itself: %s", held.name, error)
+
+    async def _read(self, subject: str) -> _Entry:
+        with outage_as_unavailable("reading a lease"):
+            try:
+                message = await self._js.get_last_msg(_STREAM, subject)
+            except NotFoundError:
+                return _Entry(0, None)
+        headers = message.headers or {}
+        revision = message.seq or 0
+        if _OPERATION in headers or _MARKER in headers:
+            return _Entry(revision, None)
+        return _Entry(revision, msgspec.json.decode(message.data or b"", type=Holder))
+
+
+class _Held:
+    """One hold: its subject, its revision (changed by every renewal) and why it was lost."""
+
+    def __init__(self, js: JetStreamContext, name: str, seconds: int, holder: Holder) -> None:
+        self._js = js
+        self.name = name
+        self.subject = _subject(name)
+        self.seconds = seconds
+        self.holder = holder
+        self.revision = 0
+        self.lost: str | None = None
+
+    async def write(self, after: int) -> bool:
+        """Write the lease after a revision; False when another one is there (ours, perhaps)."""
+        try:
+            with outage_as_unavailable("writing a lease"):
+                ack = await self._js.publish(
+                    self.subject,
+                    msgspec.json.encode(self.holder),
+                    headers={_EXPECTED: str(after)},
+                    msg_ttl=self.seconds,
+                    timeout=min(_REQUEST_SECONDS, self.seconds / 3),
+                )
+        except APIError as error:
+            if error.err_code in _WRONG_LAST_SEQUENCE:
+                return False
+            raise
+        self.revision = ack.seq
+        return True
+
+    async def clear(self, after: int) -> None:
+        """Mark the lease as free. The mark vanishes soon, so that names cost no memory."""
+        try:
+            with outage_as_unavailable("releasing a lease"):
+                await self._js.publish(
+                    self.subject,
+                    headers={_OPERATION: "PURGE", "Nats-Rollup": "sub", _EXPECTED: str(after)},
+                    msg_ttl=1,
+                    timeout=_REQUEST_SECONDS,
+                )
+        except APIError as error:
+            if error.err_code not in _WRONG_LAST_SEQUENCE:
+                raise
+
+
+def _subject(name: str) -> str:
+    if not _NAME.match(name):
+        raise ValueError(f"{name!r} is not a lease's name: subject tokens joined by dots")
+    return f"$KV.{BUCKET}.{name}"
