@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from domain.envelope import Head, StoredEvent
 from domain.events import (
+    CollectionFailed,
     DiffGenerated,
     DuplicateSkipped,
     ManualBackupFinished,
@@ -53,6 +54,8 @@ class DeviceState(Struct, frozen=True):
     last_observation_id: str | None = None
     pending_diffs: tuple[tuple[str, str], ...] = ()
     open_triggers: tuple[str, ...] = ()
+    last_failure_at: datetime | None = None
+    last_failure_id: str | None = None
 
 
 class Sighting(Struct, frozen=True):
@@ -194,7 +197,13 @@ def evolve(state: DeviceState, stored: StoredEvent) -> DeviceState:
                 state,
                 open_triggers=tuple(one for one in state.open_triggers if one != event.trigger_id),
             )
-        case _:
+        case CollectionFailed() as event:
+            if state.last_failure_at is not None and event.attempted_at < state.last_failure_at:
+                return state
+            return replace(
+                state, last_failure_at=event.attempted_at, last_failure_id=event.failure_id
+            )
+        case DuplicateSkipped():
             return state
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Literal, Protocol
 
 from domain.envelope import Head, NewEvent, StoredEvent, StreamIdentity
@@ -12,7 +12,10 @@ ContentKind = Literal["snapshot", "diff"]
 
 
 class EventStore(Protocol):
-    """The log of events: one optimistic branch a device, one total order over all."""
+    """The log of events: one optimistic branch a device, one total order over all.
+
+    The generators hold resources of the server: close them (`contextlib.aclosing`).
+    """
 
     async def append(self, event: NewEvent, after: Head) -> StoredEvent:
         """Append to the device's branch, if it still ends at `after`.
@@ -25,18 +28,20 @@ class EventStore(Protocol):
 
     def read_branch(
         self, tenant_id: str, device_id: str, after: Head | None = None
-    ) -> AsyncIterator[StoredEvent]:
+    ) -> AsyncGenerator[StoredEvent, None]:
         """The device's events after `after`, in order, up to its end; versions are contiguous."""
         ...
 
-    def read(self, after: int = 0, until: int | None = None) -> AsyncIterator[list[StoredEvent]]:
+    def read(
+        self, after: int = 0, until: int | None = None
+    ) -> AsyncGenerator[list[StoredEvent], None]:
         """All events after a position, in batches, up to `until` (default: the end as of now).
 
         Raises `StreamGap` when a position is missing.
         """
         ...
 
-    def follow(self, after: int = 0) -> AsyncIterator[list[StoredEvent]]:
+    def follow(self, after: int = 0) -> AsyncGenerator[list[StoredEvent], None]:
         """As `read`, and then on for ever as events come. Batches are never empty."""
         ...
 

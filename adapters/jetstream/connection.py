@@ -1,0 +1,78 @@
+"""Connecting to NATS, waiting for it, and telling a passing outage from a lasting error."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+
+from domain.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 2.0
+REQUEST_TIMEOUT_SECONDS = 10.0
+# Publishes wait here while the client reconnects; more than this is refused, not kept in memory.
+PENDING_BYTES = 64 * 1024 * 1024
+
+
+async def connect(url: str, *, name: str) -> Client:
+    """A connection that outlives outages. Waits for the server, saying so each few seconds."""
+    client = Client()
+
+    async def on_error(error: Exception) -> None:
+        log.warning("nats: %s", type(error).__name__)
+
+    async def on_disconnect() -> None:
+        if not (client.is_closed or client.is_draining):
+            log.warning("nats: connection lost; reconnecting")
+
+    async def on_reconnect() -> None:
+        log.info("nats: connected again")
+
+    while True:
+        try:
+            await client.connect(
+                url,
+                name=name,
+                error_cb=on_error,
+                disconnected_cb=on_disconnect,
+                reconnected_cb=on_reconnect,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.25,
+                connect_timeout=5,
+                ping_interval=5,
+                pending_size=PENDING_BYTES,
+            )
+            return client
+        except (nats.errors.NoServersError, nats.errors.TimeoutError, OSError) as error:
+            log.warning("waiting for NATS: %s", type(error).__name__)
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+@contextmanager
+def outage_as_unavailable(doing: str) -> Iterator[None]:
+    """Turn errors that pass by waiting into `Unavailable`; others pass through as they are."""
+    try:
+        yield
+    except nats.js.errors.APIError as error:
+        # 503 is also what a stream answers that is full: that one is for the caller to judge.
+        if isinstance(error, nats.js.errors.ServiceUnavailableError) and error.err_code != 10077:
+            raise Unavailable("NATS JetStream", f"{doing}: {error.description}") from error
+        raise
+    except (
+        nats.errors.TimeoutError,
+        nats.errors.NoRespondersError,
+        nats.errors.ConnectionClosedError,
+        nats.errors.ConnectionReconnectingError,
+        nats.errors.OutboundBufferLimitError,
+        nats.errors.StaleConnectionError,
+        nats.js.errors.NoStreamResponseError,
+        ConnectionError,
+    ) as error:
+        raise Unavailable("NATS", f"{doing}: {type(error).__name__}") from error

@@ -1,0 +1,154 @@
+"""The intake as its publishers and the recorder see it: messages, and texts that come in parts.
+
+A message that would exceed the server's `max_payload` is sent without its text: the text goes ahead
+as zstd-compressed parts on `config.upload.<upload>.<n>`, and the message names the upload.
+Parts that nobody claims expire on their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from datetime import UTC, datetime
+
+import zstandard
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.errors import APIError, NotFoundError
+
+from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
+from adapters.jetstream.streams import INTAKE
+from domain.errors import ConfigtrailError, InvalidInput
+from domain.intake import MAX_TEXT
+
+CREATE = "config.snapshot.create"
+FAILED = "config.snapshot.failed"
+PART = "config.upload"
+PART_TTL_SECONDS = 7 * 24 * 3600
+PART_BYTES = 512 * 1024
+_HEADROOM = 4096
+
+
+class IntakeFull(ConfigtrailError):
+    """The intake holds as much as it may: nothing was taken, and nothing is lost."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the intake is full and refuses; start or repair the recorder, or raise "
+            "CONFIGTRAIL_INTAKE_MAX_BYTES, then send again"
+        )
+
+
+class IntakePublisher:
+    """Sends observations to the intake, in the wire format that any poller may use."""
+
+    def __init__(self, nc: Client, js: JetStreamContext) -> None:
+        self._nc = nc
+        self._js = js
+
+    async def publish(
+        self,
+        tenant_id: str,
+        device_id: str,
+        text: str,
+        collected_at: datetime,
+        *,
+        source: str | None = None,
+        routeros_version: str | None = None,
+        trigger_id: str | None = None,
+        platform: str | None = None,
+    ) -> int:
+        """Send one reading; returns its sequence on the intake once it is durable there.
+
+        Raises `InvalidInput` for a text beyond the limit, `IntakeFull`, `Unavailable`.
+        """
+        raw = text.encode()
+        if len(raw) > MAX_TEXT:
+            raise InvalidInput("config_text", f"must be at most {MAX_TEXT} bytes, is {len(raw)}")
+        optional = {
+            "source": source,
+            "routeros_version": routeros_version,
+            "trigger_id": trigger_id,
+            "platform": platform,
+        }
+        message: dict[str, object] = {
+            "tenant_id": tenant_id,
+            "device_id": device_id,
+            "sha256_hash": hashlib.sha256(raw).hexdigest(),
+            "collected_at": collected_at.astimezone(UTC).isoformat(),
+            "normalization_version": 0,
+            **{name: value for name, value in optional.items() if value is not None},
+        }
+        whole = json.dumps({**message, "config_text": text}, ensure_ascii=False).encode()
+        if len(whole) + _HEADROOM <= self._nc.max_payload:
+            return await self.publish_raw(CREATE, whole)
+        message["config_parts"] = await self._send_parts(raw)
+        return await self.publish_raw(CREATE, json.dumps(message).encode())
+
+    async def publish_raw(
+        self, subject: str, body: bytes, headers: dict[str, str] | None = None
+    ) -> int:
+        """Send bytes as they are; returns their sequence on the intake."""
+        with outage_as_unavailable("sending to the intake"):
+            try:
+                ack = await self._js.publish(
+                    subject,
+                    body,
+                    headers=headers,
+                    stream=INTAKE,
+                    timeout=REQUEST_TIMEOUT_SECONDS,
+                )
+            except APIError as error:
+                if error.err_code in (10077, 10047):  # the stream's or the account's limit
+                    raise IntakeFull from error
+                raise
+        return ack.seq
+
+    async def _send_parts(self, raw: bytes) -> dict[str, object]:
+        upload = uuid.uuid4().hex
+        packed = zstandard.compress(raw, 3)
+        size = min(PART_BYTES, self._nc.max_payload - _HEADROOM)
+        pieces = [packed[start : start + size] for start in range(0, len(packed), size)]
+        for number, piece in enumerate(pieces):
+            await self.publish_raw(
+                f"{PART}.{upload}.{number}", piece, {"Nats-TTL": f"{PART_TTL_SECONDS}s"}
+            )
+        return {"upload": upload, "count": len(pieces)}
+
+
+class IntakeParts:
+    """The texts that came in parts, as the recorder fetches and then forgets them."""
+
+    def __init__(self, js: JetStreamContext) -> None:
+        self._js = js
+
+    async def text(self, upload: str, count: int) -> str:
+        """The text of an upload. `InvalidInput` when parts are missing or not what they must be."""
+        pieces = []
+        for number in range(count):
+            with outage_as_unavailable("fetching a part of an upload"):
+                try:
+                    msg = await self._js.get_msg(INTAKE, subject=f"{PART}.{upload}.{number}")
+                except NotFoundError as error:
+                    raise InvalidInput(
+                        "config_parts", f"part {number} of {count} is not on the intake"
+                    ) from error
+            pieces.append(msg.data or b"")
+        unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+        try:
+            with unpacker.stream_reader(b"".join(pieces)) as reader:
+                raw = reader.read(MAX_TEXT + 1)
+        except zstandard.ZstdError as error:
+            raise InvalidInput("config_parts", "the parts are not one zstd frame") from error
+        if len(raw) > MAX_TEXT:
+            raise InvalidInput("config_text", f"must be at most {MAX_TEXT} bytes")
+        try:
+            return raw.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidInput("config_text", "must be UTF-8") from error
+
+    async def forget(self, upload: str) -> None:
+        """Remove the parts of an upload whose fact is recorded."""
+        with outage_as_unavailable("removing the parts of an upload"):
+            await self._js.purge_stream(INTAKE, subject=f"{PART}.{upload}.*")

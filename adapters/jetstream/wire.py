@@ -1,0 +1,103 @@
+"""Events as NATS messages: CloudEvents 1.0, binary mode (attributes in headers, JSON body).
+
+Source: CloudEvents 1.0.2, NATS protocol binding; header values outside printable ASCII are
+percent-encoded as the HTTP binding (3.1.3.2) says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote, unquote
+
+from domain.envelope import Head, NewEvent, StoredEvent
+from domain.errors import MalformedEvent
+from domain.events import encode_event, event_name
+from domain.ids import from_token, to_token
+from domain.upcast import read_event, type_of
+
+PREFIX = "configtrail"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Printable ASCII except space, double quote and percent.
+_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
+
+
+def branch_filter(tenant_id: str, device_id: str) -> str:
+    """The subjects of one device's events."""
+    return f"{PREFIX}.{to_token(tenant_id)}.{to_token(device_id)}.>"
+
+
+def subject_of(event: NewEvent) -> str:
+    """The subject that an event is published on."""
+    return (
+        f"{PREFIX}.{to_token(event.tenant_id)}.{to_token(event.device_id)}"
+        f".{event_name(event.event)}"
+    )
+
+
+def encode(event: NewEvent, after: Head) -> tuple[str, dict[str, str], bytes]:
+    """Subject, headers and body of an event that is to follow `after` on its device's branch."""
+    headers = {
+        "content-type": "application/json",
+        "ce-specversion": "1.0",
+        "ce-id": event.event_id,
+        "ce-source": f"/{PREFIX}/{_quoted(event.tenant_id)}",
+        "ce-type": type_of(event.event),
+        "ce-subject": _quoted(event.device_id),
+        "ce-time": event.occurred_at.astimezone(UTC).isoformat(timespec="microseconds"),
+        "ce-sequence": str(after.version + 1),
+        "Nats-Msg-Id": event.event_id,
+        "Nats-Expected-Last-Subject-Sequence": str(after.position),
+        "Nats-Expected-Last-Subject-Sequence-Subject": branch_filter(
+            event.tenant_id, event.device_id
+        ),
+    }
+    for name, value in (
+        ("ce-correlationid", event.correlation_id),
+        ("ce-causationid", event.causation_id),
+        ("traceparent", event.traceparent),
+    ):
+        if value is not None:
+            headers[name] = _quoted(value)
+    return subject_of(event), headers, encode_event(event.event)
+
+
+def decode(
+    subject: str, headers: Mapping[str, str], body: bytes, position: int, stored_at: datetime
+) -> StoredEvent:
+    """The event in a message; `MalformedEvent` or `UnknownEventType` when it can't be read."""
+    parts = subject.split(".")
+    if len(parts) != 4 or parts[0] != PREFIX:
+        raise MalformedEvent(position, "its subject is not configtrail.<tenant>.<device>.<type>")
+    try:
+        event = read_event(headers["ce-type"], body, position)
+        return StoredEvent(
+            position=position,
+            version=int(headers["ce-sequence"]),
+            stored_at=stored_at,
+            event_id=headers["ce-id"],
+            tenant_id=from_token(parts[1]),
+            device_id=from_token(parts[2]),
+            occurred_at=datetime.fromisoformat(headers["ce-time"]),
+            event=event,
+            correlation_id=_unquoted(headers.get("ce-correlationid")),
+            causation_id=_unquoted(headers.get("ce-causationid")),
+            traceparent=_unquoted(headers.get("traceparent")),
+        )
+    except KeyError as error:
+        raise MalformedEvent(position, f"the header {error.args[0]} is missing") from error
+    except ValueError as error:
+        raise MalformedEvent(position, "a header or subject has a malformed value") from error
+
+
+def moment_of(nanoseconds: int) -> datetime:
+    """A stream's time stamp, cut to microseconds."""
+    return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
+
+
+def _quoted(value: str) -> str:
+    return quote(value, safe=_SAFE)
+
+
+def _unquoted(value: str | None) -> str | None:
+    return None if value is None else unquote(value)

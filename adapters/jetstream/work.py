@@ -1,0 +1,226 @@
+"""Shared work on a durable consumer: in order for each key, many keys at once, nothing lost.
+
+A message is acknowledged after its work is done. While its work lasts (an outage, say), the server
+is told so, and a redelivery of it is ignored. Work that fails for another reason than an outage is
+tried a bounded number of times and then handed to `give_up`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Hashable
+from pathlib import Path
+
+from msgspec import Struct
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.api import ConsumerConfig
+from nats.js.errors import NotFoundError
+
+from adapters.jetstream.connection import RETRY_SECONDS, outage_as_unavailable
+from adapters.jetstream.pull import Puller, PullLost
+from domain.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+MAX_TRIES = 5
+DRAIN_SECONDS = 5.0
+_OUTAGE_WAITS = (0.1, 0.2, 0.5, 1.0, 2.0)
+
+
+def describe(error: BaseException) -> str:
+    """An unexpected error's type and origin. Not its words: they may quote what was worked on."""
+    frames = traceback.extract_tb(error.__traceback__)
+    origin = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{origin}"
+
+
+class Job(Struct, frozen=True):
+    """What to do for a message. Jobs with the same `key` run one after the other, in order."""
+
+    key: Hashable
+    work: Callable[[], Awaitable[None]]
+    weight: int = 1
+
+
+class Budget:
+    """At most `limit` units of work at once; one that is heavier than that runs alone."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._used = 0
+        self._freed = asyncio.Condition()
+
+    async def take(self, units: int) -> None:
+        """Wait until there is room, and take it."""
+        async with self._freed:
+            await self._freed.wait_for(lambda: not self._used or self._used + units <= self._limit)
+            self._used += units
+
+    async def give_back(self, units: int) -> None:
+        """Free what was taken."""
+        async with self._freed:
+            self._used -= units
+            self._freed.notify_all()
+
+    async def idle(self) -> None:
+        """Wait until nothing is taken."""
+        async with self._freed:
+            await self._freed.wait_for(lambda: not self._used)
+
+
+class WorkConsumer:
+    """One durable pull consumer, worked off by this program and any number of others."""
+
+    def __init__(
+        self,
+        nc: Client,
+        js: JetStreamContext,
+        stream: str,
+        config: ConsumerConfig,
+        *,
+        plan: Callable[[Msg], Job],
+        give_up: Callable[[Msg, Exception], Awaitable[None]],
+        batch: int = 128,
+        weight_limit: int,
+    ) -> None:
+        assert config.durable_name is not None
+        assert config.ack_wait is not None
+        self._nc = nc
+        self._js = js
+        self._stream = stream
+        self._config = config
+        self._name = config.durable_name
+        self._ack_wait = config.ack_wait
+        self._plan = plan
+        self._give_up = give_up
+        self._batch = batch
+        self._budget = Budget(weight_limit)
+        self._in_flight: dict[int, Msg] = {}
+        self._tails: dict[Hashable, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Work until cancelled; then what is under way is finished first, within bounds."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_in_flight())
+            try:
+                await self._settle()
+                while True:
+                    await self._pull(group)
+            except asyncio.CancelledError:
+                try:
+                    async with asyncio.timeout(DRAIN_SECONDS):
+                        await self._budget.idle()
+                except TimeoutError:
+                    log.warning("%s: stopped with work under way; it is redelivered", self._name)
+                raise
+
+    async def _settle(self) -> None:
+        """After a crash, let the messages that the dead program held become due again.
+
+        The server hands out redeliveries before new messages, so waiting keeps their order.
+        """
+        deadline = time.monotonic() + self._ack_wait * 1.25
+        while time.monotonic() < deadline:
+            try:
+                with outage_as_unavailable("making the consumer"):
+                    info = await self._js.add_consumer(self._stream, self._config)
+            except (Unavailable, NotFoundError) as error:
+                log.warning("%s: %s; trying again", self._name, error)
+                await asyncio.sleep(RETRY_SECONDS)
+                deadline = time.monotonic() + self._ack_wait * 1.25
+                continue
+            if not info.num_ack_pending:
+                return
+            await asyncio.sleep(self._ack_wait / 20)
+
+    async def _pull(self, group: asyncio.TaskGroup) -> None:
+        try:
+            with outage_as_unavailable("making the consumer"):
+                await self._js.add_consumer(self._stream, self._config)
+            async with Puller(
+                self._nc, self._stream, self._name, batch=self._batch, max_bytes=16 << 20
+            ) as puller:
+                while True:
+                    for msg in await puller.next():
+                        await self._admit(msg, group)
+        except PullLost as error:
+            log.info("%s: %s; going on", self._name, error)
+        except (Unavailable, NotFoundError) as error:
+            log.warning("%s: %s; trying again", self._name, error)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _admit(self, msg: Msg, group: asyncio.TaskGroup) -> None:
+        sequence = msg.metadata.sequence.stream
+        if sequence in self._in_flight:
+            return  # a redelivery of what is under way here
+        # Held from now on: waiting for room must not make it due for somebody else.
+        self._in_flight[sequence] = msg
+        job = self._plan(msg)
+        await self._budget.take(job.weight)
+        before = self._tails.get(job.key)
+        task = group.create_task(self._work(msg, sequence, job, before))
+        self._tails[job.key] = task
+
+    async def _work(
+        self, msg: Msg, sequence: int, job: Job, before: asyncio.Task[None] | None
+    ) -> None:
+        try:
+            if before is not None:
+                await asyncio.wait([before])
+            await self._until_done(msg, job)
+            await self._acknowledge(msg)
+        finally:
+            self._in_flight.pop(sequence, None)
+            if self._tails.get(job.key) is asyncio.current_task():
+                del self._tails[job.key]
+            await self._budget.give_back(job.weight)
+
+    async def _until_done(self, msg: Msg, job: Job) -> None:
+        tries = 0
+        outages = 0
+        failure: Exception | None = None
+        while True:
+            try:
+                if failure is not None and tries >= MAX_TRIES:
+                    await self._give_up(msg, failure)
+                else:
+                    await job.work()
+            except Unavailable as error:
+                wait = _OUTAGE_WAITS[min(outages, len(_OUTAGE_WAITS) - 1)]
+                outages += 1
+                log.warning("%s: %s; trying again in %s s", self._name, error, wait)
+                await asyncio.sleep(wait)
+            except Exception as error:  # noqa: BLE001
+                # Whatever it is, it must neither stop the other devices nor be lost: it is logged,
+                # tried again, and in the end becomes a dead letter.
+                failure = error
+                tries += 1
+                log.error(
+                    "%s: try %d of %d failed: %s", self._name, tries, MAX_TRIES, describe(error)
+                )
+                await asyncio.sleep(min(2 ** (tries - 4), RETRY_SECONDS))
+            else:
+                return
+
+    async def _acknowledge(self, msg: Msg) -> None:
+        try:
+            await self._nc.publish(msg.reply, b"+ACK")
+        except NatsError as error:
+            # Its effect is durable, so the redelivery that follows finds nothing left to do.
+            log.info("%s: an acknowledgement was not sent (%s)", self._name, error)
+
+    async def _keep_in_flight(self) -> None:
+        while True:
+            await asyncio.sleep(self._ack_wait / 4)
+            for msg in list(self._in_flight.values()):
+                try:
+                    await self._nc.publish(msg.reply, b"+WPI")
+                except NatsError as error:
+                    log.info("%s: can't ask for more time (%s)", self._name, error)
+                    break

@@ -1,0 +1,268 @@
+"""The recorder: takes observations off the intake and records one fact for each.
+
+canonical form, keyed fingerprint, decision (pure), content, one event. What breaks a rule of the
+intake becomes a dead letter with the reason; nothing is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from datetime import UTC, datetime
+from functools import partial
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig
+
+from adapters.crypto.keys import KeyRing
+from adapters.jetstream.dead_letters import DeadLetters
+from adapters.jetstream.intake import CREATE, FAILED, IntakeParts
+from adapters.jetstream.streams import INTAKE, INTAKE_SUBJECT
+from adapters.jetstream.work import Job, WorkConsumer, describe
+from adapters.observability.metrics import Metrics
+from adapters.roles.devices import DeviceRepository
+from domain.canonical import Canonical, canonicalise, detect_platform
+from domain.decisions import collection_failed, confirmed, created
+from domain.device import AlreadyRecorded, Confirms, IsNew, classify, needs_history
+from domain.envelope import StoredEvent
+from domain.errors import AppendConflict, InvalidInput
+from domain.events import ContentRef, SnapshotCreated
+from domain.ids import canonical_fingerprint, keyed_digest, observation_id, text_fingerprint
+from domain.intake import (
+    IntakeFailure,
+    IntakeObservation,
+    check_text,
+    parse_failure,
+    parse_observation,
+)
+from domain.observation import Observation
+from domain.ports import ContentStore
+
+log = logging.getLogger(__name__)
+
+CONSUMER = "recorder"
+BYTES_AT_ONCE = 48 * 1024 * 1024
+# Below it the canonical form takes a few milliseconds, less than handing it to a thread is worth.
+INLINE_CHARACTERS = 256 * 1024
+
+
+class Recorder:
+    """Any number of these may share the intake."""
+
+    def __init__(
+        self,
+        nc: Client,
+        js: JetStreamContext,
+        *,
+        devices: DeviceRepository,
+        content: ContentStore,
+        keyring: KeyRing,
+        dead_letters: DeadLetters,
+        metrics: Metrics,
+        ack_wait: float,
+    ) -> None:
+        self._devices = devices
+        self._content = content
+        self._keyring = keyring
+        self._dead_letters = dead_letters
+        self._metrics = metrics
+        self._parts = IntakeParts(js)
+        self._work = WorkConsumer(
+            nc,
+            js,
+            INTAKE,
+            ConsumerConfig(
+                durable_name=CONSUMER,
+                filter_subject=INTAKE_SUBJECT,
+                ack_policy=AckPolicy.EXPLICIT,
+                ack_wait=ack_wait,
+                max_ack_pending=2_000,
+            ),
+            plan=self._plan,
+            give_up=self._give_up,
+            weight_limit=BYTES_AT_ONCE,
+        )
+
+    async def run(self) -> None:
+        """Record until cancelled."""
+        await self._work.run()
+
+    def _plan(self, msg: Msg) -> Job:
+        now = datetime.now(UTC)
+        weight = len(msg.data)
+        try:
+            if msg.subject == CREATE:
+                observation = parse_observation(msg.data, now)
+                key = (observation.tenant_id, observation.device_id)
+                if observation.config_parts is not None:
+                    weight = BYTES_AT_ONCE
+                return Job(key, partial(self._observe, msg, observation), weight)
+            if msg.subject == FAILED:
+                failure = parse_failure(msg.data, now)
+                key = (failure.tenant_id, failure.device_id)
+                return Job(key, partial(self._fail, msg, failure), weight)
+            raise InvalidInput("subject", f"must be {CREATE} or {FAILED}")
+        except InvalidInput as error:
+            return Job(object(), partial(self._refuse, msg, error), weight)
+
+    async def _observe(self, msg: Msg, incoming: IntakeObservation) -> None:
+        started = time.perf_counter()
+        try:
+            text = await self._text(incoming)
+            check_text(text, incoming.sha256_hash)
+        except InvalidInput as error:
+            await self._refuse(msg, error, incoming.tenant_id, incoming.device_id)
+            return
+        platform = incoming.platform or detect_platform(text, incoming.routeros_version)
+        if len(text) > INLINE_CHARACTERS:
+            canonical = await asyncio.to_thread(canonicalise, text, platform)
+        else:
+            canonical = canonicalise(text, platform)
+        observation = await self._observation(msg, incoming, text, canonical, platform)
+        stored = await self._record(observation, text)
+        if stored is not None:
+            new = isinstance(stored.event, SnapshotCreated)
+            (self._metrics.ingested if new else self._metrics.dedup_skipped).inc()
+            self._metrics.ingestion_seconds.observe(time.perf_counter() - started)
+        if incoming.config_parts is not None:
+            await self._parts.forget(incoming.config_parts.upload)
+
+    async def _text(self, incoming: IntakeObservation) -> str:
+        if incoming.config_parts is not None:
+            return await self._parts.text(incoming.config_parts.upload, incoming.config_parts.count)
+        assert incoming.config_text is not None
+        return incoming.config_text
+
+    async def _observation(
+        self,
+        msg: Msg,
+        incoming: IntakeObservation,
+        text: str,
+        canonical: Canonical,
+        platform: str,
+    ) -> Observation:
+        key = (await self._keyring.tenant(incoming.tenant_id)).fingerprint_key
+        identity = observation_id(
+            key,
+            incoming.tenant_id,
+            incoming.device_id,
+            incoming.collected_at,
+            incoming.sha256_hash,
+        )
+        return Observation(
+            observation_id=identity,
+            tenant_id=incoming.tenant_id,
+            device_id=incoming.device_id,
+            collected_at=incoming.collected_at,
+            fingerprint=canonical_fingerprint(key, canonical.rules, canonical.text),
+            text_fingerprint=text_fingerprint(key, incoming.sha256_hash),
+            canonical=canonical.rules,
+            size_bytes=len(text.encode()),
+            line_count=canonical.line_count,
+            platform=platform,
+            os_version=canonical.os_version or incoming.routeros_version,
+            source=incoming.source,
+            completeness=canonical.completeness,
+            warnings=canonical.warnings,
+            trigger_id=incoming.trigger_id,
+            correlation_id=incoming.trigger_id or identity,
+            causation_id=f"intake.{msg.metadata.sequence.stream}",
+            traceparent=(msg.headers or {}).get("traceparent"),
+        )
+
+    async def _record(self, observation: Observation, text: str) -> StoredEvent | None:
+        """Append the observation's fact; None when it has one already."""
+        tenant_id, device_id = observation.tenant_id, observation.device_id
+        content: ContentRef | None = None
+        while True:
+            state = await self._devices.load(tenant_id, device_id)
+            history = None
+            if needs_history(state, observation):
+                history = await self._devices.history(tenant_id, device_id, state.head.version)
+            match classify(state, observation, history):
+                case AlreadyRecorded():
+                    return None
+                case Confirms() as verdict:
+                    event = confirmed(observation, verdict)
+                case IsNew() as verdict:
+                    # A text stored for a decision that lost its race is used by the next one; a
+                    # crash in between leaves it without an event, which harms nobody.
+                    if content is None:
+                        content = await self._content.put(
+                            tenant_id, device_id, "snapshot", text.encode()
+                        )
+                    event = created(observation, verdict, content)
+            try:
+                return await self._devices.append(event, state)
+            except AppendConflict:
+                continue
+
+    async def _fail(self, msg: Msg, failure: IntakeFailure) -> None:
+        tenant = await self._keyring.tenant(failure.tenant_id)
+        moment = failure.attempted_at.astimezone(UTC).isoformat(timespec="microseconds")
+        identity = keyed_digest(
+            tenant.fingerprint_key,
+            "failure",
+            failure.tenant_id,
+            failure.device_id,
+            moment,
+            failure.kind,
+            str(failure.attempt),
+        )[:16].hex()
+        tenant_id, device_id = failure.tenant_id, failure.device_id
+        event = collection_failed(
+            failure.tenant_id,
+            failure.device_id,
+            failure_id=identity,
+            kind=failure.kind,
+            message=failure.message,
+            attempted_at=failure.attempted_at,
+            source=failure.source,
+            attempt=failure.attempt,
+            trigger_id=failure.trigger_id,
+        )
+        while True:
+            state = await self._devices.load(tenant_id, device_id)
+            newest = state.last_failure_at
+            if state.last_failure_id == identity:
+                return
+            if newest is not None and failure.attempted_at <= newest:
+                recorded = await self._devices.event_ids(tenant_id, device_id)
+                if event.event_id in recorded:
+                    return
+            try:
+                await self._devices.append(event, state)
+            except AppendConflict:
+                continue
+            return
+
+    async def _refuse(
+        self,
+        msg: Msg,
+        error: InvalidInput,
+        tenant_id: str | None = None,
+        device_id: str | None = None,
+    ) -> None:
+        sequence = msg.metadata.sequence.stream
+        await self._dead_letters.put(
+            "intake",
+            msg.subject,
+            msg.data,
+            field=error.field,
+            rule=error.rule,
+            tenant_id=tenant_id,
+            device_id=device_id,
+            headers=dict(msg.headers or {}),
+            dedupe_id=f"intake.{sequence}",
+        )
+        self._metrics.ingest_errors.labels(error.field).inc()
+        log.warning("intake message %d is now a dead letter: %s", sequence, error)
+
+    async def _give_up(self, msg: Msg, error: Exception) -> None:
+        await self._refuse(
+            msg,
+            InvalidInput("message", f"recording it failed for a reason of ours: {describe(error)}"),
+        )

@@ -1,0 +1,64 @@
+"""Runs roles side by side: each a task that is owned and awaited; one that fails stops all, loudly."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+
+log = logging.getLogger(__name__)
+
+Role = Callable[[], Awaitable[None]]
+
+
+class RoleFailed(Exception):
+    """A role ended with an error. The cause says why; `role` says which."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__(f"the role {role} failed")
+        self.role = role
+
+
+@asynccontextmanager
+async def running(roles: Mapping[str, Role]) -> AsyncIterator[None]:
+    """Run roles while the block runs; at its end they are stopped and awaited.
+
+    An error of a role cancels the block and leaves as `RoleFailed` in an exception group.
+    """
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(_run(name, role), name=f"role:{name}") for name, role in roles.items()
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+async def _run(name: str, role: Role) -> None:
+    log.info("role %s starts", name)
+    try:
+        await role()
+    except asyncio.CancelledError:
+        log.info("role %s stopped", name)
+        raise
+    except Exception as error:
+        raise RoleFailed(name) from error
+    raise RoleFailed(name) from RuntimeError("it ended without being asked to")
+
+
+async def until_interrupted() -> None:
+    """Return at the first SIGINT or SIGTERM."""
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for number in signals:
+        loop.add_signal_handler(number, asked.set)
+    try:
+        await asked.wait()
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,44 @@
+"""The one place where old versions of events become today's. Every read path goes through it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import msgspec
+
+from domain.errors import MalformedEvent, UnknownEventType
+from domain.events import EVENT_NAMES, DomainEvent, decode_event, event_name
+
+_TYPE = re.compile(r"configtrail\.([A-Za-z]+)\.v([1-9][0-9]{0,3})\Z")
+
+# Today's version of each event, and how a body of version n becomes one of version n + 1.
+VERSIONS: dict[str, int] = dict.fromkeys(EVENT_NAMES, 1)
+UPCASTERS: dict[tuple[str, int], Callable[[bytes], bytes]] = {}
+
+
+def type_of(event: DomainEvent) -> str:
+    """The event's full type, as in `ce-type`: `configtrail.SnapshotCreated.v1`."""
+    name = event_name(event)
+    return f"configtrail.{name}.v{VERSIONS[name]}"
+
+
+def read_event(type_name: str, body: bytes, position: int) -> DomainEvent:
+    """The event of any published version, as today's struct.
+
+    Raises `UnknownEventType` for a type or version from the future, `MalformedEvent` for a body
+    that breaks its schema.
+    """
+    match = _TYPE.match(type_name)
+    if match is None or match[1] not in VERSIONS or int(match[2]) > VERSIONS[match[1]]:
+        raise UnknownEventType(type_name, position)
+    name = match[1]
+    for version in range(int(match[2]), VERSIONS[name]):
+        body = UPCASTERS[name, version](body)
+    try:
+        event = decode_event(body)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise MalformedEvent(position, type(error).__name__) from error
+    if event_name(event) != name:
+        raise MalformedEvent(position, f"its header says {name}, its body {event_name(event)}")
+    return event
