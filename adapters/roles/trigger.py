@@ -1,0 +1,336 @@
+"""Manual backups: somebody asks for one now, and waits for how it ends.
+
+The request is recorded before anybody is contacted, and every request ends in exactly one
+`ManualBackupFinished`, whatever happens in between; when this program dies, `TriggerReaper`
+records the end. A lease keeps two backups of one device apart across processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+import uuid
+from contextlib import aclosing
+from datetime import UTC, datetime
+from functools import partial
+
+import nats.errors
+from msgspec import Struct
+from nats.aio.client import Client
+
+from adapters.crypto.keys import KeyRing
+from adapters.jetstream.leases import Leases
+from adapters.observability.logging import log_context
+from adapters.observability.metrics import Metrics
+from adapters.roles.devices import DeviceRepository
+from adapters.roles.shielding import surely
+from adapters.roles.trigger_reply import BadReply, Reply, clean, parse_reply
+from domain.decisions import finished, triggered
+from domain.envelope import Head, StoredEvent
+from domain.errors import (
+    BackupFailed,
+    BackupTimedOut,
+    BackupUnderWay,
+    InvalidInput,
+    LeaseHeld,
+    LeaseLost,
+    Unavailable,
+)
+from domain.events import ACTOR, BackupOutcome, DuplicateSkipped, SnapshotCreated
+from domain.ids import check_device_id, check_tenant_id, text_fingerprint, to_token
+from domain.ports import EventStore
+
+log = logging.getLogger(__name__)
+
+SUBJECT = "config.backup.trigger"
+LEASE_SECONDS = 10
+FINISH_SECONDS = 10.0
+REASON_MAX = 500
+_LOOK_SECONDS = 0.05
+
+
+class TriggerResult(Struct, frozen=True):
+    """How a backup ended that went well. `position` is that of the event that says so: a read
+    model which has reached it shows the backup. `snapshot_id` was made or confirmed."""
+
+    trigger_id: str
+    status: str
+    outcome: BackupOutcome
+    sha256_hash: str | None
+    message: str
+    snapshot_id: str | None
+    position: int
+
+
+class _Request(Struct, frozen=True):
+    trigger_id: str
+    tenant_id: str
+    device_id: str
+    actor: str
+    deadline: float
+    opened: StoredEvent
+
+
+class _Ending(Struct, frozen=True):
+    outcome: BackupOutcome
+    message: str
+    sha256_hash: str | None = None
+    snapshot_id: str | None = None
+
+
+def lease_name(tenant_id: str, device_id: str) -> str:
+    """The lease that a backup of the device holds while it runs."""
+    return f"backup.{to_token(tenant_id)}.{to_token(device_id)}"
+
+
+class TriggerService:
+    """Asks whoever answers `config.backup.trigger`. `timeout` is in seconds, for all of it."""
+
+    def __init__(
+        self,
+        nc: Client,
+        *,
+        devices: DeviceRepository,
+        events: EventStore,
+        leases: Leases,
+        keyring: KeyRing,
+        metrics: Metrics,
+        timeout: float = 60.0,
+    ) -> None:
+        self._nc = nc
+        self._devices = devices
+        self._events = events
+        self._leases = leases
+        self._keyring = keyring
+        self._metrics = metrics
+        self._timeout = timeout
+
+    async def run(
+        self,
+        tenant_id: str,
+        device_id: str,
+        *,
+        actor: str,
+        remote_address: str | None = None,
+        reason: str | None = None,
+        timeout: float | None = None,
+        traceparent: str | None = None,
+    ) -> TriggerResult:
+        """Back the device up now; returns when its observation is recorded.
+
+        `timeout` can only shorten the service's. Raises `InvalidInput`, `BackupUnderWay`,
+        `BackupFailed`, `BackupTimedOut`, or `Unavailable` when NATS is away. Cancelling it is
+        recorded as a failure.
+        """
+        _check(tenant_id, device_id, actor, reason)
+        trigger_id = str(uuid.uuid4())
+        started = time.perf_counter()
+        seconds = min(self._timeout, timeout if timeout is not None else self._timeout)
+        deadline = asyncio.get_running_loop().time() + seconds
+        event = triggered(
+            tenant_id,
+            device_id,
+            trigger_id=trigger_id,
+            actor=actor,
+            occurred_at=datetime.now(UTC),
+            remote_address=remote_address,
+            reason=reason,
+            traceparent=traceparent,
+        )
+        with log_context(trigger_id=trigger_id):
+            try:
+                opened = await self._devices.record(tenant_id, device_id, lambda _: event)
+                assert opened is not None
+            except asyncio.CancelledError:
+                # It may be recorded all the same: then its end must be too.
+                await surely(self._finish(event.tenant_id, device_id, trigger_id, actor, _STOPPED))
+                raise
+            request = _Request(trigger_id, tenant_id, device_id, actor, deadline, opened)
+            ending, position = await self._perform(request, seconds)
+            self._metrics.manual_backups.labels(ending.outcome).inc()
+            self._metrics.manual_backup_seconds.observe(time.perf_counter() - started)
+            log.info("manual backup of %s/%s: %s", tenant_id, device_id, ending.outcome)
+        return _result(request, ending, position)
+
+    async def _perform(self, request: _Request, seconds: float) -> tuple[_Ending, int]:
+        """Do it, and record its end, under the lease. Every way out records an end."""
+        told: list[tuple[_Ending, int]] = []
+
+        async def tell(ending: _Ending) -> None:
+            stored = await surely(
+                self._finish(
+                    request.tenant_id,
+                    request.device_id,
+                    request.trigger_id,
+                    request.actor,
+                    ending,
+                )
+            )
+            told.append((ending, stored.position if stored else request.opened.position))
+
+        name = lease_name(request.tenant_id, request.device_id)
+        try:
+            async with self._leases.hold(name, LEASE_SECONDS):
+                await tell(await self._ask(request, seconds))
+        except LeaseHeld:
+            await tell(_Ending("locked", "a backup of this device is under way"))
+        except LeaseLost as error:
+            if not told:
+                await tell(_Ending("failed", f"interrupted: {error}"))
+        except Unavailable as error:
+            if not told:
+                await tell(_Ending("failed", f"{error}"))
+                raise
+        except asyncio.CancelledError:
+            if not told:
+                await tell(_STOPPED)
+            raise
+        except BaseException as error:
+            if not told:
+                await tell(_Ending("failed", f"interrupted by an error: {type(error).__name__}"))
+            raise
+        return told[0]
+
+    async def _ask(self, request: _Request, seconds: float) -> _Ending:
+        body = {
+            "device_id": request.device_id,
+            "tenant_id": request.tenant_id,
+            "trigger_id": request.trigger_id,
+        }
+        try:
+            msg = await self._nc.request(
+                SUBJECT, json.dumps(body).encode(), timeout=_remaining(request)
+            )
+        except nats.errors.NoRespondersError:
+            return _Ending("failed", f"no collector answers on {SUBJECT}")
+        except TimeoutError:
+            return _Ending("timed_out", f"the collector did not answer within {seconds:g} s")
+        except nats.errors.Error as error:
+            return _Ending("failed", f"NATS does not answer: {type(error).__name__}")
+        try:
+            reply = parse_reply(msg.data)
+        except BadReply as error:
+            return _Ending("failed", f"the collector's answer breaks the contract: {error}")
+        match reply.status:
+            case "success":
+                return await self._confirm(request, reply, seconds)
+            case "locked":
+                return _Ending("locked", clean(reply.message or reply.error or _LOCKED))
+            case "failed":
+                return _Ending("failed", clean(reply.error or reply.message or _NO_REASON))
+
+    async def _confirm(self, request: _Request, reply: Reply, seconds: float) -> _Ending:
+        """Wait until the collector's observation is a fact in the device's history."""
+        fingerprint: str | None = None
+        if reply.sha256_hash is not None:
+            keys = await self._keyring.tenant(request.tenant_id)
+            fingerprint = text_fingerprint(keys.fingerprint_key, reply.sha256_hash)
+        head = Head(request.opened.version, request.opened.position)
+        loop = asyncio.get_running_loop()
+        while True:
+            branch = self._events.read_branch(request.tenant_id, request.device_id, head)
+            try:
+                async with aclosing(branch) as events:
+                    async for stored in events:
+                        head = Head(stored.version, stored.position)
+                        ending = _recognised(stored, request.trigger_id, fingerprint, reply)
+                        if ending is not None:
+                            return ending
+            except Unavailable as error:
+                log.warning("waiting for the backup to be recorded: %s", error)
+            if loop.time() >= request.deadline:
+                return _Ending(
+                    "timed_out",
+                    f"the collector reports success, but its snapshot was not recorded within "
+                    f"{seconds:g} s; look at the recorder and at the dead letters",
+                )
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _finish(
+        self, tenant_id: str, device_id: str, trigger_id: str, actor: str, ending: _Ending
+    ) -> StoredEvent | None:
+        """Record the end; None when it is told already. `Unavailable` after a bounded wait."""
+        decide = partial(
+            finished,
+            tenant_id=tenant_id,
+            device_id=device_id,
+            trigger_id=trigger_id,
+            actor=actor,
+            outcome=ending.outcome,
+            occurred_at=datetime.now(UTC),
+            message=ending.message,
+            snapshot=ending.snapshot_id,
+        )
+        try:
+            async with asyncio.timeout(FINISH_SECONDS):
+                while True:
+                    try:
+                        # A state from before the request would make its end look told already.
+                        await self._devices.refresh(tenant_id, device_id)
+                        return await self._devices.record(tenant_id, device_id, decide)
+                    except Unavailable as error:
+                        log.warning("the end of a manual backup is not recorded yet: %s", error)
+                        await asyncio.sleep(_LOOK_SECONDS * 4)
+        except TimeoutError as error:
+            raise Unavailable(
+                "NATS",
+                f"the backup's end ({ending.outcome}) can't be recorded now; it will be recorded "
+                "as failed when NATS is back",
+            ) from error
+
+
+_LOCKED = "a backup of this device is under way at the collector"
+_NO_REASON = "the collector gives no reason"
+_STOPPED = _Ending("failed", "interrupted: the program was stopped")
+
+
+def _check(tenant_id: str, device_id: str, actor: str, reason: str | None) -> None:
+    check_tenant_id(tenant_id)
+    check_device_id(device_id)
+    if not ACTOR.match(actor):
+        raise InvalidInput("actor", "must be user:<id>, service:<name> or system:<role>")
+    if reason is not None and (len(reason) > REASON_MAX or not reason.isprintable()):
+        raise InvalidInput("reason", f"must be printable and at most {REASON_MAX} characters")
+
+
+def _remaining(request: _Request) -> float:
+    return max(0.001, request.deadline - asyncio.get_running_loop().time())
+
+
+def _recognised(
+    stored: StoredEvent, trigger_id: str, fingerprint: str | None, reply: Reply
+) -> _Ending | None:
+    event = stored.event
+    if not isinstance(event, SnapshotCreated | DuplicateSkipped):
+        return None
+    if trigger_id != event.trigger_id and fingerprint != event.text_fingerprint:
+        return None
+    if isinstance(event, SnapshotCreated):
+        outcome: BackupOutcome = "succeeded"
+        usual = "a new configuration was recorded"
+    else:
+        outcome = "duplicate"
+        usual = "the configuration is unchanged"
+    return _Ending(outcome, clean(reply.message or usual), reply.sha256_hash, event.snapshot_id)
+
+
+def _result(request: _Request, ending: _Ending, position: int) -> TriggerResult:
+    match ending.outcome:
+        case "locked":
+            raise BackupUnderWay(request.tenant_id, request.device_id)
+        case "failed":
+            raise BackupFailed(request.tenant_id, request.device_id, ending.message)
+        case "timed_out":
+            raise BackupTimedOut(request.tenant_id, request.device_id, ending.message)
+        case _:
+            return TriggerResult(
+                trigger_id=request.trigger_id,
+                status="success",
+                outcome=ending.outcome,
+                sha256_hash=ending.sha256_hash,
+                message=ending.message,
+                snapshot_id=ending.snapshot_id,
+                position=position,
+            )
