@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
+import os
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+def children_in(folder: Path) -> list[int]:
+    """The processes, of whatever parent, that a command line connects with a folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if os.fsencode(folder) in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+    return found
 
 
 async def eventually(probe: Callable[[], Awaitable[T] | T], *, within: float = 20) -> T:

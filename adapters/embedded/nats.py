@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nats
 import nats.errors
+from nats.js import JetStreamContext
 
 from adapters.embedded.files import write_private
 from adapters.embedded.process import Child
@@ -109,24 +110,48 @@ jetstream {{
 """
 
     async def _probe(self, port: int) -> None:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.close()
-        await writer.wait_closed()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            async with asyncio.timeout(2):
+                greeting = await reader.read(5)
+        finally:
+            writer.close()
+            await writer.wait_closed()
+        if greeting != b"INFO ":
+            raise ConnectionError("what answers is no nats-server")
+        problems: list[Exception] = []
 
         async def remember(error: Exception) -> None:
             problems.append(error)
 
-        problems: list[Exception] = []
         try:
             connection = await nats.connect(
-                self._url(port),
-                allow_reconnect=False,
-                connect_timeout=2,
-                error_cb=remember,
+                self._url(port), allow_reconnect=False, connect_timeout=2, error_cb=remember
             )
             try:
-                await connection.jetstream().account_info()
+                await self._check_restored(connection.jetstream())
             finally:
                 await connection.close()
         except nats.errors.Error as error:
-            raise ConnectionError(f"{error}; {problems}") from error
+            raise ConnectionError(f"{error!r} {problems}") from error
+
+    async def _check_restored(self, jetstream: JetStreamContext) -> None:
+        """Raise `ServerFailed` when a stream is on disk and not served.
+
+        With a wrong encryption key the server warns, leaves the stream out, and lets a new one
+        of the same name take its place: that would be the end of the old one.
+        """
+        account = await jetstream.account_info()
+        served: set[str] = set()
+        while len(served) < account.streams:
+            page = await jetstream.streams_info(offset=len(served))
+            if not page:
+                break
+            served |= {stream.config.name for stream in page if stream.config.name}
+        kept = self.data_dir / "jetstream" / "jetstream" / "$G" / "streams"
+        stored = {meta.parent.name for meta in kept.glob("*/meta.inf")}
+        if missing := sorted(stored - served):
+            raise self._failure(
+                f"it did not restore {', '.join(missing)}: the encryption key is another one"
+                " than before, or the files are damaged"
+            )

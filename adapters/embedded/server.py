@@ -33,7 +33,6 @@ class EmbeddedServer(abc.ABC):
         self._fixed_port = port is not None
         self._port = port
         self._child: Child | None = None
-        self._killed = False
         self._log_start = 0
 
     @property
@@ -54,7 +53,7 @@ class EmbeddedServer(abc.ABC):
     @property
     def running(self) -> bool:
         """Whether the process is there."""
-        return self._child is not None and not self._child.ended and not self._killed
+        return self._child is not None and not self._child.ended
 
     async def start(self) -> None:
         """Start it and wait until it serves.
@@ -64,9 +63,6 @@ class EmbeddedServer(abc.ABC):
         if self.running:
             raise RuntimeError(f"the embedded {self.service} runs already")
         self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if self._child is not None:
-            await self._child.wait()
-        self._killed = False
         await end_stale(self._record, *self.stop_signals, within=self.stop_within)
         self._turn_log()
         await self._prepare()
@@ -88,11 +84,10 @@ class EmbeddedServer(abc.ABC):
             await self._child.end(*self.stop_signals, within=self.stop_within)
             forget(self._record)
 
-    def kill(self) -> None:
-        """SIGKILL, for tests of faults. A `start()` after it first waits for the end."""
-        assert self._child is not None
-        self._killed = True
-        self._child.send(signal.SIGKILL)
+    async def kill(self) -> None:
+        """SIGKILL, for tests of faults. Returns when it has ended."""
+        if self._child is not None:
+            await self._child.end()
 
     async def ended(self) -> int:
         """Wait until the process has ended, for whatever reason; its exit status."""

@@ -1,0 +1,156 @@
+"""The embedded nats-server keeps what it acknowledged, and keeps it encrypted."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import stat
+from pathlib import Path
+
+import nats
+import nats.errors
+import pytest
+
+from adapters.embedded.errors import ServerFailed
+from adapters.embedded.nats import EmbeddedNats
+from tests.support import children_in
+
+CANARY = b"canary-5e1f password=hunter2"
+
+
+async def publish(server: EmbeddedNats, *bodies: bytes) -> None:
+    connection = await nats.connect(server.url)
+    try:
+        stream = connection.jetstream()
+        await stream.add_stream(name="KEEP", subjects=["keep.>"])
+        for body in bodies:
+            await stream.publish("keep.it", body)
+    finally:
+        await connection.close()
+
+
+async def stored(server: EmbeddedNats, sequence: int) -> bytes | None:
+    connection = await nats.connect(server.url)
+    try:
+        return (await connection.jetstream().get_msg("KEEP", sequence)).data
+    finally:
+        await connection.close()
+
+
+def everything_in(folder: Path, pattern: str = "**/*") -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(folder.glob(pattern)) if path.is_file())
+
+
+async def test_stop_and_start_keep_data_and_port(nats_server: EmbeddedNats) -> None:
+    await publish(nats_server, b"one", b"two")
+    url, pid = nats_server.url, nats_server.pid
+    await nats_server.stop()
+    assert not nats_server.running
+    await nats_server.start()
+    assert nats_server.url == url
+    assert nats_server.pid != pid
+    assert await stored(nats_server, 2) == b"two"
+
+
+async def test_encrypted_data_survives_a_kill_and_holds_no_plain_text(
+    nats_server: EmbeddedNats,
+) -> None:
+    await publish(nats_server, *[CANARY + b" %d" % number for number in range(50)])
+    await nats_server.kill()
+    await nats_server.start()
+    assert await stored(nats_server, 50) == CANARY + b" 49"
+    assert everything_in(nats_server.data_dir / "jetstream")
+    assert CANARY not in everything_in(nats_server.data_dir)
+    await nats_server.stop()
+    await nats_server.start()
+    assert await stored(nats_server, 1) == CANARY + b" 0"
+    assert CANARY not in everything_in(nats_server.data_dir)
+
+
+async def test_without_a_key_plain_text_would_be_found(tmp_path: Path) -> None:
+    server = EmbeddedNats(tmp_path / "plain", encryption_key=None, user="u", password="p")
+    await server.start()
+    try:
+        await publish(server, CANARY)
+        assert CANARY in everything_in(server.data_dir)
+    finally:
+        await server.stop()
+
+
+async def test_the_key_is_in_no_file_and_no_argument(tmp_path: Path) -> None:
+    key = "12e4" + "5a" * 30
+    server = EmbeddedNats(tmp_path / "keyed", encryption_key=key, user="u", password="p")
+    await server.start()
+    try:
+        await publish(server, b"one")
+        assert key.encode() not in everything_in(server.data_dir)
+        assert key.encode() not in everything_in(Path(f"/proc/{server.pid}"), "cmdline")
+    finally:
+        await server.stop()
+
+
+async def test_another_key_is_refused_with_the_end_of_the_log(tmp_path: Path) -> None:
+    folder = tmp_path / "locked"
+    first = EmbeddedNats(folder, encryption_key="right", user="u", password="p")
+    await first.start()
+    await publish(first, b"one")
+    await first.stop()
+    second = EmbeddedNats(folder, encryption_key="wrong", user="u", password="p")
+    try:
+        with pytest.raises(ServerFailed) as failure:
+            await second.start()
+    finally:
+        await second.stop()
+    assert "KEEP" in failure.value.reason
+    assert "unable to recover keys" in str(failure.value)
+    again = EmbeddedNats(folder, encryption_key="right", user="u", password="p")
+    await again.start()
+    try:
+        assert await stored(again, 1) == b"one"
+    finally:
+        await again.stop()
+
+
+async def test_strangers_are_refused(nats_server: EmbeddedNats) -> None:
+    with pytest.raises((nats.errors.Error, ConnectionError)):
+        await nats.connect(
+            f"nats://tests:guess@127.0.0.1:{nats_server.port}", allow_reconnect=False
+        )
+
+
+async def test_files_are_private_and_messages_may_be_8_mib(nats_server: EmbeddedNats) -> None:
+    for path in nats_server.data_dir.iterdir():
+        assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
+    connection = await nats.connect(nats_server.url)
+    try:
+        assert connection.max_payload == 8 * 1024 * 1024
+    finally:
+        await connection.close()
+
+
+async def test_a_port_that_is_taken_fails_with_the_servers_words(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        server = EmbeddedNats(
+            tmp_path / "n", port=port, encryption_key=None, user="u", password="p"
+        )
+        with pytest.raises(ServerFailed, match="address already in use"):
+            await server.start()
+    assert not server.running
+    await server.start()
+    await server.stop()
+
+
+@pytest.mark.parametrize("milliseconds", [0, 1, 5, 15, 25, 35, 50])
+async def test_a_start_cancelled_at_any_moment_leaves_no_process(
+    tmp_path: Path, milliseconds: int
+) -> None:
+    server = EmbeddedNats(tmp_path / "c", encryption_key=None, user="u", password="p")
+    start = asyncio.create_task(server.start())
+    await asyncio.wait([start], timeout=milliseconds / 1000)
+    if start.cancel():
+        with pytest.raises(asyncio.CancelledError):
+            await start
+        assert not server.running
+    await server.stop()
+    assert children_in(server.data_dir) == []

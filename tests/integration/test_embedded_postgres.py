@@ -1,0 +1,86 @@
+"""The embedded Postgres starts for anybody, keeps its data, and tells nothing in its log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from adapters.embedded.postgres import EmbeddedPostgres
+
+
+async def run(dsn: str, statement: str) -> object:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return await connection.fetchval(statement)
+    finally:
+        await connection.close()
+
+
+async def test_stop_kill_and_start_keep_data_and_port(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path / "pg", password="secret")
+    await server.start()
+    try:
+        await run(server.dsn, "CREATE TABLE kept AS SELECT 7 AS x")
+        dsn = server.dsn
+        await server.stop()
+        await server.start()
+        assert server.dsn == dsn
+        await run(server.dsn, "UPDATE kept SET x = x + 1")
+        await server.kill()
+        await server.start()
+        assert await run(server.dsn, "SELECT x FROM kept") == 8
+        assert await run(server.dsn, "SHOW fsync") == "on"
+    finally:
+        await server.stop()
+
+
+async def test_an_interrupted_creation_is_begun_again(tmp_path: Path) -> None:
+    half = tmp_path / "pg" / "cluster.new"
+    half.mkdir(parents=True)
+    (half / "PG_VERSION").write_text("18\n")
+    server = EmbeddedPostgres(tmp_path / "pg", password="secret", durable=False)
+    await server.start()
+    try:
+        assert await run(server.dsn, "SELECT 1") == 1
+    finally:
+        await server.stop()
+
+
+async def test_only_the_password_opens_it(postgres_server: EmbeddedPostgres) -> None:
+    for user in ("configtrail", "postgres"):
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            await run(
+                f"postgresql://{user}:guess@127.0.0.1:{postgres_server.port}/configtrail",
+                "SELECT 1",
+            )
+
+
+async def test_the_service_is_no_superuser_and_text_sorts_by_code_point(postgres_dsn: str) -> None:
+    assert not await run(postgres_dsn, "SELECT usesuper FROM pg_user WHERE usename = current_user")
+    assert await run(postgres_dsn, "SHOW server_encoding") == "UTF8"
+    assert await run(postgres_dsn, "SELECT 'B' < 'a' AND upper('é') = 'É'")
+
+
+async def test_each_test_has_an_empty_database(postgres_dsn: str) -> None:
+    assert await run(postgres_dsn, "SELECT count(*) FROM pg_class WHERE relname = 'mine'") == 0
+    await run(postgres_dsn, "CREATE TABLE mine ()")
+
+
+async def test_the_log_tells_no_values(
+    postgres_server: EmbeddedPostgres, postgres_dsn: str
+) -> None:
+    connection = await asyncpg.connect(postgres_dsn)
+    try:
+        await connection.execute("CREATE TABLE secret (x text PRIMARY KEY)")
+        await connection.execute("INSERT INTO secret VALUES ($1)", "canary-77")
+        with pytest.raises(asyncpg.UniqueViolationError):
+            await connection.execute("INSERT INTO secret VALUES ($1)", "canary-77")
+        with pytest.raises(asyncpg.PostgresSyntaxError):
+            await connection.execute("SELEC 'canary-77'")
+    finally:
+        await connection.close()
+    log = postgres_server.log.read_text()
+    assert "duplicate key" in log
+    assert "canary-77" not in log
