@@ -8,7 +8,7 @@ import inspect
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, overload
 
 T = TypeVar("T")
 
@@ -23,7 +23,17 @@ def children_in(folder: Path) -> list[int]:
     return found
 
 
-async def eventually(probe: Callable[[], Awaitable[T] | T], *, within: float = 20) -> T:
+@overload
+async def eventually(probe: Callable[[], Awaitable[T | None]], *, within: float = 20) -> T: ...
+
+
+@overload
+async def eventually(probe: Callable[[], T | None], *, within: float = 20) -> T: ...
+
+
+async def eventually(
+    probe: Callable[[], Awaitable[T | None] | T | None], *, within: float = 20
+) -> T:
     """Ask `probe` until its answer is truthy, and return that.
 
     Fails with the last answer after `within` seconds. What the probe raises goes straight out.

@@ -6,10 +6,12 @@ import asyncio
 import importlib.metadata
 import json
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-import nats
 import nats.errors
+from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from adapters.embedded.files import write_private
@@ -32,6 +34,25 @@ def nats_server_binary() -> Path:
             if binary.exists():
                 return binary
     raise FileNotFoundError(f"the package {_PACKAGE} has no nats-server; install it again")
+
+
+@asynccontextmanager
+async def nats_session(url: str) -> AsyncIterator[Client]:
+    """A short session that does not reconnect; `ConnectionError` when the server fails us."""
+    problems: list[Exception] = []
+
+    async def remember(error: Exception) -> None:
+        problems.append(error)
+
+    client = Client()
+    try:
+        await client.connect(url, allow_reconnect=False, connect_timeout=5, error_cb=remember)
+        yield client
+    except nats.errors.Error as error:
+        raise ConnectionError(f"{error!r} {problems}") from error
+    finally:
+        # Also when cancelled half-way: the client would leave its socket open.
+        await client.close()
 
 
 class EmbeddedNats(EmbeddedServer):
@@ -119,21 +140,8 @@ jetstream {{
             await writer.wait_closed()
         if greeting != b"INFO ":
             raise ConnectionError("what answers is no nats-server")
-        problems: list[Exception] = []
-
-        async def remember(error: Exception) -> None:
-            problems.append(error)
-
-        try:
-            connection = await nats.connect(
-                self._url(port), allow_reconnect=False, connect_timeout=2, error_cb=remember
-            )
-            try:
-                await self._check_restored(connection.jetstream())
-            finally:
-                await connection.close()
-        except nats.errors.Error as error:
-            raise ConnectionError(f"{error!r} {problems}") from error
+        async with nats_session(self._url(port)) as client:
+            await self._check_restored(client.jetstream())
 
     async def _check_restored(self, jetstream: JetStreamContext) -> None:
         """Raise `ServerFailed` when a stream is on disk and not served.

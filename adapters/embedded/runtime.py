@@ -8,12 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
-import nats
-import nats.errors
 import structlog
 
 from adapters.embedded.folder import DataFolder, Endpoints, published
-from adapters.embedded.nats import EmbeddedNats
+from adapters.embedded.nats import EmbeddedNats, nats_session
 from adapters.embedded.postgres import EmbeddedPostgres
 from adapters.embedded.server import EmbeddedServer
 
@@ -58,11 +56,9 @@ async def running(data_dir: Path) -> Endpoints | None:
     try:
         connection = await asyncpg.connect(endpoints.postgres_dsn, timeout=5)
         await connection.close()
-        client = await nats.connect(
-            endpoints.nats_url, allow_reconnect=False, connect_timeout=5, error_cb=_say
-        )
-        await client.close()
-    except (OSError, TimeoutError, nats.errors.Error, asyncpg.PostgresError) as error:
+        async with nats_session(endpoints.nats_url) as client:
+            await client.jetstream().account_info()
+    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
         _log.warning("embedded_servers_do_not_answer", error=type(error).__name__)
         return None
     return endpoints
@@ -79,7 +75,10 @@ async def _kept_running(*servers: EmbeddedServer) -> AsyncIterator[None]:
                 for keeper in keepers:
                     keeper.cancel()
     except BaseExceptionGroup as failures:
-        raise _only(failures) from failures.__cause__
+        # The group is our own affair: callers see the error that the body or a server raised.
+        if len(failures.exceptions) == 1:
+            raise failures.exceptions[0] from failures.exceptions[0].__cause__
+        raise
 
 
 async def _keep_running(server: EmbeddedServer) -> None:
@@ -106,15 +105,3 @@ async def _together(*work: Coroutine[object, object, None]) -> None:
     failures = [error for task in tasks if (error := task.exception()) is not None]
     if failures:
         raise failures[0]
-
-
-def _only(failures: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first failure that is no group: callers expect errors, not groups of them."""
-    first: BaseException = failures
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return first
-
-
-async def _say(error: Exception) -> None:
-    _log.warning("embedded_nats_probe", error=type(error).__name__)
