@@ -1,0 +1,226 @@
+"""Work on a durable consumer: order, redelivery, outages, poison, and stopping in good order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StreamConfig
+
+from adapters.embedded.nats import EmbeddedNats
+from adapters.jetstream.connection import connect
+from adapters.jetstream.work import Job, WorkConsumer
+from domain.errors import Unavailable
+from tests.support import eventually
+
+STREAM = "WORK"
+Do = Callable[[int], Awaitable[None]]
+
+
+@pytest.fixture
+async def nc(nats_server: EmbeddedNats) -> AsyncIterator[Client]:
+    client = await connect(nats_server.url, name="test")
+    await client.jetstream().add_stream(
+        StreamConfig(name=STREAM, subjects=["work.>"], retention=RetentionPolicy.WORK_QUEUE)
+    )
+    yield client
+    await client.close()
+
+
+class Worker:
+    """A consumer that does `do` for the number in each message; its key is the subject."""
+
+    def __init__(self, nc: Client, do: Do, *, ack_wait: float = 1.0) -> None:
+        self.given_up: list[tuple[int, str]] = []
+        self._do = do
+        self._consumer = WorkConsumer(
+            nc,
+            nc.jetstream(),
+            STREAM,
+            ConsumerConfig(durable_name="worker", ack_policy=AckPolicy.EXPLICIT, ack_wait=ack_wait),
+            plan=self._plan,
+            give_up=self._give_up,
+            weight_limit=50,
+        )
+
+    def _plan(self, msg: Msg) -> Job:
+        return Job(msg.subject, lambda: self._do(int(msg.data)))
+
+    async def _give_up(self, msg: Msg, error: Exception) -> None:
+        self.given_up.append((int(msg.data), type(error).__name__))
+
+    async def __aenter__(self) -> Worker:
+        self._task = asyncio.create_task(self._consumer.run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await self._task
+
+
+async def send(nc: Client, numbers: range, subject: str = "work.one") -> None:
+    for number in numbers:
+        await nc.jetstream().publish(subject, str(number).encode())
+
+
+async def left(nc: Client) -> int:
+    return (await nc.jetstream().stream_info(STREAM)).state.messages
+
+
+async def test_one_key_is_worked_off_in_order_and_acknowledged(nc: Client) -> None:
+    done: list[int] = []
+
+    async def do(number: int) -> None:
+        await asyncio.sleep(0.002 if number % 3 else 0)
+        done.append(number)
+
+    await send(nc, range(100))
+    async with Worker(nc, do):
+        await eventually(lambda: len(done) == 100)
+
+        async def nothing_left() -> bool:
+            return await left(nc) == 0
+
+        await eventually(nothing_left)
+    assert done == list(range(100))
+
+
+async def test_one_slow_key_does_not_hold_up_the_others(nc: Client) -> None:
+    release = asyncio.Event()
+    done: list[int] = []
+
+    async def do(number: int) -> None:
+        if number == 0:
+            await release.wait()
+        done.append(number)
+
+    await send(nc, range(1), "work.slow")
+    await send(nc, range(1, 30), "work.fast")
+    async with Worker(nc, do):
+        await eventually(lambda: len(done) == 29)
+        release.set()
+        await eventually(lambda: len(done) == 30)
+
+
+async def test_work_that_lasts_longer_than_the_ack_wait_is_done_once(nc: Client) -> None:
+    started: list[int] = []
+    release = asyncio.Event()
+
+    async def do(number: int) -> None:
+        started.append(number)
+        await release.wait()
+
+    await send(nc, range(1))
+    async with Worker(nc, do, ack_wait=0.4):
+        await eventually(lambda: started)
+        # Three times the time after which the server would hand it out again.
+        await asyncio.wait([asyncio.create_task(release.wait())], timeout=1.2)
+        release.set()
+
+        async def nothing_left() -> bool:
+            return await left(nc) == 0
+
+        await eventually(nothing_left)
+    assert started == [0]
+
+
+async def test_an_outage_is_waited_out_and_keeps_the_order(nc: Client) -> None:
+    done: list[int] = []
+    outages = 3
+
+    async def do(number: int) -> None:
+        nonlocal outages
+        if number == 1 and outages:
+            outages -= 1
+            raise Unavailable("a server", "it is restarted")
+        done.append(number)
+
+    await send(nc, range(4))
+    async with Worker(nc, do) as worker:
+        await eventually(lambda: len(done) == 4)
+    assert done == [0, 1, 2, 3]
+    assert worker.given_up == []
+
+
+async def test_poison_is_given_up_after_bounded_tries_and_the_rest_goes_on(nc: Client) -> None:
+    tries = 0
+    done: list[int] = []
+
+    async def do(number: int) -> None:
+        nonlocal tries
+        if number == 1:
+            tries += 1
+            raise ZeroDivisionError
+        done.append(number)
+
+    await send(nc, range(4))
+    async with Worker(nc, do) as worker:
+        await eventually(lambda: len(done) == 3)
+    assert worker.given_up == [(1, "ZeroDivisionError")]
+    assert tries == 5
+
+
+async def test_what_a_dead_worker_held_comes_first_and_in_order(
+    nc: Client, nats_server: EmbeddedNats
+) -> None:
+    """A worker that dies holds messages; its successor must not overtake them with newer ones."""
+    dying = await connect(nats_server.url, name="dying")
+    stuck: list[int] = []
+    release = asyncio.Event()
+
+    async def hang(number: int) -> None:
+        stuck.append(number)
+        await release.wait()
+
+    await send(nc, range(40))
+    consumer = Worker(dying, hang)
+    await consumer.__aenter__()
+    await eventually(lambda: stuck)
+    await dying.close()  # as far as the server can tell, it died
+    await send(nc, range(40, 60))
+    done: list[int] = []
+
+    async def do(number: int) -> None:
+        done.append(number)
+
+    async with Worker(nc, do):
+        await eventually(lambda: len(done) == 60)
+    assert done == list(range(60))
+    release.set()
+    await consumer.__aexit__()
+
+
+async def test_stopping_finishes_what_is_under_way(nc: Client) -> None:
+    started = asyncio.Event()
+    done: list[int] = []
+
+    async def do(number: int) -> None:
+        started.set()
+        await asyncio.sleep(0.05)
+        done.append(number)
+
+    await send(nc, range(1))
+    async with Worker(nc, do):
+        await started.wait()
+    assert done == [0]
+
+
+async def test_it_goes_on_when_the_server_was_killed(nc: Client, nats_server: EmbeddedNats) -> None:
+    done: list[int] = []
+
+    async def do(number: int) -> None:
+        done.append(number)
+
+    await send(nc, range(10))
+    async with Worker(nc, do):
+        await eventually(lambda: len(done) == 10)
+        await nats_server.kill()
+        await nats_server.start()
+        await eventually(lambda: nc.is_connected)
+        await send(nc, range(10, 20))
+        await eventually(lambda: 19 in done)
+    assert sorted(set(done)) == list(range(20))
