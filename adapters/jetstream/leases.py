@@ -35,6 +35,7 @@ _OPERATION = "KV-Operation"
 _MARKER = "Nats-Marker-Reason"
 _EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 _REQUEST_SECONDS = 5.0
+_NOT_RENEWED = "it could not be renewed in time"
 
 log = logging.getLogger(__name__)
 
@@ -86,22 +87,26 @@ class Leases:
         started = loop.time()
         held = _Held(self._js, name, seconds, Holder(self._holder, uuid.uuid4().hex))
         renewal: asyncio.Task[None] | None = None
+        limit: asyncio.Timeout | None = None
         try:
             await self._take(held)
             async with asyncio.timeout_at(started + seconds) as limit:
                 renewal = loop.create_task(self._renew(held, limit), name=f"lease {name}")
                 yield
             if limit.expired():
-                raise LeaseLost(name, held.lost or "it could not be renewed in time")
+                held.lost = held.lost or _NOT_RENEWED
+                raise LeaseLost(name, held.lost)
         except TimeoutError as error:
-            if not limit.expired():
+            if limit is None or not limit.expired():
                 raise
-            raise LeaseLost(name, held.lost or "it could not be renewed in time") from error
+            held.lost = held.lost or _NOT_RENEWED
+            raise LeaseLost(name, held.lost) from error
         finally:
             if renewal is not None:
                 renewal.cancel()
                 await asyncio.wait([renewal])
-            await self._release(held)
+            if held.lost is None:
+                await self._release(held)
             if renewal is not None and not renewal.cancelled():
                 renewal.result()
 
