@@ -1,0 +1,10 @@
+#!/bin/sh
+# Run once, by the image, on an empty volume: the service's own user and database. The user is no
+# superuser, so that row-level security binds it.
+set -eu
+psql --username "${POSTGRES_USER:-postgres}" --dbname postgres --quiet --no-psqlrc \
+  --set ON_ERROR_STOP=1 <<'SQL'
+\getenv password CONFIGTRAIL_POSTGRES_PASSWORD
+CREATE ROLE configtrail LOGIN CREATEDB PASSWORD :'password';
+CREATE DATABASE configtrail OWNER configtrail;
+SQL
