@@ -1,0 +1,128 @@
+"""Connections to Postgres: a pool that waits for the server and says so."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+import asyncpg
+import msgspec
+
+from domain.errors import InvalidInput
+from projections.outages import is_outage, reason_of
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Session: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 0.5
+SAY_EVERY_SECONDS = 5.0
+_JSONB_VERSION = b"\x01"
+
+_SERVER_SETTINGS = {
+    # A value that is rare gets another plan than one that is common.
+    "plan_cache_mode": "force_custom_plan",
+    "jit": "off",
+    "statement_timeout": "30s",
+    "idle_in_transaction_session_timeout": "60s",
+    "timezone": "UTC",
+}
+
+
+@asynccontextmanager
+async def open_pool(
+    dsn: str,
+    *,
+    application_name: str = "configtrail",
+    min_size: int = 1,
+    max_size: int = 16,
+    wait_seconds: float | None = None,
+) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
+    """A pool of connections. `jsonb` values come and go as plain Python values.
+
+    Waits until the server answers, for ever or for `wait_seconds`, and says so every few seconds,
+    without the password. Raises the last error when that time is over, and at once what waiting
+    does not heal: a wrong password, or `InvalidInput` for a `dsn` that is none.
+    """
+    pool = await _connected(
+        dsn,
+        application_name=application_name,
+        min_size=min_size,
+        max_size=max_size,
+        wait_seconds=wait_seconds,
+    )
+    try:
+        yield pool
+    except BaseException:
+        pool.terminate()
+        raise
+    else:
+        await pool.close()
+
+
+async def _connected(
+    dsn: str,
+    *,
+    application_name: str,
+    min_size: int,
+    max_size: int,
+    wait_seconds: float | None,
+) -> asyncpg.Pool[asyncpg.Record]:
+    loop = asyncio.get_running_loop()
+    started = said = loop.time()
+    while True:
+        pool = asyncpg.create_pool(
+            dsn,
+            min_size=min_size,
+            max_size=max_size,
+            timeout=10.0,
+            command_timeout=None,
+            init=_prepare,
+            server_settings={"application_name": application_name, **_SERVER_SETTINGS},
+        )
+        try:
+            await pool
+        except ValueError:
+            # Its message may quote a part of the password.
+            raise InvalidInput(
+                "postgres_dsn", "must be postgresql://user:password@host:port/database"
+            ) from None
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            pool.terminate()
+            now = loop.time()
+            over = wait_seconds is not None and now - started >= wait_seconds
+            if over or not is_outage(error):
+                raise
+            if said == started or now - said >= SAY_EVERY_SECONDS:
+                log.warning("waiting for Postgres: %s", reason_of(error))
+                said = now
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return pool
+
+
+async def _prepare(session: Session) -> None:
+    await session.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        format="binary",
+        encoder=_encode_jsonb,
+        decoder=_decode_jsonb,
+    )
+
+
+def _encode_jsonb(value: object) -> bytes:
+    return _JSONB_VERSION + msgspec.json.encode(value)
+
+
+def _decode_jsonb(raw: bytes) -> object:
+    # The wire form of jsonb: a version byte, then the text of it.
+    if raw[:1] != _JSONB_VERSION:
+        raise ValueError(f"jsonb of an unknown version {raw[:1]!r}")
+    return msgspec.json.decode(raw[1:])

@@ -1,0 +1,21 @@
+"""Read model `audit`: one row for every event, with who, what, when and where in the stream."""
+
+from projections.audit.queries import (
+    EVERYTHING,
+    AuditEntry,
+    AuditFilter,
+    AuditPage,
+    audit_page,
+    get_entry,
+    stream_audit,
+)
+
+__all__ = [
+    "EVERYTHING",
+    "AuditEntry",
+    "AuditFilter",
+    "AuditPage",
+    "audit_page",
+    "get_entry",
+    "stream_audit",
+]

@@ -1,0 +1,162 @@
+"""Questions to the read model `audit`: filtered pages, newest first, and the whole as a stream.
+
+Order is by when it happened, at the same time by position: what arrives late stands in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from datetime import datetime
+
+from msgspec import Struct
+
+from domain.errors import InvalidInput
+from projections.rows import Connection, Reader, struct, structs
+
+
+class AuditEntry(Struct, frozen=True, kw_only=True):
+    """One event. `details` are all its fields, as in its published schema; `position` is its place
+    in the stream, `version` its place in the device's history."""
+
+    position: int
+    tenant_id: str
+    event_id: str
+    occurred_at: datetime
+    stored_at: datetime
+    actor: str
+    action: str
+    resource_type: str
+    resource_id: str
+    device_id: str
+    version: int
+    correlation_id: str | None
+    causation_id: str | None
+    details: dict[str, object]
+
+
+class AuditFilter(Struct, frozen=True, kw_only=True):
+    """Which entries; None does not restrict. `since` ≤ occurred_at < `until`,
+    `from_position` ≤ position ≤ `to_position`."""
+
+    action: str | None = None
+    actor: str | None = None
+    device_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    from_position: int | None = None
+    to_position: int | None = None
+    correlation_id: str | None = None
+
+
+class AuditPage(Struct, frozen=True, kw_only=True):
+    """Entries, newest first. `total` counts all that the filter lets through, but no further than
+    the bound asked for: then `total_is_exact` is False. `next_before` is the `before` of the next
+    page, None on the last one."""
+
+    entries: tuple[AuditEntry, ...]
+    total: int
+    total_is_exact: bool
+    next_before: int | None
+
+
+EVERYTHING = AuditFilter()
+COUNT_LIMIT = 10_000
+
+_ENTRY = """
+    position, tenant_id, event_id, occurred_at, stored_at, actor, action, resource_type,
+    resource_id, device_id, version, correlation_id, causation_id, details
+"""
+
+_NEWEST_FIRST = "ORDER BY occurred_at DESC, position DESC"
+
+_CONDITIONS = {
+    "action": "action = {}",
+    "actor": "actor = {}",
+    "device_id": "device_id = {}",
+    "since": "occurred_at >= {}",
+    "until": "occurred_at < {}",
+    "from_position": "position >= {}",
+    "to_position": "position <= {}",
+    "correlation_id": "correlation_id = {}",
+}
+
+GET_ENTRY = f"SELECT {_ENTRY} FROM configtrail.audit WHERE tenant_id = $1 AND position = $2"
+
+
+def _where(tenant_id: str, wanted: AuditFilter) -> tuple[str, list[object]]:
+    """The conditions that the filter really has: each combination gets a plan of its own."""
+    arguments: list[object] = [tenant_id]
+    conditions = ["tenant_id = $1"]
+    for name, condition in _CONDITIONS.items():
+        value = getattr(wanted, name)
+        if value is not None:
+            arguments.append(value)
+            conditions.append(condition.format(f"${len(arguments)}"))
+    return "WHERE " + " AND ".join(conditions), arguments
+
+
+async def get_entry(reader: Reader, tenant_id: str, position: int) -> AuditEntry | None:
+    """The entry at a position of the stream, when it is this tenant's."""
+    return struct(AuditEntry, await reader.fetchrow(GET_ENTRY, tenant_id, position))
+
+
+async def audit_page(
+    reader: Reader,
+    tenant_id: str,
+    wanted: AuditFilter = EVERYTHING,
+    *,
+    limit: int = 50,
+    before: int | None = None,
+    offset: int = 0,
+    count_limit: int = COUNT_LIMIT,
+) -> AuditPage:
+    """A page of the audit trail, newest first.
+
+    Pages by `before` (the position of the last entry seen) cost the same however far back; pages by
+    number (`offset`) cost more the further back. Raises `InvalidInput` for a `before` that is no
+    entry of the tenant.
+    """
+    where, arguments = _where(tenant_id, wanted)
+    total: int = await reader.fetchval(
+        "SELECT count(*) FROM"
+        f" (SELECT FROM configtrail.audit {where} LIMIT {count_limit + 1}) AS counted",
+        *arguments,
+    )
+    if before is not None:
+        seen = await get_entry(reader, tenant_id, before)
+        if seen is None:
+            raise InvalidInput("before", "must be the position of an entry of the audit trail")
+        arguments += [seen.occurred_at, before]
+        where += (
+            f" AND (occurred_at, position) < (${len(arguments) - 1}, ${len(arguments)}::bigint)"
+        )
+    arguments += [limit + 1, offset]
+    records = await reader.fetch(
+        f"SELECT {_ENTRY} FROM configtrail.audit {where} {_NEWEST_FIRST}"
+        f" LIMIT ${len(arguments) - 1} OFFSET ${len(arguments)}",
+        *arguments,
+    )
+    entries = tuple(structs(AuditEntry, records[:limit]))
+    return AuditPage(
+        entries=entries,
+        total=min(total, count_limit),
+        total_is_exact=total <= count_limit,
+        next_before=entries[-1].position if entries and len(records) > limit else None,
+    )
+
+
+async def stream_audit(
+    connection: Connection,
+    tenant_id: str,
+    wanted: AuditFilter = EVERYTHING,
+    *,
+    batch: int = 500,
+) -> AsyncGenerator[list[AuditEntry], None]:
+    """All entries that the filter lets through, newest first, in batches through a cursor of the
+    server. Holds a transaction on the connection until it is closed (`contextlib.aclosing`)."""
+    where, arguments = _where(tenant_id, wanted)
+    query = f"SELECT {_ENTRY} FROM configtrail.audit {where} {_NEWEST_FIRST}"
+    async with connection.transaction(readonly=True):
+        cursor = await connection.cursor(query, *arguments)
+        while records := await cursor.fetch(batch):
+            yield structs(AuditEntry, records)

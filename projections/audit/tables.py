@@ -1,0 +1,31 @@
+"""The table of the read model `audit`."""
+
+TABLES = ("audit",)
+
+# Each filter has an index in the order of the page, so that a page costs the same at any size.
+DDL = """
+CREATE TABLE IF NOT EXISTS configtrail.audit (
+    position bigint NOT NULL PRIMARY KEY,
+    tenant_id text COLLATE "C" NOT NULL,
+    event_id text COLLATE "C" NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    stored_at timestamptz NOT NULL,
+    actor text COLLATE "C" NOT NULL,
+    action text COLLATE "C" NOT NULL,
+    resource_type text NOT NULL,
+    resource_id text NOT NULL,
+    device_id text COLLATE "C" NOT NULL,
+    version bigint NOT NULL,
+    correlation_id text COLLATE "C",
+    causation_id text COLLATE "C",
+    details jsonb NOT NULL
+);
+CREATE INDEX IF NOT EXISTS audit_by_time
+    ON configtrail.audit (tenant_id, occurred_at, position);
+CREATE INDEX IF NOT EXISTS audit_by_action
+    ON configtrail.audit (tenant_id, action, occurred_at, position);
+CREATE INDEX IF NOT EXISTS audit_by_actor
+    ON configtrail.audit (tenant_id, actor, occurred_at, position);
+CREATE INDEX IF NOT EXISTS audit_by_device
+    ON configtrail.audit (tenant_id, device_id, occurred_at, position);
+"""

@@ -1,0 +1,37 @@
+"""Read model `backups`: devices, their snapshots, every observation, manual backups."""
+
+from projections.backups.queries import (
+    Device,
+    Snapshot,
+    TenantStats,
+    Trigger,
+    Validity,
+    count_devices,
+    get_device,
+    get_snapshot,
+    get_trigger,
+    list_devices,
+    list_snapshots,
+    open_triggers,
+    snapshot_at,
+    stats,
+    validity,
+)
+
+__all__ = [
+    "Device",
+    "Snapshot",
+    "TenantStats",
+    "Trigger",
+    "Validity",
+    "count_devices",
+    "get_device",
+    "get_snapshot",
+    "get_trigger",
+    "list_devices",
+    "list_snapshots",
+    "open_triggers",
+    "snapshot_at",
+    "stats",
+    "validity",
+]

@@ -1,0 +1,303 @@
+"""Questions to the read model `backups`. Every one is asked for one tenant."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from domain.events import BackupOutcome, Completeness, Source
+from projections.rows import Reader, struct, structs
+
+
+class Device(Struct, frozen=True, kw_only=True):
+    """A device, as far as it was ever heard of.
+
+    `first_seen`, `last_seen`: the oldest and newest observation; `last_changed`: since when the
+    current configuration holds. All None when it was never read. `confirmations` counts the
+    observations that changed nothing.
+    """
+
+    tenant_id: str
+    device_id: str
+    platform: str | None
+    os_version: str | None
+    first_seen: datetime | None
+    last_seen: datetime | None
+    last_changed: datetime | None
+    current_snapshot_id: str | None
+    snapshots: int
+    confirmations: int
+    last_failure_at: datetime | None
+    last_failure_kind: str | None
+    last_failure_message: str | None
+    last_position: int
+
+    @property
+    def failing(self) -> bool:
+        """Whether its newest reading failed."""
+        if self.last_failure_at is None:
+            return False
+        return self.last_seen is None or self.last_failure_at > self.last_seen
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """A recorded configuration. `first_seen`, `last_confirmed`: its oldest and newest observation;
+    between them another one may have held, when that one arrived late."""
+
+    tenant_id: str
+    device_id: str
+    snapshot_id: str
+    version: int
+    position: int
+    collected_at: datetime
+    first_seen: datetime
+    last_confirmed: datetime
+    confirmations: int
+    fingerprint: str
+    text_fingerprint: str
+    commitment: str
+    canonical: str
+    content_sequence: int
+    size_bytes: int
+    line_count: int
+    platform: str
+    os_version: str | None
+    source: Source
+    completeness: Completeness
+    warnings: tuple[str, ...]
+    late: bool
+    predecessor_id: str | None
+    successor_id: str | None
+    trigger_id: str | None
+    actor: str
+    is_current: bool
+
+
+class Validity(Struct, frozen=True, kw_only=True):
+    """A stretch of time in which every observation showed the same snapshot.
+
+    It begins with the first of them; `confirmed_until` is the last of them, `valid_until` the first
+    observation of something else (None: it still holds).
+    """
+
+    snapshot_id: str
+    valid_from: datetime
+    confirmed_until: datetime
+    valid_until: datetime | None
+
+
+class Trigger(Struct, frozen=True, kw_only=True):
+    """A manual backup; `outcome` and `finished_at` are None while it is open."""
+
+    tenant_id: str
+    device_id: str
+    trigger_id: str
+    actor: str
+    asked_at: datetime
+    finished_at: datetime | None
+    outcome: BackupOutcome | None
+    message: str | None
+    snapshot_id: str | None
+
+
+class TenantStats(Struct, frozen=True, kw_only=True):
+    """A tenant in numbers. `failing` devices are those whose newest reading failed."""
+
+    devices: int
+    snapshots: int
+    confirmations: int
+    failing: int
+    newest: datetime | None
+
+
+_DEVICE = """
+    tenant_id, device_id, platform, os_version, first_seen, last_seen, last_changed,
+    current_snapshot_id, snapshots, confirmations,
+    last_failure_at, last_failure_kind, last_failure_message, last_position
+"""
+
+_SNAPSHOT = """
+    s.tenant_id, s.device_id, s.snapshot_id, s.version, s.position, s.collected_at, s.first_seen,
+    s.last_confirmed, s.confirmations, s.fingerprint, s.text_fingerprint, s.commitment,
+    s.canonical, s.content_sequence, s.size_bytes, s.line_count, s.platform, s.os_version,
+    s.source, s.completeness, s.warnings, s.late, s.predecessor_id, s.successor_id, s.trigger_id,
+    s.actor, s.snapshot_id IS NOT DISTINCT FROM d.current_snapshot_id AS is_current
+"""
+
+_SNAPSHOTS = """
+    FROM configtrail.snapshots s
+    JOIN configtrail.devices d ON d.tenant_id = s.tenant_id AND d.device_id = s.device_id
+"""
+
+# The devices of a tenant whose id contains a text and that nobody read since a moment.
+_DEVICES_WHERE = """
+    WHERE tenant_id = $1
+      AND ($2::text IS NULL OR strpos(lower(device_id), lower($2)) > 0)
+      AND ($3::timestamptz IS NULL OR last_seen IS NULL OR last_seen < $3)
+"""
+
+LIST_DEVICES = f"""
+    SELECT {_DEVICE} FROM configtrail.devices {_DEVICES_WHERE}
+    ORDER BY device_id LIMIT $4 OFFSET $5
+"""
+
+COUNT_DEVICES = f"SELECT count(*) FROM configtrail.devices {_DEVICES_WHERE}"
+
+GET_DEVICE = f"SELECT {_DEVICE} FROM configtrail.devices WHERE tenant_id = $1 AND device_id = $2"
+
+LIST_SNAPSHOTS = f"""
+    SELECT {_SNAPSHOT} {_SNAPSHOTS}
+    WHERE s.tenant_id = $1 AND s.device_id = $2
+    ORDER BY s.collected_at DESC, s.position DESC LIMIT $3 OFFSET $4
+"""
+
+GET_SNAPSHOT = f"""
+    SELECT {_SNAPSHOT} {_SNAPSHOTS}
+    WHERE s.tenant_id = $1 AND s.device_id = $2 AND s.snapshot_id = $3
+"""
+
+# What the newest observation at or before a moment showed; the later recorded one of two at the
+# same time.
+SNAPSHOT_AT = f"""
+    SELECT {_SNAPSHOT} {_SNAPSHOTS}
+    WHERE s.tenant_id = $1 AND s.device_id = $2 AND s.snapshot_id = (
+        SELECT o.snapshot_id FROM configtrail.observations o
+        WHERE o.tenant_id = $1 AND o.device_id = $2 AND o.collected_at <= $3
+        ORDER BY o.collected_at DESC, o.position DESC LIMIT 1
+    )
+"""
+
+# Runs of observations of the same snapshot, newest first, each with the start of the next one and
+# its own last observation: both by one step in an index, whatever the length of the history.
+VALIDITY = """
+    SELECT run.snapshot_id, run.valid_from, last.confirmed_until, run.valid_until
+    FROM (
+        SELECT snapshot_id, collected_at AS valid_from, position,
+               lag(collected_at) OVER newest_first AS valid_until,
+               lag(position) OVER newest_first AS next_position
+        FROM configtrail.observations
+        WHERE tenant_id = $1 AND device_id = $2 AND starts_run
+        WINDOW newest_first AS (ORDER BY collected_at DESC, position DESC)
+        ORDER BY collected_at DESC, position DESC LIMIT $3 OFFSET $4
+    ) run
+    CROSS JOIN LATERAL (
+        SELECT o.collected_at AS confirmed_until FROM configtrail.observations o
+        WHERE o.tenant_id = $1 AND o.device_id = $2
+          AND (o.collected_at, o.position) < (
+              coalesce(run.valid_until, 'infinity'), coalesce(run.next_position, 0)
+          )
+        ORDER BY o.collected_at DESC, o.position DESC LIMIT 1
+    ) last
+    ORDER BY run.valid_from DESC, run.position DESC
+"""
+
+_TRIGGER = """
+    tenant_id, device_id, trigger_id, actor, asked_at, finished_at, outcome, message, snapshot_id
+"""
+
+GET_TRIGGER = f"""
+    SELECT {_TRIGGER} FROM configtrail.triggers
+    WHERE tenant_id = $1 AND device_id = $2 AND trigger_id = $3
+"""
+
+# Manual backups that were asked for before a moment and have no end yet, oldest first.
+OPEN_TRIGGERS = f"""
+    SELECT {_TRIGGER} FROM configtrail.triggers
+    WHERE tenant_id = $1 AND outcome IS NULL AND asked_at < $2
+    ORDER BY asked_at, device_id, trigger_id
+"""
+
+STATS = """
+    SELECT count(*) AS devices,
+           coalesce(sum(snapshots), 0)::bigint AS snapshots,
+           coalesce(sum(confirmations), 0)::bigint AS confirmations,
+           count(*) FILTER (
+               WHERE last_failure_at > coalesce(last_seen, '-infinity')
+           ) AS failing,
+           max(last_seen) AS newest
+    FROM configtrail.devices WHERE tenant_id = $1
+"""
+
+
+async def list_devices(
+    reader: Reader,
+    tenant_id: str,
+    *,
+    limit: int = 100,
+    offset: int = 0,
+    search: str | None = None,
+    not_seen_since: datetime | None = None,
+) -> list[Device]:
+    """Devices by id. `search`: a part of the id, in any case; `not_seen_since`: only those without
+    an observation from that moment on."""
+    return structs(
+        Device,
+        await reader.fetch(LIST_DEVICES, tenant_id, search, not_seen_since, limit, offset),
+    )
+
+
+async def count_devices(
+    reader: Reader,
+    tenant_id: str,
+    *,
+    search: str | None = None,
+    not_seen_since: datetime | None = None,
+) -> int:
+    """How many devices `list_devices` can list."""
+    count: int = await reader.fetchval(COUNT_DEVICES, tenant_id, search, not_seen_since)
+    return count
+
+
+async def get_device(reader: Reader, tenant_id: str, device_id: str) -> Device | None:
+    """One device."""
+    return struct(Device, await reader.fetchrow(GET_DEVICE, tenant_id, device_id))
+
+
+async def list_snapshots(
+    reader: Reader, tenant_id: str, device_id: str, *, limit: int = 100, offset: int = 0
+) -> list[Snapshot]:
+    """The device's snapshots by collection time, newest first. In all: `Device.snapshots`."""
+    return structs(
+        Snapshot, await reader.fetch(LIST_SNAPSHOTS, tenant_id, device_id, limit, offset)
+    )
+
+
+async def get_snapshot(
+    reader: Reader, tenant_id: str, device_id: str, snapshot_id: str
+) -> Snapshot | None:
+    """One snapshot of the device."""
+    return struct(Snapshot, await reader.fetchrow(GET_SNAPSHOT, tenant_id, device_id, snapshot_id))
+
+
+async def snapshot_at(
+    reader: Reader, tenant_id: str, device_id: str, moment: datetime
+) -> Snapshot | None:
+    """The snapshot that held at a moment; None before the device was first read."""
+    return struct(Snapshot, await reader.fetchrow(SNAPSHOT_AT, tenant_id, device_id, moment))
+
+
+async def validity(
+    reader: Reader, tenant_id: str, device_id: str, *, limit: int = 100, offset: int = 0
+) -> list[Validity]:
+    """When which snapshot held, newest first. A late one in the middle of A shows A, L, A."""
+    return structs(Validity, await reader.fetch(VALIDITY, tenant_id, device_id, limit, offset))
+
+
+async def get_trigger(
+    reader: Reader, tenant_id: str, device_id: str, trigger_id: str
+) -> Trigger | None:
+    """One manual backup."""
+    return struct(Trigger, await reader.fetchrow(GET_TRIGGER, tenant_id, device_id, trigger_id))
+
+
+async def open_triggers(reader: Reader, tenant_id: str, older_than: datetime) -> list[Trigger]:
+    """Manual backups asked for before `older_than` that have no end yet, oldest first."""
+    return structs(Trigger, await reader.fetch(OPEN_TRIGGERS, tenant_id, older_than))
+
+
+async def stats(reader: Reader, tenant_id: str) -> TenantStats:
+    """The tenant in numbers."""
+    found = struct(TenantStats, await reader.fetchrow(STATS, tenant_id))
+    assert found is not None
+    return found

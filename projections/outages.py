@@ -1,0 +1,29 @@
+"""Which errors are outages: they end by themselves, and waiting and trying again is right."""
+
+from __future__ import annotations
+
+import asyncpg
+
+from domain.errors import Unavailable
+
+# Of SQLSTATE: connection exceptions, transaction rollback (lost a race), insufficient resources,
+# operator intervention (restart, shutdown, cancelled); session ended as idle, lock not available.
+_TRANSIENT_CLASSES = ("08", "40", "53", "57")
+_TRANSIENT_STATES = ("25P03", "55P03")
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether Postgres, NATS or the network did not answer, as against something being wrong."""
+    if isinstance(error, asyncpg.PostgresError):
+        state = error.sqlstate or ""
+        return state.startswith(_TRANSIENT_CLASSES) or state in _TRANSIENT_STATES
+    # asyncpg says "connection is closed" with its plain InterfaceError; subclasses are misuse.
+    return type(error) is asyncpg.InterfaceError or isinstance(
+        error, OSError | TimeoutError | Unavailable
+    )
+
+
+def reason_of(error: BaseException) -> str:
+    """The error in words for a log line. Postgres' details are left out: they may quote rows."""
+    words = str(error).partition("\nDETAIL:")[0]
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__

@@ -1,0 +1,64 @@
+"""What all read models share: schema, connections, rows as structs, text fit for Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import asyncpg
+import msgspec
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+SCHEMA = "configtrail"
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Connection: TypeAlias = (
+    "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"  # one session
+)
+Reader: TypeAlias = (
+    "asyncpg.Pool[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]"
+    " | PoolConnectionProxy[asyncpg.Record]"
+)
+
+Row = TypeVar("Row", bound=Struct)
+
+
+def structs(kind: type[Row], records: Iterable[asyncpg.Record]) -> list[Row]:
+    """Each record as a struct, its columns checked against the struct's types."""
+    return [msgspec.convert(dict(record), kind) for record in records]
+
+
+def struct(kind: type[Row], record: asyncpg.Record | None) -> Row | None:
+    """The record as a struct, or None when there is none."""
+    return None if record is None else msgspec.convert(dict(record), kind)
+
+
+def storable(text: str) -> str:
+    """The text without NUL, which Postgres can't hold: U+FFFD stands in its place."""
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
+def storable_or_none(text: str | None) -> str | None:
+    """As `storable`, for text that may be absent."""
+    return None if text is None else storable(text)
+
+
+async def copy_rows(
+    connection: Connection,
+    table: str,
+    columns: Sequence[str],
+    rows: Sequence[tuple[Any, ...]],
+) -> None:
+    """Add rows to a table of the schema by COPY. Raises when one of them is there already."""
+    if rows:
+        await connection.copy_records_to_table(
+            table, schema_name=SCHEMA, columns=list(columns), records=rows
+        )
+
+
+def columns_of(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    """Rows turned into columns, for `unnest`."""
+    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
