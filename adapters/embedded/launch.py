@@ -74,7 +74,7 @@ def _record(path: Path) -> None:
     fresh.replace(path)
 
 
-def _die_with_parent(number: int, parent: int) -> None:
+def die_with_parent(number: int, parent: int) -> None:
     """Have the kernel send signal `number` when the thread that started us ends.
 
     After every change of identity, since such a change clears it.
@@ -99,7 +99,7 @@ def main(arguments: list[str]) -> None:
         _enter_user_namespace(spec["uid"], spec["gid"])
     elif spec["identity"] == "user":
         _become_user(spec["uid"], spec["gid"])
-    _die_with_parent(spec["death_signal"], spec["parent"])
+    die_with_parent(spec["death_signal"], spec["parent"])
     os.chdir(spec["cwd"])
     os.execve(command[0], command, dict(os.environ))
 

@@ -1,4 +1,4 @@
-"""Runs roles side by side: each a task that is owned and awaited; one that fails stops all, loudly."""
+"""Runs roles side by side: each a task that is owned and awaited; one that fails stops all."""
 
 from __future__ import annotations
 
