@@ -113,6 +113,13 @@ class ContentCorrupt(ConfigtrailError):
         self.reason = reason
 
 
+class CommitmentMismatch(ContentCorrupt):
+    """Stored content is sealed under another key than the one it was to be opened with."""
+
+    def __init__(self, sequence: int) -> None:
+        super().__init__(sequence, "it is sealed under another key, or its key's mark was altered")
+
+
 class KeyUnavailable(ConfigtrailError):
     """A key that is needed can't be had: no master key, a wrong one, or a destroyed tenant key."""
 

@@ -1,0 +1,257 @@
+"""Tenant keys: made at first use, kept wrapped under the master key, unwrapped for a while.
+
+    wrapped = version (1) ‖ master id (16) ‖ key id (16) ‖ salt (32) ‖ commit (32)
+              ‖ AES-256-GCM(content key (32) ‖ fingerprint key (32)) ‖ tag (16)
+
+Sealed as in `committed`, under a key derived from the master key; bound to it: version, tenant,
+master id, key id. The master id is derived from the master key, so that a wrong master key is told
+apart from a damaged store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from adapters.crypto import committed
+from adapters.crypto.committed import KEY_BYTES, Unsealable
+from adapters.crypto.master import MASTER_ID_BYTES, MasterKey
+from domain.errors import KeyUnavailable
+from domain.ids import check_tenant_id
+
+__all__ = [
+    "KEY_ID_BYTES",
+    "KeyRing",
+    "MasterKey",
+    "TenantKeys",
+    "WrappedKeyStore",
+    "open_keyring",
+    "unwrap",
+    "wrap",
+]
+
+log = logging.getLogger(__name__)
+
+KEY_ID_BYTES: Final = 16
+# Names of our own: no tenant id begins with `_`.
+SYSTEM: Final = "_system"
+SENTINEL: Final = "_master"
+_VERSION: Final = 1
+_HEADER: Final = 1 + MASTER_ID_BYTES + KEY_ID_BYTES
+_PURPOSE: Final = b"configtrail/wrap/v1"
+
+
+class TenantKeys(Struct, frozen=True):
+    """A tenant's keys: `content_key` seals texts, `fingerprint_key` keys fingerprints and ids."""
+
+    key_id: bytes
+    content_key: bytes
+    fingerprint_key: bytes
+
+    def __repr__(self) -> str:
+        return f"TenantKeys({self.key_id.hex()[:8]}…)"
+
+    @classmethod
+    def generate(cls) -> TenantKeys:
+        """New random keys."""
+        return cls(os.urandom(KEY_ID_BYTES), os.urandom(KEY_BYTES), os.urandom(KEY_BYTES))
+
+
+class WrappedKeyStore(Protocol):
+    """Where wrapped keys lie. All of these raise `Unavailable` during an outage."""
+
+    async def get(self, tenant: str) -> bytes | None:
+        """The tenant's wrapped keys as the store last took them; None when it never had any.
+
+        Raises `KeyUnavailable` when they were destroyed.
+        """
+        ...
+
+    async def create(self, tenant: str, wrapped: bytes) -> bool:
+        """Keep the first wrapped keys of a tenant. False, and nothing done, when it ever had any.
+
+        Returns when they are durable.
+        """
+        ...
+
+    async def names(self) -> list[str]:
+        """All names that have wrapped keys."""
+        ...
+
+
+def wrap(master: MasterKey, tenant: str, keys: TenantKeys) -> bytes:
+    """A tenant's keys, wrapped under the master key."""
+    header = bytes((_VERSION,)) + master.master_id + keys.key_id
+    plaintext = keys.content_key + keys.fingerprint_key
+    return header + committed.seal(
+        master.derive("wrap"), _PURPOSE, _aad(tenant, header), plaintext, committed.new_salt()
+    )
+
+
+def unwrap(master: MasterKey, tenant: str, wrapped: bytes) -> TenantKeys:
+    """The keys that `wrap` was given. Raises `KeyUnavailable`, with what to do about it."""
+    name = f"the keys of {tenant}"
+    header, sealed = wrapped[:_HEADER], memoryview(wrapped)[_HEADER:]
+    if header[:1] != bytes((_VERSION,)):
+        raise KeyUnavailable(name, "they are wrapped in a way that this version does not know")
+    master_id, key_id = header[1 : 1 + MASTER_ID_BYTES], header[1 + MASTER_ID_BYTES :]
+    if master_id != master.master_id:
+        raise KeyUnavailable(
+            name,
+            f"they are wrapped under the master key {master_id.hex()[:8]}…, and this program was "
+            f"given {master.master_id.hex()[:8]}…; start it with the right one (CONFIGTRAIL_"
+            "MASTER_KEY, or the key file)",
+        )
+    try:
+        plaintext = committed.unseal(master.derive("wrap"), _PURPOSE, _aad(tenant, header), sealed)
+    except Unsealable as error:
+        raise KeyUnavailable(
+            name, "they were damaged or exchanged; restore the bucket of keys from a copy"
+        ) from error
+    if len(plaintext) != 2 * KEY_BYTES:
+        raise KeyUnavailable(name, "they do not have the length of keys")
+    return TenantKeys(key_id, plaintext[:KEY_BYTES], plaintext[KEY_BYTES:])
+
+
+def _aad(tenant: str, header: bytes) -> bytes:
+    return committed.bound(
+        header[:1],
+        tenant.encode(),
+        header[1 : 1 + MASTER_ID_BYTES],
+        header[1 + MASTER_ID_BYTES :],
+    )
+
+
+class KeyRing:
+    """The keys of all tenants, as this program may use them.
+
+    Unwrapped keys are forgotten `lifetime` seconds after they were fetched, and the least used
+    when there are more than `capacity`.
+    """
+
+    def __init__(
+        self,
+        master: MasterKey,
+        store: WrappedKeyStore,
+        *,
+        capacity: int = 1024,
+        lifetime: float = 300.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._master = master
+        self._store = store
+        self._capacity = capacity
+        self._lifetime = lifetime
+        self._clock = clock
+        self._cache: OrderedDict[str, tuple[float, TenantKeys]] = OrderedDict()
+        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+
+    async def tenant(self, tenant_id: str) -> TenantKeys:
+        """The tenant's keys, made at first use: one key however many programs race for it.
+
+        Raises `InvalidInput`, `KeyUnavailable` (wrong master key, destroyed key), `Unavailable`.
+        """
+        return await self._keys(check_tenant_id(tenant_id))
+
+    async def system(self) -> TenantKeys:
+        """The keys for what belongs to no tenant: dead letters. Raises as `tenant` does."""
+        return await self._keys(SYSTEM)
+
+    async def check(self) -> None:
+        """Prove that the master key is the one of the store. To be called at every start.
+
+        The first start leaves a sentinel wrapped under its master key; others unwrap it. Raises
+        `KeyUnavailable` when the master key is another one.
+        """
+        if await self._store.get(SENTINEL) is None:
+            # A store that lost its sentinel must not get one under a wrong master key.
+            for name in sorted(await self._store.names())[:1]:
+                unwrap(self._master, name, await self._must_get(name))
+        await self._fetch(SENTINEL)
+
+    async def _keys(self, name: str) -> TenantKeys:
+        cached = self._cached(name)
+        if cached is not None:
+            return cached
+        lock = self._locks.setdefault(name, asyncio.Lock())
+        async with lock:
+            cached = self._cached(name)
+            if cached is not None:
+                return cached
+            # Time counts from before the question: keys destroyed since then live no longer.
+            asked = self._clock()
+            keys = await self._fetch(name)
+            self._cache[name] = (asked + self._lifetime, keys)
+            self._cache.move_to_end(name)
+            while len(self._cache) > self._capacity:
+                self._cache.popitem(last=False)
+            return keys
+
+    def _cached(self, name: str) -> TenantKeys | None:
+        entry = self._cache.get(name)
+        if entry is None:
+            return None
+        ends, keys = entry
+        if self._clock() >= ends:
+            del self._cache[name]
+            return None
+        self._cache.move_to_end(name)
+        return keys
+
+    async def _fetch(self, name: str) -> TenantKeys:
+        wrapped = await self._store.get(name)
+        if wrapped is None:
+            fresh = wrap(self._master, name, TenantKeys.generate())
+            await self._store.create(name, fresh)
+            # What the store holds counts, whoever made it.
+            wrapped = await self._must_get(name)
+        return unwrap(self._master, name, wrapped)
+
+    async def _must_get(self, name: str) -> bytes:
+        wrapped = await self._store.get(name)
+        if wrapped is None:
+            raise KeyUnavailable(f"the keys of {name}", "the store lost them just after making")
+        return wrapped
+
+
+async def open_keyring(
+    store: WrappedKeyStore, *, master_key: str | None, key_file: Path
+) -> KeyRing:
+    """A key ring with the master key checked against the store.
+
+    Without `master_key` (base64) and without a key file, a new file is made, but only when the
+    store holds nothing yet: a lost master key is never replaced in silence.
+    Raises `KeyUnavailable`, `Unavailable`.
+    """
+    if master_key is None and not await asyncio.to_thread(key_file.exists):
+        first = not await store.names()
+        await asyncio.to_thread(_make_or_refuse, key_file, first)
+    keyring = KeyRing(await asyncio.to_thread(MasterKey.load, master_key, key_file), store)
+    await keyring.check()
+    return keyring
+
+
+def _make_or_refuse(key_file: Path, first: bool) -> None:
+    if first:
+        # A file that is there now was made by another program of this installation.
+        with contextlib.suppress(FileExistsError):
+            MasterKey.generate_file(key_file)
+            log.warning("made a new master key in %s: keep a copy of it elsewhere", key_file)
+    elif not key_file.exists():
+        # Asked again, after the store was: whoever wrapped keys meanwhile made the file before.
+        raise KeyUnavailable(
+            "the master key",
+            f"keys are kept that are wrapped under it, but it is not in CONFIGTRAIL_MASTER_KEY, "
+            f"and there is no file {key_file}; put it back from its copy: without it the kept "
+            "texts can't be read",
+        )
