@@ -1,0 +1,89 @@
+"""Encrypted texts on the stream CONFIGTRAIL_CONTENT: one subject a device, found by sequence.
+
+Subject `configtrail-content.<tenant>.<device>`. One subject a device, not one a text, keeps the
+server's memory flat. Nothing in a message but its subject tells of whom or what the text is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from nats.js import JetStreamContext
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+
+from adapters.crypto import blob
+from adapters.crypto.blob import BlobContext
+from adapters.crypto.keys import KeyRing
+from adapters.jetstream.parted import PART_BYTES, PartedStream
+from domain.errors import ContentCorrupt
+from domain.events import ContentRef
+from domain.ids import to_token
+from domain.ports import ContentKind
+
+CONTENT = "CONFIGTRAIL_CONTENT"
+CONTENT_SUBJECT = "configtrail-content.>"
+# Sealing this much takes about a millisecond, less than handing it to a thread is worth.
+INLINE_BYTES: Final = 256 * 1024
+
+
+def content_stream_config() -> StreamConfig:
+    """Texts stay until retention removes them one by one; a full stream refuses."""
+    return StreamConfig(
+        name=CONTENT,
+        subjects=[CONTENT_SUBJECT],
+        storage=StorageType.FILE,
+        retention=RetentionPolicy.LIMITS,
+        discard=DiscardPolicy.NEW,
+        deny_delete=False,
+        allow_direct=True,
+        # No message here has an id to find duplicates by: remembering would cost for nothing.
+        duplicate_window=1,
+    )
+
+
+class JetStreamContentStore:
+    """`domain.ports.ContentStore`. `part_bytes`: what is longer than this is stored in parts."""
+
+    def __init__(
+        self, js: JetStreamContext, keyring: KeyRing, *, part_bytes: int = PART_BYTES
+    ) -> None:
+        self._keyring = keyring
+        self._stream = PartedStream(js, CONTENT, limit=blob.MAX_BLOB, part_bytes=part_bytes)
+
+    async def put(
+        self, tenant_id: str, device_id: str, kind: ContentKind, text: bytes
+    ) -> ContentRef:
+        """See `domain.ports.ContentStore.put`.
+
+        Raises `InvalidInput` beyond 64 MiB, `KeyUnavailable`, and `Unavailable`: then a copy that
+        nothing refers to may stay behind.
+        """
+        keys = await self._keyring.tenant(tenant_id)
+        context = BlobContext(tenant_id, device_id, kind)
+        if len(text) > INLINE_BYTES:
+            sealed, commitment = await asyncio.to_thread(blob.seal, keys, context, text)
+        else:
+            sealed, commitment = blob.seal(keys, context, text)
+        ack, _ = await self._stream.write(_subject(tenant_id, device_id), sealed)
+        return ContentRef(sequence=ack.seq, commitment=commitment)
+
+    async def get(
+        self, tenant_id: str, device_id: str, kind: ContentKind, ref: ContentRef
+    ) -> bytes:
+        """See `domain.ports.ContentStore.get`. Raises `Unavailable` during an outage as well."""
+        keys = await self._keyring.tenant(tenant_id)
+        stored = await self._stream.read(ref.sequence)
+        if stored.subject != _subject(tenant_id, device_id):
+            raise ContentCorrupt(ref.sequence, "it lies on another device's subject")
+        context = BlobContext(tenant_id, device_id, kind)
+        # What is packed small may be long: the first frame's bytes alone don't tell.
+        if len(stored.body) > INLINE_BYTES // 8:
+            return await asyncio.to_thread(
+                blob.unseal, keys, context, stored.body, ref.commitment, sequence=ref.sequence
+            )
+        return blob.unseal(keys, context, stored.body, ref.commitment, sequence=ref.sequence)
+
+
+def _subject(tenant_id: str, device_id: str) -> str:
+    return f"configtrail-content.{to_token(tenant_id)}.{to_token(device_id)}"
