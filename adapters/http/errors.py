@@ -1,0 +1,124 @@
+"""Errors as HTTP answers: one body form, one table from the hierarchy of errors to statuses.
+
+The body is always `{"error": {"code", "message", "field"?}}`. No message quotes what was sent, and
+an unexpected error says nothing but the request's id.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import asyncpg
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from domain.errors import (
+    BackupFailed,
+    BackupTimedOut,
+    BackupUnderWay,
+    ConfigtrailError,
+    ContentCorrupt,
+    ContentMissing,
+    InvalidInput,
+    KeyUnavailable,
+    NotFound,
+    Unavailable,
+)
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_SECONDS = 5
+
+_STATUS: tuple[tuple[type[ConfigtrailError], int, str], ...] = (
+    (InvalidInput, 422, "invalid_input"),
+    (NotFound, 404, "not_found"),
+    (BackupUnderWay, 409, "backup_under_way"),
+    (BackupFailed, 502, "backup_failed"),
+    (BackupTimedOut, 504, "backup_timed_out"),
+    (Unavailable, 503, "unavailable"),
+    (KeyUnavailable, 503, "key_unavailable"),
+    (ContentMissing, 500, "content_missing"),
+    (ContentCorrupt, 500, "content_corrupt"),
+)
+_OF_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+
+
+class Problem(BaseModel):
+    """What is wrong. `field` names the parameter when there is one to blame."""
+
+    code: str
+    message: str
+    field: str | None = None
+
+
+class ErrorBody(BaseModel):
+    """The body of every answer that is not a success."""
+
+    error: Problem
+
+
+def error_response(status: int, code: str, message: str, field: str | None = None) -> JSONResponse:
+    """An answer in the one form."""
+    problem = {"code": code, "message": message}
+    if field is not None:
+        problem["field"] = field
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else None
+    return JSONResponse({"error": problem}, status_code=status, headers=headers)
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Answer all errors in the one form."""
+    app.exception_handler(ConfigtrailError)(_known)
+    app.exception_handler(RequestValidationError)(_invalid)
+    app.exception_handler(HTTPException)(_http)
+    for outage in (
+        asyncpg.PostgresConnectionError,
+        asyncpg.InterfaceError,
+        asyncpg.CannotConnectNowError,
+        asyncpg.QueryCanceledError,
+        asyncpg.UndefinedTableError,
+        ConnectionError,
+        TimeoutError,
+    ):
+        app.exception_handler(outage)(_outage)
+
+
+async def _known(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ConfigtrailError)
+    for kind, status, code in _STATUS:
+        if isinstance(error, kind):
+            if status >= 500:
+                log.warning("%s: %s", code, error)
+            field = error.field if isinstance(error, InvalidInput) else None
+            return error_response(status, code, str(error), field)
+    raise error
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"]]
+    field = ".".join(place[1:]) or place[0]
+    return error_response(422, "invalid_input", f"{field}: {first['msg']}", field)
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code = _OF_STATUS.get(error.status_code, "refused")
+    message = f"no such address: {request.method} {request.url.path[:200]}"
+    if error.status_code != 404:
+        message = str(error.detail)
+    answer = error_response(error.status_code, code, message)
+    for name, value in (error.headers or {}).items():
+        answer.headers[name] = value
+    return answer
+
+
+async def _outage(request: Request, error: Exception) -> JSONResponse:
+    log.warning("Postgres does not answer: %s", type(error).__name__)
+    return error_response(
+        503, "unavailable", f"Postgres does not answer: {type(error).__name__}; try again soon"
+    )

@@ -1,0 +1,136 @@
+"""The first thing that every request meets: its id, who may ask, how much, and what was answered.
+
+There is no authentication yet, so a browser on this machine must not become anybody's tool: host
+names other than the loopback's are refused (DNS rebinding), and so is every cross-site request that
+changes something.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from adapters.http.errors import error_response
+from adapters.observability.logging import log_context
+from adapters.observability.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+BODY_MAX = 64 * 1024
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_METHODS = _READING | {"POST", "PUT", "PATCH", "DELETE"}
+# Answers may hold configuration text or names of devices: no cache keeps them, no page frames them.
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+class _TooLarge(Exception):
+    """The body has more bytes than any request needs."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a server bound to `host` can only be reached from this machine."""
+    return host in LOOPBACK_NAMES or host.startswith("127.")
+
+
+class Guard:
+    """ASGI middleware. `allowed_hosts` None: any host name is served."""
+
+    def __init__(
+        self, app: ASGIApp, *, metrics: Metrics, allowed_hosts: frozenset[str] | None
+    ) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._allowed_hosts = allowed_hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request; other kinds of connections (start and end) pass."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
+        started = time.perf_counter()
+        status = 0
+        read = 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                answered = MutableHeaders(scope=message)
+                answered["X-Request-ID"] = request_id
+                for name, value in _HEADERS.items():
+                    answered.setdefault(name, value)
+            await send(message)
+
+        async def bounded() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > BODY_MAX:
+                raise _TooLarge
+            return message
+
+        with log_context(request_id=request_id):
+            try:
+                refusal = self._refusal(scope, headers)
+                await (refusal or self._app)(scope, bounded, answer)
+            except _TooLarge:
+                too_large = error_response(
+                    413, "too_large", f"the body must be at most {BODY_MAX} bytes"
+                )
+                await too_large(scope, receive, answer)
+            except Exception as error:
+                # Logged with its place in the code; whoever asked gets the id to ask us about.
+                log.exception("a request failed: %s", type(error).__name__)
+                if status:
+                    raise
+                broken = error_response(
+                    500, "internal", f"an unexpected error; its log entry has the id {request_id}"
+                )
+                await broken(scope, receive, answer)
+            finally:
+                self._account(scope, status, time.perf_counter() - started)
+
+    def _refusal(self, scope: Scope, headers: Headers) -> ASGIApp | None:
+        host = headers.get("host", "")
+        if self._allowed_hosts is not None and _name(host) not in self._allowed_hosts:
+            return error_response(
+                421, "unknown_host", "this server answers to the names of the loopback only"
+            )
+        if scope["method"] in _READING:
+            return None
+        origin = headers.get("origin")
+        foreign = origin is not None and urlsplit(origin).netloc != host
+        if foreign or headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            return error_response(403, "cross_site", "requests from other sites are refused")
+        return None
+
+    def _account(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "none")
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self._metrics.http_requests.labels(method, route, str(status)).inc()
+        self._metrics.http_seconds.labels(method, route).observe(seconds)
+        log.info("%s %s %d in %.1f ms", method, route, status, seconds * 1000)
+
+
+def _name(host: str) -> str:
+    """The name in a Host header, without its port and an IPv6 address's brackets."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""

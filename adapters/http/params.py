@@ -1,0 +1,73 @@
+"""Parameters of requests: ids, pages and times, checked by the rules of the domain."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Depends, Query
+from msgspec import Struct
+
+from domain.errors import InvalidInput
+from domain.ids import check_device_id, check_tenant_id
+
+PAGE_MAX = 500
+OFFSET_MAX = 1_000_000
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
+
+
+class Page(Struct, frozen=True):
+    """Which part of a listing: at most `limit` entries from `offset` on."""
+
+    limit: int
+    offset: int
+
+
+def _tenant(tenant: str) -> str:
+    return check_tenant_id(tenant)
+
+
+def _device(device: str) -> str:
+    return check_device_id(device)
+
+
+def check_snapshot_id(value: str, field: str = "snapshot_id") -> str:
+    """`value`, or `InvalidInput` when no snapshot can have that id."""
+    if not _UUID.match(value):
+        raise InvalidInput(field, "must be a UUID in lower case")
+    return value
+
+
+def _snapshot(snapshot_id: str) -> str:
+    return check_snapshot_id(snapshot_id)
+
+
+def _page(
+    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
+    offset: Annotated[int, Query(ge=0, le=OFFSET_MAX)] = 0,
+) -> Page:
+    return Page(limit, offset)
+
+
+def moment(value: str, field: str) -> datetime:
+    """A time with its zone, in UTC; `InvalidInput` for anything else."""
+    rule = "must be a time with its zone, such as 2026-03-01T12:00:00Z (in a URL '+' is %2B)"
+    try:
+        parsed = datetime.fromisoformat(value)
+        if parsed.tzinfo is None:
+            raise InvalidInput(field, rule)
+        return parsed.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput(field, rule) from error
+
+
+def optional_moment(value: str | None, field: str) -> datetime | None:
+    """As `moment`, for a parameter that may be absent."""
+    return None if value is None else moment(value, field)
+
+
+TenantId = Annotated[str, Depends(_tenant)]
+DeviceId = Annotated[str, Depends(_device)]
+SnapshotId = Annotated[str, Depends(_snapshot)]
+PageOf = Annotated[Page, Depends(_page)]

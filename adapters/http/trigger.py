@@ -1,0 +1,74 @@
+"""Asking for a backup now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Body, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from adapters.http.errors import ErrorBody
+from adapters.http.params import DeviceId, TenantId
+from adapters.roles.trigger import REASON_MAX
+
+if TYPE_CHECKING:
+    from adapters.composition import System
+
+# Nobody is authenticated yet, and the audit trail says so.
+ACTOR = "user:anonymous"
+
+
+class TriggerIn(BaseModel):
+    """Why the backup is asked for, for the audit trail."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str | None = Field(default=None, max_length=REASON_MAX)
+
+
+class TriggerOut(BaseModel):
+    """How the backup ended. `position` is that of the event which says so; `snapshot_id` is the
+    snapshot that it made (`outcome` succeeded) or confirmed (duplicate)."""
+
+    status: str
+    sha256_hash: str | None
+    message: str
+    trigger_id: str
+    outcome: str
+    snapshot_id: str | None
+    position: int
+
+
+def router(system: System) -> APIRouter:
+    """The routes of this module."""
+    routes = APIRouter(prefix="/api/tenants/{tenant}/devices/{device:path}", tags=["trigger"])
+
+    @routes.post(
+        "/config-snapshot/trigger",
+        status_code=201,
+        responses={status: {"model": ErrorBody} for status in (409, 422, 502, 503, 504)},
+    )
+    async def trigger(
+        tenant: TenantId,
+        device: DeviceId,
+        request: Request,
+        body: Annotated[TriggerIn | None, Body()] = None,
+    ) -> TriggerOut:
+        done = await system.trigger.run(
+            tenant,
+            device,
+            actor=ACTOR,
+            remote_address=request.client.host if request.client else None,
+            reason=body.reason if body else None,
+        )
+        return TriggerOut(
+            status=done.status,
+            sha256_hash=done.sha256_hash,
+            message=done.message,
+            trigger_id=done.trigger_id,
+            outcome=done.outcome,
+            snapshot_id=done.snapshot_id,
+            position=done.position,
+        )
+
+    return routes
