@@ -1,0 +1,246 @@
+"""What pollers send: the wire format of the intake, and the rules that it must keep.
+
+Every refusal is an `InvalidInput` that names the field and the rule, and never quotes the text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final, get_args
+
+from msgspec import Struct
+
+from domain.errors import InvalidInput
+from domain.events import Source
+from domain.ids import check_device_id, check_tenant_id
+from domain.json_fields import decode_object, matching, moment, optional, required, whole_number
+
+MAX_TEXT: Final = 64 * 1024 * 1024
+"""The longest configuration text taken, in bytes of UTF-8."""
+
+MAX_PARTS: Final = 4096
+MAX_MESSAGE: Final = 500
+EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""No clock that is set shows an earlier time: routers with one that is not write 1970."""
+
+LATEST_AHEAD: Final = timedelta(hours=24)
+
+_SOURCES: Final[Mapping[str, Source]] = {source: source for source in get_args(Source)}
+_SHA256 = re.compile(r"[0-9A-Fa-f]{64}\Z")
+_KIND = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
+_PLATFORM = re.compile(r"[a-z][a-z0-9_-]{0,31}\Z")
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z .()_+-]{0,63}\Z")
+_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:-]{0,127}\Z")
+_UPLOAD = re.compile(r"[0-9A-Za-z_-]{1,64}\Z")
+# ESC is refused too: escape codes come from terminals, not from configurations.
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+
+
+class ConfigParts(Struct, frozen=True):
+    """The text came in `count` parts of the upload `upload`."""
+
+    upload: str
+    count: int
+
+
+class IntakeObservation(Struct, frozen=True, kw_only=True):
+    """A reading of one device's configuration, as sent. `collected_at` is in UTC.
+
+    `config_text` is None if and only if `config_parts` says where the text is.
+    """
+
+    device_id: str
+    tenant_id: str
+    sha256_hash: str
+    config_text: str | None
+    config_parts: ConfigParts | None
+    collected_at: datetime
+    normalization_version: int | None = None
+    routeros_version: str | None = None
+    platform: str | None = None
+    source: Source = "scheduled"
+    trigger_id: str | None = None
+
+
+class IntakeFailure(Struct, frozen=True, kw_only=True):
+    """A reading that failed, as sent. `attempted_at` is in UTC."""
+
+    device_id: str
+    tenant_id: str
+    kind: str
+    message: str
+    attempted_at: datetime
+    attempt: int = 1
+    source: Source = "scheduled"
+    trigger_id: str | None = None
+
+
+def parse_observation(body: bytes, now: datetime) -> IntakeObservation:
+    """The observation in a message's JSON body; its text, when in it, is checked as well.
+
+    Unknown fields are ignored, and null is the same as absent. Raises `InvalidInput`.
+    """
+    fields = decode_object(body)
+    tenant_id = check_tenant_id(required(fields, "tenant_id", str))
+    device_id = check_device_id(required(fields, "device_id", str))
+    collected_at = _plausible(fields, "collected_at", now)
+    sha256_hash = required(fields, "sha256_hash", str)
+    if not _SHA256.match(sha256_hash):
+        raise InvalidInput("sha256_hash", "must be a SHA-256 in 64 hexadecimal digits")
+    text = optional(fields, "config_text", str)
+    parts = _parts(fields)
+    if text is not None and parts is not None:
+        raise InvalidInput("config_parts", "must not come together with config_text")
+    if text is None and parts is None:
+        raise InvalidInput("config_text", "is missing")
+    observation = IntakeObservation(
+        device_id=device_id,
+        tenant_id=tenant_id,
+        sha256_hash=sha256_hash.lower(),
+        config_text=text,
+        config_parts=parts,
+        collected_at=collected_at,
+        normalization_version=whole_number(fields, "normalization_version", 0, 2**31 - 1),
+        routeros_version=matching(
+            fields,
+            "routeros_version",
+            _VERSION,
+            "must be a version such as 7.14.3, of at most 64 characters",
+        ),
+        platform=matching(
+            fields,
+            "platform",
+            _PLATFORM,
+            "must be 1 to 32 lower-case letters, digits, '_' or '-', beginning with a letter",
+        ),
+        source=_source(fields),
+        trigger_id=_trigger_id(fields),
+    )
+    if text is not None:
+        check_text(text, observation.sha256_hash)
+    return observation
+
+
+def check_text(text: str, sha256_hash: str) -> bytes:
+    """A configuration text's UTF-8 bytes, when it is one and has that SHA-256 (hex).
+
+    Raises `InvalidInput` for text that is empty, binary, longer than `MAX_TEXT` or not the one
+    that the hash was taken of.
+    """
+    if len(text) > MAX_TEXT:
+        raise _too_long()
+    if not text.lstrip("\ufeff") or text.lstrip("\ufeff").isspace():
+        raise InvalidInput("config_text", "must not be empty or only blanks")
+    control = _CONTROL.search(text)
+    if control:
+        line = text.count("\n", 0, control.start()) + 1
+        raise InvalidInput(
+            "config_text",
+            f"must be text, not binary: line {line} holds the control character "
+            f"U+{ord(control[0]):04X}",
+        )
+    encoded = _utf8(text)
+    if encoded is None:
+        raise InvalidInput("config_text", "must be Unicode text: it holds half of a surrogate pair")
+    if len(encoded) > MAX_TEXT:
+        raise _too_long()
+    if hashlib.sha256(encoded).hexdigest() != sha256_hash.lower():
+        raise InvalidInput("sha256_hash", "must be the SHA-256 of config_text in UTF-8; it is not")
+    return encoded
+
+
+def parse_failure(body: bytes, now: datetime) -> IntakeFailure:
+    """The failed reading in a message's JSON body. Raises `InvalidInput`."""
+    fields = decode_object(body)
+    tenant_id = check_tenant_id(required(fields, "tenant_id", str))
+    device_id = check_device_id(required(fields, "device_id", str))
+    kind = required(fields, "kind", str)
+    if not _KIND.match(kind):
+        raise InvalidInput(
+            "kind", "must be 1 to 40 lower-case letters, digits or '_', beginning with a letter"
+        )
+    message = required(fields, "message", str)
+    if not 1 <= len(message) <= MAX_MESSAGE or not message.isprintable():
+        raise InvalidInput("message", f"must be 1 to {MAX_MESSAGE} printable characters")
+    attempt = whole_number(fields, "attempt", 1, 2**31 - 1)
+    return IntakeFailure(
+        device_id=device_id,
+        tenant_id=tenant_id,
+        kind=kind,
+        message=message,
+        attempted_at=_plausible(fields, "attempted_at", now),
+        attempt=1 if attempt is None else attempt,
+        source=_source(fields),
+        trigger_id=_trigger_id(fields),
+    )
+
+
+def claimed_identity(body: bytes) -> tuple[str | None, str | None]:
+    """Tenant and device that a refused body names, each None when it names no valid one."""
+    try:
+        fields = decode_object(body)
+    except InvalidInput:
+        return None, None
+    return _claimed(fields, "tenant_id"), _claimed(fields, "device_id")
+
+
+def _claimed(fields: dict[str, object], name: str) -> str | None:
+    check = check_tenant_id if name == "tenant_id" else check_device_id
+    try:
+        return check(required(fields, name, str))
+    except InvalidInput:
+        return None
+
+
+def _plausible(fields: dict[str, object], name: str, now: datetime) -> datetime:
+    at = moment(fields, name)
+    if at < EARLIEST:
+        raise InvalidInput(name, "must not lie before the year 2000: the sender's clock is not set")
+    if at - now > LATEST_AHEAD:
+        raise InvalidInput(
+            name, "must not lie more than 24 hours ahead: the sender's clock is wrong"
+        )
+    return at
+
+
+def _parts(fields: dict[str, object]) -> ConfigParts | None:
+    parts = optional(fields, "config_parts", dict)
+    if parts is None:
+        return None
+    upload, count = parts.get("upload"), parts.get("count")
+    if not isinstance(upload, str) or not _UPLOAD.match(upload):
+        raise InvalidInput("config_parts.upload", "must be 1 to 64 letters, digits, '_' or '-'")
+    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MAX_PARTS:
+        raise InvalidInput(
+            "config_parts.count", f"must be a whole number between 1 and {MAX_PARTS}"
+        )
+    return ConfigParts(upload, count)
+
+
+def _source(fields: dict[str, object]) -> Source:
+    name = optional(fields, "source", str)
+    source = _SOURCES.get("scheduled" if name is None else name)
+    if source is None:
+        raise InvalidInput("source", f"must be one of {', '.join(_SOURCES)}")
+    return source
+
+
+def _trigger_id(fields: dict[str, object]) -> str | None:
+    return matching(
+        fields, "trigger_id", _ID, "must be 1 to 128 letters, digits, '.', '_', ':' or '-'"
+    )
+
+
+def _utf8(text: str) -> bytes | None:
+    """The text in UTF-8, None when it can't be: the error itself would carry the text along."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return None
+
+
+def _too_long() -> InvalidInput:
+    return InvalidInput("config_text", f"must be at most {MAX_TEXT} bytes (64 MiB) of UTF-8")
