@@ -82,6 +82,19 @@ class StreamMismatch(ConfigtrailError):
         self.reason = reason
 
 
+class NewerProjection(ConfigtrailError):
+    """A read model's tables are of a newer version than this program has."""
+
+    def __init__(self, projection: str, found: int, known: int) -> None:
+        super().__init__(
+            f"projection {projection}: its tables are of version {found}, and this program knows "
+            f"version {known}; run the newer program"
+        )
+        self.projection = projection
+        self.found = found
+        self.known = known
+
+
 class StreamMisconfigured(ConfigtrailError):
     """A stream's live settings would lose or refuse what they must keep."""
 

@@ -1,0 +1,15 @@
+"""Read models in Postgres, folded from the stream of events, and the engine that runs them."""
+
+from typing import Any
+
+from projections.audit.write import Audit
+from projections.backups.write import Backups
+from projections.diffs.write import Diffs
+from projections.writer import Projection
+
+BACKUPS = Backups()
+DIFFS = Diffs()
+AUDIT = Audit()
+ALL: tuple[Projection[Any], ...] = (BACKUPS, DIFFS, AUDIT)
+
+__all__ = ["ALL", "AUDIT", "BACKUPS", "DIFFS"]

@@ -16,7 +16,6 @@ CREATE TABLE IF NOT EXISTS configtrail.devices (
     snapshots bigint NOT NULL,
     confirmations bigint NOT NULL,
     last_failure_at timestamptz,
-    last_failure_position bigint,
     last_failure_kind text,
     last_failure_message text,
     last_position bigint NOT NULL,

@@ -1,0 +1,127 @@
+"""What events mean for the read model `audit`: one row each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, assert_never
+
+import msgspec
+
+from domain.envelope import StoredEvent
+from domain.events import (
+    CollectionFailed,
+    DiffGenerated,
+    DomainEvent,
+    DuplicateSkipped,
+    Fact,
+    ManualBackupFinished,
+    ManualBackupTriggered,
+    SnapshotCreated,
+    encode_event,
+)
+from projections.audit.tables import DDL, TABLES
+from projections.rows import Connection, copy_rows, storable, storable_or_none
+
+# Published names, which users filter by.
+ACTIONS: dict[type[Fact], str] = {
+    SnapshotCreated: "config_snapshot_created",
+    DuplicateSkipped: "config_snapshot_skipped_duplicate",
+    DiffGenerated: "config_diff_generated",
+    ManualBackupTriggered: "config_backup_manual_trigger",
+    ManualBackupFinished: "config_backup_manual_finished",
+    CollectionFailed: "config_collection_failed",
+}
+
+_COLUMNS = (
+    "position",
+    "tenant_id",
+    "event_id",
+    "occurred_at",
+    "stored_at",
+    "actor",
+    "action",
+    "resource_type",
+    "resource_id",
+    "device_id",
+    "version",
+    "correlation_id",
+    "causation_id",
+    "details",
+)
+
+
+def resource_of(event: DomainEvent, device_id: str) -> tuple[str, str]:
+    """What the event is about: type and id."""
+    match event:
+        case SnapshotCreated() | DuplicateSkipped():
+            return "snapshot", event.snapshot_id
+        case DiffGenerated():
+            return "diff", f"{event.from_snapshot_id}..{event.to_snapshot_id}"
+        case ManualBackupTriggered() | ManualBackupFinished():
+            return "backup", event.trigger_id
+        case CollectionFailed():
+            return "device", device_id
+        case _:
+            assert_never(event)
+
+
+def fold(batch: Sequence[StoredEvent]) -> list[tuple[Any, ...]]:
+    """A row for each event, in the order of the columns above. Pure."""
+    return [_row(stored) for stored in batch]
+
+
+def _row(stored: StoredEvent) -> tuple[Any, ...]:
+    event = stored.event
+    resource_type, resource_id = resource_of(event, stored.device_id)
+    return (
+        stored.position,
+        stored.tenant_id,
+        storable(stored.event_id),
+        stored.occurred_at,
+        stored.stored_at,
+        storable(event.actor),
+        ACTIONS[type(event)],
+        resource_type,
+        storable(resource_id),
+        stored.device_id,
+        stored.version,
+        storable_or_none(stored.correlation_id),
+        storable_or_none(stored.causation_id),
+        _details(event),
+    )
+
+
+def _details(event: DomainEvent) -> msgspec.Raw:
+    body = encode_event(event)
+    if rb"\u0000" in body:
+        body = msgspec.json.encode(_storable_values(msgspec.json.decode(body)))
+    return msgspec.Raw(body)
+
+
+def _storable_values(value: object) -> object:
+    match value:
+        case str():
+            return storable(value)
+        case list():
+            return [_storable_values(one) for one in value]
+        case dict():
+            return {name: _storable_values(one) for name, one in value.items()}
+        case _:
+            return value
+
+
+class Audit:
+    """The projection `audit`."""
+
+    name = "audit"
+    version = 1
+    tables = TABLES
+    ddl = DDL
+
+    def fold(self, batch: Sequence[StoredEvent]) -> list[tuple[Any, ...]]:
+        """A row for each event."""
+        return fold(batch)
+
+    async def write(self, connection: Connection, ops: list[tuple[Any, ...]]) -> None:
+        """Add the rows."""
+        await copy_rows(connection, "audit", _COLUMNS, ops)

@@ -1,0 +1,258 @@
+"""Brings what a batch means into the tables of `backups`, set by set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from domain.envelope import StoredEvent
+from domain.errors import MalformedEvent
+from projections.backups.fold import BackupOps, NewSnapshot, fold
+from projections.backups.tables import DDL, TABLES
+from projections.rows import Connection, columns_of, copy_rows, storable, storable_or_none
+
+_OBSERVATION_COLUMNS = (
+    "tenant_id",
+    "device_id",
+    "collected_at",
+    "position",
+    "snapshot_id",
+    "starts_run",
+)
+
+_SNAPSHOT_COLUMNS = (
+    "tenant_id",
+    "device_id",
+    "snapshot_id",
+    "version",
+    "position",
+    "collected_at",
+    "first_seen",
+    "last_confirmed",
+    "confirmations",
+    "fingerprint",
+    "text_fingerprint",
+    "commitment",
+    "canonical",
+    "content_sequence",
+    "size_bytes",
+    "line_count",
+    "platform",
+    "os_version",
+    "source",
+    "completeness",
+    "warnings",
+    "late",
+    "predecessor_id",
+    "successor_id",
+    "trigger_id",
+    "actor",
+)
+
+# Confirmations of snapshots that are there already.
+CONFIRM = """
+    UPDATE configtrail.snapshots s
+    SET confirmations = s.confirmations + seen.count,
+        first_seen = least(s.first_seen, seen.oldest),
+        last_confirmed = greatest(s.last_confirmed, seen.newest)
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[],
+                $6::timestamptz[])
+      AS seen(tenant_id, device_id, snapshot_id, count, oldest, newest)
+    WHERE s.tenant_id = seen.tenant_id AND s.device_id = seen.device_id
+      AND s.snapshot_id = seen.snapshot_id
+"""
+
+# A late observation changes whether it and the one after it, in time, start a run.
+MEND_RUNS = """
+    WITH late AS (
+        SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::bigint[])
+            AS late(tenant_id, device_id, collected_at, position)
+    ), touched AS (
+        SELECT * FROM late
+        UNION
+        SELECT late.tenant_id, late.device_id, next.collected_at, next.position
+        FROM late CROSS JOIN LATERAL (
+            SELECT o.collected_at, o.position FROM configtrail.observations o
+            WHERE o.tenant_id = late.tenant_id AND o.device_id = late.device_id
+              AND (o.collected_at, o.position) > (late.collected_at, late.position)
+            ORDER BY o.collected_at, o.position LIMIT 1
+        ) next
+    )
+    UPDATE configtrail.observations o
+    SET starts_run = o.snapshot_id IS DISTINCT FROM (
+        SELECT before.snapshot_id FROM configtrail.observations before
+        WHERE before.tenant_id = o.tenant_id AND before.device_id = o.device_id
+          AND (before.collected_at, before.position) < (o.collected_at, o.position)
+        ORDER BY before.collected_at DESC, before.position DESC LIMIT 1
+    )
+    FROM touched
+    WHERE o.tenant_id = touched.tenant_id AND o.device_id = touched.device_id
+      AND o.collected_at = touched.collected_at AND o.position = touched.position
+"""
+
+# least() and greatest() pass over nulls. At the same time the failure recorded later counts.
+UPSERT_DEVICES = """
+    INSERT INTO configtrail.devices AS d (
+        tenant_id, device_id, last_position, snapshots, confirmations, first_seen, last_seen,
+        current_snapshot_id, platform, os_version, last_changed,
+        last_failure_at, last_failure_kind, last_failure_message
+    )
+    SELECT * FROM unnest(
+        $1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::timestamptz[],
+        $7::timestamptz[], $8::text[], $9::text[], $10::text[], $11::timestamptz[],
+        $12::timestamptz[], $13::text[], $14::text[]
+    )
+    ON CONFLICT (tenant_id, device_id) DO UPDATE SET
+        last_position = excluded.last_position,
+        snapshots = d.snapshots + excluded.snapshots,
+        confirmations = d.confirmations + excluded.confirmations,
+        first_seen = least(d.first_seen, excluded.first_seen),
+        last_seen = greatest(d.last_seen, excluded.last_seen),
+        current_snapshot_id = coalesce(excluded.current_snapshot_id, d.current_snapshot_id),
+        platform = CASE WHEN excluded.current_snapshot_id IS NULL
+            THEN d.platform ELSE excluded.platform END,
+        os_version = CASE WHEN excluded.current_snapshot_id IS NULL
+            THEN d.os_version ELSE excluded.os_version END,
+        last_changed = coalesce(excluded.last_changed, d.last_changed),
+        last_failure_at = greatest(d.last_failure_at, excluded.last_failure_at),
+        last_failure_kind = CASE
+            WHEN excluded.last_failure_at >= coalesce(d.last_failure_at, '-infinity')
+            THEN excluded.last_failure_kind ELSE d.last_failure_kind END,
+        last_failure_message = CASE
+            WHEN excluded.last_failure_at >= coalesce(d.last_failure_at, '-infinity')
+            THEN excluded.last_failure_message ELSE d.last_failure_message END
+"""
+
+# Since when the current configuration holds, where late observations may have moved that.
+MEND_LAST_CHANGED = """
+    UPDATE configtrail.devices d
+    SET last_changed = (
+        SELECT o.collected_at FROM configtrail.observations o
+        WHERE o.tenant_id = d.tenant_id AND o.device_id = d.device_id AND o.starts_run
+        ORDER BY o.collected_at DESC, o.position DESC LIMIT 1
+    )
+    FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[])) AS late(tenant_id, device_id)
+    WHERE d.tenant_id = late.tenant_id AND d.device_id = late.device_id
+"""
+
+ASK = """
+    INSERT INTO configtrail.triggers (tenant_id, device_id, trigger_id, actor, asked_at)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[])
+    ON CONFLICT DO NOTHING
+"""
+
+# The first end counts; an end that nobody asked for has no row to go to.
+FINISH = """
+    UPDATE configtrail.triggers t
+    SET finished_at = ended.at, outcome = ended.outcome, message = ended.message,
+        snapshot_id = ended.snapshot_id
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[],
+                $7::text[])
+      AS ended(tenant_id, device_id, trigger_id, at, outcome, message, snapshot_id)
+    WHERE t.tenant_id = ended.tenant_id AND t.device_id = ended.device_id
+      AND t.trigger_id = ended.trigger_id AND t.outcome IS NULL
+"""
+
+
+class Backups:
+    """The projection `backups`."""
+
+    name = "backups"
+    version = 1
+    tables = TABLES
+    ddl = DDL
+
+    def fold(self, batch: Sequence[StoredEvent]) -> BackupOps:
+        """What the batch does to the tables."""
+        return fold(batch)
+
+    async def write(self, connection: Connection, ops: BackupOps) -> None:
+        """Bring that into the tables. Raises `MalformedEvent` for a confirmation of a snapshot that
+        its device does not have."""
+        snapshots = [_snapshot_row(new) for new in ops.snapshots.values()]
+        await copy_rows(connection, "snapshots", _SNAPSHOT_COLUMNS, snapshots)
+        await _confirm(connection, ops)
+        await copy_rows(connection, "observations", _OBSERVATION_COLUMNS, ops.observations)
+        await connection.execute(UPSERT_DEVICES, *columns_of(_device_rows(ops), 14))
+        if ops.late:
+            await connection.execute(MEND_RUNS, *columns_of(ops.late, 4))
+            devices = [place[:2] for place in ops.late]
+            await connection.execute(MEND_LAST_CHANGED, *columns_of(devices, 2))
+        if ops.asked:
+            asked = [(*key, *value) for key, value in ops.asked.items()]
+            await connection.execute(ASK, *columns_of(asked, 5))
+        if ops.finished:
+            finished = [
+                (*key, end.at, end.outcome, end.message, end.snapshot_id)
+                for key, end in ops.finished.items()
+            ]
+            await connection.execute(FINISH, *columns_of(finished, 7))
+
+
+async def _confirm(connection: Connection, ops: BackupOps) -> None:
+    if not ops.sightings:
+        return
+    rows = [(*key, seen.count, seen.oldest, seen.newest) for key, seen in ops.sightings.items()]
+    status = await connection.execute(CONFIRM, *columns_of(rows, 6))
+    if status != f"UPDATE {len(rows)}":
+        first = min(seen.position for seen in ops.sightings.values())
+        raise MalformedEvent(
+            first, "it, or one of those after it, confirms a snapshot that its device does not have"
+        )
+
+
+def _device_rows(ops: BackupOps) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = []
+    for (tenant_id, device_id), change in ops.devices.items():
+        current, failure = change.current, change.failure
+        rows.append(
+            (
+                tenant_id,
+                device_id,
+                change.last_position,
+                change.snapshots,
+                change.confirmations,
+                change.oldest,
+                change.newest,
+                current.snapshot_id if current else None,
+                storable(current.platform) if current else None,
+                storable_or_none(current.os_version) if current else None,
+                current.collected_at if current else None,
+                failure.attempted_at if failure else None,
+                storable(failure.kind) if failure else None,
+                storable(failure.message) if failure else None,
+            )
+        )
+    return rows
+
+
+def _snapshot_row(new: NewSnapshot) -> tuple[Any, ...]:
+    stored, event, seen = new.stored, new.event, new.sightings
+    return (
+        stored.tenant_id,
+        stored.device_id,
+        event.snapshot_id,
+        stored.version,
+        stored.position,
+        event.collected_at,
+        seen.oldest,
+        seen.newest,
+        seen.count,
+        event.fingerprint,
+        event.text_fingerprint,
+        event.content.commitment,
+        event.canonical,
+        event.content.sequence,
+        event.size_bytes,
+        event.line_count,
+        storable(event.platform),
+        storable_or_none(event.os_version),
+        event.source,
+        event.completeness,
+        [storable(warning) for warning in event.warnings],
+        event.successor is not None,
+        event.predecessor.snapshot_id if event.predecessor else None,
+        event.successor.snapshot_id if event.successor else None,
+        event.trigger_id,
+        storable(event.actor),
+    )

@@ -1,0 +1,110 @@
+"""What events mean for the read model `diffs`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, assert_never
+
+from msgspec import Struct, field
+
+from domain.envelope import StoredEvent
+from domain.events import (
+    CollectionFailed,
+    DiffGenerated,
+    DuplicateSkipped,
+    ManualBackupFinished,
+    ManualBackupTriggered,
+    SnapshotCreated,
+)
+from projections.diffs.tables import DDL, TABLES
+from projections.rows import Connection, copy_rows, storable
+
+_DIFF_COLUMNS = (
+    "tenant_id",
+    "device_id",
+    "from_snapshot_id",
+    "to_snapshot_id",
+    "lines_added",
+    "lines_removed",
+    "coarse",
+    "content_sequence",
+    "commitment",
+    "position",
+    "occurred_at",
+)
+_CHANGE_COLUMNS = (
+    "tenant_id",
+    "device_id",
+    "from_snapshot_id",
+    "to_snapshot_id",
+    "ordinal",
+    "section",
+    "added",
+    "removed",
+)
+
+
+class DiffOps(Struct):
+    """Rows to add, in the order of the columns above."""
+
+    diffs: list[tuple[Any, ...]] = field(default_factory=list)
+    changes: list[tuple[Any, ...]] = field(default_factory=list)
+
+
+def fold(batch: Sequence[StoredEvent]) -> DiffOps:
+    """What the batch adds to the tables. Pure."""
+    ops = DiffOps()
+    for stored in batch:
+        match stored.event:
+            case DiffGenerated() as event:
+                key = (
+                    stored.tenant_id,
+                    stored.device_id,
+                    event.from_snapshot_id,
+                    event.to_snapshot_id,
+                )
+                ops.diffs.append(
+                    (
+                        *key,
+                        event.lines_added,
+                        event.lines_removed,
+                        event.coarse,
+                        event.content.sequence,
+                        event.content.commitment,
+                        stored.position,
+                        stored.occurred_at,
+                    )
+                )
+                ops.changes += [
+                    (*key, ordinal, storable(change.section), change.added, change.removed)
+                    for ordinal, change in enumerate(event.sections)
+                ]
+            case (
+                SnapshotCreated()
+                | DuplicateSkipped()
+                | ManualBackupTriggered()
+                | ManualBackupFinished()
+                | CollectionFailed()
+            ):
+                pass
+            case _:
+                assert_never(stored.event)
+    return ops
+
+
+class Diffs:
+    """The projection `diffs`."""
+
+    name = "diffs"
+    version = 1
+    tables = TABLES
+    ddl = DDL
+
+    def fold(self, batch: Sequence[StoredEvent]) -> DiffOps:
+        """What the batch adds to the tables."""
+        return fold(batch)
+
+    async def write(self, connection: Connection, ops: DiffOps) -> None:
+        """Add that to the tables."""
+        await copy_rows(connection, "diffs", _DIFF_COLUMNS, ops.diffs)
+        await copy_rows(connection, "changes", _CHANGE_COLUMNS, ops.changes)

@@ -1,0 +1,76 @@
+"""Reads ahead: the next batches come in while the last ones are written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from types import TracebackType
+
+from domain.envelope import StoredEvent
+
+BATCHES_AHEAD = 4
+
+
+class Prefetch:
+    """Batches of a feed, as few and as large as they are there. Bounded: `BATCHES_AHEAD` are kept
+    at most. The feed is not closed here."""
+
+    def __init__(self, feed: AsyncGenerator[list[StoredEvent], None], *, most: int) -> None:
+        self._feed = feed
+        self._most = most
+        self._ready: deque[list[StoredEvent]] = deque()
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Prefetch:
+        self._task = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._task is not None
+        if self._task.done():
+            # Its error, if it has one, was either raised by `next` or gives way to another one.
+            self._task.cancelled() or self._task.exception()
+            return
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+    async def next(self, timeout: float) -> list[StoredEvent] | None:
+        """All that is there, up to `most` events where batches allow; None when nothing came for
+        `timeout` seconds. Raises what the feed raised, after everything that came before it."""
+        assert self._task is not None
+        if not self._ready and not self._task.done():
+            self._news.clear()
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._news.wait()
+            except TimeoutError:
+                return None
+        if not self._ready:
+            await self._task
+            raise RuntimeError("the feed of events ended")
+        merged = list(self._ready.popleft())
+        while self._ready and len(merged) + len(self._ready[0]) <= self._most:
+            merged += self._ready.popleft()
+        self._room.set()
+        return merged
+
+    async def _read(self) -> None:
+        try:
+            async for batch in self._feed:
+                self._ready.append(batch)
+                self._news.set()
+                while len(self._ready) >= BATCHES_AHEAD:
+                    self._room.clear()
+                    await self._room.wait()
+        finally:
+            self._news.set()
