@@ -28,7 +28,8 @@ from domain.errors import CommitmentMismatch, ContentCorrupt, InvalidInput
 
 VERSION: Final = 1
 CODEC_ZSTD: Final = 1
-MAX_TEXT: Final = 64 * 1024 * 1024
+# 64 MiB of text, and room for what is kept around a message of that length.
+MAX_TEXT: Final = 64 * 1024 * 1024 + 64 * 1024
 _HEADER: Final = 2 + KEY_ID_BYTES
 _PURPOSE: Final = b"configtrail/blob/v1"
 _LEVEL: Final = 3
@@ -58,7 +59,7 @@ _zstd = _Zstd()
 def seal(keys: TenantKeys, context: BlobContext, text: bytes) -> tuple[bytes, str]:
     """The blob of a text, and the commitment to the text (hex).
 
-    Raises `InvalidInput` for a text of more than 64 MiB.
+    Raises `InvalidInput` for a text of more than `MAX_TEXT` bytes.
     """
     return _seal(keys, context, text, committed.new_salt(), committed.new_salt())
 

@@ -16,7 +16,7 @@ from adapters.crypto import blob
 from adapters.crypto.blob import BlobContext
 from adapters.crypto.keys import KeyRing
 from adapters.jetstream.parted import PART_BYTES, PartedStream
-from domain.errors import ContentCorrupt
+from domain.errors import ContentCorrupt, InvalidInput
 from domain.events import ContentRef
 from domain.ids import to_token
 from domain.ports import ContentKind
@@ -25,6 +25,7 @@ CONTENT = "CONFIGTRAIL_CONTENT"
 CONTENT_SUBJECT = "configtrail-content.>"
 # Sealing this much takes about a millisecond, less than handing it to a thread is worth.
 INLINE_BYTES: Final = 256 * 1024
+MAX_TEXT: Final = 64 * 1024 * 1024
 
 
 def content_stream_config() -> StreamConfig:
@@ -59,6 +60,8 @@ class JetStreamContentStore:
         Raises `InvalidInput` beyond 64 MiB, `KeyUnavailable`, and `Unavailable`: then a copy that
         nothing refers to may stay behind.
         """
+        if len(text) > MAX_TEXT:
+            raise InvalidInput("text", f"must be at most {MAX_TEXT} bytes, is {len(text)}")
         keys = await self._keyring.tenant(tenant_id)
         context = BlobContext(tenant_id, device_id, kind)
         if len(text) > INLINE_BYTES:
@@ -77,7 +80,7 @@ class JetStreamContentStore:
         if stored.subject != _subject(tenant_id, device_id):
             raise ContentCorrupt(ref.sequence, "it lies on another device's subject")
         context = BlobContext(tenant_id, device_id, kind)
-        # What is packed small may be long: the first frame's bytes alone don't tell.
+        # Texts are packed to a fourth or less.
         if len(stored.body) > INLINE_BYTES // 8:
             return await asyncio.to_thread(
                 blob.unseal, keys, context, stored.body, ref.commitment, sequence=ref.sequence

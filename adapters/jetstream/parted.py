@@ -34,7 +34,7 @@ PART_BYTES: Final = 512 * 1024
 _HEADROOM: Final = 4096
 _AT_ONCE: Final = 8
 _NO_MESSAGE: Final = 10037
-_FULL: Final = (10077, 10047)  # the stream's limit, the account's
+FULL: Final = (10077, 10047)  # the stream's limit, the account's
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -166,7 +166,7 @@ class PartedStream:
                     timeout=REQUEST_TIMEOUT_SECONDS,
                 )
             except APIError as error:
-                if error.err_code not in _FULL:
+                if error.err_code not in FULL:
                     raise
                 raise Unavailable(
                     f"the stream {self._stream}", "it is full and takes nothing; make room"
