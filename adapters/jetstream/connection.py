@@ -44,7 +44,7 @@ async def connect(url: str, *, name: str) -> Client:
                 disconnected_cb=on_disconnect,
                 reconnected_cb=on_reconnect,
                 max_reconnect_attempts=-1,
-                reconnect_time_wait=0.25,
+                reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds; fractions work
                 connect_timeout=5,
                 ping_interval=5,
                 pending_size=PENDING_BYTES,

@@ -199,11 +199,10 @@ class WorkConsumer:
             except Exception as error:  # noqa: BLE001
                 # Whatever it is, it must neither stop the other devices nor be lost: it is logged,
                 # tried again, and in the end becomes a dead letter.
+                what = "giving it up" if failure is not None and tries >= MAX_TRIES else "it"
                 failure = error
                 tries += 1
-                log.error(
-                    "%s: try %d of %d failed: %s", self._name, tries, MAX_TRIES, describe(error)
-                )
+                log.error("%s: %s failed, try %d: %s", self._name, what, tries, describe(error))
                 await asyncio.sleep(min(2 ** (tries - 4), RETRY_SECONDS))
             else:
                 return

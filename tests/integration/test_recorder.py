@@ -1,0 +1,186 @@
+"""The recorder on a real nats-server: one observation, one fact; the refused are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from adapters.embedded.nats import EmbeddedNats
+from adapters.jetstream.intake import CREATE, FAILED
+from domain.events import CollectionFailed, DuplicateSkipped, SnapshotCreated
+from tests.rig import Rig, rig
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def export(address: str, *, at: str = "2026-03-01 12:00:00", ending: str = "\n") -> str:
+    lines = [f"# {at} by RouterOS 7.14", "# software id = ABCD-1234", "/ip address"]
+    lines.append(f"add address={address}/24 interface=ether1")
+    return ending.join([*lines, ""])
+
+
+def wire(text: str, moment: datetime = NOON, **changes: Any) -> bytes:
+    message: dict[str, Any] = {
+        "device_id": "r1",
+        "tenant_id": "acme",
+        "sha256_hash": hashlib.sha256(text.encode()).hexdigest(),
+        "config_text": text,
+        "collected_at": moment.isoformat(),
+        "normalization_version": 1,
+    }
+    message.update(changes)
+    return json.dumps({name: value for name, value in message.items() if value is not ...}).encode()
+
+
+@pytest.fixture
+async def parts(nats_server: EmbeddedNats) -> AsyncIterator[Rig]:
+    async with rig(nats_server.url) as connected:
+        yield connected
+
+
+async def record(parts: Rig, *bodies: bytes, subject: str = CREATE) -> list[Any]:
+    """Send messages, wait until they are worked off, and return the device's events."""
+    async with parts.recording():
+        for body in bodies:
+            await parts.intake.publish_raw(subject, body)
+        await parts.intake_empty()
+    return [stored.event for stored in await parts.history("acme", "r1")]
+
+
+async def test_the_first_reading_is_a_snapshot_whose_text_comes_back(parts: Rig) -> None:
+    text = export("192.0.2.1", ending="\r\n")
+    [event] = await record(parts, wire(text))
+    assert isinstance(event, SnapshotCreated)
+    assert event.predecessor is None
+    assert (event.platform, event.os_version, event.completeness) == (
+        "routeros",
+        "7.14",
+        "complete",
+    )
+    assert event.collected_at == NOON
+    kept = await parts.content.get("acme", "r1", "snapshot", event.content)
+    assert kept.decode() == text
+
+
+async def test_what_is_no_change_of_configuration_is_a_duplicate(parts: Rig) -> None:
+    events = await record(
+        parts,
+        wire(export("192.0.2.1")),
+        wire(export("192.0.2.1", at="2026-03-01 13:00:00"), NOON + timedelta(hours=1)),
+        wire(export("192.0.2.1", ending="\r\n"), NOON + timedelta(hours=2)),
+    )
+    assert [type(event) for event in events] == [
+        SnapshotCreated,
+        DuplicateSkipped,
+        DuplicateSkipped,
+    ]
+    assert {event.snapshot_id for event in events} == {events[0].snapshot_id}
+
+
+async def test_a_redelivery_is_nothing_new_however_late(parts: Rig) -> None:
+    bodies = [wire(export(f"192.0.2.{n}"), NOON + timedelta(hours=n)) for n in range(1, 6)]
+    assert len(await record(parts, *bodies)) == 5
+    assert len(await record(parts, *bodies, *reversed(bodies))) == 5
+
+
+async def test_a_late_one_finds_its_true_neighbours(parts: Rig) -> None:
+    first, second, third = (export(f"192.0.2.{n}") for n in (1, 2, 3))
+    events = await record(
+        parts,
+        wire(first, NOON),
+        wire(third, NOON + timedelta(hours=2)),
+        wire(second, NOON + timedelta(hours=1)),
+    )
+    late = events[-1]
+    assert isinstance(late, SnapshotCreated)
+    assert late.predecessor is not None
+    assert late.successor is not None
+    assert late.predecessor.snapshot_id == events[0].snapshot_id
+    assert late.successor.snapshot_id == events[1].snapshot_id
+
+
+async def test_going_back_to_an_earlier_configuration_is_a_change(parts: Rig) -> None:
+    events = await record(
+        parts,
+        *(
+            wire(export(f"192.0.2.{n}"), NOON + timedelta(hours=hour))
+            for hour, n in enumerate((1, 2, 1))
+        ),
+    )
+    assert [type(event) for event in events] == [SnapshotCreated] * 3
+    assert events[0].fingerprint == events[2].fingerprint
+    assert events[0].snapshot_id != events[2].snapshot_id
+
+
+async def test_a_failed_collection_is_a_fact_once(parts: Rig) -> None:
+    failure = {
+        "device_id": "r1",
+        "tenant_id": "acme",
+        "kind": "timeout",
+        "message": "no answer within 30 s",
+        "attempted_at": NOON.isoformat(),
+        "attempt": 2,
+    }
+    later = failure | {"attempted_at": (NOON + timedelta(hours=1)).isoformat()}
+    bodies = [json.dumps(one).encode() for one in (failure, failure, later, failure)]
+    events = await record(parts, *bodies, subject=FAILED)
+    assert [type(event) for event in events] == [CollectionFailed] * 2
+    assert (events[0].kind, events[0].attempt) == ("timeout", 2)
+
+
+BAD = {
+    "broken JSON": (b'{"device_id": "r1", ', "JSON"),
+    "not an object": (b"[1, 2]", "object"),
+    "missing field": (wire(export("192.0.2.1"), tenant_id=...), "tenant_id"),
+    "wrong type": (wire(export("192.0.2.1"), device_id=7), "device_id"),
+    "wrong hash": (wire(export("192.0.2.1"), sha256_hash="0" * 64), "sha256_hash"),
+    "tenant characters": (wire(export("192.0.2.1"), tenant_id="a b"), "tenant_id"),
+    "empty text": (wire(" \n"), "config_text"),
+    "binary text": (wire("\x00\x01\x02"), "config_text"),
+    "clock in 1970": (wire(export("192.0.2.1"), datetime(1970, 1, 2, tzinfo=UTC)), "collected_at"),
+    "clock in 2100": (wire(export("192.0.2.1"), datetime(2100, 1, 1, tzinfo=UTC)), "collected_at"),
+    "no zone": (wire(export("192.0.2.1"), collected_at="2026-03-01T12:00:00"), "collected_at"),
+    "unknown upload": (
+        wire("x", config_text=..., config_parts={"upload": "nothere", "count": 2}),
+        "config_parts",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+async def test_bad_input_becomes_a_dead_letter_that_says_why(parts: Rig, case: str) -> None:
+    body, names = BAD[case]
+    good = wire(export("192.0.2.9"))
+    events = await record(parts, body, good)
+    assert len(events) == 1, "the good one after it is recorded all the same"
+    [letter] = await parts.dead_letters.list(limit=10)
+    assert names in f"{letter.field}: {letter.rule}"
+    assert await parts.dead_letters.original(letter.sequence) == body
+
+
+async def test_an_unknown_subject_under_the_intake_is_a_dead_letter(parts: Rig) -> None:
+    await record(parts, wire(export("192.0.2.1")), subject="config.snapshot.kreate")
+    [letter] = await parts.dead_letters.list(limit=10)
+    assert letter.field == "subject"
+
+
+async def test_64_mib_go_through_in_parts_and_65_are_refused_at_the_sender(parts: Rig) -> None:
+    line = 'add address=192.0.2.1/24 comment="{:010d}" interface=ether1\n'
+    rows = "".join(line.format(number) for number in range(1_000))
+    text = ("/ip address\n" + rows * (64 * 1024 * 1024 // len(rows)))[: 64 * 1024 * 1024]
+    text = text[: text.rindex("\n") + 1]
+    async with parts.recording():
+        await parts.intake.publish("acme", "r1", text, NOON)
+        await parts.intake_empty()
+    [stored] = await parts.history("acme", "r1")
+    assert isinstance(stored.event, SnapshotCreated)
+    assert await parts.content.get("acme", "r1", "snapshot", stored.event.content) == text.encode()
+    state = (await parts.js.stream_info("CONFIGTRAIL_INTAKE")).state
+    assert state.messages == 0, "the parts are removed once the fact is recorded"
+    with pytest.raises(Exception, match="config_text: must be at most"):
+        await parts.intake.publish("acme", "r1", text + "#" * (2 * 1024 * 1024), NOON)

@@ -1,0 +1,129 @@
+"""One program's worth of connected parts on a test's nats-server, without Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from adapters.crypto.keys import KeyRing, MasterKey
+from adapters.jetstream.connection import connect
+from adapters.jetstream.content_store import JetStreamContentStore
+from adapters.jetstream.dead_letters import DeadLetters
+from adapters.jetstream.event_store import JetStreamEventStore
+from adapters.jetstream.intake import IntakePublisher
+from adapters.jetstream.key_store import JetStreamKeyStore
+from adapters.jetstream.streams import INTAKE, ensure_streams
+from adapters.observability.metrics import Metrics
+from adapters.roles.devices import DeviceRepository
+from adapters.roles.differ import Differ
+from adapters.roles.recorder import Recorder
+from domain.envelope import StoredEvent
+from tests.support import eventually
+
+MASTER = MasterKey.from_base64("EHk0kAIC3m4SpXb0fHCq0o9lDkZlNm9Q6JQ5n0yqQ1s=")
+
+
+@dataclass
+class Rig:
+    """What a recorder, a differ or a test needs of NATS."""
+
+    nc: Client
+    js: JetStreamContext
+    keyring: KeyRing
+    content: JetStreamContentStore
+    dead_letters: DeadLetters
+    events: JetStreamEventStore
+    devices: DeviceRepository
+    intake: IntakePublisher
+    metrics: Metrics
+
+    @asynccontextmanager
+    async def recording(self, *, ack_wait: float = 5.0) -> AsyncIterator[Recorder]:
+        """A recorder that runs while the block runs."""
+        recorder = Recorder(
+            self.nc,
+            self.js,
+            devices=self.devices,
+            content=self.content,
+            keyring=self.keyring,
+            dead_letters=self.dead_letters,
+            metrics=self.metrics,
+            ack_wait=ack_wait,
+        )
+        async with _running(recorder):
+            yield recorder
+
+    @asynccontextmanager
+    async def diffing(self, *, ack_wait: float = 5.0) -> AsyncIterator[Differ]:
+        """A differ that runs while the block runs; it compares in this process."""
+        with ProcessPoolExecutor(max_workers=1) as workers:
+            differ = Differ(
+                self.nc,
+                self.js,
+                devices=self.devices,
+                content=self.content,
+                dead_letters=self.dead_letters,
+                metrics=self.metrics,
+                workers=workers,
+                ack_wait=ack_wait,
+            )
+            async with _running(differ):
+                yield differ
+
+    async def intake_empty(self) -> None:
+        """Wait until every message on the intake was worked off."""
+
+        async def empty() -> bool:
+            info = await self.js.consumer_info(INTAKE, "recorder")
+            return not info.num_pending and not info.num_ack_pending
+
+        await eventually(empty, within=60)
+
+    async def history(self, tenant_id: str, device_id: str) -> list[StoredEvent]:
+        """A device's events."""
+        async with aclosing(self.events.read_branch(tenant_id, device_id)) as branch:
+            return [stored async for stored in branch]
+
+
+@asynccontextmanager
+async def _running(role: Recorder | Differ) -> AsyncIterator[None]:
+    task = asyncio.create_task(role.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
+
+
+@asynccontextmanager
+async def rig(url: str) -> AsyncIterator[Rig]:
+    """The parts of one program, connected."""
+    nc = await connect(url, name="rig")
+    try:
+        js = nc.jetstream()
+        await ensure_streams(js, replicas=1, intake_max_bytes=1 << 30)
+        key_store = JetStreamKeyStore(js)
+        await key_store.ensure()
+        keyring = KeyRing(MASTER, key_store)
+        events = JetStreamEventStore(nc, js)
+        yield Rig(
+            nc=nc,
+            js=js,
+            keyring=keyring,
+            content=JetStreamContentStore(js, keyring),
+            dead_letters=DeadLetters(js, keyring),
+            events=events,
+            devices=DeviceRepository(events),
+            intake=IntakePublisher(nc, js),
+            metrics=Metrics(),
+        )
+    finally:
+        await nc.close()
