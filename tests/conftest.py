@@ -51,7 +51,7 @@ async def postgres_dsn(postgres_server: EmbeddedPostgres) -> AsyncIterator[str]:
     name = f"test_{secrets.token_hex(8)}"
     await _execute(postgres_server.dsn, f"CREATE DATABASE {name} TEMPLATE template0")
     try:
-        yield postgres_server.dsn.rpartition("/")[0] + f"/{name}"
+        yield postgres_server.dsn_of(name)
     finally:
         await _execute(postgres_server.dsn, f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -44,6 +44,8 @@ async def nats_session(url: str) -> AsyncIterator[Client]:
     async def remember(error: Exception) -> None:
         problems.append(error)
 
+    task = asyncio.current_task()
+    cancellations = task.cancelling() if task else 0
     client = Client()
     try:
         await client.connect(url, allow_reconnect=False, connect_timeout=5, error_cb=remember)
@@ -53,6 +55,9 @@ async def nats_session(url: str) -> AsyncIterator[Client]:
     finally:
         # Also when cancelled half-way: the client would leave its socket open.
         await client.close()
+        # The client may have taken a cancellation of ours for one of its own tasks'.
+        if task and task.cancelling() > cancellations:
+            raise asyncio.CancelledError
 
 
 class EmbeddedNats(EmbeddedServer):

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 import asyncpg
@@ -62,7 +63,8 @@ class EmbeddedPostgres(EmbeddedServer):
 
     That user is no superuser (row-level security binds it) but may create databases. The
     superuser has no password and nobody logs in as it. `durable=False` is for tests: faster,
-    and a power cut may lose or break everything.
+    and a power cut may lose or break everything. `identities` are the ways to run that are tried,
+    in this order; by default all that can work here.
     """
 
     service = "Postgres"
@@ -76,6 +78,7 @@ class EmbeddedPostgres(EmbeddedServer):
         port: int | None = None,
         password: str,
         durable: bool = True,
+        identities: Sequence[Identity] | None = None,
     ) -> None:
         super().__init__(data_dir, port=port)
         if not password.isalnum():
@@ -83,20 +86,28 @@ class EmbeddedPostgres(EmbeddedServer):
         self._cluster = self.data_dir / "cluster"
         self._password = password
         self._durable = durable
+        self._identities = unprivileged_identities() if identities is None else identities
         self._identity: Identity = SELF
 
     @property
     def dsn(self) -> str:
         """Where clients connect, password included: never to be logged."""
-        return self._dsn(self.port)
+        return self.dsn_of(DATABASE)
+
+    def dsn_of(self, database: str) -> str:
+        """The same for another database of this server."""
+        return self._dsn(self.port, database)
 
     @property
     def identity(self) -> Identity:
         """Who the server runs as, since the last start."""
         return self._identity
 
-    def _dsn(self, port: int) -> str:
-        return f"postgresql://{USER}:{self._password}@127.0.0.1:{port}/{DATABASE}"
+    def _dsn(self, port: int, database: str) -> str:
+        # Without TLS on the loopback; else clients look for certificates in a home folder, which
+        # may be another user's.
+        host = f"127.0.0.1:{port}"
+        return f"postgresql://{USER}:{self._password}@{host}/{database}?sslmode=disable"
 
     async def _prepare(self) -> None:
         self._identity = await self._find_identity()
@@ -122,7 +133,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
     async def _probe(self, port: int) -> None:
         try:
-            connection = await asyncpg.connect(self._dsn(port), timeout=5)
+            connection = await asyncpg.connect(self._dsn(port, DATABASE), timeout=5)
         except (asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError) as error:
             raise ConnectionError(str(error)) from error
         await connection.close()
@@ -138,8 +149,7 @@ class EmbeddedPostgres(EmbeddedServer):
         """
         hindrances = []
         postgres = postgres_binaries() / "postgres"
-        ways = unprivileged_identities()
-        for identity in ways:
+        for identity in self._identities:
             if identity.kind == "user":
                 self._open_the_way()
             since = self.log.stat().st_size if self.log.exists() else 0

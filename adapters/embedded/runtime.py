@@ -19,6 +19,9 @@ __all__ = ["Endpoints", "embedded", "running"]
 
 _log = structlog.get_logger(__name__)
 
+_STABLE_AFTER = 30.0
+_LONGEST_PAUSE = 10.0
+
 
 @asynccontextmanager
 async def embedded(data_dir: Path) -> AsyncIterator[Endpoints]:
@@ -82,9 +85,17 @@ async def _kept_running(*servers: EmbeddedServer) -> AsyncIterator[None]:
 
 
 async def _keep_running(server: EmbeddedServer) -> None:
+    """Start a server again whenever it ends by itself, slower when it ends soon after a start."""
+    clock = asyncio.get_running_loop().time
+    pause = 0.0
     while True:
+        began = clock()
         status = await server.ended()
-        _log.warning("embedded_server_died", server=server.service, status=status)
+        pause = 0.0 if clock() - began > _STABLE_AFTER else min(_LONGEST_PAUSE, 2 * pause + 0.1)
+        _log.warning(
+            "embedded_server_died", server=server.service, status=status, restart_in_seconds=pause
+        )
+        await asyncio.sleep(pause)
         await server.start()
         _log.info("embedded_server_restarted", server=server.service)
 

@@ -7,10 +7,15 @@ import asyncio
 import signal
 from pathlib import Path
 
+import structlog
+
 from adapters.embedded.errors import ServerFailed
 from adapters.embedded.process import Child, end_stale, forget, free_port, log_tail
 
+_log = structlog.get_logger(__name__)
+
 _POLL = 0.01
+_SAY_EVERY = 5.0
 _PORT_TRIES = 5
 _LOG_LIMIT = 8 * 1024 * 1024
 
@@ -22,7 +27,8 @@ class EmbeddedServer(abc.ABC):
     """
 
     service: str
-    start_within: float = 60
+    # Recovery after a crash may take minutes on a large history; until then it says so.
+    start_within: float = 600
     stop_signals: tuple[signal.Signals, ...]
     stop_within: float = 20
 
@@ -116,6 +122,8 @@ class EmbeddedServer(abc.ABC):
     async def _serves(self, child: Child, port: int, deadline: float) -> bool:
         """Wait until it serves (True) or has ended (False)."""
         reason = "it never answered"
+        clock = asyncio.get_running_loop().time
+        say_at = clock() + _SAY_EVERY
         while not child.ended:
             try:
                 await self._probe(port)
@@ -123,7 +131,10 @@ class EmbeddedServer(abc.ABC):
                 reason = f"{type(error).__name__}: {error}"
             else:
                 return not child.ended
-            if asyncio.get_running_loop().time() > deadline:
+            if clock() > say_at:
+                say_at = clock() + _SAY_EVERY
+                _log.info("embedded_server_is_starting", server=self.service, reason=reason)
+            if clock() > deadline:
                 raise self._failure(f"it does not serve after {self.start_within:g} s ({reason})")
             await asyncio.sleep(_POLL)
         return False

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from adapters.embedded.postgres import EmbeddedPostgres
+from adapters.embedded.errors import ServerFailed
+from adapters.embedded.postgres import EmbeddedPostgres, postgres_binaries
+from adapters.embedded.process import Identity, unprivileged_identities
 
 
 async def run(dsn: str, statement: str) -> object:
@@ -84,3 +91,51 @@ async def test_the_log_tells_no_values(
     log = postgres_server.log.read_text()
     assert "duplicate key" in log
     assert "canary-77" not in log
+
+
+def nobody() -> Identity:
+    entry = pwd.getpwnam("nobody")
+    return Identity("user", entry.pw_uid, entry.pw_gid)
+
+
+def possible(identity: Identity) -> bool:
+    """Whether this machine lets root do so: many containers forbid user namespaces."""
+    if identity.kind == "mapped":
+        unshare = shutil.which("unshare")
+        tried = unshare and subprocess.run(
+            [unshare, "--user", "--map-root-user", "true"], check=False
+        )
+        return bool(tried) and tried.returncode == 0
+    binaries = postgres_binaries()
+    return all(folder.stat().st_mode & 0o001 for folder in (binaries, *binaries.parents))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+async def test_root_runs_it_in_every_way_on_the_same_data() -> None:
+    ways = [identity for identity in unprivileged_identities() if possible(identity)]
+    with tempfile.TemporaryDirectory() as folder:
+        for rows, identity in enumerate([*ways, *ways]):
+            server = EmbeddedPostgres(
+                Path(folder) / "pg", password="secret", durable=False, identities=[identity]
+            )
+            await server.start()
+            try:
+                assert server.identity == identity
+                await run(server.dsn, "CREATE TABLE IF NOT EXISTS kept (x int)")
+                assert await run(server.dsn, "SELECT count(*) FROM kept") == rows
+                await run(server.dsn, f"INSERT INTO kept VALUES ({rows})")
+            finally:
+                await server.stop()
+
+
+async def test_no_way_to_run_is_explained(tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir(mode=0o700)
+    server = EmbeddedPostgres(
+        hidden / "deeper" / "deepest" / "pg", password="secret", identities=[nobody()]
+    )
+    with pytest.raises(ServerFailed, match="user namespaces") as failure:
+        await server.start()
+    assert "as the user" in failure.value.reason
+    assert "ermi" in failure.value.reason
+    assert not server.running
