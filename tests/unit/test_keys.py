@@ -1,0 +1,243 @@
+"""Keys: never shown, refused when others may read them, wrapped against exchange."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.crypto.keys import (
+    KeyRing,
+    MasterKey,
+    TenantKeys,
+    open_keyring,
+    unwrap,
+    wrap,
+)
+from domain.errors import InvalidInput, KeyUnavailable
+
+RAW = bytes(range(32))
+MASTER = MasterKey(RAW)
+TENANT_KEYS = TenantKeys(b"i" * 16, b"c" * 32, b"f" * 32)
+
+
+class MemoryKeyStore:
+    """A key store of one process; counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.wrapped: dict[str, bytes] = {}
+        self.reads = 0
+
+    async def get(self, tenant: str) -> bytes | None:
+        self.reads += 1
+        await asyncio.sleep(0)
+        return self.wrapped.get(tenant)
+
+    async def create(self, tenant: str, wrapped: bytes) -> bool:
+        await asyncio.sleep(0)
+        return self.wrapped.setdefault(tenant, wrapped) is wrapped
+
+    async def names(self) -> list[str]:
+        return list(self.wrapped)
+
+
+def written(path: Path, content: bytes, mode: int = 0o600) -> Path:
+    path.write_bytes(content)
+    path.chmod(mode)
+    return path
+
+
+def test_a_master_key_comes_from_base64() -> None:
+    given = MasterKey.from_base64(base64.b64encode(RAW).decode() + "\n")
+    assert given.derive("x") == MASTER.derive("x")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "c2hvcnQ=", "secret-that-is-no-base64!", "é", base64.b64encode(bytes(33)).decode()]
+)
+def test_what_is_not_32_bytes_of_base64_is_refused_without_being_quoted(text: str) -> None:
+    with pytest.raises(KeyUnavailable) as refused:
+        MasterKey.from_base64(text)
+    assert not text or text not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+def test_what_is_derived_differs_by_purpose_and_never_is_the_key() -> None:
+    derived = {MASTER.derive("a"), MASTER.derive("b"), MasterKey(bytes(32)).derive("a"), RAW}
+    assert len(derived) == 4
+
+
+def test_keys_are_not_shown() -> None:
+    for shown in (repr(MASTER), str(MASTER), repr(TENANT_KEYS), f"{TENANT_KEYS}"):
+        for key in (RAW, b"c" * 32, b"f" * 32):
+            assert key.hex() not in shown
+            assert base64.b64encode(key).decode() not in shown
+            assert repr(key)[2:-1] not in shown
+
+
+def test_a_generated_file_is_private_and_gives_its_key_again(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "master.key"
+    made = MasterKey.generate_file(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert MasterKey.from_file(path).derive("x") == made.derive("x")
+    assert [file.name for file in path.parent.iterdir()] == ["master.key"]
+
+
+def test_a_generated_file_never_replaces_another(tmp_path: Path) -> None:
+    path = tmp_path / "master.key"
+    first = MasterKey.generate_file(path)
+    with pytest.raises(FileExistsError):
+        MasterKey.generate_file(path)
+    assert MasterKey.from_file(path).master_id == first.master_id
+    assert [file.name for file in tmp_path.iterdir()] == ["master.key"]
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o601])
+def test_a_key_file_that_others_may_use_is_refused(tmp_path: Path, mode: int) -> None:
+    path = written(tmp_path / "master.key", base64.b64encode(RAW), mode)
+    with pytest.raises(KeyUnavailable, match=f"mode {mode:04o}.*chmod 600"):
+        MasterKey.from_file(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", bytes(32), b"\xff" * 44, b"A" * 5000])
+def test_a_key_file_with_something_else_in_it_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = written(tmp_path / "master.key", content)
+    with pytest.raises(KeyUnavailable, match=r"master\.key"):
+        MasterKey.from_file(path)
+
+
+def test_a_key_given_goes_before_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "master.key"
+    MasterKey.generate_file(path)
+    given = MasterKey.load(base64.b64encode(RAW).decode(), path)
+    assert given.master_id == MASTER.master_id
+    with pytest.raises(KeyUnavailable, match="there is no file"):
+        MasterKey.load(None, tmp_path / "absent")
+
+
+def test_wrapped_keys_come_back() -> None:
+    wrapped = wrap(MASTER, "acme", TENANT_KEYS)
+    assert unwrap(MASTER, "acme", wrapped) == TENANT_KEYS
+    assert b"c" * 32 not in wrapped
+    assert b"f" * 32 not in wrapped
+
+
+@given(st.data())
+def test_wrapped_keys_that_were_touched_are_refused(data: st.DataObject) -> None:
+    wrapped = bytearray(wrap(MASTER, "acme", TENANT_KEYS))
+    position = data.draw(st.integers(0, len(wrapped) - 1))
+    wrapped[position] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(KeyUnavailable):
+        unwrap(MASTER, "acme", bytes(wrapped))
+    cut = bytes(wrapped[:position])
+    with pytest.raises(KeyUnavailable):
+        unwrap(MASTER, "acme", cut)
+
+
+def test_wrapped_keys_of_another_tenant_are_refused() -> None:
+    with pytest.raises(KeyUnavailable, match="exchanged"):
+        unwrap(MASTER, "other", wrap(MASTER, "acme", TENANT_KEYS))
+
+
+def test_a_wrong_master_key_is_named_with_what_to_do() -> None:
+    with pytest.raises(KeyUnavailable, match=r"master key .* right one \(CONFIGTRAIL_MASTER_KEY"):
+        unwrap(MasterKey(bytes(32)), "acme", wrap(MASTER, "acme", TENANT_KEYS))
+
+
+async def test_keys_are_made_once_and_then_remembered_for_their_lifetime() -> None:
+    store, now = MemoryKeyStore(), [0.0]
+    keyring = KeyRing(MASTER, store, lifetime=10, clock=lambda: now[0])
+    first = await asyncio.gather(*(keyring.tenant("acme") for _ in range(20)))
+    assert len(set(map(id, first))) == 1
+    reads = store.reads
+    now[0] = 9.9
+    assert await keyring.tenant("acme") is first[0]
+    assert store.reads == reads
+    now[0] = 10
+    again = await keyring.tenant("acme")
+    assert again == first[0]
+    assert store.reads == reads + 1
+
+
+async def test_keys_that_were_destroyed_are_gone_after_their_lifetime() -> None:
+    store, now = MemoryKeyStore(), [0.0]
+    keyring = KeyRing(MASTER, store, lifetime=10, clock=lambda: now[0])
+    before = await keyring.tenant("acme")
+    store.wrapped["acme"] = wrap(MASTER, "acme", TENANT_KEYS)
+    now[0] = 10
+    assert await keyring.tenant("acme") == TENANT_KEYS != before
+
+
+async def test_no_more_keys_are_remembered_than_allowed() -> None:
+    store = MemoryKeyStore()
+    keyring = KeyRing(MASTER, store, capacity=2)
+    for tenant in ("a", "b", "a", "c"):
+        await keyring.tenant(tenant)
+    reads = store.reads
+    await keyring.tenant("a")
+    await keyring.tenant("c")
+    assert store.reads == reads
+    await keyring.tenant("b")
+    assert store.reads == reads + 1
+
+
+async def test_tenants_have_keys_of_their_own() -> None:
+    keyring = KeyRing(MASTER, MemoryKeyStore())
+    all_keys = [await keyring.tenant("a"), await keyring.tenant("b"), await keyring.system()]
+    values = [key for keys in all_keys for key in (keys.content_key, keys.fingerprint_key)]
+    assert len(set(values)) == 6
+
+
+@pytest.mark.parametrize("tenant", ["_system", "_master", "", "a/b"])
+async def test_reserved_and_malformed_tenants_get_no_keys(tenant: str) -> None:
+    store = MemoryKeyStore()
+    with pytest.raises(InvalidInput):
+        await KeyRing(MASTER, store).tenant(tenant)
+    assert not store.wrapped
+
+
+async def test_a_start_with_another_master_key_is_refused() -> None:
+    store = MemoryKeyStore()
+    await KeyRing(MASTER, store).check()
+    await KeyRing(MASTER, store).check()
+    with pytest.raises(KeyUnavailable, match="right one"):
+        await KeyRing(MasterKey(bytes(32)), store).check()
+
+
+async def test_a_lost_sentinel_is_not_made_anew_by_a_wrong_master_key() -> None:
+    store = MemoryKeyStore()
+    await KeyRing(MASTER, store).tenant("acme")
+    with pytest.raises(KeyUnavailable, match="right one"):
+        await KeyRing(MasterKey(bytes(32)), store).check()
+    assert list(store.wrapped) == ["acme"]
+    await KeyRing(MASTER, store).check()
+
+
+async def test_the_first_start_makes_a_key_file_and_later_ones_use_it(tmp_path: Path) -> None:
+    store, path = MemoryKeyStore(), tmp_path / "master.key"
+    first = await (await open_keyring(store, master_key=None, key_file=path)).tenant("acme")
+    again = await (await open_keyring(store, master_key=None, key_file=path)).tenant("acme")
+    assert first == again
+
+
+async def test_a_lost_master_key_is_refused_and_never_replaced(tmp_path: Path) -> None:
+    store, path = MemoryKeyStore(), tmp_path / "master.key"
+    await open_keyring(store, master_key=None, key_file=path)
+    path.unlink()
+    with pytest.raises(KeyUnavailable, match="put it back from its copy"):
+        await open_keyring(store, master_key=None, key_file=path)
+    assert not path.exists()
+
+
+async def test_several_first_starts_at_once_share_one_master_key(tmp_path: Path) -> None:
+    store, path = MemoryKeyStore(), tmp_path / "master.key"
+    keyrings = await asyncio.gather(
+        *(open_keyring(store, master_key=None, key_file=path) for _ in range(8))
+    )
+    keys = [await keyring.tenant("acme") for keyring in keyrings]
+    assert all(found == keys[0] for found in keys)
