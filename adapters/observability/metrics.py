@@ -5,6 +5,8 @@ The names without the prefix `configtrail_` are those that dashboards of this fi
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -87,19 +89,30 @@ class Metrics:
         )
         self.projection_lag_seconds = self._gauge(
             "configtrail_projection_lag_seconds",
-            "How long the read model has been behind the stream, 0 when it is not",
+            "Age of the oldest event that the read model lacks, 0 when it lacks none",
             "projection",
         )
 
     def observe_projection(
         self, name: str, *, position: int, head: int, behind_since: datetime | None, now: datetime
     ) -> None:
-        """Set a projection's gauges. `behind_since`: when it was last seen to be caught up."""
+        """Set a projection's gauges. `behind_since`: when the first event it lacks was stored."""
         lag = max(0, head - position)
         self.projection_position.labels(name).set(position)
         self.projection_lag_events.labels(name).set(lag)
         seconds = (now - behind_since).total_seconds() if lag and behind_since else 0.0
         self.projection_lag_seconds.labels(name).set(max(0.0, seconds))
+
+    def unknown_lag(self, names: Iterable[str]) -> None:
+        """Say that the stream's head and the projections' lag can't be learnt now."""
+        self.stream_head.set(math.nan)
+        for name in names:
+            for gauge in (
+                self.projection_position,
+                self.projection_lag_events,
+                self.projection_lag_seconds,
+            ):
+                gauge.labels(name).set(math.nan)
 
     def exposition(self) -> bytes:
         """All metrics in the text format `CONTENT_TYPE`."""

@@ -1,0 +1,142 @@
+"""The API as one ASGI application, and the server that runs it in this program's loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING
+
+import uvicorn
+from fastapi import Depends, FastAPI
+from starlette.types import ASGIApp
+
+from adapters.http import audit, configs, dead_letters, devices, health, trigger
+from adapters.http.errors import install_error_handlers
+from adapters.http.freshness import freshness
+from adapters.http.guard import LOOPBACK_NAMES, Guard, is_loopback
+from adapters.roles.shielding import surely
+from domain.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from adapters.composition import System
+
+log = logging.getLogger(__name__)
+
+# Requests under way may end in this time, then they are cancelled; a cancelled manual backup needs
+# some more to record its end.
+GRACE_SECONDS = 5
+CANCELLED_SECONDS = 25.0
+
+
+def create_app(system: System) -> FastAPI:
+    """The application over a connected system.
+
+    When it is bound to the loopback, only the loopback's names are answered to.
+    """
+    app = FastAPI(
+        title="Configtrail",
+        description="The configuration history of network devices.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    install_error_handlers(app)
+    app.include_router(health.router(system))
+    app.include_router(dead_letters.router(system))
+    app.include_router(trigger.router(system))
+    projected = [Depends(freshness(system))]
+    for routes in (
+        audit.router(system),
+        devices.router(system),
+        configs.router(system),
+        devices.device_router(system),
+    ):
+        app.include_router(routes, dependencies=projected)
+    host = system.settings.http_host
+    allowed = LOOPBACK_NAMES | {host.lower()} if is_loopback(host) else None
+    app.add_middleware(Guard, metrics=system.metrics, allowed_hosts=allowed)
+    return app
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the composition root."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+async def serve(
+    app: ASGIApp, host: str, port: int, *, started: Callable[[str], None] | None = None
+) -> None:
+    """Serve until cancelled; then requests under way may still end, within bounds.
+
+    `started` is called with the server's address (port 0 takes a free one). Raises `InvalidInput`
+    when the address can't be had.
+    """
+    bound = _bind(host, port)
+    name = f"[{host}]" if ":" in host else host
+    address = f"http://{name}:{bound.getsockname()[1]}"
+    if is_loopback(host):
+        log.info("serving %s to this machine only: there is no authentication yet", address)
+    else:
+        log.warning(
+            "serving %s to whoever can reach it: there is NO AUTHENTICATION yet; put a proxy that "
+            "has one in front of it, or bind 127.0.0.1",
+            address,
+        )
+    server = _Server(
+        uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+    )
+    bound.setblocking(False)
+    running = asyncio.create_task(server.serve(sockets=[bound]), name="http")
+    try:
+        if started is not None:
+            started(address)
+        await asyncio.shield(running)
+    finally:
+        server.should_exit = True
+        await surely(_ended(server, running))
+
+
+async def _ended(server: _Server, running: asyncio.Task[None]) -> None:
+    await asyncio.wait([running])
+    cancelled = set(server.server_state.tasks)
+    if cancelled:
+        _, left = await asyncio.wait(cancelled, timeout=CANCELLED_SECONDS)
+        if left:
+            log.error("%d requests did not end in time", len(left))
+    running.result()
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(address)
+            bound.listen(1024)
+        except OSError:
+            bound.close()
+            raise
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no such port"
+        raise InvalidInput(
+            "CONFIGTRAIL_HTTP_HOST and CONFIGTRAIL_HTTP_PORT",
+            f"{host} port {port} can't be served ({reason}); choose another one",
+        ) from error
+    return bound

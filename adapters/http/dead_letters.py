@@ -1,0 +1,68 @@
+"""What could not be processed, and why. Never the message itself: it may hold a configuration."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+
+from adapters.http.params import PAGE_MAX
+
+if TYPE_CHECKING:
+    from adapters.composition import System
+
+
+class DeadLetterOut(BaseModel):
+    """A message that could not be processed: from where, and which rule its `field` breaks."""
+
+    sequence: int
+    origin: str
+    subject: str
+    field: str
+    rule: str
+    received_at: datetime
+    size_bytes: int
+    tenant_id: str | None
+    device_id: str | None
+
+
+class DeadLettersOut(BaseModel):
+    """Letters, newest first; `next_before` leads to the next page."""
+
+    items: list[DeadLetterOut]
+    total: int
+    next_before: int | None
+
+
+def router(system: System) -> APIRouter:
+    """The routes of this module."""
+    routes = APIRouter(tags=["operation"])
+
+    @routes.get("/api/dead-letters")
+    async def dead_letters(
+        limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 50,
+        before: Annotated[int | None, Query(ge=1, lt=1 << 63)] = None,
+    ) -> DeadLettersOut:
+        found = await system.dead_letters.list(limit, before)
+        return DeadLettersOut(
+            items=[
+                DeadLetterOut(
+                    sequence=one.sequence,
+                    origin=one.origin,
+                    subject=one.subject,
+                    field=one.field,
+                    rule=one.rule,
+                    received_at=one.received_at,
+                    size_bytes=one.size_bytes,
+                    tenant_id=one.tenant_id,
+                    device_id=one.device_id,
+                )
+                for one in found
+            ],
+            total=await system.dead_letters.count(),
+            next_before=found[-1].sequence if len(found) == limit else None,
+        )
+
+    return routes

@@ -1,0 +1,136 @@
+"""Is it alive, is it ready, and what does it count."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+
+from adapters.http.lag import Lag, read_lags
+from adapters.observability.metrics import CONTENT_TYPE
+from domain.errors import ConfigtrailError
+from projections.outages import is_outage, reason_of
+
+if TYPE_CHECKING:
+    from adapters.composition import System
+
+PROBE_SECONDS = 3.0
+# An event that a read model lacks for longer than this makes the program not ready.
+LAG_MAX_SECONDS = 30.0
+
+
+class ProjectionOut(BaseModel):
+    """How far a read model is. `lag_seconds`: the age of the oldest event that it lacks."""
+
+    position: int
+    lag_events: int
+    lag_seconds: float
+
+
+class ReadyOut(BaseModel):
+    """`reasons` is empty when it is ready."""
+
+    ready: bool
+    reasons: list[str]
+    stream_head: int | None
+    projections: dict[str, ProjectionOut]
+
+
+def judge(lag: Lag) -> str | None:
+    """Why a projection is not ready, None when it is."""
+    if lag.seconds <= LAG_MAX_SECONDS:
+        return None
+    return (
+        f"the projection {lag.name} stands at {lag.position} of {lag.head} and lacks an event "
+        f"that is {lag.seconds:.0f} s old"
+    )
+
+
+def router(system: System) -> APIRouter:
+    """The routes of this module. They answer without a tenant, and name none."""
+    routes = APIRouter(tags=["operation"])
+
+    @routes.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @routes.get("/readyz", responses={503: {"model": ReadyOut}})
+    async def readyz(response: Response) -> ReadyOut:
+        reasons: list[str] = []
+        lags: list[Lag] = []
+        if not system.nc.is_connected:
+            reasons.append("NATS: not connected")
+        else:
+            try:
+                async with asyncio.timeout(PROBE_SECONDS):
+                    lags = await read_lags(system)
+            except TimeoutError:
+                reasons.append("NATS or Postgres: no answer in time")
+            except Exception as error:
+                if not is_outage(error) and not isinstance(error, ConfigtrailError):
+                    raise
+                reasons.append(_told(error))
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await system.pool.fetchval("SELECT 1")
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            reasons.append(f"Postgres: {reason_of(error)}")
+        reasons += [reason for lag in lags if (reason := judge(lag))]
+        if reasons:
+            response.status_code = 503
+        return ReadyOut(
+            ready=not reasons,
+            reasons=list(dict.fromkeys(reasons)),
+            stream_head=lags[0].head if lags else None,
+            projections={
+                lag.name: ProjectionOut(
+                    position=lag.position, lag_events=lag.events, lag_seconds=lag.seconds
+                )
+                for lag in lags
+            },
+        )
+
+    @routes.get("/metrics", response_class=Response)
+    async def metrics() -> Response:
+        await refresh_gauges(system)
+        return Response(system.metrics.exposition(), media_type=CONTENT_TYPE)
+
+    return routes
+
+
+async def refresh_gauges(system: System) -> None:
+    """Set what is asked for rather than counted. What can't be learnt now becomes NaN: a stale
+    value would look healthy."""
+    metrics = system.metrics
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            for lag in await read_lags(system):
+                metrics.stream_head.set(lag.head)
+                metrics.observe_projection(
+                    lag.name,
+                    position=lag.position,
+                    head=lag.head,
+                    behind_since=lag.oldest_missing,
+                    now=datetime.now(UTC),
+                )
+    except Exception as error:
+        if not is_outage(error) and not isinstance(error, ConfigtrailError):
+            raise
+        metrics.unknown_lag([one.name for one in system.projections])
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            metrics.dead_letters.set(await system.dead_letters.count())
+    except Exception as error:
+        if not is_outage(error):
+            raise
+        metrics.dead_letters.set(math.nan)
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, ConfigtrailError) else f"Postgres: {reason_of(error)}"
