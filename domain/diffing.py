@@ -185,7 +185,7 @@ def _common_end(before: bytes, after: bytes, start: int) -> int:
 
 
 def _agreeing(most: int, equal: Callable[[int, int], bool]) -> int:
-    """The greatest number of bytes, up to `most`, that agree from 0 on. `equal` tells of a range."""
+    """How many bytes, up to `most`, agree from 0 on. `equal` tells of a range."""
     low = 0
     while low < most and equal(low, min(low + _STEP, most)):
         low = min(low + _STEP, most)
