@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +14,28 @@ import pytest_asyncio
 
 from adapters.embedded.nats import EmbeddedNats
 from adapters.embedded.postgres import EmbeddedPostgres
+
+
+@pytest.fixture(scope="session")
+def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run's folder, which other users may pass through.
+
+    Root runs Postgres as nobody where user namespaces are not to be had.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if os.geteuid() == 0:
+        for folder in (base, base.parent):
+            if folder.stat().st_uid == 0:
+                folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
+    return base
+
+
+@pytest.fixture
+def tmp_path(base_folder: Path, tmp_path: Path) -> Path:
+    """The test's own folder, within reach of servers that run as another user."""
+    assert base_folder in tmp_path.parents
+    tmp_path.chmod(0o711)
+    return tmp_path
 
 
 @pytest_asyncio.fixture
@@ -32,11 +56,11 @@ async def nats_server(tmp_path: Path) -> AsyncIterator[EmbeddedNats]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def postgres_server(
-    tmp_path_factory: pytest.TempPathFactory,
+    base_folder: Path,
 ) -> AsyncIterator[EmbeddedPostgres]:
     """One Postgres for the whole run, without fsync. Don't kill it: start your own for that."""
     server = EmbeddedPostgres(
-        tmp_path_factory.mktemp("postgres"), password=secrets.token_hex(16), durable=False
+        base_folder / "session-postgres", password=secrets.token_hex(16), durable=False
     )
     await server.start()
     try:

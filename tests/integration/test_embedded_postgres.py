@@ -59,7 +59,7 @@ async def test_only_the_password_opens_it(postgres_server: EmbeddedPostgres) -> 
     for user in ("configtrail", "postgres"):
         with pytest.raises(asyncpg.InvalidPasswordError):
             await run(
-                f"postgresql://{user}:guess@127.0.0.1:{postgres_server.port}/configtrail",
+                postgres_server.dsn.replace("//configtrail:", f"//{user}:x"),
                 "SELECT 1",
             )
 
@@ -102,10 +102,10 @@ def possible(identity: Identity) -> bool:
     """Whether this machine lets root do so: many containers forbid user namespaces."""
     if identity.kind == "mapped":
         unshare = shutil.which("unshare")
-        tried = unshare and subprocess.run(
-            [unshare, "--user", "--map-root-user", "true"], check=False
-        )
-        return bool(tried) and tried.returncode == 0
+        if unshare is None:
+            return False
+        command = [unshare, "--user", "--map-root-user", "true"]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
     binaries = postgres_binaries()
     return all(folder.stat().st_mode & 0o001 for folder in (binaries, *binaries.parents))
 
