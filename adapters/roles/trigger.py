@@ -86,7 +86,8 @@ def lease_name(tenant_id: str, device_id: str) -> str:
 
 
 class TriggerService:
-    """Asks whoever answers `config.backup.trigger`. `timeout` is in seconds, for all of it."""
+    """Asks whoever answers `config.backup.trigger`. `timeout` is in seconds, for all of it;
+    `lease_seconds` is how long after this program's death the device stays locked."""
 
     def __init__(
         self,
@@ -98,6 +99,7 @@ class TriggerService:
         keyring: KeyRing,
         metrics: Metrics,
         timeout: float = 60.0,
+        lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self._nc = nc
         self._devices = devices
@@ -106,6 +108,7 @@ class TriggerService:
         self._keyring = keyring
         self._metrics = metrics
         self._timeout = timeout
+        self._lease_seconds = lease_seconds
 
     async def run(
         self,
@@ -141,10 +144,10 @@ class TriggerService:
         )
         with log_context(trigger_id=trigger_id):
             try:
-                opened = await self._devices.record(tenant_id, device_id, lambda _: event)
+                # Not cut short: whether the request is recorded must be known afterwards.
+                opened = await surely(self._devices.record(tenant_id, device_id, lambda _: event))
                 assert opened is not None
             except asyncio.CancelledError:
-                # It may be recorded all the same: then its end must be too.
                 await surely(self._finish(event.tenant_id, device_id, trigger_id, actor, _STOPPED))
                 raise
             request = _Request(trigger_id, tenant_id, device_id, actor, deadline, opened)
@@ -172,7 +175,7 @@ class TriggerService:
 
         name = lease_name(request.tenant_id, request.device_id)
         try:
-            async with self._leases.hold(name, LEASE_SECONDS):
+            async with self._leases.hold(name, self._lease_seconds):
                 await tell(await self._ask(request, seconds))
         except LeaseHeld:
             await tell(_Ending("locked", "a backup of this device is under way"))
@@ -263,6 +266,7 @@ class TriggerService:
             message=ending.message,
             snapshot=ending.snapshot_id,
         )
+        said = False
         try:
             async with asyncio.timeout(FINISH_SECONDS):
                 while True:
@@ -271,7 +275,9 @@ class TriggerService:
                         await self._devices.refresh(tenant_id, device_id)
                         return await self._devices.record(tenant_id, device_id, decide)
                     except Unavailable as error:
-                        log.warning("the end of a manual backup is not recorded yet: %s", error)
+                        if not said:
+                            log.warning("the end of a manual backup is not recorded yet: %s", error)
+                        said = True
                         await asyncio.sleep(_LOOK_SECONDS * 4)
         except TimeoutError as error:
             raise Unavailable(
