@@ -1,0 +1,252 @@
+"""Made-up histories of several devices, as the domain would really tell them."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import strategies as st
+
+from domain import decisions
+from domain.device import (
+    AlreadyRecorded,
+    Confirms,
+    DeviceState,
+    History,
+    classify,
+    evolve,
+    needs_history,
+)
+from domain.envelope import NewEvent, StoredEvent, StreamIdentity
+from domain.events import ContentRef, SectionChange
+from domain.observation import Observation
+
+START = datetime(2026, 1, 5, 6, tzinfo=UTC)
+STREAM = StreamIdentity("CONFIGTRAIL_EVENTS", datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC))
+# Two tenants with a device of the same name, and one that needs care in SQL and subjects.
+DEVICES = (("acme", "edge-1"), ("acme", "core 2/ö'%"), ("globex", "edge-1"), ("globex", "spare"))
+SECTIONS = ("/ip firewall filter", "/ip address", "/system identity", "/ip firewall nat")
+OUTCOMES = ("succeeded", "duplicate", "failed", "locked", "timed_out")
+
+
+class Fleet:
+    """A fleet that is played step by step; `events` is what the stream holds.
+
+    Times are whole minutes, so some observations fall on the same moment.
+    """
+
+    def __init__(self, seed: int, devices: Sequence[tuple[str, str]] = DEVICES) -> None:
+        self.events: list[StoredEvent] = []
+        self._choice = random.Random(seed)
+        self._devices = list(devices)
+        self._states: dict[tuple[str, str], DeviceState] = {}
+        self._branches: dict[tuple[str, str], list[StoredEvent]] = {}
+        self._observations: dict[tuple[str, str], list[Observation]] = {}
+        self._minute = 0
+
+    def step(self) -> None:
+        """One thing that happens to one device; it may leave no event."""
+        key = self._choice.choice(self._devices)
+        self._minute += self._choice.randrange(3)
+        weighted = (
+            (self._observe, 8),
+            (self._arrive_late, 4),
+            (self._redeliver, 1),
+            (self._tell_diff, 4),
+            (self._trigger, 1),
+            (self._finish, 1),
+            (self._fail, 1),
+        )
+        actions, weights = zip(*weighted, strict=True)
+        self._choice.choices(actions, weights)[0](key)
+
+    def state(self, key: tuple[str, str]) -> DeviceState:
+        """The device's state, as the domain folds it."""
+        return self._states.get(key, DeviceState())
+
+    def branch(self, key: tuple[str, str]) -> list[StoredEvent]:
+        """The device's events."""
+        return self._branches.get(key, [])
+
+    def _observe(self, key: tuple[str, str]) -> None:
+        self._record(self._observation(key, self._minute))
+
+    def _arrive_late(self, key: tuple[str, str]) -> None:
+        self._record(self._observation(key, self._choice.randrange(-2, self._minute + 1)))
+
+    def _redeliver(self, key: tuple[str, str]) -> None:
+        recorded = self._observations.get(key)
+        if recorded:
+            self._record(self._choice.choice(recorded))
+
+    def _observation(self, key: tuple[str, str], minute: int) -> Observation:
+        tenant_id, device_id = key
+        moment = START + timedelta(minutes=minute)
+        configuration = self._choice.randrange(3)
+        state = self.state(key)
+        trigger = self._choice.choice((*state.open_triggers, None, None))
+        return Observation(
+            observation_id=_digest(tenant_id, device_id, moment, configuration)[:32],
+            tenant_id=tenant_id,
+            device_id=device_id,
+            collected_at=moment,
+            fingerprint=_digest("fingerprint", configuration),
+            text_fingerprint=_digest("text", configuration, moment),
+            canonical="routeros/1",
+            size_bytes=1000 + configuration,
+            line_count=40 + configuration,
+            platform="routeros" if configuration else "text",
+            os_version=f"7.{configuration}" if configuration else None,
+            source="manual" if trigger else "scheduled",
+            completeness="partial" if configuration == 2 else "complete",
+            warnings=("it ends\x00early", "no identity") if configuration == 2 else (),
+            trigger_id=trigger,
+            correlation_id=trigger,
+        )
+
+    def _record(self, observation: Observation) -> None:
+        key = (observation.tenant_id, observation.device_id)
+        state = self.state(key)
+        history = History.of(self.branch(key)) if needs_history(state, observation) else None
+        verdict = classify(state, observation, history)
+        if isinstance(verdict, AlreadyRecorded):
+            return
+        self._observations.setdefault(key, []).append(observation)
+        if isinstance(verdict, Confirms):
+            self._append(decisions.confirmed(observation, verdict))
+        else:
+            self._append(decisions.created(observation, verdict, self._content()))
+
+    def _tell_diff(self, key: tuple[str, str]) -> None:
+        state = self.state(key)
+        if not state.pending_diffs:
+            return
+        before, after = self._choice.choice(state.pending_diffs)
+        names = self._choice.sample(SECTIONS, self._choice.randrange(len(SECTIONS)))
+        sections = tuple(
+            SectionChange(section=name, added=self._choice.randrange(9), removed=1)
+            for name in names
+        )
+        event = decisions.diffed(
+            state,
+            *key,
+            from_snapshot_id=before,
+            to_snapshot_id=after,
+            content=self._content(),
+            lines_added=self._choice.randrange(20),
+            lines_removed=self._choice.randrange(20),
+            sections=sections,
+            coarse=self._choice.random() < 0.1,
+            occurred_at=self._now(),
+        )
+        assert event is not None
+        self._append(event)
+
+    def _trigger(self, key: tuple[str, str]) -> None:
+        number = len(self.branch(key))
+        self._append(
+            decisions.triggered(
+                *key,
+                trigger_id=f"trigger-{number}",  # the same for several devices
+                actor=self._choice.choice(("user:ann", "user:bo", "service:syslog")),
+                occurred_at=self._now(),
+                remote_address="192.0.2.7",
+                reason='before the change \\u0000 "\x00"',
+            )
+        )
+
+    def _finish(self, key: tuple[str, str]) -> None:
+        state = self.state(key)
+        if not state.open_triggers:
+            return
+        outcome = self._choice.choice(OUTCOMES)
+        event = decisions.finished(
+            state,
+            *key,
+            trigger_id=self._choice.choice(state.open_triggers),
+            actor="system:trigger",
+            outcome=outcome,  # type: ignore[arg-type]
+            occurred_at=self._now(),
+            message="the device said\x00no" if outcome == "failed" else None,
+            snapshot=state.current.ref.snapshot_id if state.current else None,
+        )
+        assert event is not None
+        self._append(event)
+
+    def _fail(self, key: tuple[str, str]) -> None:
+        minute = self._choice.randrange(self._minute + 1)
+        self._append(
+            decisions.collection_failed(
+                *key,
+                failure_id=str(len(self.events)),
+                kind=self._choice.choice(("timeout", "refused")),
+                message=f"nobody answers\x00{len(self.events)}",
+                attempted_at=START + timedelta(minutes=minute),
+                source="scheduled",
+                attempt=self._choice.randrange(1, 4),
+            )
+        )
+
+    def _append(self, event: NewEvent) -> None:
+        key = (event.tenant_id, event.device_id)
+        state = self.state(key)
+        stored = StoredEvent(
+            position=len(self.events) + 1,
+            version=state.head.version + 1,
+            stored_at=self._now(),
+            event_id=event.event_id,
+            tenant_id=event.tenant_id,
+            device_id=event.device_id,
+            occurred_at=event.occurred_at,
+            event=event.event,
+            correlation_id=event.correlation_id,
+            causation_id=event.causation_id,
+        )
+        self.events.append(stored)
+        self._branches.setdefault(key, []).append(stored)
+        self._states[key] = evolve(state, stored)
+
+    def _now(self) -> datetime:
+        return START + timedelta(minutes=self._minute, milliseconds=len(self.events))
+
+    def _content(self) -> ContentRef:
+        sequence = len(self.events) + 1
+        return ContentRef(sequence=sequence, commitment=_digest("content", sequence))
+
+
+def played(seed: int, steps: int, devices: Sequence[tuple[str, str]] = DEVICES) -> Fleet:
+    """A fleet after so many steps; equal for equal arguments."""
+    fleet = Fleet(seed, devices)
+    for _ in range(steps):
+        fleet.step()
+    return fleet
+
+
+def histories(most_steps: int = 80) -> st.SearchStrategy[list[StoredEvent]]:
+    """Streams of events of several devices, from position 1 on."""
+    return st.builds(
+        lambda seed, steps: played(seed, steps).events,
+        st.integers(0, 2**32),
+        st.integers(1, most_steps),
+    )
+
+
+@st.composite
+def cut(draw: st.DrawFn, most_steps: int = 80) -> list[list[StoredEvent]]:
+    """A stream of events, cut into batches anywhere."""
+    events = draw(histories(most_steps))
+    return pieces(events, draw(st.lists(st.integers(1, max(1, len(events))), max_size=8)))
+
+
+def pieces(events: Sequence[StoredEvent], at: Sequence[int]) -> list[list[StoredEvent]]:
+    """The events in batches that begin at the given indices, and at 0."""
+    marks = sorted({0, *at, len(events)})
+    batches = [list(events[start:end]) for start, end in itertools.pairwise(marks)]
+    return [batch for batch in batches if batch]
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
