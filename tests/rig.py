@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from nats.aio.client import Client
 from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError
 
 from adapters.crypto.keys import KeyRing, MasterKey
 from adapters.jetstream.connection import connect
@@ -80,7 +81,10 @@ class Rig:
         """Wait until every message on the intake was worked off."""
 
         async def empty() -> bool:
-            info = await self.js.consumer_info(INTAKE, "recorder")
+            try:
+                info = await self.js.consumer_info(INTAKE, "recorder")
+            except NotFoundError:  # the recorder is still starting
+                return False
             return not info.num_pending and not info.num_ack_pending
 
         await eventually(empty, within=60)

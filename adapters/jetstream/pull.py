@@ -24,6 +24,8 @@ HEARTBEAT_SECONDS = 1.0
 EXPIRES_SECONDS = 10.0
 SILENCE_SECONDS = 3.5
 _NANO = 1_000_000_000
+# Ends of a request with the status 409 that are none of the consumer.
+_ENDED = ("Batch Completed", "Message Size Exceeds MaxBytes")
 
 
 class PullLost(ConfigtrailError):
@@ -117,9 +119,11 @@ class Puller:
             self._buffer.append(msg)
             self._owed = max(0, self._owed - 1)
         elif status != "100":  # 100 is the idle heartbeat
-            description = (msg.headers or {}).get("Description", "")
-            if status in ("404", "408") or "MaxBytes" in description:
-                self._owed = 0  # the request ended: by time, by size, or nothing was there
+            headers = msg.headers or {}
+            description = headers.get("Description", "")
+            if status in ("404", "408") or description in _ENDED:
+                # A request ended by time or by size: what it still asked for does not come.
+                self._owed = max(0, self._owed - int(headers.get("Nats-Pending-Messages", "0")))
             else:
                 self._broken = f"{status} {description}".strip()
         self._came.set()

@@ -109,9 +109,12 @@ class WorkConsumer:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_in_flight())
             try:
-                await self._settle()
                 while True:
+                    await self._settle()
                     await self._pull(group)
+                    # What was on its way when the flow broke off is handed out again. Newer
+                    # messages must not overtake it: finish, then settle as after a crash.
+                    await self._budget.idle()
             except asyncio.CancelledError:
                 try:
                     async with asyncio.timeout(DRAIN_SECONDS):
@@ -121,7 +124,7 @@ class WorkConsumer:
                 raise
 
     async def _settle(self) -> None:
-        """After a crash, let the messages that the dead program held become due again.
+        """Let the messages that a dead program (or a lost connection) held become due again.
 
         The server hands out redeliveries before new messages, so waiting keeps their order.
         """
@@ -141,8 +144,6 @@ class WorkConsumer:
 
     async def _pull(self, group: asyncio.TaskGroup) -> None:
         try:
-            with outage_as_unavailable("making the consumer"):
-                await self._js.add_consumer(self._stream, self._config)
             async with Puller(
                 self._nc, self._stream, self._name, batch=self._batch, max_bytes=16 << 20
             ) as puller:
