@@ -72,6 +72,13 @@ def unseal(
     Raises `CommitmentMismatch` when it is sealed under another key than `keys`, and
     `ContentCorrupt` for everything else that is off; `sequence` names the blob in them.
     """
+    return decrypt(keys, context, blob, commitment, sequence=sequence).text()
+
+
+def decrypt(
+    keys: TenantKeys, context: BlobContext, blob: bytes, commitment: str, *, sequence: int
+) -> Packed:
+    """The first half of `unseal`, whose work goes by the blob's length. Raises as that does."""
     if len(blob) < _HEADER + committed.OVERHEAD:
         raise ContentCorrupt(sequence, "it is too short for a blob")
     version, codec, key_id = blob[0], blob[1], blob[2:_HEADER]
@@ -91,11 +98,37 @@ def unseal(
         raise ContentCorrupt(
             sequence, "it was altered, or belongs to another device, kind or event"
         ) from error
-    view = memoryview(plaintext)
-    text = _unpack(view[SALT_BYTES:], sequence)
-    if not hmac.compare_digest(_commit(plaintext[:SALT_BYTES], text), wanted):
-        raise ContentCorrupt(sequence, "the text is not the one that was committed to")
-    return text
+    return Packed(plaintext, wanted, sequence)
+
+
+class Packed:
+    """A blob's decrypted plaintext. `size` is the length that its text is said to have, within
+    the limit; `text` is the second half of `unseal`, whose work goes by that length."""
+
+    def __init__(self, plaintext: bytes, commitment: bytes, sequence: int) -> None:
+        self._salt = plaintext[:SALT_BYTES]
+        self._frame = memoryview(plaintext)[SALT_BYTES:]
+        self._commitment = commitment
+        self._sequence = sequence
+        try:
+            self.size = zstandard.frame_content_size(self._frame)
+        except zstandard.ZstdError as error:
+            raise ContentCorrupt(sequence, "it does not hold a zstd frame") from error
+        # -1 means that the frame does not say, which no blob of ours does.
+        if not 0 <= self.size <= MAX_TEXT:
+            raise ContentCorrupt(sequence, f"its text must be at most {MAX_TEXT} bytes")
+
+    def text(self) -> bytes:
+        """The text, checked against the commitment. Raises `ContentCorrupt`."""
+        try:
+            text = _zstd.decompressor.decompress(
+                self._frame, max_output_size=MAX_TEXT, allow_extra_data=False
+            )
+        except zstandard.ZstdError as error:
+            raise ContentCorrupt(self._sequence, "it does not hold one zstd frame") from error
+        if not hmac.compare_digest(_commit(self._salt, text), self._commitment):
+            raise ContentCorrupt(self._sequence, "the text is not the one that was committed to")
+        return text
 
 
 def _seal(
@@ -136,17 +169,3 @@ def _commitment_bytes(commitment: str, sequence: int) -> bytes:
     if len(raw) != hashlib.sha256().digest_size:
         raise ContentCorrupt(sequence, "its commitment is not a SHA-256")
     return raw
-
-
-def _unpack(packed: memoryview, sequence: int) -> bytes:
-    """One zstd frame, whose declared size is checked before any memory is taken for it."""
-    try:
-        size = zstandard.frame_content_size(packed)
-        # -1 means that the frame does not say, which no blob of ours does.
-        if not 0 <= size <= MAX_TEXT:
-            raise ContentCorrupt(sequence, f"its text must be at most {MAX_TEXT} bytes")
-        return _zstd.decompressor.decompress(
-            packed, max_output_size=MAX_TEXT, allow_extra_data=False
-        )
-    except zstandard.ZstdError as error:
-        raise ContentCorrupt(sequence, "it does not hold one zstd frame") from error

@@ -80,12 +80,16 @@ class JetStreamContentStore:
         if stored.subject != _subject(tenant_id, device_id):
             raise ContentCorrupt(ref.sequence, "it lies on another device's subject")
         context = BlobContext(tenant_id, device_id, kind)
-        # Texts are packed to a fourth or less.
-        if len(stored.body) > INLINE_BYTES // 8:
-            return await asyncio.to_thread(
-                blob.unseal, keys, context, stored.body, ref.commitment, sequence=ref.sequence
+        if len(stored.body) > INLINE_BYTES:
+            packed = await asyncio.to_thread(
+                blob.decrypt, keys, context, stored.body, ref.commitment, sequence=ref.sequence
             )
-        return blob.unseal(keys, context, stored.body, ref.commitment, sequence=ref.sequence)
+        else:
+            packed = blob.decrypt(keys, context, stored.body, ref.commitment, sequence=ref.sequence)
+        # A short blob may be a long text.
+        if packed.size > INLINE_BYTES:
+            return await asyncio.to_thread(packed.text)
+        return packed.text()
 
 
 def _subject(tenant_id: str, device_id: str) -> str:
