@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator
@@ -215,6 +216,19 @@ async def test_a_retried_message_is_sent_as_it_came_and_its_letter_is_gone(
     for gone in (small_parts.get, small_parts.original, small_parts.retry):
         with pytest.raises(NotFound, match=str(sequence)):
             await gone(sequence)
+
+
+async def test_two_retries_at_once_send_one_message(
+    letters: DeadLetters, js: JetStreamContext
+) -> None:
+    sequence = await put(letters)
+    ends = await asyncio.gather(
+        *(letters.retry(sequence) for _ in range(4)), return_exceptions=True
+    )
+    assert {type(end) for end in ends} <= {type(None), NotFound}
+    assert None in ends
+    assert (await js.stream_info(INTAKE)).state.messages == 1
+    assert await letters.count() == 0
 
 
 async def test_a_retry_that_could_not_be_sent_keeps_its_letter(
