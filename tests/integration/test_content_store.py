@@ -17,6 +17,7 @@ from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.connection import connect
 from adapters.jetstream.content_store import CONTENT, JetStreamContentStore, content_stream_config
 from adapters.jetstream.key_store import JetStreamKeyStore
+from adapters.jetstream.parted import PartedStream
 from domain.errors import (
     CommitmentMismatch,
     ContentCorrupt,
@@ -250,6 +251,18 @@ async def test_parts_that_were_touched_are_refused(
             await small_parts.get("acme", "edge", "snapshot", await planted(js, ref, body))
     again = await planted(js, ref, whole)
     assert len(await small_parts.get("acme", "edge", "snapshot", again)) == 3500
+
+
+async def test_a_list_of_more_than_may_be_is_not_followed(
+    keyring: KeyRing, js: JetStreamContext
+) -> None:
+    stream = PartedStream(js, CONTENT, limit=5000, part_bytes=1000)
+    body = b"\x01" + os.urandom(5000)
+    within, _ = await stream.write(SUBJECT, body[:5000])
+    beyond, _ = await stream.write(SUBJECT, body)
+    assert (await stream.read(within.seq)).body == body[:5000]
+    with pytest.raises(ContentCorrupt, match="limit"):
+        await stream.read(beyond.seq)
 
 
 async def test_a_missing_part_is_refused(
