@@ -164,5 +164,5 @@ def roles(system: System) -> dict[str, Role]:
         ).run,
     }
     for worker in system.projections:
-        found[f"projection {worker.projection.name}"] = worker.run
+        found[f"projection {worker.name}"] = worker.run
     return found
