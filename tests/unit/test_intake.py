@@ -62,7 +62,15 @@ def body(fields: object) -> bytes:
     return json.dumps(fields).encode()
 
 
-def refusal(raw: bytes, parse: Any = parse_observation) -> InvalidInput:
+def taken_with_text(raw: bytes, now: datetime) -> IntakeObservation:
+    """As the recorder does: the fields first, then the text."""
+    observation = parse_observation(raw, now)
+    if observation.config_text is not None:
+        check_text(observation.config_text, observation.sha256_hash)
+    return observation
+
+
+def refusal(raw: bytes, parse: Any = taken_with_text) -> InvalidInput:
     with pytest.raises(InvalidInput) as caught:
         parse(raw, NOW)
     error = caught.value
@@ -149,7 +157,7 @@ def test_an_upper_case_hash_and_a_byte_order_mark_are_taken() -> None:
     ],
 )
 def test_what_is_no_json_object_is_refused_with_the_place(raw: bytes, rule: str) -> None:
-    for parse in (parse_observation, parse_failure):
+    for parse in (taken_with_text, parse_failure):
         error = refusal(raw, parse)
         assert error.field == "body"
         assert error.rule.startswith(rule)
@@ -211,7 +219,7 @@ def test_a_binary_text_is_refused_and_the_line_named(char: str) -> None:
 
 @pytest.mark.parametrize("text", ["a\tb\x0b\x0c\r\n\x85é\u2028\U0001f600", "#"])
 def test_unusual_text_is_still_text(text: str) -> None:
-    taken = parse_observation(body(wire(config_text=text, sha256_hash=sha256(text))), NOW)
+    taken = taken_with_text(body(wire(config_text=text, sha256_hash=sha256(text))), NOW)
     assert taken.config_text == text
     assert check_text(text, sha256(text)) == text.encode()
 
@@ -372,7 +380,7 @@ _JSON = st.recursive(
 @given(st.dictionaries(st.sampled_from([*wire(), *failure(), "config_parts", "source"]), _JSON))
 def test_any_fields_are_taken_or_refused(changes: dict[str, object]) -> None:
     with suppress(InvalidInput):
-        parse_observation(body(wire(**changes)), NOW)
+        taken_with_text(body(wire(**changes)), NOW)
     with suppress(InvalidInput):
         parse_failure(body(failure(**changes)), NOW)
 
@@ -381,5 +389,5 @@ def test_any_fields_are_taken_or_refused(changes: dict[str, object]) -> None:
 def test_any_bytes_are_taken_or_refused(raw: bytes) -> None:
     for spliced in (raw, body(wire())[:-20] + raw, b'{"config_text":"' + raw + b'"}'):
         with suppress(InvalidInput):
-            parse_observation(spliced, NOW)
+            taken_with_text(spliced, NOW)
         claimed_identity(spliced)
