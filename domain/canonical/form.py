@@ -60,7 +60,9 @@ def physical_lines(text: str) -> list[str]:
     """
     text = text.removeprefix("\ufeff")
     if "\r" in text:
-        text = _CRLF.sub("\n", text).replace("\r", "\n")
+        if "\r\r" in text:
+            text = _CRLF.sub("\n", text)
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
     lines = text.split("\n")
     if not lines[-1]:
         lines.pop()

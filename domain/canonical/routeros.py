@@ -69,6 +69,17 @@ class _Reading:
         parts: list[str] = []  # of the logical line under way; empty between two
         wrapped = ""  # the last part without its backslash, while it may be wrapped
         for line in physical:
+            if (
+                not parts
+                and self._logical
+                and line[:1].isalpha()
+                and "\\" not in line
+                and line.count('"') % 2 == 0
+            ):
+                # Nearly every line: whole, and plainly configuration.
+                self._logical.append(line.rstrip(BLANKS))
+                self._cut = False
+                continue
             if parts:
                 if wrapped and line.startswith(_INDENT):
                     parts[-1] = wrapped[:-1]
