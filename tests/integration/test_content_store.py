@@ -204,7 +204,7 @@ async def test_another_tenants_text_is_known_by_its_key(
     moved = await planted(js, theirs, await stored(js, theirs.sequence))
     with pytest.raises(CommitmentMismatch):
         await store.get("acme", "edge", "snapshot", moved)
-    with pytest.raises(ContentCorrupt):
+    with pytest.raises(ContentCorrupt, match="another device's subject"):
         await store.get("acme", "edge", "snapshot", theirs)
 
 
