@@ -92,6 +92,7 @@ def test_a_line_that_is_no_configuration_is_dropped_anywhere(noise: str) -> None
         "[erased queues]",
         'add name=x comment="# not a comment"',
         "by RouterOS 7.14",
+        "2024-01-15 10:30:00 by RouterOS 7.14",
         "model = X",
     ],
 )
@@ -150,7 +151,9 @@ def test_wrapped_lines_are_joined(wrapped: str, joined: str) -> None:
     ],
 )
 def test_what_is_not_wrapped_exactly_so_is_not_joined(text: str) -> None:
-    assert routeros(text).text == text
+    form = routeros(text)
+    assert form.text == text
+    assert form.completeness == "complete"
 
 
 def test_a_comment_line_is_not_wrapped() -> None:
@@ -158,7 +161,7 @@ def test_a_comment_line_is_not_wrapped() -> None:
 
 
 def test_nothing_is_dropped_inside_a_string_over_real_newlines() -> None:
-    text = '/system script\nadd source="first \n# second\n\n  third  \n" name=x\n'
+    text = '/system script\nadd source="first \n# second\n\n    third  \n" name=x\n'
     form = routeros(text + "# noise\n")
     assert form.text == text
     assert list(form.lines) == [("/system script", text.removeprefix("/system script\n").strip())]

@@ -310,7 +310,7 @@ def test_a_manual_backup_is_open_until_its_end_is_told_once() -> None:
         device.append(
             triggered("acme", "edge1", trigger_id=trigger, actor="user:ada", occurred_at=at(1))
         )
-    assert device.state.open_triggers == ("t1", "t2")
+    assert list(device.state.open_triggers) == ["t1", "t2"]
 
     def ended() -> NewEvent | None:
         return finished(
@@ -327,7 +327,7 @@ def test_a_manual_backup_is_open_until_its_end_is_told_once() -> None:
     assert new is not None
     assert new.causation_id == "trigger.t1"
     device.append(new)
-    assert device.state.open_triggers == ("t2",)
+    assert list(device.state.open_triggers) == ["t2"]
     assert ended() is None
 
 

@@ -170,6 +170,23 @@ def test_over_the_limits_the_diff_is_coarse_and_still_true() -> None:
     assert b"@@ -998,1007 +998,1007 @@\n 997\n" in made.patch
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "hunk"),
+    [
+        (b"", b"a\nb\n", b"@@ -0,0 +1,2 @@\n+a\n+b\n"),
+        (b"a\nb\n", b"", b"@@ -1,2 +0,0 @@\n-a\n-b\n"),
+        (b"b\n", b"a\nb\n", b"@@ -1,1 +1,2 @@\n+a\n b\n"),
+        (b"b\n", b"b\na\n", b"@@ -1,1 +1,2 @@\n b\n+a\n"),
+        (b"xb\n", b"yb\n", b"@@ -1,1 +1,1 @@\n-xb\n+yb\n"),
+        (b"a\na\n", b"a\na\na\n", b"@@ -1,2 +1,3 @@\n a\n a\n+a\n"),
+    ],
+)
+def test_a_coarse_diff_replaces_no_more_than_lies_between(
+    before: bytes, after: bytes, hunk: bytes
+) -> None:
+    assert diff(before, after, coarse_diff).patch.split(b"\n", 2)[2] == hunk
+
+
 def test_over_the_limit_of_bytes_the_diff_is_coarse_on_either_side() -> None:
     long = b"a" * MAX_BYTES + b"\nb\n"
     for before, after in ((long, b"b\n"), (b"b\n", long)):
