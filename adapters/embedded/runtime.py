@@ -24,8 +24,10 @@ _LONGEST_PAUSE = 10.0
 
 
 @asynccontextmanager
-async def embedded(data_dir: Path) -> AsyncIterator[Endpoints]:
+async def embedded(data_dir: Path, *, shared: bool = True) -> AsyncIterator[Endpoints]:
     """Run both servers for as long as the context lasts; they are restarted when they die.
+
+    `shared`: `running` tells other commands on this machine, of the same user, where they are.
 
     Enter it in a thread that lives as long as the program: the kernel ties the servers' lives
     to it. Raises `DataFolderInUse`, `DataFolderUnusable` or `ServerFailed`; a server that dies
@@ -43,7 +45,8 @@ async def embedded(data_dir: Path) -> AsyncIterator[Endpoints]:
         try:
             await _together(broker.start(), database.start())
             endpoints = Endpoints(nats_url=broker.url, postgres_dsn=database.dsn)
-            folder.publish(endpoints)
+            if shared:
+                folder.publish(endpoints)
             async with _kept_running(broker, database):
                 yield endpoints
         finally:

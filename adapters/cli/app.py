@@ -1,0 +1,119 @@
+"""The application: its options, its commands, and how a command becomes a program."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from pydantic import ValidationError
+
+from adapters.cli import program
+from adapters.cli.up import up
+from adapters.observability.logging import configure_logging
+from adapters.settings import Settings
+from domain.errors import InvalidInput
+from domain.ids import check_tenant_id
+
+Command = Callable[..., Coroutine[Any, Any, int]]
+C = TypeVar("C", bound=Command)
+
+app = typer.Typer(
+    name="configtrail",
+    help="The configuration history of network devices.",
+    epilog="Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 a server can't be reached.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+Tenant = Annotated[str | None, typer.Option("--tenant", help="Whose devices.")]
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where the data lies.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")]
+
+
+@app.callback()
+def options(
+    context: typer.Context, tenant: Tenant = None, data_dir: DataDir = None, debug: Debug = False
+) -> None:
+    """The configuration history of network devices."""
+    context.obj = {"tenant": tenant, "data_dir": data_dir, "debug": debug}
+
+
+def command(
+    group: typer.Typer, name: str | None = None, *, serves: bool = False
+) -> Callable[[C], C]:
+    """Make a coroutine function a command of `group`. It gets the settings first, then its own
+    arguments and options, and returns the exit status.
+
+    The options `--tenant`, `--data-dir` and `--debug` may stand before and after its name.
+    `serves`: it runs until it is stopped.
+    """
+
+    def register(function: C) -> C:
+        @functools.wraps(function)
+        def run_it(
+            context: typer.Context,
+            *,
+            tenant: str | None,
+            data_dir: Path | None,
+            debug: bool,
+            **given: object,
+        ) -> None:
+            before = context.obj
+            settings = settings_of(tenant or before["tenant"], data_dir or before["data_dir"])
+            debug = debug or before["debug"]
+            configure_logging("DEBUG" if debug else settings.log_level if serves else "WARNING")
+            work = functools.partial(function, settings, **given)
+            raise typer.Exit(program.run(work, serves=serves, debug=debug))
+
+        taken = inspect.signature(function, eval_str=True).parameters
+        own = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in list(taken.values())[1:]]
+        context = inspect.Parameter(
+            "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+        )
+        common = [
+            inspect.Parameter(
+                "tenant", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Tenant
+            ),
+            inspect.Parameter(
+                "data_dir", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=DataDir
+            ),
+            inspect.Parameter(
+                "debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Debug
+            ),
+        ]
+        parameters = [context, *own, *common]
+        # Typer asks both of these what the command takes.
+        run_it.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run_it.__annotations__ = {one.name: one.annotation for one in parameters}
+        # `functools.wraps` would let it look at the function behind.
+        del run_it.__wrapped__  # type: ignore[attr-defined]
+        group.command(name)(run_it)
+        return function
+
+    return register
+
+
+def settings_of(tenant: str | None, data_dir: Path | None) -> Settings:
+    """The settings from the environment, with what the options say instead. Wrong ones end the
+    command as wrong usage, naming the variable."""
+    given = {"tenant": tenant, "data_dir": data_dir}
+    try:
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
+        check_tenant_id(settings.tenant)
+    except ValidationError as error:
+        # Without the value: it may be a secret.
+        wrong = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        variable = f"CONFIGTRAIL_{'_'.join(map(str, wrong['loc'])).upper()}"
+        raise typer.BadParameter(f"{variable}: {wrong['msg']}") from None
+    except InvalidInput as error:
+        raise typer.BadParameter(f"tenant: {error.rule}") from None
+    return settings
+
+
+command(app, "up", serves=True)(up)

@@ -1,0 +1,45 @@
+"""Where output goes: results on stdout, everything else on stderr. Both without colours when they
+are not a terminal, or when NO_COLOR is set."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable
+
+from pydantic import BaseModel
+from rich.console import Console
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+# C0 and C1 control characters (ECMA-48) but for tab and line feed, and what reorders or hides text
+# (Unicode bidirectional controls and zero-width characters, TR 36).
+_HARMFUL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
+)
+
+
+def harmless(text: str) -> str:
+    """The text with everything spelt out that could steer a terminal: ESC becomes `\\x1b`."""
+    return _HARMFUL.sub(_spelt, text)
+
+
+def _spelt(found: re.Match[str]) -> str:
+    number = ord(found[0])
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
+
+
+def print_json(value: BaseModel | Iterable[BaseModel] | object) -> None:
+    """One JSON document on stdout, in ASCII: nothing in it can steer a terminal."""
+    sys.stdout.write(json.dumps(_plain(value), indent=2) + "\n")
+    sys.stdout.flush()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value

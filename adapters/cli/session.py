@@ -1,0 +1,135 @@
+"""Which servers a command uses, and what runs beside it. The one place that decides.
+
+1. Servers that the settings name. They are served by `configtrail up` somewhere: commands only ask.
+2. Else those of a program that runs on the data folder: it has all roles, so commands only ask.
+3. Else embedded servers, for as long as the command takes, and with them what it needs: a listing
+   brings the read models up to date first, an import records and compares too. Nobody else is told
+   of them, since they are gone soon; a second command meanwhile waits for the folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from enum import Enum
+
+import asyncpg
+from msgspec import Struct
+from pydantic import SecretStr
+
+from adapters.cli.console import err
+from adapters.composition import System, open_system, roles
+from adapters.embedded.errors import DataFolderInUse
+from adapters.embedded.runtime import Endpoints, embedded, running
+from adapters.roles import supervisor
+from adapters.settings import Settings
+from domain.errors import Unavailable
+from projections.checkpoints import wait_projected
+
+CONNECT_SECONDS = 30.0
+FOLDER_SECONDS = 60.0
+# A read model that is built anew at start, from a long history, takes its time.
+PROJECTED_SECONDS = 300.0
+ATTACHED_PROJECTED_SECONDS = 15.0
+_LOOK_SECONDS = 0.2
+
+
+class Need(Enum):
+    """What must run for a command."""
+
+    NOTHING = "nothing"
+    READ_MODELS = "read models"
+    EVERYTHING = "everything"
+
+
+class Session(Struct, frozen=True):
+    """A connected system. `hosts`: the servers and roles are this command's own."""
+
+    system: System
+    hosts: bool
+
+
+@asynccontextmanager
+async def session(settings: Settings, need: Need) -> AsyncIterator[Session]:
+    """A connected system with what the command needs; read models, if needed, are at the head.
+
+    Raises `Unavailable` when servers or read models can't be had in time, `DataFolderInUse`, and
+    what `open_system` raises.
+    """
+    async with AsyncExitStack() as stack:
+        found, hosts = await _servers(stack, settings)
+        system = await _opened(stack, found)
+        if hosts and need is not Need.NOTHING:
+            wanted = {
+                name: role
+                for name, role in roles(system).items()
+                if need is Need.EVERYTHING or name.startswith("projection ")
+            }
+            await stack.enter_async_context(supervisor.running(wanted))
+        if need is not Need.NOTHING:
+            seconds = PROJECTED_SECONDS if hosts else ATTACHED_PROJECTED_SECONDS
+            await projected(system, await system.events.head(), seconds)
+        yield Session(system, hosts)
+
+
+async def projected(system: System, position: int, seconds: float) -> None:
+    """Return when all read models hold the events up to `position`; else raise `Unavailable`."""
+    names = [one.name for one in system.projections]
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while True:
+        try:
+            return await wait_projected(
+                system.pool, names, position, max(0.0, deadline - loop.time())
+            )
+        except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as error:
+            if loop.time() > deadline:
+                raise Unavailable(
+                    "the read models", "nobody builds them; start configtrail up there"
+                ) from error
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _opened(stack: AsyncExitStack, settings: Settings) -> System:
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            return await stack.enter_async_context(open_system(settings))
+    except TimeoutError as error:
+        raise Unavailable(
+            "NATS or Postgres", f"no connection within {CONNECT_SECONDS:g} s"
+        ) from error
+
+
+async def _servers(stack: AsyncExitStack, settings: Settings) -> tuple[Settings, bool]:
+    if settings.nats_url is not None or settings.postgres_dsn is not None:
+        return settings, False
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + FOLDER_SECONDS
+    waiting = False
+    while True:
+        there = await running(settings.data_dir)
+        if there is not None:
+            return at(settings, there), False
+        try:
+            with err.status("starting servers …"):
+                own = await stack.enter_async_context(embedded(settings.data_dir, shared=False))
+        except DataFolderInUse:
+            if loop.time() > deadline:
+                raise
+            if not waiting:
+                err.print(f"waiting for the data folder {settings.data_dir}, which is in use")
+            waiting = True
+            await asyncio.sleep(_LOOK_SECONDS)
+        else:
+            return at(settings, own), True
+
+
+def at(settings: Settings, endpoints: Endpoints) -> Settings:
+    """The settings with the servers filled in."""
+    return settings.model_copy(
+        update={
+            "nats_url": SecretStr(endpoints.nats_url),
+            "postgres_dsn": SecretStr(endpoints.postgres_dsn),
+        }
+    )

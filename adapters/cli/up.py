@@ -1,0 +1,76 @@
+"""`configtrail up`: servers, all roles and the API, until SIGINT or SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from urllib.parse import urlsplit
+
+from adapters.cli.console import out
+from adapters.cli.session import at
+from adapters.composition import System, open_system, roles
+from adapters.embedded.runtime import embedded
+from adapters.http.app import create_app, serve
+from adapters.roles.supervisor import running
+from adapters.settings import Settings
+
+
+class Service:
+    """A running service. `address` is the API's."""
+
+    def __init__(self, system: System, address: str) -> None:
+        self.system = system
+        self.address = address
+
+
+@asynccontextmanager
+async def service(settings: Settings) -> AsyncIterator[Service]:
+    """Everything, running while the block runs. It ends in order: API, roles, connections, servers.
+
+    Raises what `embedded`, `open_system` and `serve` raise, maybe in groups of exceptions.
+    """
+    async with AsyncExitStack() as stack:
+        if settings.nats_url is None and settings.postgres_dsn is None:
+            own = await stack.enter_async_context(embedded(settings.data_dir))
+            settings = at(settings, own)
+        system = await stack.enter_async_context(open_system(settings))
+        await stack.enter_async_context(running(roles(system)))
+        started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        api = partial(
+            serve,
+            create_app(system),
+            settings.http_host,
+            settings.http_port,
+            started=started.set_result,
+        )
+        await stack.enter_async_context(running({"api": api}))
+        yield Service(system, await started)
+
+
+async def up(settings: Settings) -> int:
+    """Run the service: every part in one process, until SIGINT or SIGTERM.
+
+    Without CONFIGTRAIL_NATS_URL and CONFIGTRAIL_POSTGRES_DSN, servers are started in the data
+    folder. Logs go to stderr.
+    """
+    async with service(settings) as running_service:
+        tell_addresses(running_service, settings)
+        await asyncio.Event().wait()
+    return 0
+
+
+def tell_addresses(running_service: Service, settings: Settings) -> None:
+    """Say where what can be reached, without passwords."""
+    url = running_service.system.settings.nats_url
+    assert url is not None
+    broker = urlsplit(url.get_secret_value().split(",")[0])
+    embedded_servers = settings.nats_url is None
+    where = f" (password in {settings.data_dir / 'runtime.json'})" if embedded_servers else ""
+    for line in (
+        f"API     {running_service.address}/api  (described at /api/openapi.json)",
+        f"intake  nats://{broker.hostname}:{broker.port or 4222}  config.snapshot.create{where}",
+        "ready; Ctrl-C stops it",
+    ):
+        out.print(line, markup=False, soft_wrap=True)
