@@ -92,7 +92,7 @@ def command(
         run_it.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run_it.__annotations__ = {one.name: one.annotation for one in parameters}
         # `functools.wraps` would let it look at the function behind.
-        del run_it.__wrapped__  # type: ignore[attr-defined]
+        del run_it.__wrapped__
         group.command(name)(run_it)
         return function
 
@@ -102,7 +102,7 @@ def command(
 def settings_of(tenant: str | None, data_dir: Path | None) -> Settings:
     """The settings from the environment, with what the options say instead. Wrong ones end the
     command as wrong usage, naming the variable."""
-    given = {"tenant": tenant, "data_dir": data_dir}
+    given: dict[str, Any] = {"tenant": tenant, "data_dir": data_dir}
     try:
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
         check_tenant_id(settings.tenant)

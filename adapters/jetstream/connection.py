@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,7 @@ from domain.errors import Unavailable
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2.0
+SAY_EVERY_SECONDS = 5.0
 REQUEST_TIMEOUT_SECONDS = 10.0
 # Publishes wait here while the client reconnects; more than this is refused, not kept in memory.
 PENDING_BYTES = 64 * 1024 * 1024
@@ -24,9 +26,16 @@ PENDING_BYTES = 64 * 1024 * 1024
 async def connect(url: str, *, name: str) -> Client:
     """A connection that outlives outages. Waits for the server, saying so each few seconds."""
     client = Client()
+    silent_until = 0.0
 
     async def on_error(error: Exception) -> None:
-        log.warning("nats: %s", type(error).__name__)
+        nonlocal silent_until
+        if client.is_connected:
+            log.warning("nats: %s", type(error).__name__)
+        elif time.monotonic() >= silent_until:
+            # The client tries several times a second, and for ever.
+            log.warning("waiting for NATS: %s", type(error).__name__)
+            silent_until = time.monotonic() + SAY_EVERY_SECONDS
 
     async def on_disconnect() -> None:
         if not (client.is_closed or client.is_draining):
