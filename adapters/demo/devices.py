@@ -59,6 +59,7 @@ SECRET_EDIT = Edit("passphrase=demo-passphrase-one", "passphrase=demo-passphrase
 
 _FIRST = Step(shows="the first reading")
 _HEADER = Step(shows="only the time in the header is new")
+_SAME = Step(shows="the same, to the byte")
 _REWRAPPED = Step(shows="the same, with lines cut elsewhere", width=72)
 _DNS = Edit("servers=192.0.2.53,198.51.100.53", "servers=192.0.2.54,198.51.100.53")
 _DNS_BACK = Edit(_DNS.new, _DNS.old)
@@ -110,10 +111,7 @@ DEVICES = (
                 shows="a firewall edit: winbox is closed, attempts are logged",
                 edits=(
                     FIREWALL_EDIT,
-                    Edit(
-                        'comment="everything else from outside"',
-                        'comment="everything else from outside" log=yes log-prefix=input',
-                    ),
+                    Edit("=!LAN\n", "=!LAN log=yes log-prefix=input\n"),
                 ),
             ),
             _HEADER,
@@ -291,10 +289,10 @@ DEVICES = (
                     ),
                 ),
             ),
-            _HEADER,
-            _HEADER,
+            _SAME,
+            _SAME,
             Step(shows="one lease time less", edits=(Edit("lease-time=8h", "lease-time=1h"),)),
-            _HEADER,
+            _SAME,
         ),
         new=(0, 1, 4),
     ),
