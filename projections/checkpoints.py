@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 _SCHEMA_LOCK = 0x636F_6E66_7472_6C31
 
 _DDL = """
-CREATE SCHEMA IF NOT EXISTS configtrail;
-CREATE TABLE IF NOT EXISTS configtrail.checkpoints (
+CREATE TABLE configtrail.checkpoints (
     projection text NOT NULL PRIMARY KEY,
     version integer NOT NULL,
     stream text NOT NULL,
@@ -52,7 +51,9 @@ _ADVANCE = """
       AND position = $5
 """
 
-# Which of some tables exist.
+# IF NOT EXISTS would not do: it asks the session's cache of the catalogue, which getting the
+# advisory lock does not refresh. These ask the catalogue itself.
+_SCHEMA_EXISTS = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)"
 _EXISTING = "SELECT count(*) FROM pg_tables WHERE schemaname = $1 AND tablename = ANY($2)"
 
 
@@ -74,7 +75,10 @@ async def ensure(pool: Pool, projection: Projection[Any], identity: StreamIdenti
     """
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _SCHEMA_LOCK)
-        await connection.execute(_DDL)
+        if not await connection.fetchval(_SCHEMA_EXISTS, SCHEMA):
+            await connection.execute(f"CREATE SCHEMA {SCHEMA}")
+        if await connection.fetchval(_EXISTING, SCHEMA, ["checkpoints"]) == 0:
+            await connection.execute(_DDL)
         # The row lock waits for a writer in mid-batch and keeps others out until this commits.
         found = struct(
             Checkpoint, await connection.fetchrow(f"{_LOAD} FOR UPDATE", projection.name)

@@ -72,9 +72,7 @@ class ProjectionWorker:
                 await self._wait_out(error)
 
     async def _follow(self) -> None:
-        position = await self._writer.prepare(
-            await self._events.identity(), await self._events.head()
-        )
+        position = await self._writer.prepare(await self._events.identity(), self._events.head)
         self._back()
         async with (
             aclosing(self._events.follow(position)) as feed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from domain.envelope import StoredEvent, StreamIdentity
@@ -82,18 +82,20 @@ class ProjectionWriter:
         async with self._moved:
             await self._moved.wait_for(lambda: self._position >= position)
 
-    async def prepare(self, identity: StreamIdentity, head: int) -> int:
+    async def prepare(self, identity: StreamIdentity, head: Callable[[], Awaitable[int]]) -> int:
         """Make the tables where they are missing; the position to go on from.
 
-        `head` is the stream's last position. Raises `StreamMismatch` when the checkpoint is of
+        `head` asks for the stream's last position: after the checkpoint is known, for others move
+        both meanwhile. Raises `StreamMismatch` when the checkpoint is of
         another stream or ahead of this one, `NewerProjection` when a newer program wrote it.
         """
         found = await checkpoints.ensure(self._pool, self.projection, identity)
-        if found.position > head:
+        end = await head()
+        if found.position > end:
             raise StreamMismatch(
                 f"projection {self.projection.name}",
                 f"its checkpoint {found.position} is ahead of the stream {identity.name}, which "
-                f"ends at {head}: events that it has seen are missing; restore the stream",
+                f"ends at {end}: events that it has seen are missing; restore the stream",
             )
         self._identity = identity
         await self._move(found.position)

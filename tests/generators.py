@@ -146,11 +146,10 @@ class Fleet:
         self._append(event)
 
     def _trigger(self, key: tuple[str, str]) -> None:
-        number = len(self.branch(key))
         self._append(
             decisions.triggered(
                 *key,
-                trigger_id=f"trigger-{number}",  # the same for several devices
+                trigger_id=f"trigger-{len(self.events)}",
                 actor=self._choice.choice(("user:ann", "user:bo", "service:syslog")),
                 occurred_at=self._now(),
                 remote_address="192.0.2.7",

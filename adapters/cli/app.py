@@ -12,6 +12,12 @@ import typer
 from pydantic import ValidationError
 
 from adapters.cli import program
+from adapters.cli.backup import trigger
+from adapters.cli.demo import demo
+from adapters.cli.importing import import_folder
+from adapters.cli.letters import list_letters, retry_letter, show_letter
+from adapters.cli.listings import audit, devices, history
+from adapters.cli.texts import diff, show
 from adapters.cli.up import up
 from adapters.observability.logging import configure_logging
 from adapters.settings import Settings
@@ -45,13 +51,14 @@ def options(
 
 
 def command(
-    group: typer.Typer, name: str | None = None, *, serves: bool = False
+    group: typer.Typer, name: str | None = None, *, serves: bool = False, quiet: bool = True
 ) -> Callable[[C], C]:
     """Make a coroutine function a command of `group`. It gets the settings first, then its own
-    arguments and options, and returns the exit status.
+    arguments and options, and returns the exit status. Without a name it is what the group does
+    when no command of it is named.
 
     The options `--tenant`, `--data-dir` and `--debug` may stand before and after its name.
-    `serves`: it runs until it is stopped.
+    `serves`: it runs until it is stopped. `quiet`: of its logs only warnings are shown.
     """
 
     def register(function: C) -> C:
@@ -65,9 +72,16 @@ def command(
             **given: object,
         ) -> None:
             before = context.obj
-            settings = settings_of(tenant or before["tenant"], data_dir or before["data_dir"])
-            debug = debug or before["debug"]
-            configure_logging("DEBUG" if debug else settings.log_level if serves else "WARNING")
+            context.obj = {
+                "tenant": tenant or before["tenant"],
+                "data_dir": data_dir or before["data_dir"],
+                "debug": debug or before["debug"],
+            }
+            if context.invoked_subcommand is not None:
+                return
+            settings = settings_of(context.obj["tenant"], context.obj["data_dir"])
+            debug = context.obj["debug"]
+            configure_logging("DEBUG" if debug else "WARNING" if quiet else settings.log_level)
             work = functools.partial(function, settings, **given)
             raise typer.Exit(program.run(work, serves=serves, debug=debug))
 
@@ -93,7 +107,10 @@ def command(
         run_it.__annotations__ = {one.name: one.annotation for one in parameters}
         # `functools.wraps` would let it look at the function behind.
         del run_it.__wrapped__
-        group.command(name)(run_it)
+        if name is None:
+            group.callback(invoke_without_command=True)(run_it)
+        else:
+            group.command(name)(run_it)
         return function
 
     return register
@@ -116,4 +133,18 @@ def settings_of(tenant: str | None, data_dir: Path | None) -> Settings:
     return settings
 
 
-command(app, "up", serves=True)(up)
+command(app, "up", serves=True, quiet=False)(up)
+command(app, "demo", serves=True)(demo)
+command(app, "import")(import_folder)
+command(app, "devices")(devices)
+command(app, "history")(history)
+command(app, "show")(show)
+command(app, "diff")(diff)
+command(app, "audit")(audit)
+command(app, "trigger")(trigger)
+
+letters = typer.Typer(rich_markup_mode=None)
+app.add_typer(letters, name="deadletters")
+command(letters)(list_letters)
+command(letters, "show")(show_letter)
+command(letters, "retry")(retry_letter)

@@ -11,7 +11,10 @@ from collections.abc import Iterable
 from pydantic import BaseModel
 from rich.console import Console
 
-out = Console(highlight=False)
+# In a pipe there is no width to keep to: a folded line would only be harder to search.
+_PIPE_WIDTH = 200
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 err = Console(stderr=True, highlight=False)
 
 # C0 and C1 control characters (ECMA-48) but for tab and line feed, and what reorders or hides text

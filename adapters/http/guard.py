@@ -11,6 +11,7 @@ import logging
 import re
 import time
 import uuid
+from collections import deque
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -34,6 +35,9 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+
+
+_TOO_LARGE = error_response(413, "too_large", f"the body must be at most {BODY_MAX} bytes")
 
 
 class _TooLarge(Exception):
@@ -65,7 +69,6 @@ class Guard:
         request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
         started = time.perf_counter()
         status = 0
-        read = 0
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -77,23 +80,14 @@ class Guard:
                     answered.setdefault(name, value)
             await send(message)
 
-        async def bounded() -> Message:
-            nonlocal read
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > BODY_MAX:
-                raise _TooLarge
-            return message
-
         with log_context(request_id=request_id):
             try:
                 refusal = self._refusal(scope, headers)
-                await (refusal or self._app)(scope, bounded, answer)
+                if refusal is None and scope["method"] not in _READING:
+                    receive = await _whole(receive)
+                await (refusal or self._app)(scope, receive, answer)
             except _TooLarge:
-                too_large = error_response(
-                    413, "too_large", f"the body must be at most {BODY_MAX} bytes"
-                )
-                await too_large(scope, receive, answer)
+                await _TOO_LARGE(scope, receive, answer)
             except Exception as error:
                 # Logged with its place in the code; whoever asked gets the id to ask us about.
                 log.exception("a request failed: %s", type(error).__name__)
@@ -126,6 +120,25 @@ class Guard:
         self._metrics.http_requests.labels(method, route, str(status)).inc()
         self._metrics.http_seconds.labels(method, route).observe(seconds)
         log.info("%s %s %d in %.1f ms", method, route, status, seconds * 1000)
+
+
+async def _whole(receive: Receive) -> Receive:
+    """The body, read to its end within its bound, for the application to receive once more."""
+    messages: deque[Message] = deque()
+    read = 0
+    while True:
+        message = await receive()
+        messages.append(message)
+        read += len(message.get("body", b""))
+        if read > BODY_MAX:
+            raise _TooLarge
+        if not message.get("more_body", False):
+            break
+
+    async def again() -> Message:
+        return messages.popleft() if messages else await receive()
+
+    return again
 
 
 def _name(host: str) -> str:

@@ -241,7 +241,7 @@ async def test_a_killed_postgres_changes_no_row_and_dropped_tables_come_back(
         assert not running.ended
         assert await running.stop() == 0
         before = await observer.rows(whole=True)
-        assert before["audit_log"], "there is something to compare"
+        assert before["audit"], "there is something to compare"
         connection = await asyncpg.connect(database.dsn)
         await connection.execute("drop schema configtrail cascade")
         await connection.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
@@ -42,11 +42,20 @@ async def dump(pool: Pool) -> Dump:
     }
 
 
-async def writers(pool: Pool, head: int = 10_000) -> list[ProjectionWriter]:
+def ending_at(position: int) -> Callable[[], Awaitable[int]]:
+    """A stream's end."""
+
+    async def head() -> int:
+        return position
+
+    return head
+
+
+async def writers(pool: Pool) -> list[ProjectionWriter]:
     """A fresh writer for each projection."""
     made = [ProjectionWriter(pool, projection) for projection in ALL]
     for writer in made:
-        await writer.prepare(STREAM, head)
+        await writer.prepare(STREAM, ending_at(10_000))
     return made
 
 
@@ -155,11 +164,11 @@ async def test_rows_and_checkpoint_stand_or_fall_together(
 ) -> None:
     events = played(3, 80).events
     writer = ProjectionWriter(pool, projection)
-    await writer.prepare(STREAM, len(events))
+    await writer.prepare(STREAM, ending_at(len(events)))
     await writer.apply(events[:30])
     before = await dump(pool)
     breaking = ProjectionWriter(pool, Breaking(projection))
-    await breaking.prepare(STREAM, len(events))
+    await breaking.prepare(STREAM, ending_at(len(events)))
     with pytest.raises(ZeroDivisionError):
         await breaking.apply(events[30:])
     assert await dump(pool) == before
@@ -172,7 +181,7 @@ async def test_a_connection_cut_in_mid_transaction_is_recovered_from(pool: Pool)
     for projection in ALL:
         cut_off = CutOff(projection, pool)
         writer = ProjectionWriter(pool, cut_off)
-        await writer.prepare(STREAM, len(events))
+        await writer.prepare(STREAM, ending_at(len(events)))
         await writer.apply([])
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)) as caught:
             await writer.apply(events)
@@ -190,7 +199,7 @@ async def test_racing_writers_apply_each_event_once(postgres_dsn: str, pool: Poo
     async def race(own: Pool, projection: Projection[Any], seed: int) -> None:
         choice = random.Random(seed)
         writer = ProjectionWriter(own, projection)
-        await writer.prepare(STREAM, len(events))
+        await writer.prepare(STREAM, ending_at(len(events)))
         for batch in pieces(events, [choice.randrange(len(events)) for _ in range(25)]):
             await writer.apply(batch)
         assert writer.position == len(events)
@@ -220,7 +229,7 @@ async def test_the_checkpoint_of_another_stream_is_refused(pool: Pool) -> None:
     ):
         for projection in ALL:
             with pytest.raises(StreamMismatch, match="its checkpoint belongs to the stream"):
-                await ProjectionWriter(pool, projection).prepare(other, 10_000)
+                await ProjectionWriter(pool, projection).prepare(other, ending_at(10_000))
     assert await dump(pool) == before
 
 
@@ -229,25 +238,25 @@ async def test_a_checkpoint_ahead_of_the_stream_is_refused(pool: Pool) -> None:
     await apply_all(pool, [events])
     for projection in ALL:
         with pytest.raises(StreamMismatch, match="ahead of the stream"):
-            await ProjectionWriter(pool, projection).prepare(STREAM, len(events) - 1)
-        await ProjectionWriter(pool, projection).prepare(STREAM, len(events))
+            await ProjectionWriter(pool, projection).prepare(STREAM, ending_at(len(events) - 1))
+        await ProjectionWriter(pool, projection).prepare(STREAM, ending_at(len(events)))
 
 
 async def test_a_newer_version_builds_anew_and_shuts_the_older_out(pool: Pool) -> None:
     events = played(7, 60).events
     old = ProjectionWriter(pool, AUDIT)
-    await old.prepare(STREAM, len(events))
+    await old.prepare(STREAM, ending_at(len(events)))
     await old.apply(events[:30])
 
     newer = Wrapped(AUDIT)
     newer.version = AUDIT.version + 1
     writer = ProjectionWriter(pool, newer)
-    assert await writer.prepare(STREAM, len(events)) == 0
+    assert await writer.prepare(STREAM, ending_at(len(events))) == 0
     assert await pool.fetchval("SELECT count(*) FROM configtrail.audit") == 0
     with pytest.raises(NewerProjection):
         await old.apply(events[30:])
     with pytest.raises(NewerProjection):
-        await ProjectionWriter(pool, AUDIT).prepare(STREAM, len(events))
+        await ProjectionWriter(pool, AUDIT).prepare(STREAM, ending_at(len(events)))
     await writer.apply(events)
     assert await pool.fetchval("SELECT count(*) FROM configtrail.audit") == len(events)
 
@@ -271,7 +280,7 @@ async def test_what_is_dropped_is_built_again_to_the_same_rows(pool: Pool, loss:
     for writer in running:
         with pytest.raises((Rewound, asyncpg.UndefinedTableError)):
             await writer.refresh()
-        assert await writer.prepare(STREAM, len(events)) == 0
+        assert await writer.prepare(STREAM, ending_at(len(events))) == 0
         await writer.apply(events)
     assert await dump(pool) == expected
 
@@ -281,13 +290,13 @@ async def test_a_checkpoint_that_went_back_is_noticed(pool: Pool) -> None:
     events = played(9, 60).events
     expected = await reference(pool, events)
     ahead = ProjectionWriter(pool, BACKUPS)
-    await ahead.prepare(STREAM, len(events))
+    await ahead.prepare(STREAM, ending_at(len(events)))
     await ahead.apply(events[:50])
     await pool.execute("DROP SCHEMA configtrail CASCADE")
     await apply_all(pool, [events[:20]])
     with pytest.raises(Rewound):
         await ahead.apply(events[50:])
-    assert await ahead.prepare(STREAM, len(events)) == 20
+    assert await ahead.prepare(STREAM, ending_at(len(events))) == 20
     await ahead.apply(events[20:])
     await apply_all(pool, [events[20:]])
     assert await dump(pool) == expected
@@ -297,7 +306,7 @@ async def test_a_confirmation_of_an_unknown_snapshot_is_a_fault(pool: Pool) -> N
     events = played(10, 60).events
     orphan = next(stored for stored in events if isinstance(stored.event, DuplicateSkipped))
     writer = ProjectionWriter(pool, BACKUPS)
-    await writer.prepare(STREAM, 1)
+    await writer.prepare(STREAM, ending_at(1))
     with pytest.raises(MalformedEvent, match="event 1 can't be decoded"):
         await writer.apply([replace(orphan, position=1)])
     assert await pool.fetchval("SELECT count(*) FROM configtrail.observations") == 0
@@ -306,7 +315,7 @@ async def test_a_confirmation_of_an_unknown_snapshot_is_a_fault(pool: Pool) -> N
 async def test_waiting_for_a_position(pool: Pool) -> None:
     events = played(12, 40).events
     writer = ProjectionWriter(pool, AUDIT)
-    await writer.prepare(STREAM, len(events))
+    await writer.prepare(STREAM, ending_at(len(events)))
     waiting = asyncio.create_task(writer.wait(len(events)))
     elsewhere = asyncio.create_task(wait_projected(pool, ["audit"], len(events), 20))
     await writer.apply(events[:10])

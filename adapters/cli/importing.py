@@ -1,0 +1,102 @@
+"""`import`: bring a folder of exports in, through the intake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import BaseModel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from adapters.cli.arguments import Json
+from adapters.cli.console import err, harmless, out, print_json
+from adapters.cli.session import PROJECTED_SECONDS, Need, projected, session
+from adapters.cli.tables import imported_table, refused_table
+from adapters.importing.folder import readings_of
+from adapters.importing.importer import Imported, import_readings
+from adapters.settings import Settings
+
+_STAGES = ("sent", "recorded", "compared")
+
+
+class RefusedOut(BaseModel):
+    """A reading that became no fact; `dead_letter` is None when it was never sent."""
+
+    where: str
+    field: str
+    rule: str
+    dead_letter: int | None
+
+
+class ImportedOut(BaseModel):
+    """What became of the readings, by number."""
+
+    tenant_id: str
+    devices: int
+    readings: int
+    created: int
+    duplicates: int
+    known: int
+    refused: list[RefusedOut]
+    diffs: int
+    diffs_failed: int
+
+
+async def import_folder(
+    settings: Settings,
+    *,
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The folder.")],
+    as_json: Json = False,
+) -> int:
+    """Import a folder of exports: with an index.csv (device,version,commit_time,file), or one file
+    a device, read when it was last modified.
+
+    Importing again adds nothing. The exit status is 1 when something was refused.
+    """
+    readings = readings_of(path)
+    async with session(settings, Need.EVERYTHING) as opened:
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=err,
+            transient=True,
+        ) as progress:
+            bars = {stage: progress.add_task(stage, total=len(readings)) for stage in _STAGES[:2]}
+            bars[_STAGES[2]] = progress.add_task(_STAGES[2], total=None)
+            done = await import_readings(
+                opened.system,
+                settings.tenant,
+                readings,
+                lambda stage, number: progress.update(bars[stage], completed=number),
+            )
+        await projected(opened.system, await opened.system.events.head(), PROJECTED_SECONDS)
+    if as_json:
+        print_json(_out(settings.tenant, done))
+    else:
+        out.print(imported_table(done))
+        if done.refused:
+            out.print()
+            out.print(refused_table(done.refused))
+            err.print("refused messages are kept: configtrail deadletters", markup=False)
+        err.print(harmless(f"tenant {settings.tenant}: {done.devices} devices"), markup=False)
+    return 1 if done.refused or done.diffs_failed else 0
+
+
+def _out(tenant: str, done: Imported) -> ImportedOut:
+    return ImportedOut(
+        tenant_id=tenant,
+        devices=done.devices,
+        readings=done.readings,
+        created=done.created,
+        duplicates=done.duplicates,
+        known=done.known,
+        refused=[
+            RefusedOut(where=one.where, field=one.field, rule=one.rule, dead_letter=one.letter)
+            for one in done.refused
+        ],
+        diffs=done.diffs,
+        diffs_failed=done.diffs_failed,
+    )

@@ -1,0 +1,89 @@
+"""`deadletters`: what could not be recorded, and why; looking at one, and sending it again."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import Annotated
+
+import typer
+from nats.js.errors import NotFoundError
+
+from adapters.cli.arguments import Json, Limit
+from adapters.cli.console import err, harmless, out, print_json
+from adapters.cli.session import Need, session
+from adapters.cli.tables import letters_table
+from adapters.cli.texts import print_raw
+from adapters.composition import System
+from adapters.http.dead_letters import DeadLetterOut
+from adapters.jetstream.connection import outage_as_unavailable
+from adapters.jetstream.dead_letters import DeadLetter
+from adapters.jetstream.streams import INTAKE
+from adapters.roles.recorder import CONSUMER
+from adapters.settings import Settings
+
+Number = Annotated[int, typer.Argument(metavar="NUMBER", min=1, help="As the list shows it.")]
+_LOOK_SECONDS = 0.05
+
+
+class LetterBody(DeadLetterOut):
+    """A letter with its message, as it came."""
+
+    body_base64: str
+
+
+async def list_letters(settings: Settings, *, limit: Limit = 50, as_json: Json = False) -> int:
+    """List what could not be recorded, and why, newest first. Of all tenants."""
+    async with session(settings, Need.NOTHING) as opened:
+        found = await opened.system.dead_letters.list(limit)
+        total = await opened.system.dead_letters.count()
+    if as_json:
+        print_json([_out(one) for one in found])
+        return 0
+    if found:
+        out.print(letters_table(found))
+    err.print(f"{total} dead letter{'s' * (total != 1)}")
+    return 0
+
+
+async def show_letter(settings: Settings, *, number: Number, as_json: Json = False) -> int:
+    """Print the message as it came. Into a pipe it goes byte for byte."""
+    async with session(settings, Need.NOTHING) as opened:
+        letter = await opened.system.dead_letters.get(number)
+        body = await opened.system.dead_letters.original(number)
+    if as_json:
+        encoded = base64.b64encode(body).decode()
+        print_json(LetterBody(**_out(letter).model_dump(), body_base64=encoded))
+        return 0
+    print_raw(body)
+    told = f"{letter.subject}, refused: {letter.field}: {letter.rule}"
+    err.print(harmless(told), markup=False, soft_wrap=True)
+    return 0
+
+
+async def retry_letter(settings: Settings, *, number: Number) -> int:
+    """Send the message again. If it is refused again, it comes back under another number."""
+    async with session(settings, Need.EVERYTHING) as opened:
+        await opened.system.dead_letters.retry(number)
+        if opened.hosts:
+            # Nobody works it off after us.
+            await _intake_empty(opened.system)
+    err.print(f"dead letter {number} was sent to the intake again")
+    return 0
+
+
+async def _intake_empty(system: System) -> None:
+    while True:
+        with outage_as_unavailable("looking at the intake"):
+            try:
+                info = await system.js.consumer_info(INTAKE, CONSUMER)
+            except NotFoundError:  # the recorder is still starting
+                pass
+            else:
+                if not info.num_pending and not info.num_ack_pending:
+                    return
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _out(letter: DeadLetter) -> DeadLetterOut:
+    return DeadLetterOut(**{name: getattr(letter, name) for name in DeadLetterOut.model_fields})

@@ -1,0 +1,135 @@
+"""The commands that list: devices, history, audit."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import Annotated
+
+import typer
+
+from adapters.cli.arguments import Device, Json, Limit, Since, Until
+from adapters.cli.console import err, out, print_json
+from adapters.cli.session import Need, session
+from adapters.cli.tables import audit_table, devices_table, history_table
+from adapters.composition import System
+from adapters.http.audit import audit_out
+from adapters.http.devices import device_out, history_out, require_device
+from adapters.settings import Settings
+from projections import backups, diffs
+from projections.audit import AuditEntry, AuditFilter, stream_audit
+
+PAGE = 500
+
+
+async def devices(
+    settings: Settings,
+    *,
+    search: Annotated[str | None, typer.Option(help="Only ids that contain this text.")] = None,
+    not_seen_since: Since = None,
+    as_json: Json = False,
+) -> int:
+    """List devices: how many versions, since when the current one holds, when last seen.
+
+    `--not-seen-since` lists those without a fresh backup.
+    """
+    async with session(settings, Need.READ_MODELS) as opened:
+        found: list[backups.Device] = []
+        while True:
+            page = await backups.list_devices(
+                opened.system.pool,
+                settings.tenant,
+                limit=PAGE,
+                offset=len(found),
+                search=search,
+                not_seen_since=not_seen_since,
+            )
+            found += page
+            if len(page) < PAGE:
+                break
+    if as_json:
+        print_json([device_out(one) for one in found])
+        return 0
+    if found:
+        out.print(devices_table(found))
+    err.print(_count(len(found), "device", f"of tenant {settings.tenant}"))
+    return 0
+
+
+async def history(
+    settings: Settings,
+    *,
+    device: Device,
+    section: Annotated[
+        str | None, typer.Option(help="Only changes in this section, such as '/ip firewall'.")
+    ] = None,
+    limit: Limit = 50,
+    as_json: Json = False,
+) -> int:
+    """Show one device's timeline: what it had when, and what changed, newest first."""
+    async with session(settings, Need.READ_MODELS) as opened:
+        await require_device(opened.system, settings.tenant, device)
+        found = await diffs.config_history(
+            opened.system.pool, settings.tenant, device, limit=limit + 1, section=section
+        )
+    shown = found[:limit]
+    if as_json:
+        print_json([history_out(one) for one in shown])
+    elif shown:
+        out.print(history_table(shown))
+    if len(found) > limit:
+        err.print(f"there are more than {limit}; --limit shows more")
+    return 0
+
+
+async def audit(
+    settings: Settings,
+    *,
+    action: Annotated[
+        str | None, typer.Option(help="Only this action, such as config_snapshot_created.")
+    ] = None,
+    actor: Annotated[str | None, typer.Option(help="Only this actor, such as user:ann.")] = None,
+    device: Annotated[str | None, typer.Option(help="Only this device.")] = None,
+    since: Since = None,
+    until: Until = None,
+    correlation_id: Annotated[
+        str | None, typer.Option("--correlation", help="Only what belongs to this id.")
+    ] = None,
+    limit: Limit = 50,
+    as_json: Json = False,
+) -> int:
+    """Show who did what, newest first: every event there is, by when it happened."""
+    wanted = AuditFilter(
+        action=action,
+        actor=actor,
+        device_id=device,
+        since=since,
+        until=until,
+        correlation_id=correlation_id,
+    )
+    async with session(settings, Need.READ_MODELS) as opened:
+        found = await _audit(opened.system, settings.tenant, wanted, limit + 1)
+    shown = found[:limit]
+    if as_json:
+        print_json([audit_out(one) for one in shown])
+    elif shown:
+        out.print(audit_table(shown))
+    if len(found) > limit:
+        err.print(f"there are more than {limit}; --limit shows more")
+    return 0
+
+
+async def _audit(system: System, tenant: str, wanted: AuditFilter, most: int) -> list[AuditEntry]:
+    found: list[AuditEntry] = []
+    async with (
+        system.pool.acquire() as connection,
+        aclosing(stream_audit(connection, tenant, wanted, batch=min(most, PAGE))) as batches,
+    ):
+        async for batch in batches:
+            found += batch
+            if len(found) >= most:
+                break
+    return found[:most]
+
+
+def _count(number: int, noun: str, rest: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)} {rest}"

@@ -1,0 +1,164 @@
+"""The commands that print configuration text: show and diff.
+
+On a terminal, control characters are spelt out, so that no configuration can steer it; into a pipe
+or a file the bytes go as they are.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+
+import typer
+from rich.text import Text
+
+from adapters.cli.arguments import At, Device, From, Json, Snapshot, To
+from adapters.cli.console import err, harmless, out, print_json
+from adapters.cli.session import Need, session
+from adapters.cli.tables import when
+from adapters.composition import System
+from adapters.http.configs import config_out, diff_out
+from adapters.http.devices import require_device
+from adapters.reading import DiffText
+from adapters.settings import Settings
+from domain.errors import InvalidInput, NotFound
+from projections import backups
+
+_FULL_ID = 36
+_PAGE = 500
+_STYLES = (("+++", "bold"), ("---", "bold"), ("@@", "cyan"), ("+", "green"), ("-", "red"))
+
+
+async def show(
+    settings: Settings,
+    *,
+    device: Device,
+    at: At = None,
+    snapshot: Snapshot = None,
+    as_json: Json = False,
+) -> int:
+    """Print a configuration: the current one, that of a time, or a snapshot.
+
+    Into a pipe it goes byte for byte; on a terminal control characters are spelt out.
+    """
+    if at is not None and snapshot is not None:
+        raise typer.BadParameter("--at and --snapshot exclude each other")
+    async with session(settings, Need.READ_MODELS) as opened:
+        system, tenant = opened.system, settings.tenant
+        if at is not None:
+            config = await system.reading.config_at(tenant, device, at)
+        else:
+            wanted = await _snapshot_id(system, tenant, device, snapshot)
+            config = await system.reading.config_text(tenant, device, wanted)
+    if as_json:
+        print_json(config_out(config))
+        return 0
+    print_raw(config.text)
+    one = config.snapshot
+    err.print(
+        Text(
+            f"{harmless(device)}: snapshot {one.snapshot_id}, collected {when(one.collected_at)}, "
+            f"last confirmed {when(one.last_confirmed)}",
+            style="dim",
+        ),
+        soft_wrap=True,
+    )
+    return 0
+
+
+async def diff(
+    settings: Settings,
+    *,
+    device: Device,
+    before: From = None,
+    after: To = None,
+    as_json: Json = False,
+) -> int:
+    """Print what changed, as a unified diff: last, since FROM, or between FROM and TO.
+
+    Into a pipe it goes byte for byte; on a terminal control characters are spelt out.
+    """
+    async with session(settings, Need.READ_MODELS) as opened:
+        system, tenant = opened.system, settings.tenant
+        newer = await _snapshot_id(system, tenant, device, after)
+        if before is None:
+            found = await system.reading.diff(tenant, device, newer)
+        else:
+            older = await _snapshot_id(system, tenant, device, before)
+            found = await system.reading.compare(tenant, device, older, newer)
+    if as_json:
+        print_json(diff_out(found))
+        return 0
+    print_diff(found)
+    return 0
+
+
+def print_raw(text: bytes) -> None:
+    """Text on stdout: harmless on a terminal, byte for byte elsewhere."""
+    if sys.stdout.isatty():
+        shown = text.decode(errors="replace").replace("\r\n", "\n").removeprefix("\ufeff")
+        sys.stdout.write(harmless(shown))
+        if not shown.endswith("\n"):
+            sys.stdout.write("\n")
+        sys.stdout.flush()
+    else:
+        sys.stdout.buffer.write(text)
+        sys.stdout.buffer.flush()
+
+
+def print_diff(found: DiffText) -> None:
+    """A diff on stdout, in colours where there are any, and its numbers on stderr."""
+    if sys.stdout.isatty():
+        out.print(coloured(found.patch), soft_wrap=True, end="")
+    else:
+        print_raw(found.patch)
+    before, after = found.from_snapshot, found.to_snapshot
+    coarse = ", coarse: a limit was hit" if found.coarse else ""
+    err.print(
+        Text(
+            f"{harmless(after.device_id)}: +{found.lines_added} -{found.lines_removed} lines from "
+            f"{before.snapshot_id} ({when(before.collected_at)}) to {after.snapshot_id} "
+            f"({when(after.collected_at)}){coarse}",
+            style="dim",
+        ),
+        soft_wrap=True,
+    )
+
+
+def coloured(patch: bytes) -> Text:
+    """A unified diff in colours, harmless to a terminal."""
+    shown = Text()
+    for line in patch.decode(errors="replace").split("\n"):
+        style = next((style for start, style in _STYLES if line.startswith(start)), "")
+        shown.append(harmless(line.removesuffix("\r")) + "\n", style=style)
+    return shown[:-1] if patch.endswith(b"\n") else shown
+
+
+async def _snapshot_id(
+    system: System, tenant: str, device: str, wanted: str | datetime | None
+) -> str:
+    """The id of the snapshot that is meant. None means the current one."""
+    known = await require_device(system, tenant, device)
+    if wanted is None:
+        if known.current_snapshot_id is None:
+            raise NotFound("configuration of device", device)
+        return known.current_snapshot_id
+    if isinstance(wanted, datetime):
+        held = await backups.snapshot_at(system.pool, tenant, device, wanted)
+        if held is None:
+            raise NotFound("configuration at", wanted.isoformat())
+        return held.snapshot_id
+    if len(wanted) == _FULL_ID:
+        return wanted
+    matching: list[str] = []
+    offset = 0
+    while page := await backups.list_snapshots(
+        system.pool, tenant, device, limit=_PAGE, offset=offset
+    ):
+        matching += [one.snapshot_id for one in page if one.snapshot_id.startswith(wanted)]
+        offset += len(page)
+    if not matching:
+        raise NotFound("snapshot", wanted)
+    if len(matching) > 1:
+        raise InvalidInput("snapshot", f"{wanted} begins {len(matching)} ids; give more of it")
+    return matching[0]

@@ -1,0 +1,1 @@
+"""Bringing history that exists already in: from folders of exports, through the intake."""

@@ -1,0 +1,241 @@
+"""Sends readings through the intake and tells what became of each, from the log itself.
+
+Importing again is harmless: a reading that has its fact already is counted as known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from msgspec import Struct
+from nats.js.errors import NotFoundError
+
+from adapters.composition import System
+from adapters.importing.folder import FolderReading, text_of
+from adapters.jetstream.connection import outage_as_unavailable
+from adapters.jetstream.streams import EVENTS, INTAKE
+from adapters.roles import differ, recorder
+from domain.errors import InvalidInput, Unavailable
+from domain.events import DuplicateSkipped, SnapshotCreated
+from domain.ids import observation_id
+
+# Without any progress for this long, whoever should record or compare is not there.
+STALLED_SECONDS: Final = 60.0
+_LOOK_SECONDS: Final = 0.05
+_LETTERS: Final = 200
+
+Told = Callable[[str, int], None]
+
+
+class Refused(Struct, frozen=True):
+    """A reading that became no fact, and why. `letter` is its dead letter; None: never sent."""
+
+    where: str
+    field: str
+    rule: str
+    letter: int | None
+
+
+class Imported(Struct, frozen=True, kw_only=True):
+    """What became of the readings: `known` had their fact before; the others add up to all.
+
+    `diffs` are the differences that belong to the new snapshots, `diffs_failed` those that could
+    not be worked out (each is a dead letter).
+    """
+
+    devices: int
+    readings: int
+    created: int
+    duplicates: int
+    known: int
+    refused: tuple[Refused, ...]
+    diffs: int
+    diffs_failed: int
+
+
+class _Sent(Struct, frozen=True):
+    reading: FolderReading
+    sequence: int
+    event_id: str
+
+
+async def import_readings(
+    system: System, tenant_id: str, readings: Sequence[FolderReading], told: Told
+) -> Imported:
+    """Send every reading, in order, and wait until each is recorded (or refused) and compared.
+
+    A recorder and a differ must run somewhere. `told` hears of progress: the stage `sent`,
+    `recorded` or `compared`, and how many are. Raises `IntakeFull`, `Unavailable`.
+    """
+    devices = sorted({one.device_id for one in readings})
+    before = {device: await _facts(system, tenant_id, device) for device in devices}
+    key = (await system.keyring.tenant(tenant_id)).fingerprint_key
+    sent: list[_Sent] = []
+    refused: list[Refused] = []
+    for number, reading in enumerate(readings, 1):
+        try:
+            text = await asyncio.to_thread(text_of, reading)
+            sequence = await system.intake.publish(
+                tenant_id, reading.device_id, text, reading.collected_at, source="imported"
+            )
+        except InvalidInput as error:
+            refused.append(Refused(reading.where, error.field, error.rule, None))
+        else:
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            identity = observation_id(
+                key, tenant_id, reading.device_id, reading.collected_at, digest
+            )
+            sent.append(_Sent(reading, sequence, f"observation.{identity}"))
+        told("sent", number)
+    if sent:
+        await _recorded(system, sent, told)
+    after = {device: await _facts(system, tenant_id, device) for device in devices}
+    known = created = duplicates = 0
+    ours: dict[str, set[str]] = defaultdict(set)
+    unaccounted: list[_Sent] = []
+    counted: set[str] = set()
+    for one in sent:
+        device = one.reading.device_id
+        fact = after[device].get(one.event_id)
+        if fact is None:
+            unaccounted.append(one)
+        elif one.event_id in before[device] or one.event_id in counted:
+            known += 1
+        elif isinstance(fact, SnapshotCreated):
+            created += 1
+            ours[device].add(fact.snapshot_id)
+        else:
+            duplicates += 1
+        counted.add(one.event_id)
+    refused += await _refusals(system, unaccounted)
+    diffs, failed = await _compared(system, tenant_id, ours, told)
+    return Imported(
+        devices=len(devices),
+        readings=len(readings),
+        created=created,
+        duplicates=duplicates,
+        known=known,
+        refused=tuple(refused),
+        diffs=diffs,
+        diffs_failed=failed,
+    )
+
+
+async def _facts(
+    system: System, tenant_id: str, device_id: str
+) -> dict[str, SnapshotCreated | DuplicateSkipped]:
+    """The device's recorded observations by event id."""
+    return {
+        stored.event_id: stored.event
+        async for stored in system.events.read_branch(tenant_id, device_id)
+        if isinstance(stored.event, SnapshotCreated | DuplicateSkipped)
+    }
+
+
+async def _recorded(system: System, sent: Sequence[_Sent], told: Told) -> None:
+    """Return when the recorder has acknowledged all that was sent, whatever else is on the intake.
+
+    It acknowledges after the effect is durable; below its floor nothing is open any more.
+    """
+    sequences = sorted(one.sequence for one in sent)
+    loop = asyncio.get_running_loop()
+    floor, moved = -1, loop.time()
+    while True:
+        with outage_as_unavailable("asking how far the recorder is"):
+            try:
+                info = await system.js.consumer_info(INTAKE, recorder.CONSUMER)
+            except NotFoundError:  # the recorder has just started
+                reached = 0
+            else:
+                assert info.ack_floor is not None
+                reached = info.ack_floor.stream_seq or 0
+        if reached != floor:
+            floor, moved = reached, loop.time()
+            told("recorded", sum(one <= floor for one in sequences))
+        if floor >= sequences[-1]:
+            return
+        if loop.time() - moved > STALLED_SECONDS:
+            raise Unavailable(
+                "the recorder",
+                f"it has not moved for {STALLED_SECONDS:g} s; what was sent is safe on the intake "
+                "and will be recorded when one runs",
+            )
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _refusals(system: System, sent: Sequence[_Sent]) -> list[Refused]:
+    """The reasons why messages became no facts, from their dead letters."""
+    waiting = {f"intake.{one.sequence}": one for one in sent}
+    found: list[Refused] = []
+    before: int | None = None
+    while waiting and (page := await system.dead_letters.list(_LETTERS, before)):
+        before = page[-1].sequence
+        for letter in page:
+            one = waiting.pop(letter.letter_id or "", None)
+            if one is not None:
+                found.append(Refused(one.reading.where, letter.field, letter.rule, letter.sequence))
+    # Somebody may have retried or removed a letter meanwhile.
+    found += [
+        Refused(one.reading.where, "message", "it is neither a fact nor a dead letter", None)
+        for one in waiting.values()
+    ]
+    return sorted(found, key=lambda one: one.letter or 0)
+
+
+async def _compared(
+    system: System, tenant_id: str, ours: dict[str, set[str]], told: Told
+) -> tuple[int, int]:
+    """Wait for the differences of the new snapshots; how many there are, how many failed."""
+    loop = asyncio.get_running_loop()
+    pairs = {
+        device: {pair for pair in await _pairs(system, tenant_id, device) if snapshots & set(pair)}
+        for device, snapshots in ours.items()
+    }
+    total = sum(len(found) for found in pairs.values())
+
+    async def open_ones() -> int:
+        found = 0
+        for device, wanted in pairs.items():
+            state = await system.devices.refresh(tenant_id, device)
+            found += len(wanted.intersection(state.pending_diffs))
+        return found
+
+    last, moved = -1, loop.time()
+    while True:
+        # Asked first: what an idle differ has left open stays open.
+        idle = await _differ_idle(system)
+        left = await open_ones()
+        if left != last:
+            last, moved = left, loop.time()
+            told("compared", total - left)
+        if idle or not left:
+            return total - left, left
+        if loop.time() - moved > STALLED_SECONDS:
+            raise Unavailable("the differ", f"it has not moved for {STALLED_SECONDS:g} s")
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _differ_idle(system: System) -> bool:
+    """Whether the differ has nothing left, neither waiting nor in work."""
+    with outage_as_unavailable("asking how far the differ is"):
+        try:
+            info = await system.js.consumer_info(EVENTS, differ.CONSUMER)
+        except NotFoundError:  # the differ has just started
+            return False
+    return not info.num_pending and not info.num_ack_pending
+
+
+async def _pairs(system: System, tenant_id: str, device_id: str) -> set[tuple[str, str]]:
+    """All pairs of snapshots of a device that have, or wait for, a difference."""
+    found = set()
+    for fact in (await _facts(system, tenant_id, device_id)).values():
+        if isinstance(fact, SnapshotCreated):
+            if fact.predecessor is not None:
+                found.add((fact.predecessor.snapshot_id, fact.snapshot_id))
+            if fact.successor is not None:
+                found.add((fact.snapshot_id, fact.successor.snapshot_id))
+    return found

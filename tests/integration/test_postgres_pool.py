@@ -1,0 +1,78 @@
+"""The pool waits for a server that is not there yet, and keeps the password to itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from adapters.embedded.postgres import EmbeddedPostgres
+from adapters.postgres.pool import open_pool
+from domain.errors import InvalidInput
+from tests.support import eventually
+
+
+async def test_values_and_settings(postgres_dsn: str) -> None:
+    async with open_pool(postgres_dsn, application_name="the tests") as pool:
+        value = {"text": "ö\\u0000", "list": [1, None, True], "nested": {"a": 1.5}}
+        assert await pool.fetchval("SELECT $1::jsonb", value) == value
+        assert await pool.fetchval("SELECT $1::jsonb ->> 'text'", value) == "ö\\u0000"
+        assert await pool.fetchval("SHOW application_name") == "the tests"
+        assert await pool.fetchval("SHOW statement_timeout") == "30s"
+        assert await pool.fetchval("SHOW timezone") == "UTC"
+
+
+async def test_it_waits_for_the_server_and_says_so_without_the_password(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    password = secrets.token_hex(16)
+    server = EmbeddedPostgres(tmp_path / "postgres", password=password, durable=False)
+    await server.start()
+    dsn = server.dsn
+    await server.stop()
+    caplog.set_level(logging.DEBUG)
+
+    async def first_query() -> int:
+        async with open_pool(dsn) as pool:
+            return int(await pool.fetchval("SELECT 42"))
+
+    waiting = asyncio.create_task(first_query())
+    await eventually(lambda: "waiting for Postgres" in caplog.text)
+    assert not waiting.done()
+    await server.start()
+    try:
+        assert await waiting == 42
+    finally:
+        await server.stop()
+    assert password not in caplog.text
+
+
+async def test_it_gives_up_when_told_to() -> None:
+    with pytest.raises(ConnectionRefusedError):
+        async with open_pool("postgresql://u:secret@127.0.0.1:1/db", wait_seconds=0):
+            pass
+
+
+async def test_what_waiting_does_not_heal_is_raised_at_once(postgres_dsn: str) -> None:
+    wrong = postgres_dsn.replace("configtrail:", "configtrail:wrong", 1)
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        async with open_pool(wrong):
+            pass
+    with pytest.raises(asyncpg.InvalidCatalogNameError):
+        async with open_pool(postgres_dsn.replace("/test_", "/absent_")):
+            pass
+
+
+@pytest.mark.parametrize(
+    "dsn", ["postgresql://u:pa/ss@host/db", "mysql://u:pass@host", "host:pass"]
+)
+async def test_an_address_that_is_none_is_refused_without_quoting_it(dsn: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        async with open_pool(dsn, wait_seconds=0):
+            pass
+    assert "pa" not in str(caught.value).replace("password", "")
+    assert caught.value.__suppress_context__

@@ -1,0 +1,211 @@
+"""Projection workers on a real stream and a real Postgres: they follow, and outlive outages."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from nats.aio.client import Client
+
+from adapters.embedded.nats import EmbeddedNats
+from adapters.embedded.postgres import EmbeddedPostgres
+from adapters.jetstream.connection import connect
+from adapters.jetstream.event_store import JetStreamEventStore
+from adapters.jetstream.streams import EVENTS, events_stream_config
+from adapters.postgres.pool import open_pool
+from domain.envelope import Head, NewEvent, StoredEvent
+from domain.errors import StreamMismatch
+from projections import ALL
+from projections.checkpoints import wait_projected
+from projections.engine import ProjectionWorker
+from projections.rows import Pool
+from tests.generators import played
+from tests.support import eventually
+
+NAMES = [projection.name for projection in ALL]
+
+
+@pytest.fixture
+async def nc(nats_server: EmbeddedNats) -> AsyncIterator[Client]:
+    client = await connect(nats_server.url, name="test")
+    await client.jetstream().add_stream(events_stream_config())
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+def store(nc: Client) -> JetStreamEventStore:
+    return JetStreamEventStore(nc, nc.jetstream())
+
+
+@pytest.fixture
+async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
+    async with open_pool(postgres_dsn) as pool:
+        yield pool
+
+
+async def append(store: JetStreamEventStore, events: list[StoredEvent], start: int = 0) -> None:
+    """The events from an index on into the stream, which has those before it."""
+    heads: dict[tuple[str, str], Head] = {}
+    for index, stored in enumerate(events):
+        key = (stored.tenant_id, stored.device_id)
+        if index >= start:
+            event = NewEvent(
+                event_id=stored.event_id,
+                tenant_id=stored.tenant_id,
+                device_id=stored.device_id,
+                occurred_at=stored.occurred_at,
+                event=stored.event,
+                correlation_id=stored.correlation_id,
+                causation_id=stored.causation_id,
+            )
+            appended = await store.append(event, heads.get(key, Head()))
+            assert appended.position == stored.position
+        heads[key] = Head(stored.version, stored.position)
+
+
+@asynccontextmanager
+async def running(*workers: ProjectionWorker) -> AsyncIterator[None]:
+    """The workers run while the block runs."""
+    tasks = [asyncio.create_task(worker.run()) for worker in workers]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(one, asyncio.CancelledError) for one in ended), ended
+
+
+async def rows(pool: Pool) -> dict[str, list[str]]:
+    """Every row of every table."""
+    return {
+        table: sorted(map(repr, await pool.fetch(f'SELECT * FROM configtrail."{table}"')))
+        for projection in ALL
+        for table in projection.tables
+    }
+
+
+async def test_workers_catch_up_and_follow(store: JetStreamEventStore, pool: Pool) -> None:
+    events = played(1, 120).events
+    await append(store, events[:60])
+    workers = [ProjectionWorker(pool, store, projection) for projection in ALL]
+    async with running(*workers):
+        for worker in workers:
+            await asyncio.wait_for(worker.wait(60), 20)
+        await append(store, events, 60)
+        await wait_projected(pool, NAMES, len(events), 20)
+        for worker in workers:
+            await asyncio.wait_for(worker.wait(len(events)), 20)
+            assert worker.position == len(events)
+    followed = await rows(pool)
+    assert len(followed["audit"]) == len(events)
+
+    # A replay in one go, by workers of another program, comes to the same.
+    await pool.execute("DROP SCHEMA configtrail CASCADE")
+    async with running(*(ProjectionWorker(pool, store, projection) for projection in ALL)):
+        await wait_projected_from_nothing(pool, len(events))
+    assert await rows(pool) == followed
+
+
+async def wait_projected_from_nothing(pool: Pool, position: int) -> None:
+    """As `wait_projected`, while the schema may not even be there."""
+    await eventually(lambda: pool.fetchval("SELECT to_regclass('configtrail.checkpoints')"))
+    await wait_projected(pool, NAMES, position, 20)
+
+
+async def test_a_dropped_schema_is_built_again_without_a_restart_or_an_event(
+    store: JetStreamEventStore, pool: Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    events = played(2, 100).events
+    await append(store, events)
+    async with running(*(ProjectionWorker(pool, store, projection) for projection in ALL)):
+        await wait_projected_from_nothing(pool, len(events))
+        before = await rows(pool)
+        await pool.execute("DROP SCHEMA configtrail CASCADE")
+        await wait_projected_from_nothing(pool, len(events))
+        assert await rows(pool) == before
+        await pool.execute("DROP TABLE configtrail.diffs, configtrail.devices")
+        for table in ("diffs", "devices"):
+            await eventually(
+                lambda table=table: pool.fetchval(f"SELECT to_regclass('configtrail.{table}')")  # type: ignore[misc]
+            )
+        await wait_projected(pool, NAMES, len(events), 20)
+        assert await rows(pool) == before
+    assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
+
+
+async def test_two_workers_of_one_projection_get_along(
+    store: JetStreamEventStore, pool: Pool, postgres_dsn: str
+) -> None:
+    events = played(3, 150).events
+    async with open_pool(postgres_dsn) as other:
+        first = [ProjectionWorker(pool, store, projection) for projection in ALL]
+        second = [ProjectionWorker(other, store, projection) for projection in ALL]
+        async with running(*first, *second):
+            await append(store, events)
+            for worker in (*first, *second):
+                await asyncio.wait_for(worker.wait(len(events)), 20)
+    raced = await rows(pool)
+    await pool.execute("DROP SCHEMA configtrail CASCADE")
+    async with running(*(ProjectionWorker(pool, store, projection) for projection in ALL)):
+        await wait_projected_from_nothing(pool, len(events))
+    assert await rows(pool) == raced
+
+
+async def test_outages_of_both_servers_are_waited_out(
+    nats_server: EmbeddedNats,
+    store: JetStreamEventStore,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    events = played(4, 150).events
+    third = len(events) // 3
+    postgres = EmbeddedPostgres(tmp_path / "own", password="secretsecret")
+    await postgres.start()
+    try:
+        async with open_pool(postgres.dsn) as pool:
+            workers = [ProjectionWorker(pool, store, projection) for projection in ALL]
+            async with running(*workers):
+                await append(store, events[:third])
+                for worker in workers:
+                    await asyncio.wait_for(worker.wait(third), 20)
+                await postgres.kill()
+                await append(store, events[: 2 * third], third)
+                await eventually(lambda: "waiting for Postgres" in caplog.text)
+                await postgres.start()
+                for worker in workers:
+                    await asyncio.wait_for(worker.wait(2 * third), 30)
+                await nats_server.kill()
+                await nats_server.start()
+                await append(store, events, 2 * third)
+                for worker in workers:
+                    await asyncio.wait_for(worker.wait(len(events)), 30)
+            disturbed = await rows(pool)
+            await pool.execute("DROP SCHEMA configtrail CASCADE")
+            async with running(*(ProjectionWorker(pool, store, one) for one in ALL)):
+                await wait_projected_from_nothing(pool, len(events))
+            assert await rows(pool) == disturbed
+    finally:
+        await postgres.stop()
+    assert "secretsecret" not in caplog.text
+
+
+async def test_a_recreated_stream_stops_the_worker(
+    nc: Client, store: JetStreamEventStore, pool: Pool
+) -> None:
+    events = played(5, 40).events
+    await append(store, events)
+    worker = ProjectionWorker(pool, store, ALL[0])
+    async with running(worker):
+        await asyncio.wait_for(worker.wait(len(events)), 20)
+    js = nc.jetstream()
+    await js.delete_stream(EVENTS)
+    await js.add_stream(events_stream_config())
+    await append(store, events)
+    with pytest.raises(StreamMismatch, match="belongs to the stream"):
+        await asyncio.wait_for(worker.run(), 20)
