@@ -13,21 +13,25 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from adapters.crypto.keys import KeyRing, open_keyring
-from adapters.jetstream.connection import connect
+from adapters.jetstream.checkpoints import CHECKPOINTS, CheckpointStore
+from adapters.jetstream.connection import connect, connect_as
 from adapters.jetstream.content_store import JetStreamContentStore
 from adapters.jetstream.dead_letters import DeadLetters
 from adapters.jetstream.event_store import JetStreamEventStore, wait_available
 from adapters.jetstream.intake import IntakePublisher
 from adapters.jetstream.key_store import JetStreamKeyStore
 from adapters.jetstream.leases import Leases
+from adapters.jetstream.raw import RawClient, RawFeed
 from adapters.jetstream.streams import ensure_streams
 from adapters.observability.metrics import Metrics
 from adapters.postgres.pool import open_pool
+from adapters.postgres.tiles import TileStore
 from adapters.reading import ConfigReader
 from adapters.roles.devices import DeviceRepository
 from adapters.roles.differ import Differ
 from adapters.roles.reaper import TriggerReaper
 from adapters.roles.recorder import Recorder
+from adapters.roles.sealer import Sealer, key_loader
 from adapters.roles.supervisor import Role
 from adapters.roles.trigger import TriggerService
 from adapters.roles.workers import worker_pool
@@ -40,6 +44,16 @@ log = logging.getLogger(__name__)
 
 # How much longer than a manual backup's bound it may take until its end is recorded.
 _OVERDUE_MARGIN_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiableLog:
+    """The parts of the signed log: the streams to the byte, the checkpoints and the tiles."""
+
+    events: RawFeed
+    notes: RawFeed
+    checkpoints: CheckpointStore
+    tiles: TileStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +75,7 @@ class System:
     reading: ConfigReader
     metrics: Metrics
     workers: ProcessPoolExecutor
+    log: VerifiableLog
     projections: tuple[ProjectionWorker, ...]
 
 
@@ -82,6 +97,13 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
         await ensure_streams(
             js, replicas=settings.stream_replicas, intake_max_bytes=settings.intake_max_bytes
         )
+        checkpoints = CheckpointStore(js)
+        await checkpoints.ensure(settings.stream_replicas)
+        # Of its own, since what reads bytes can't read headers.
+        raw = await connect_as(
+            RawClient, settings.nats_url.get_secret_value(), name="configtrail log"
+        )
+        stack.push_async_callback(raw.close)
         key_store = JetStreamKeyStore(js)
         await key_store.ensure(settings.stream_replicas)
         leases = Leases(js)
@@ -123,6 +145,12 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
             reading=ConfigReader(pool, content),
             metrics=metrics,
             workers=workers,
+            log=VerifiableLog(
+                events=RawFeed(raw, js),
+                notes=RawFeed(raw, js, CHECKPOINTS),
+                checkpoints=checkpoints,
+                tiles=TileStore(pool),
+            ),
             projections=tuple(ProjectionWorker(pool, events, one) for one in ALL),
         )
         await nc.flush()
@@ -161,6 +189,21 @@ def roles(system: System) -> dict[str, Role]:
             metrics=system.metrics,
             overdue_after=settings.trigger_timeout_seconds + _OVERDUE_MARGIN_SECONDS,
             ack_wait=settings.ack_wait_seconds,
+        ).run,
+        "sealer": Sealer(
+            system.nc,
+            feed=system.log.events,
+            checkpoints=system.log.checkpoints,
+            tiles=system.log.tiles,
+            leases=system.leases,
+            dead_letters=system.dead_letters,
+            metrics=system.metrics,
+            key=key_loader(
+                settings.log_key.get_secret_value() if settings.log_key else None,
+                settings.signing_key_file,
+            ),
+            base=settings.log_name,
+            every=settings.seal_seconds,
         ).run,
     }
     for worker in system.projections:

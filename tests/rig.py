@@ -13,12 +13,14 @@ from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
 from adapters.crypto.keys import KeyRing, MasterKey
-from adapters.jetstream.connection import connect
+from adapters.jetstream.checkpoints import CHECKPOINTS, CheckpointStore
+from adapters.jetstream.connection import connect, connect_as
 from adapters.jetstream.content_store import JetStreamContentStore
 from adapters.jetstream.dead_letters import DeadLetters
 from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.jetstream.intake import IntakePublisher
 from adapters.jetstream.key_store import JetStreamKeyStore
+from adapters.jetstream.raw import RawClient, RawFeed
 from adapters.jetstream.streams import INTAKE, ensure_streams
 from adapters.observability.metrics import Metrics
 from adapters.roles.devices import DeviceRepository
@@ -43,6 +45,9 @@ class Rig:
     devices: DeviceRepository
     intake: IntakePublisher
     metrics: Metrics
+    raw: RawFeed
+    notes: RawFeed
+    checkpoints: CheckpointStore
 
     @asynccontextmanager
     async def recording(self, *, ack_wait: float = 5.0) -> AsyncIterator[Recorder]:
@@ -111,6 +116,7 @@ async def _running(role: Recorder | Differ) -> AsyncIterator[None]:
 async def rig(url: str) -> AsyncIterator[Rig]:
     """The parts of one program, connected."""
     nc = await connect(url, name="rig")
+    raw: RawClient | None = None
     try:
         js = nc.jetstream()
         await ensure_streams(js, replicas=1, intake_max_bytes=1 << 30)
@@ -118,6 +124,9 @@ async def rig(url: str) -> AsyncIterator[Rig]:
         await key_store.ensure()
         keyring = KeyRing(MASTER, key_store)
         events = JetStreamEventStore(nc, js)
+        checkpoints = CheckpointStore(js)
+        await checkpoints.ensure()
+        raw = await connect_as(RawClient, url, name="rig raw")
         yield Rig(
             nc=nc,
             js=js,
@@ -128,6 +137,11 @@ async def rig(url: str) -> AsyncIterator[Rig]:
             devices=DeviceRepository(events),
             intake=IntakePublisher(nc, js),
             metrics=Metrics(),
+            raw=RawFeed(raw, js),
+            notes=RawFeed(raw, js, CHECKPOINTS),
+            checkpoints=checkpoints,
         )
     finally:
+        if raw is not None:
+            await raw.close()
         await nc.close()

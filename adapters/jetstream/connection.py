@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import nats.errors
 import nats.js.errors
@@ -15,6 +16,8 @@ from nats.aio.client import Client
 from domain.errors import Unavailable
 
 log = logging.getLogger(__name__)
+
+C = TypeVar("C", bound=Client)
 
 RETRY_SECONDS = 2.0
 SAY_EVERY_SECONDS = 5.0
@@ -25,7 +28,12 @@ PENDING_BYTES = 64 * 1024 * 1024
 
 async def connect(url: str, *, name: str) -> Client:
     """A connection that outlives outages. Waits for the server, saying so each few seconds."""
-    client = Client()
+    return await connect_as(Client, url, name=name)
+
+
+async def connect_as(kind: type[C], url: str, *, name: str) -> C:
+    """As `connect`, with a client of another kind."""
+    client = kind()
     silent_until = 0.0
 
     async def on_error(error: Exception) -> None:
