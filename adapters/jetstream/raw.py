@@ -15,10 +15,11 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from adapters.jetstream import wire
 from adapters.jetstream.connection import outage_as_unavailable
 from adapters.jetstream.pull import Puller, PullLost
 from adapters.jetstream.streams import EVENTS
-from domain.envelope import StreamIdentity
+from domain.envelope import StoredEvent, StreamIdentity
 from domain.tlog.leaf import RawEvent
 
 log = logging.getLogger(__name__)
@@ -151,3 +152,24 @@ def decode(msg: Msg) -> tuple[RawEvent, int]:
     block = headers.block if isinstance(headers, RawHeaders) else b""
     event = RawEvent(int(tail[1]), int(tail[3]), msg.subject, block, msg.data)
     return event, int(tail[4])
+
+
+def headers_of(block: bytes) -> dict[str, str]:
+    """The headers of a block. Of a name that is there twice it is the last, as nats-py has it."""
+    return {
+        name: value.strip()
+        for name, _, value in (
+            line.partition(":") for line in block.decode(errors="replace").split("\r\n")[1:-2]
+        )
+    }
+
+
+def stored_event(event: RawEvent) -> StoredEvent:
+    """What an event says. Raises `MalformedEvent` and `UnknownEventType`."""
+    return wire.decode(
+        event.subject,
+        headers_of(event.block),
+        event.body,
+        event.position,
+        wire.moment_of(event.stored_ns),
+    )
