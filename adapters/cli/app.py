@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 
-from adapters.cli import program
+from adapters.cli import auditing, program
 from adapters.cli.backup import trigger
 from adapters.cli.demo import demo
 from adapters.cli.importing import import_folder
@@ -140,8 +140,13 @@ command(app, "devices")(devices)
 command(app, "history")(history)
 command(app, "show")(show)
 command(app, "diff")(diff)
-command(app, "audit")(audit)
 command(app, "trigger")(trigger)
+
+audits = typer.Typer(rich_markup_mode=None)
+app.add_typer(audits, name="audit")
+command(audits)(audit)
+for name, one in auditing.COMMANDS.items():
+    command(audits, name)(one)
 
 letters = typer.Typer(rich_markup_mode=None)
 app.add_typer(letters, name="deadletters")

@@ -25,6 +25,7 @@ from domain.errors import (
     InvalidInput,
     KeyUnavailable,
     NotFound,
+    NotVerified,
     Unavailable,
 )
 
@@ -40,6 +41,7 @@ _STATUS: tuple[tuple[type[ConfigtrailError], int, str], ...] = (
     (BackupTimedOut, 504, "backup_timed_out"),
     (Unavailable, 503, "unavailable"),
     (KeyUnavailable, 503, "key_unavailable"),
+    (NotVerified, 503, "not_verified"),
     (ContentMissing, 500, "content_missing"),
     (ContentCorrupt, 500, "content_corrupt"),
 )

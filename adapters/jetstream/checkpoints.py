@@ -19,6 +19,8 @@ from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_una
 from adapters.jetstream.raw import RawFeed
 from domain.errors import StreamMisconfigured, Unavailable
 from domain.ids import from_token, to_token
+from domain.tlog.checkpoint import parse_checkpoint
+from domain.tlog.note import parse_note
 
 CHECKPOINTS = "CONFIGTRAIL_CHECKPOINTS"
 PREFIX = "configtrail-checkpoints"
@@ -93,6 +95,28 @@ class CheckpointStore:
         assert message.seq is not None
         position = int((message.headers or {}).get(_POSITION, "0"))
         return StoredNote(message.seq, origin, message.data or b"", position)
+
+    async def of_size(self, origin: str, size: int) -> StoredNote | None:
+        """A note of the log with this size; None when it never had one. Sizes only grow, so it is
+        searched for by halves."""
+        last = await self.last(origin)
+        low, high = 1, last.sequence if last else 0
+        while low <= high:
+            middle = (low + high) // 2
+            with outage_as_unavailable("looking for a checkpoint"):
+                message = await self._js.get_msg(
+                    CHECKPOINTS, seq=middle, subject=_subject(origin), next=True
+                )
+            assert message.seq is not None
+            found = StoredNote(message.seq, origin, message.data or b"")
+            has = parse_checkpoint(parse_note(found.raw).text).size
+            if has == size:
+                return found
+            if has < size:
+                low = message.seq + 1
+            else:
+                high = middle - 1
+        return None
 
     async def append(self, origin: str, raw: bytes, *, after: int, position: int = 0) -> int:
         """Append a note, if the log's last one still has the sequence `after` (0: it has none).

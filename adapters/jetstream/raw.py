@@ -20,6 +20,7 @@ from adapters.jetstream.connection import outage_as_unavailable
 from adapters.jetstream.pull import Puller, PullLost
 from adapters.jetstream.streams import EVENTS
 from domain.envelope import StoredEvent, StreamIdentity
+from domain.errors import NotFound
 from domain.tlog.leaf import RawEvent
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,15 @@ class RawFeed:
                         position = inside[-1].position
                     if not pending or position >= end or len(inside) < len(batch):
                         return
+
+    async def get(self, position: int) -> RawEvent:
+        """The message at a position. Raises `NotFound`, `Unavailable`."""
+        async with aclosing(self.read(position - 1)) as batches:
+            async for batch in batches:
+                if batch[0].position == position:
+                    return batch[0]
+                break
+        raise NotFound("event at position", str(position))
 
     async def follow(self, after: int = 0) -> AsyncGenerator[list[RawEvent], None]:
         """As `read`, and then on for ever. Raises `Unavailable` during an outage."""

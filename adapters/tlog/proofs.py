@@ -38,12 +38,19 @@ class Prover:
         self._checkpoints = checkpoints
         self._names = names
 
-    async def sealed(self, log: str) -> Sealed:
-        """The log's last checkpoint. Raises `NotFound`, `NotVerified`, `Unavailable`."""
+    async def sealed(self, log: str, size: int | None = None) -> Sealed:
+        """The log's last checkpoint, or the one of a size.
+
+        Raises `NotFound`, `NotVerified`, `Unavailable`.
+        """
         origin = self._names.origin(log)
-        stored = await self._checkpoints.last(origin)
+        if size is None:
+            stored = await self._checkpoints.last(origin)
+        else:
+            stored = await self._checkpoints.of_size(origin, size)
         if stored is None:
-            raise NotFound("checkpoint of", origin)
+            at = "" if size is None else f" at size {size}"
+            raise NotFound("checkpoint of", f"{origin}{at}")
         note = parse_note(stored.raw)
         return Sealed(parse_checkpoint(note.text), note)
 

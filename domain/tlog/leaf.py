@@ -15,6 +15,8 @@ from hashlib import sha256
 
 from msgspec import Struct
 
+from domain.errors import NotVerified
+
 _DOMAIN = b"configtrail/leaf/v1\n"
 _NUMBERS = struct.Struct(">QQH")
 
@@ -45,6 +47,41 @@ def leaf_data(stream: str, event: RawEvent) -> bytes:
             sha256(event.body).digest(),
         )
     )
+
+
+class Leaf(Struct, frozen=True):
+    """What a leaf says."""
+
+    stream: str
+    position: int
+    stored_ns: int
+    subject: str
+    block_sha256: bytes
+    body_bytes: int
+    body_sha256: bytes
+
+
+def parse_leaf(data: bytes) -> Leaf:
+    """What a leaf says. Raises `NotVerified` for any other form."""
+    try:
+        at = len(_DOMAIN) + 2
+        name = data[at : at + int.from_bytes(data[at - 2 : at], "big")]
+        position, stored_ns, length = _NUMBERS.unpack_from(data, at + len(name))
+        rest = data[at + len(name) + _NUMBERS.size :]
+        subject, hashes = rest[:length], rest[length:]
+        if not data.startswith(_DOMAIN) or len(hashes) != 72:
+            raise NotVerified("the leaf", "it is not of the form configtrail/leaf/v1")
+        return Leaf(
+            name.decode(),
+            position,
+            stored_ns,
+            subject.decode(),
+            hashes[:32],
+            int.from_bytes(hashes[32:40], "big"),
+            hashes[40:],
+        )
+    except (struct.error, UnicodeDecodeError) as error:
+        raise NotVerified("the leaf", "it is not of the form configtrail/leaf/v1") from error
 
 
 def hash_of(stream: str, event: RawEvent) -> bytes:
