@@ -87,8 +87,9 @@ def _usage(check: Callable[[str], T]) -> Callable[[str], T]:
     return parse
 
 
+checked_device = _usage(check_device_id)
 Device = Annotated[
-    str, typer.Argument(metavar="DEVICE", parser=_usage(check_device_id), help="The device's id.")
+    str, typer.Argument(metavar="DEVICE", parser=checked_device, help="The device's id.")
 ]
 At = Annotated[
     datetime | None,

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from adapters.cli.arguments import Json
 from adapters.cli.console import err, harmless, out, print_json
+from adapters.cli.reconstructing import reconstruct
 from adapters.cli.session import Need, session
 from adapters.cli.tables import cell, table
 from adapters.crypto.signing import SigningKey, check_ed25519
@@ -337,6 +338,7 @@ def _tell(report: Report) -> None:
 
 COMMANDS: dict[str, Callable[..., Coroutine[Any, Any, int]]] = {
     "verify": verify_all,
+    "reconstruct": reconstruct,
     "prove": prove,
     "prove-growth": prove_growth,
     "verify-proof": verify_proof,

@@ -24,6 +24,7 @@ from adapters.embedded.errors import DataFolderInUse
 from adapters.embedded.runtime import Endpoints, embedded, running
 from adapters.roles import supervisor
 from adapters.settings import Settings
+from adapters.tlog.reader import StreamReader, open_reader
 from domain.errors import Unavailable
 from projections.checkpoints import wait_projected
 
@@ -71,6 +72,19 @@ async def session(settings: Settings, need: Need) -> AsyncIterator[Session]:
             seconds = PROJECTED_SECONDS if hosts else ATTACHED_PROJECTED_SECONDS
             await projected(system, await system.events.head(), seconds)
         yield Session(system, hosts)
+
+
+@asynccontextmanager
+async def reading(settings: Settings) -> AsyncIterator[StreamReader]:
+    """The streams alone, of the servers that a command uses. Raises as `session`."""
+    async with AsyncExitStack() as stack:
+        found, _ = await _servers(stack, settings)
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                reader = await stack.enter_async_context(open_reader(found))
+        except TimeoutError as error:
+            raise Unavailable("NATS", f"no connection within {CONNECT_SECONDS:g} s") from error
+        yield reader
 
 
 async def projected(system: System, position: int, seconds: float) -> None:
