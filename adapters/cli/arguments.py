@@ -87,6 +87,7 @@ def _usage(check: Callable[[str], T]) -> Callable[[str], T]:
     return parse
 
 
+since_option, until_option = _usage(since_time), _usage(at_time)
 checked_device = _usage(check_device_id)
 Device = Annotated[
     str, typer.Argument(metavar="DEVICE", parser=checked_device, help="The device's id.")

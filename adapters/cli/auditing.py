@@ -7,6 +7,7 @@ import hashlib
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from nats.errors import NoRespondersError
 from pydantic import BaseModel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from adapters.cli.arguments import Json
+from adapters.cli.arguments import Json, since_option, until_option
 from adapters.cli.console import err, harmless, out, print_json
 from adapters.cli.reconstructing import reconstruct
 from adapters.cli.session import Need, session
@@ -26,6 +27,7 @@ from adapters.jetstream.connection import outage_as_unavailable
 from adapters.jetstream.wire import moment_of
 from adapters.roles.sealer import SEAL_SUBJECT, SealAnswer
 from adapters.settings import Settings
+from adapters.tlog.bundle import export
 from adapters.tlog.evidence import SystemEvidence
 from adapters.tlog.proving import names_of, prove_event, prover_of
 from adapters.tlog.verify import Options, Report, verify
@@ -238,6 +240,52 @@ async def verify_all(
     return 0 if report.ok else 1
 
 
+async def export_bundle(
+    settings: Settings,
+    *,
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="Such as acme.tar.zst; is made.")],
+    since: Annotated[
+        datetime | None,
+        typer.Option("--from", metavar="TIME", parser=since_option, help="Stored from then on."),
+    ] = None,
+    until: Annotated[
+        datetime | None,
+        typer.Option("--to", metavar="TIME", parser=until_option, help="Stored up to then."),
+    ] = None,
+    content: Annotated[
+        bool, typer.Option("--content", help="With the texts, decrypted: they are secrets.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Write a bundle of the tenant's sealed history that verifies offline, without Configtrail."""
+    key = own_key(settings)
+    async with session(settings, Need.NOTHING) as opened:
+        names = await names_of(opened.system)
+        logs = (tenant_log(settings.tenant), STREAM_LOG)
+        with _progress("events") as moved:
+            done = await export(
+                opened.system,
+                path,
+                tenant_id=settings.tenant,
+                keys=tuple(key.verifier(names.origin(log)) for log in logs),
+                since=since,
+                until=until,
+                content=content,
+                progress=moved,
+            )
+    if as_json:
+        told = {"events": done.events, "contents": done.contents, "missing": done.missing}
+        print_json({"path": str(done.path), "bytes": done.size, **told})
+        return 0
+    err.print(
+        harmless(f"{done.path}: {done.events} events, {done.contents} texts, {done.size} bytes"),
+        markup=False,
+    )
+    if done.missing:
+        err.print(f"{done.missing} texts are gone; their events prove what they were")
+    return 0
+
+
 def own_key(settings: Settings) -> SigningKey:
     """The log key of this installation. Raises `KeyUnavailable`."""
     if settings.log_key is not None:
@@ -342,6 +390,7 @@ COMMANDS: dict[str, Callable[..., Coroutine[Any, Any, int]]] = {
     "prove": prove,
     "prove-growth": prove_growth,
     "verify-proof": verify_proof,
+    "export": export_bundle,
     "checkpoint": show_checkpoint,
     "keys": show_keys,
     "seal": seal_now,

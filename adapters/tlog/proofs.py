@@ -14,6 +14,7 @@ from domain.tlog.merkle import consistency_holds, inclusion_holds
 from domain.tlog.names import LogNames
 from domain.tlog.note import Note, parse_note
 from domain.tlog.proof import ConsistencyProof, InclusionProof
+from domain.tlog.ranges import after_plan, before_plan, range_root
 from domain.tlog.tiles import Node, TileReader, consistency_plan, inclusion_plan, places, root_plan
 
 
@@ -22,6 +23,15 @@ class Sealed(Struct, frozen=True):
 
     checkpoint: Checkpoint
     note: Note
+
+
+class Stretch(Struct, frozen=True):
+    """Leaves that stand one after the other in a log, and the subtrees around them."""
+
+    start: int
+    leaves: tuple[bytes, ...]
+    before: tuple[bytes, ...]
+    after: tuple[bytes, ...]
 
 
 async def root_at(tiles: TileStore, log: str, size: int) -> bytes:
@@ -89,6 +99,25 @@ class Prover:
         if not consistency_holds(old_size, old_root, size, root, hashes):
             raise NotVerified("the tiles", "their proof does not lead to the checkpoint's root")
         return ConsistencyProof(old_size, old_root, tuple(hashes), sealed.note)
+
+    async def stretch(self, log: str, start: int, end: int, sealed: Sealed) -> Stretch:
+        """What proves the leaves from `start` to before `end`: see `domain.tlog.ranges`.
+
+        Raises `NotVerified` when the tiles don't agree with the checkpoint.
+        """
+        size = sealed.checkpoint.size
+        leaves = await self._tiles.leaves(log, start, end - start) if end > start else []
+        left = [[node] for node in before_plan(start)]
+        right = [[node] for node in after_plan(end, size)]
+        hashes = await _hashes(self._tiles, log, left + right)
+        before, after = hashes[: len(left)], hashes[len(left) :]
+        try:
+            root = range_root(start, before, leaves, after, size)
+        except ValueError as error:
+            raise NotVerified("the tiles", "they are not complete") from error
+        if root != sealed.checkpoint.root:
+            raise NotVerified("the tiles", "their proof does not lead to the checkpoint's root")
+        return Stretch(start, tuple(leaves), tuple(before), tuple(after))
 
 
 async def _hashes(tiles: TileStore, log: str, plan: Sequence[Sequence[Node]]) -> list[bytes]:
