@@ -36,6 +36,7 @@ from adapters.roles.supervisor import Role
 from adapters.roles.trigger import TriggerService
 from adapters.roles.workers import worker_pool
 from adapters.settings import Settings
+from adapters.witness.client import Witnesses, parse_witnesses
 from domain.errors import InvalidInput
 from projections import ALL
 from projections.engine import ProjectionWorker
@@ -159,6 +160,7 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
 def roles(system: System) -> dict[str, Role]:
     """Every role but the API, by name, for `adapters.roles.supervisor.running`."""
     settings = system.settings
+    witnesses = parse_witnesses(settings.witnesses)
     found: dict[str, Role] = {
         "recorder": Recorder(
             system.nc,
@@ -204,6 +206,7 @@ def roles(system: System) -> dict[str, Role]:
             ),
             base=settings.log_name,
             every=settings.seal_seconds,
+            witnesses=Witnesses(witnesses) if witnesses else None,
         ).run,
     }
     for worker in system.projections:

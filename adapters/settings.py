@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     log_key_file: Path | None = Field(
         default=None, description="where the log key lies; default: log.key in data_dir"
     )
+    witnesses: str = Field(
+        default="", description="who cosigns checkpoints: 'URL KEY', several with commas between"
+    )
     seal_seconds: float = Field(
         default=5.0, gt=0, description="how often what is new is signed, at most"
     )

@@ -19,6 +19,7 @@ from adapters.cli.letters import list_letters, retry_letter, show_letter
 from adapters.cli.listings import audit, devices, history
 from adapters.cli.texts import diff, show
 from adapters.cli.up import up
+from adapters.cli.witnessing import witness
 from adapters.observability.logging import configure_logging
 from adapters.settings import Settings
 from domain.errors import InvalidInput
@@ -141,6 +142,7 @@ command(app, "history")(history)
 command(app, "show")(show)
 command(app, "diff")(diff)
 command(app, "trigger")(trigger)
+command(app, "witness", serves=True)(witness)
 
 audits = typer.Typer(rich_markup_mode=None)
 app.add_typer(audits, name="audit")

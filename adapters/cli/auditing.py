@@ -120,12 +120,14 @@ async def show_checkpoint(settings: Settings, *, stream: InStream = False) -> in
 
 
 async def show_keys(settings: Settings) -> int:
-    """Print the verifier keys of the stream's and the tenant's log, for whoever verifies."""
+    """Print the verifier keys of the stream's and the tenant's log, for whoever verifies, and of
+    the deployment, for a witness of all its logs."""
     key = own_key(settings)
     async with session(settings, Need.NOTHING) as opened:
         names = await names_of(opened.system)
     for log in (STREAM_LOG, tenant_log(settings.tenant)):
         out.print(str(key.verifier(names.origin(log))), markup=False, soft_wrap=True)
+    out.print(str(key.verifier(names.base)), markup=False, soft_wrap=True)
     return 0
 
 

@@ -71,9 +71,15 @@ class _Server(uvicorn.Server):
 
 
 async def serve(
-    app: ASGIApp, host: str, port: int, *, started: Callable[[str], None] | None = None
+    app: ASGIApp,
+    host: str,
+    port: int,
+    *,
+    started: Callable[[str], None] | None = None,
+    public: bool = False,
 ) -> None:
-    """Serve until cancelled; then requests under way may still end, within bounds.
+    """Serve until cancelled; then requests under way may still end, within bounds. `public`: it is
+    meant for everybody.
 
     `started` is called with the server's address (port 0 takes a free one). Raises `InvalidInput`
     when the address can't be had.
@@ -81,7 +87,9 @@ async def serve(
     bound = _bind(host, port)
     name = f"[{host}]" if ":" in host else host
     address = f"http://{name}:{bound.getsockname()[1]}"
-    if is_loopback(host):
+    if public:
+        log.info("serving %s", address)
+    elif is_loopback(host):
         log.info("serving %s to this machine only: there is no authentication yet", address)
     else:
         log.warning(

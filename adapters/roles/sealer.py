@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from adapters.jetstream.raw import RawFeed
 from adapters.observability.metrics import Metrics
 from adapters.postgres.tiles import TileStore
 from adapters.roles.sealing import Cosign, Sealing, TilesWrong
+from adapters.tlog.proofs import Prover
+from adapters.witness.client import Witnesses
 from domain.errors import KeyUnavailable, LeaseHeld, LeaseLost
 from domain.tlog.leaf import RawEvent
 from projections.outages import is_outage, reason_of
@@ -86,7 +89,7 @@ class Sealer:
         base: str,
         every: float,
         lease_seconds: float = 10.0,
-        cosign: Cosign | None = None,
+        witnesses: Witnesses | None = None,
     ) -> None:
         self._nc = nc
         self._feed = feed
@@ -99,7 +102,7 @@ class Sealer:
         self._base = base
         self._every = every
         self._lease_seconds = lease_seconds
-        self._cosign = cosign
+        self._witnesses = witnesses
         self._asked: list[Msg] = []
         self._wake = asyncio.Event()
         self._silent_until = 0.0
@@ -161,6 +164,10 @@ class Sealer:
 
     async def _follow(self, sealing: Sealing) -> None:
         loop = asyncio.get_running_loop()
+        cosign: Cosign | None = None
+        if self._witnesses is not None:
+            prover = Prover(self._tiles, self._checkpoints, sealing.names)
+            cosign = partial(self._witnesses.cosign, prover)
         feed = sealing.follow()
         coming: asyncio.Future[list[RawEvent]] = asyncio.ensure_future(anext(feed))
         asked: list[tuple[Msg, int]] = []
@@ -182,7 +189,7 @@ class Sealer:
                     coming = asyncio.ensure_future(anext(feed))
                 ready = [msg for msg, position in asked if position <= sealing.position]
                 if ready or loop.time() >= due:
-                    await sealing.seal(self._cosign)
+                    await sealing.seal(cosign)
                     due = loop.time() + self._every
                     self._metrics.log_position.set(sealing.position)
                     asked = [one for one in asked if one[0] not in ready]

@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 
 # Trees that are signed to their end are kept in memory up to this many.
 _KEPT_TREES = 256
-# What is done before a round: see `Sealing.seal`.
 Cosign = Callable[[str, Checkpoint, Note], Awaitable[Note]]
 Report = Callable[[RawEvent, str], Awaitable[None]]
 
@@ -75,6 +74,8 @@ class Sealing:
         self._agreed: dict[str, int] = {}
         self._held_to: dict[str, int] = {}
         self._dirty: set[str] = set()
+        # Signed, and not cosigned yet: the checkpoint, its note, and its position.
+        self._bare: dict[str, tuple[Checkpoint, Note, int]] = {}
         self._rebuilding = False
         self._sealed_to = 0
         self.position = 0
@@ -212,7 +213,8 @@ class Sealing:
         return tree
 
     async def seal(self, cosign: Cosign | None = None) -> int:
-        """Sign every log that grew, the stream's last; returns how many were signed.
+        """Sign every log that grew, the stream's last; returns how many were signed. `cosign` adds
+        what witnesses say, to these and to those that had no witness before.
 
         Raises `Overtaken` when another sealer was faster, `TilesWrong`, `LogBroken` and
         `KeyUnavailable`.
@@ -222,13 +224,17 @@ class Sealing:
         self._rebuilding = False
         made = 0
         for name in sorted(self._dirty - {STREAM_LOG}) + [STREAM_LOG] * (STREAM_LOG in self._dirty):
-            made += await self._sign(name, cosign)
+            made += await self._sign(name)
             self._dirty.discard(name)
+        if cosign is None:
+            self._bare.clear()
+        else:
+            await self._cosign(cosign)
         self._evict()
         self.checkpoints_made += made
         return made
 
-    async def _sign(self, name: str, cosign: Cosign | None) -> int:
+    async def _sign(self, name: str) -> int:
         tree = await self._tree(name)
         origin = self.names.origin(name)
         last = await self._last(name)
@@ -248,13 +254,22 @@ class Sealing:
             origin, str(note).encode(), after=after, position=position
         )
         self._agreed[name] = after
-        if cosign is not None:
+        self._bare[name] = (checkpoint, note, position)
+        return 1
+
+    async def _cosign(self, cosign: Cosign) -> None:
+        """Publish again, with what witnesses say to it. Who does not answer is asked again at the
+        next round."""
+        for name, (checkpoint, note, position) in list(self._bare.items()):
             cosigned = await cosign(name, checkpoint, note)
             if cosigned != note:
                 self._agreed[name] = await self._checkpoints.append(
-                    origin, str(cosigned).encode(), after=after, position=position
+                    checkpoint.origin,
+                    str(cosigned).encode(),
+                    after=self._agreed[name],
+                    position=position,
                 )
-        return 1
+                del self._bare[name]
 
     async def _compare(self, name: str, last: Signed) -> None:
         """Whether our tree begins with what was signed. When the tiles say no, only building them

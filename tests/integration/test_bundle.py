@@ -15,7 +15,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-import pytest
 import pytest_asyncio
 import zstandard
 
@@ -236,37 +235,35 @@ def empty_a_file(made: Made) -> None:
     (made.folder / "bundle.json").write_text("{}")
 
 
-@pytest.mark.parametrize(
-    "tamper",
-    [
-        alter_body,
-        alter_time,
-        remove,
-        remove_first,
-        remove_last,
-        remove_last_and_say_so,
-        repeat,
-        swap,
-        move_to_another_tenant,
-        widen_the_window,
-        other_root,
-        other_size,
-        sign_with_another_key,
-        exchange_checkpoints,
-        alter_stream_leaves,
-        alter_older_checkpoint,
-        add_text,
-        empty_a_file,
-    ],
+TAMPERINGS = (
+    alter_body,
+    alter_time,
+    remove,
+    remove_first,
+    remove_last,
+    remove_last_and_say_so,
+    repeat,
+    swap,
+    move_to_another_tenant,
+    widen_the_window,
+    other_root,
+    other_size,
+    sign_with_another_key,
+    exchange_checkpoints,
+    alter_stream_leaves,
+    alter_older_checkpoint,
+    add_text,
+    empty_a_file,
 )
-def test_an_altered_bundle_does_not_verify(
-    made: Made, tmp_path: Path, tamper: Callable[[Made], None]
-) -> None:
-    other = made.copy(tmp_path / "altered")
-    tamper(other)
-    status, said = other.check()
-    assert status == 1
-    assert said.splitlines()[-1].startswith("FAILED: "), said
+
+
+def test_an_altered_bundle_does_not_verify(made: Made, tmp_path: Path) -> None:
+    for tamper in TAMPERINGS:
+        other = made.copy(tmp_path / tamper.__name__)
+        tamper(other)
+        status, said = other.check()
+        assert status == 1, tamper.__name__
+        assert said.splitlines()[-1].startswith("FAILED: "), (tamper.__name__, said)
 
 
 def test_a_bundle_of_another_log_is_not_taken_for_this_one(made: Made) -> None:
