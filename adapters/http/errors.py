@@ -77,6 +77,7 @@ def install_error_handlers(app: FastAPI) -> None:
     for outage in (
         asyncpg.PostgresConnectionError,
         asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
         asyncpg.CannotConnectNowError,
         asyncpg.QueryCanceledError,
         asyncpg.UndefinedTableError,
