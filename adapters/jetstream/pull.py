@@ -87,7 +87,8 @@ class Puller:
             if self._broken is not None:
                 raise PullLost(self._broken)
             try:
-                await asyncio.wait_for(self._came.wait(), SILENCE_SECONDS)
+                async with asyncio.timeout(SILENCE_SECONDS):
+                    await self._came.wait()
             except TimeoutError as error:
                 raise PullLost("neither messages nor heartbeats come") from error
         count = min(len(self._buffer), limit or self._batch)
