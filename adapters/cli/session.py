@@ -27,7 +27,6 @@ from adapters.settings import Settings
 from domain.errors import Unavailable
 from projections.checkpoints import wait_projected
 
-CONNECT_SECONDS = 30.0
 FOLDER_SECONDS = 60.0
 # A read model that is built anew at start, from a long history, takes its time.
 PROJECTED_SECONDS = 300.0
@@ -92,13 +91,12 @@ async def projected(system: System, position: int, seconds: float) -> None:
 
 
 async def _opened(stack: AsyncExitStack, settings: Settings) -> System:
+    seconds = settings.connect_seconds
     try:
-        async with asyncio.timeout(CONNECT_SECONDS):
+        async with asyncio.timeout(seconds):
             return await stack.enter_async_context(open_system(settings))
     except TimeoutError as error:
-        raise Unavailable(
-            "NATS or Postgres", f"no connection within {CONNECT_SECONDS:g} s"
-        ) from error
+        raise Unavailable("NATS or Postgres", f"no connection within {seconds:g} s") from error
 
 
 async def _servers(stack: AsyncExitStack, settings: Settings) -> tuple[Settings, bool]:

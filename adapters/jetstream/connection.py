@@ -38,6 +38,7 @@ async def connect(url: str, *, name: str) -> Client:
             silent_until = time.monotonic() + SAY_EVERY_SECONDS
 
     async def on_disconnect() -> None:
+        _give_requests_up(client)
         if not (client.is_closed or client.is_draining):
             log.warning("nats: connection lost; reconnecting")
 
@@ -63,6 +64,14 @@ async def connect(url: str, *, name: str) -> Client:
         except (nats.errors.NoServersError, nats.errors.TimeoutError, OSError) as error:
             log.warning("waiting for NATS: %s", type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)
+
+
+def _give_requests_up(client: Client) -> None:
+    """End the requests whose answers are lost with the connection: as outages, which are tried
+    again. The client would let each of them wait out its time (seconds, after a short restart)."""
+    for waiting in list(client._resp_map.values()):
+        if not waiting.done():
+            waiting.set_exception(nats.errors.ConnectionReconnectingError())
 
 
 @contextmanager
