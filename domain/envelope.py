@@ -6,7 +6,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from domain.events import DomainEvent
+from domain.events import DomainEvent, event_name
 
 
 class NewEvent(Struct, frozen=True, kw_only=True):
@@ -44,6 +44,32 @@ class StoredEvent(Struct, frozen=True, kw_only=True):
     correlation_id: str | None = None
     causation_id: str | None = None
     traceparent: str | None = None
+
+    @property
+    def originator_id(self) -> str:
+        """The device, as the `eventsourcing` library asks for it."""
+        return self.device_id
+
+    @property
+    def originator_version(self) -> int:
+        """The version in the device's history, as the `eventsourcing` library asks for it."""
+        return self.version
+
+
+class Selection(Struct, frozen=True, kw_only=True):
+    """Which events a reader wants: of a tenant, a device, some types; by default all."""
+
+    tenant_id: str | None = None
+    device_id: str | None = None
+    types: tuple[str, ...] = ()
+
+    def takes(self, stored: StoredEvent) -> bool:
+        """Whether the event is wanted."""
+        return (
+            self.tenant_id in (None, stored.tenant_id)
+            and self.device_id in (None, stored.device_id)
+            and (not self.types or event_name(stored.event) in self.types)
+        )
 
 
 class Head(Struct, frozen=True):
