@@ -12,7 +12,8 @@ from domain.events import DomainEvent, event_name
 class NewEvent(Struct, frozen=True, kw_only=True):
     """An event on its way to the store.
 
-    `event_id` is deterministic: the same decision taken twice has the same id.
+    `event_id` is deterministic and unique in the stream: the same decision taken twice has the
+    same id, and no other decision has it.
     `occurred_at` is when it happened, which for observations is their collection time.
     """
 
@@ -54,6 +55,23 @@ class StoredEvent(Struct, frozen=True, kw_only=True):
     def originator_version(self) -> int:
         """The version in the device's history, as the `eventsourcing` library asks for it."""
         return self.version
+
+
+def stored_event(event: NewEvent, position: int, version: int, stored_at: datetime) -> StoredEvent:
+    """The event as the stream holds it."""
+    return StoredEvent(
+        position=position,
+        version=version,
+        stored_at=stored_at,
+        event_id=event.event_id,
+        tenant_id=event.tenant_id,
+        device_id=event.device_id,
+        occurred_at=event.occurred_at,
+        event=event.event,
+        correlation_id=event.correlation_id,
+        causation_id=event.causation_id,
+        traceparent=event.traceparent,
+    )
 
 
 class Selection(Struct, frozen=True, kw_only=True):

@@ -10,6 +10,8 @@ from domain.envelope import Head, NewEvent, Selection, StoredEvent, StreamIdenti
 from domain.events import ContentRef
 
 ALL = Selection()
+# How many events one append can hold.
+MAX_TOGETHER = 1_000
 ContentKind = Literal["snapshot", "diff"]
 
 

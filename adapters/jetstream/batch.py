@@ -16,9 +16,7 @@ from nats.js.errors import APIError
 
 from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
 from domain.errors import BatchTooLarge
-
-# The server's limit.
-MAX_BATCH = 1_000
+from domain.ports import MAX_TOGETHER
 
 
 class Outgoing(Struct, frozen=True):
@@ -34,8 +32,8 @@ async def publish_batch(nc: Client, messages: Sequence[Outgoing]) -> int:
 
     Raises `BatchTooLarge`, `Unavailable` when the outcome is not known, and `APIError`.
     """
-    if len(messages) > MAX_BATCH:
-        raise BatchTooLarge(len(messages), MAX_BATCH)
+    if len(messages) > MAX_TOGETHER:
+        raise BatchTooLarge(len(messages), MAX_TOGETHER)
     batch = uuid.uuid4().hex
     with outage_as_unavailable("appending a batch"):
         for number, message in enumerate(messages, 1):

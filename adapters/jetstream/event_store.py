@@ -24,7 +24,7 @@ from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_una
 from adapters.jetstream.feed import Feed
 from adapters.jetstream.raw import RawMessage
 from adapters.jetstream.streams import EVENTS
-from domain.envelope import Head, NewEvent, Selection, StoredEvent, StreamIdentity
+from domain.envelope import Head, NewEvent, Selection, StoredEvent, StreamIdentity, stored_event
 from domain.errors import AppendConflict, StreamGap, Unavailable
 from domain.ports import ALL
 
@@ -66,7 +66,7 @@ class JetStreamEventStore:
             return (await self._landed([event], after))[0]
         if ack.duplicate:
             return (await self._landed([event], after))[0]
-        return _stored(event, ack.seq, after.version + 1)
+        return stored_event(event, ack.seq, after.version + 1, datetime.now(UTC))
 
     async def append_together(
         self, events: Sequence[NewEvent], after: Head
@@ -87,8 +87,9 @@ class JetStreamEventStore:
             return await self._landed(events, after)
         except Unavailable:
             return await self._landed(events, after)
+        now = datetime.now(UTC)
         return tuple(
-            _stored(event, first + index, after.version + 1 + index)
+            stored_event(event, first + index, after.version + 1 + index, now)
             for index, event in enumerate(events)
         )
 
@@ -188,22 +189,6 @@ async def _versions(
             raise StreamGap(f"versions of {branch}", version + 1, stored.version)
         version = stored.version
         yield stored
-
-
-def _stored(event: NewEvent, position: int, version: int) -> StoredEvent:
-    return StoredEvent(
-        position=position,
-        version=version,
-        stored_at=datetime.now(UTC),
-        event_id=event.event_id,
-        tenant_id=event.tenant_id,
-        device_id=event.device_id,
-        occurred_at=event.occurred_at,
-        event=event.event,
-        correlation_id=event.correlation_id,
-        causation_id=event.causation_id,
-        traceparent=event.traceparent,
-    )
 
 
 async def wait_available(store: JetStreamEventStore, *, every: float = 2.0) -> None:
