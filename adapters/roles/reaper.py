@@ -101,12 +101,12 @@ class TriggerReaper:
             device_id=device_id,
             trigger_id=event.trigger_id,
             actor="system:reaper",
-            outcome="failed",
+            outcome="interrupted",
             occurred_at=now,
             message=MESSAGE,
         )
         if await self._devices.record(tenant_id, device_id, decide) is not None:
-            self._metrics.manual_backups.labels("failed").inc()
+            self._metrics.manual_backups.labels("interrupted").inc()
             log.warning("manual backup %s was interrupted; its end is recorded", event.trigger_id)
 
     async def _give_up(self, msg: Msg, error: Exception) -> None:
