@@ -60,6 +60,15 @@ class AppendConflict(ConfigtrailError):
         self.newer = tuple(newer)
 
 
+class BatchTooLarge(ConfigtrailError):
+    """More events than one append can hold were to stand or fall together."""
+
+    def __init__(self, count: int, limit: int) -> None:
+        super().__init__(f"{count} events are more than the {limit} that one append can hold")
+        self.count = count
+        self.limit = limit
+
+
 class StreamGap(ConfigtrailError):
     """A position that must exist was not delivered: history has a hole."""
 

@@ -17,7 +17,9 @@ from msgspec import Meta, Struct
 UtcDatetime: TypeAlias = Annotated[datetime, Meta(tz=True)]
 Source: TypeAlias = Literal["scheduled", "manual", "pushed", "imported"]
 Completeness: TypeAlias = Literal["complete", "partial"]
-BackupOutcome: TypeAlias = Literal["succeeded", "duplicate", "failed", "locked", "timed_out"]
+BackupOutcome: TypeAlias = Literal[
+    "succeeded", "duplicate", "failed", "locked", "timed_out", "interrupted"
+]
 
 ACTOR = re.compile(r"(?:user|service|system):\S.{0,199}\Z", re.DOTALL)
 
@@ -121,7 +123,11 @@ class ManualBackupTriggered(Fact, frozen=True, kw_only=True, tag="ManualBackupTr
 
 
 class ManualBackupFinished(Fact, frozen=True, kw_only=True, tag="ManualBackupFinished"):
-    """How a manual backup ended. `snapshot_id` is the snapshot it made or confirmed."""
+    """How a manual backup ended. `snapshot_id` is the snapshot it made or confirmed.
+
+    `interrupted`: the program that ran it ended, and nobody knows what became of the backup. In
+    version 1 that was `failed`, as if the device had refused.
+    """
 
     trigger_id: str
     outcome: BackupOutcome

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -13,8 +14,20 @@ from domain.events import EVENT_NAMES, DomainEvent, decode_event, event_name
 _TYPE = re.compile(r"configtrail\.([A-Za-z]+)\.v([1-9][0-9]{0,3})\Z")
 
 # Today's version of each event, and how a body of version n becomes one of version n + 1.
-VERSIONS: dict[str, int] = dict.fromkeys(EVENT_NAMES, 1)
-UPCASTERS: dict[tuple[str, int], Callable[[bytes], bytes]] = {}
+VERSIONS: dict[str, int] = dict.fromkeys(EVENT_NAMES, 1) | {"ManualBackupFinished": 2}
+
+
+def _finished_v2(body: bytes) -> bytes:
+    """Version 1 had no word for a backup whose program died: the reaper told it as failed."""
+    fields = msgspec.json.decode(body, type=dict[str, Any])
+    if fields.get("actor") == "system:reaper" and fields.get("outcome") == "failed":
+        fields["outcome"] = "interrupted"
+    return msgspec.json.encode(fields)
+
+
+UPCASTERS: dict[tuple[str, int], Callable[[bytes], bytes]] = {
+    ("ManualBackupFinished", 1): _finished_v2,
+}
 
 
 def type_of(event: DomainEvent) -> str:
@@ -33,9 +46,9 @@ def read_event(type_name: str, body: bytes, position: int) -> DomainEvent:
     if match is None or match[1] not in VERSIONS or int(match[2]) > VERSIONS[match[1]]:
         raise UnknownEventType(type_name, position)
     name = match[1]
-    for version in range(int(match[2]), VERSIONS[name]):
-        body = UPCASTERS[name, version](body)
     try:
+        for version in range(int(match[2]), VERSIONS[name]):
+            body = UPCASTERS[name, version](body)
         event = decode_event(body)
     except (msgspec.DecodeError, ValueError) as error:
         raise MalformedEvent(position, type(error).__name__) from error

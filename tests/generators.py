@@ -29,7 +29,7 @@ STREAM = StreamIdentity("CONFIGTRAIL_EVENTS", datetime(2026, 1, 1, 12, 0, 0, 123
 # Two tenants with a device of the same name, and one that needs care in SQL and subjects.
 DEVICES = (("acme", "edge-1"), ("acme", "core 2/ö'%"), ("globex", "edge-1"), ("globex", "spare"))
 SECTIONS = ("/ip firewall filter", "/ip address", "/system identity", "/ip firewall nat")
-OUTCOMES = ("succeeded", "duplicate", "failed", "locked", "timed_out")
+OUTCOMES = ("succeeded", "duplicate", "failed", "locked", "timed_out", "interrupted")
 
 
 class Fleet:

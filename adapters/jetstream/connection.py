@@ -24,7 +24,10 @@ PENDING_BYTES = 64 * 1024 * 1024
 
 
 async def connect(url: str, *, name: str) -> Client:
-    """A connection that outlives outages. Waits for the server, saying so each few seconds."""
+    """A connection that outlives outages. Waits for the server, saying so each few seconds.
+
+    `url` may name several servers of a cluster, with commas between them.
+    """
     client = Client()
     silent_until = 0.0
 
@@ -49,7 +52,7 @@ async def connect(url: str, *, name: str) -> Client:
         try:
             with cancellable():
                 await client.connect(
-                    url,
+                    url.split(","),
                     name=name,
                     error_cb=on_error,
                     disconnected_cb=on_disconnect,

@@ -19,8 +19,8 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from adapters.jetstream.dead_letters import DeadLetters
-from adapters.jetstream.feed import decode_delivery
 from adapters.jetstream.streams import EVENTS
+from adapters.jetstream.wire import decode_delivery
 from adapters.jetstream.work import Job, WorkConsumer, describe
 from adapters.observability.metrics import Metrics
 from adapters.roles.devices import DeviceRepository

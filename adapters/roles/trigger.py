@@ -328,7 +328,7 @@ def _result(request: _Request, ending: _Ending, position: int) -> TriggerResult:
     match ending.outcome:
         case "locked":
             raise BackupUnderWay(request.tenant_id, request.device_id)
-        case "failed":
+        case "failed" | "interrupted":
             raise BackupFailed(request.tenant_id, request.device_id, ending.message)
         case "timed_out":
             raise BackupTimedOut(request.tenant_id, request.device_id, ending.message)

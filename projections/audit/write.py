@@ -114,7 +114,7 @@ class Audit:
     """The projection `audit`."""
 
     name = "audit"
-    version = 1
+    version = 2
     tables = TABLES
     ddl = DDL
 
