@@ -141,6 +141,18 @@ class CollectionFailed(Fact, frozen=True, kw_only=True, tag="CollectionFailed"):
     trigger_id: str | None = None
 
 
+class EventSkipped(Fact, frozen=True, kw_only=True, tag="EventSkipped"):
+    """Somebody decided that a read model goes on without an event that it can't take in.
+
+    `position` and `skipped_event_id` name that event, which stays in the log as it is.
+    """
+
+    projection: str
+    position: int
+    skipped_event_id: str
+    reason: str | None = None
+
+
 DomainEvent: TypeAlias = (
     SnapshotCreated
     | DuplicateSkipped
@@ -148,6 +160,7 @@ DomainEvent: TypeAlias = (
     | ManualBackupTriggered
     | ManualBackupFinished
     | CollectionFailed
+    | EventSkipped
 )
 EVENT_TYPES: tuple[type[Fact], ...] = get_args(DomainEvent)
 EVENT_NAMES: tuple[str, ...] = tuple(event.__name__ for event in EVENT_TYPES)

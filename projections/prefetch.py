@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from types import TracebackType
 
-from domain.envelope import StoredEvent
+from projections.source import Delivered
 
 BATCHES_AHEAD = 4
 
@@ -17,10 +17,10 @@ class Prefetch:
     """Batches of a feed, as few and as large as they are there. Bounded: `BATCHES_AHEAD` are kept
     at most. The feed is not closed here."""
 
-    def __init__(self, feed: AsyncGenerator[list[StoredEvent], None], *, most: int) -> None:
+    def __init__(self, feed: AsyncGenerator[Sequence[Delivered], None], *, most: int) -> None:
         self._feed = feed
         self._most = most
-        self._ready: deque[list[StoredEvent]] = deque()
+        self._ready: deque[Sequence[Delivered]] = deque()
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -44,7 +44,7 @@ class Prefetch:
         with suppress(asyncio.CancelledError):
             await self._task
 
-    async def next(self, timeout: float) -> list[StoredEvent] | None:
+    async def next(self, timeout: float) -> list[Delivered] | None:
         """All that is there, up to `most` events where batches allow; None when nothing came for
         `timeout` seconds. Raises what the feed raised, after everything that came before it."""
         assert self._task is not None

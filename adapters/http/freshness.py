@@ -18,12 +18,12 @@ WAIT_SECONDS = 5.0
 def freshness(system: System) -> Callable[..., Awaitable[None]]:
     """A dependency: with `min_position` (as a trigger's answer tells it) the answer holds all
     events up to there, or is 503 when they take too long."""
-    names = [one.name for one in system.projections]
+    projections = [one.projection for one in system.projections]
 
     async def wait(
         min_position: Annotated[int | None, Query(ge=0, lt=1 << 63)] = None,
     ) -> None:
         if min_position is not None:
-            await wait_projected(system.pool, names, min_position, WAIT_SECONDS)
+            await wait_projected(system.pool, projections, min_position, WAIT_SECONDS)
 
     return wait

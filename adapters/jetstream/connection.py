@@ -12,6 +12,7 @@ import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
 
+from adapters.jetstream.tap import Tap
 from domain.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ PENDING_BYTES = 64 * 1024 * 1024
 async def connect(url: str, *, name: str) -> Client:
     """A connection that outlives outages. Waits for the server, saying so each few seconds."""
     client = Client()
+    Tap.install(client)
     silent_until = 0.0
 
     async def on_error(error: Exception) -> None:

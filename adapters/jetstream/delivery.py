@@ -1,0 +1,113 @@
+"""Decoding what a consumer delivered, as bytes, into events: the same events as `wire` gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from urllib.parse import unquote
+
+from adapters.jetstream import wire
+from adapters.jetstream.tap import RawMessage
+from domain.envelope import StoredEvent
+from domain.errors import MalformedEvent, UnknownEventType
+from domain.ids import from_token
+from domain.upcast import read_event
+from projections.source import Delivered, Unreadable
+
+_OPTIONAL = frozenset({b"ce-correlationid", b"ce-causationid", b"traceparent"})
+_SUBJECTS_KEPT = 100_000
+
+
+class DeliveryDecoder:
+    """Decodes deliveries; remembers whose subjects it has seen."""
+
+    def __init__(self) -> None:
+        self._owners: dict[bytes, tuple[str, str]] = {}
+
+    def decode(self, message: RawMessage) -> Delivered:
+        """The event in a delivery, or what can be said of one that can't be decoded."""
+        # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<pending>, or the
+        # longer form with domain and account hash in front and a token behind (server ADR-15).
+        tokens = message.reply.split(b".")
+        place = 5 if len(tokens) == 9 else 7
+        position, stored_at = int(tokens[place]), wire.moment_of(int(tokens[place + 2]))
+        try:
+            headers = _headers(message.headers)
+            owner = self._owners.get(message.subject) or self._owner(message.subject)
+            correlation = causation = trace = None
+            if not _OPTIONAL.isdisjoint(headers):
+                correlation, causation, trace = _optional(headers)
+            return StoredEvent(
+                position=position,
+                version=int(headers[b"ce-sequence"]),
+                stored_at=stored_at,
+                event_id=headers[b"ce-id"].decode(),
+                tenant_id=owner[0],
+                device_id=owner[1],
+                occurred_at=datetime.fromisoformat(headers[b"ce-time"].decode()),
+                event=read_event(headers[b"ce-type"].decode(), message.data, position),
+                correlation_id=correlation,
+                causation_id=causation,
+                traceparent=trace,
+            )
+        except (ValueError, KeyError, MalformedEvent, UnknownEventType):
+            # The unhurried way says what is wrong, or finds that nothing is.
+            return readable_or_not(
+                message.subject.decode(errors="replace"),
+                _headers_slowly(message.headers),
+                message.data,
+                position,
+                stored_at,
+            )
+
+    def _owner(self, subject: bytes) -> tuple[str, str]:
+        prefix, tenant, device, _ = subject.decode().split(".")
+        if prefix != wire.PREFIX:
+            raise ValueError("not an event's subject")
+        if len(self._owners) >= _SUBJECTS_KEPT:
+            self._owners.clear()
+        owner = self._owners[subject] = (from_token(tenant), from_token(device))
+        return owner
+
+
+def readable_or_not(
+    subject: str, headers: Mapping[str, str], body: bytes, position: int, stored_at: datetime
+) -> Delivered:
+    """As `wire.decode`, but an event that can't be decoded is told of and not raised."""
+    try:
+        return wire.decode(subject, headers, body, position, stored_at)
+    except (MalformedEvent, UnknownEventType) as error:
+        tenant, device = "", subject
+        parts = subject.split(".")
+        if len(parts) == 4:
+            try:
+                tenant, device = from_token(parts[1]), from_token(parts[2])
+            except ValueError:
+                tenant, device = "", subject
+        return Unreadable(
+            position=position,
+            tenant_id=tenant,
+            device_id=device,
+            event_id=headers.get("ce-id", ""),
+            type_name=headers.get("ce-type", ""),
+            reason=str(error),
+        )
+
+
+def _headers(block: bytes) -> dict[bytes, bytes]:
+    """The headers of an event, as its publisher wrote them: `NATS/1.0`, then a line each."""
+    return dict([line.split(b": ", 1) for line in block[10:-4].split(b"\r\n")])
+
+
+def _headers_slowly(block: bytes) -> dict[str, str]:
+    lines = block.decode(errors="replace").split("\r\n")[1:]
+    pairs = (line.partition(":") for line in lines if line)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _optional(headers: Mapping[bytes, bytes]) -> tuple[str | None, str | None, str | None]:
+    correlation, causation, trace = (
+        unquote(headers[name].decode()) if name in headers else None
+        for name in (b"ce-correlationid", b"ce-causationid", b"traceparent")
+    )
+    return correlation, causation, trace
