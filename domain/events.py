@@ -22,7 +22,7 @@ BackupOutcome: TypeAlias = Literal["succeeded", "duplicate", "failed", "locked",
 ACTOR = re.compile(r"(?:user|service|system):\S.{0,199}\Z", re.DOTALL)
 
 
-class ContentRef(Struct, frozen=True, kw_only=True):
+class ContentRef(Struct, frozen=True, kw_only=True, gc=False):
     """Where encrypted content lives: a sequence of the content stream, and what must be there.
 
     `commitment` is SHA-256(salt ‖ text) in hex; the 32-byte salt lies inside the encrypted blob.
@@ -32,14 +32,14 @@ class ContentRef(Struct, frozen=True, kw_only=True):
     commitment: str
 
 
-class SnapshotRef(Struct, frozen=True, kw_only=True):
+class SnapshotRef(Struct, frozen=True, kw_only=True, gc=False):
     """A snapshot named by another event, with its content: enough to compare the two."""
 
     snapshot_id: str
     content: ContentRef
 
 
-class SectionChange(Struct, frozen=True, kw_only=True):
+class SectionChange(Struct, frozen=True, kw_only=True, gc=False):
     """Logical lines added to and removed from one section, by count: never their text."""
 
     section: str
@@ -47,7 +47,7 @@ class SectionChange(Struct, frozen=True, kw_only=True):
     removed: int
 
 
-class Fact(Struct, frozen=True, kw_only=True, tag_field="type"):
+class Fact(Struct, frozen=True, kw_only=True, tag_field="type", gc=False):
     """What every event says: who did it. `actor` is `user:…`, `service:…` or `system:…`."""
 
     actor: str

@@ -13,7 +13,7 @@ from projections.checkpoints import Checkpoint
 from projections.poison import Careful, is_poison
 from projections.projection import Projection
 from projections.rows import Connection, Pool
-from projections.schema import LIVE, Place, write_to
+from projections.schema import LIVE, Place
 from projections.source import Delivered, EventSource
 
 # Losing the last transactions in a crash of the server is no loss: the checkpoint goes with the
@@ -151,8 +151,7 @@ class ProjectionWriter:
     async def _advance(
         self, connection: Connection, identity: StreamIdentity, batch: Sequence[Delivered]
     ) -> bool:
-        await connection.execute(_SESSION)
-        await write_to(connection, self._place)
+        await connection.execute(f"{_SESSION} SET LOCAL search_path = {self._place.schema}")
         return await checkpoints.advance(
             connection,
             self.projection,

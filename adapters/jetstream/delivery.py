@@ -14,7 +14,19 @@ from domain.ids import from_token
 from domain.upcast import read_event
 from projections.source import Delivered, Unreadable
 
-_OPTIONAL = frozenset({b"ce-correlationid", b"ce-causationid", b"traceparent"})
+# A header as its publisher wrote it: in a line of its own, behind the line `NATS/1.0`.
+_ID, _TYPE, _TIME, _SEQUENCE, _CORRELATION, _CAUSATION, _TRACE = (
+    b"\r\n%b: " % name
+    for name in (
+        b"ce-id",
+        b"ce-type",
+        b"ce-time",
+        b"ce-sequence",
+        b"ce-correlationid",
+        b"ce-causationid",
+        b"traceparent",
+    )
+)
 _SUBJECTS_KEPT = 100_000
 
 
@@ -32,25 +44,22 @@ class DeliveryDecoder:
         place = 5 if len(tokens) == 9 else 7
         position, stored_at = int(tokens[place]), wire.moment_of(int(tokens[place + 2]))
         try:
-            headers = _headers(message.headers)
+            headers = message.headers
             owner = self._owners.get(message.subject) or self._owner(message.subject)
-            correlation = causation = trace = None
-            if not _OPTIONAL.isdisjoint(headers):
-                correlation, causation, trace = _optional(headers)
             return StoredEvent(
                 position=position,
-                version=int(headers[b"ce-sequence"]),
+                version=int(_needed(headers, _SEQUENCE)),
                 stored_at=stored_at,
-                event_id=headers[b"ce-id"].decode(),
+                event_id=_needed(headers, _ID),
                 tenant_id=owner[0],
                 device_id=owner[1],
-                occurred_at=datetime.fromisoformat(headers[b"ce-time"].decode()),
-                event=read_event(headers[b"ce-type"].decode(), message.data, position),
-                correlation_id=correlation,
-                causation_id=causation,
-                traceparent=trace,
+                occurred_at=datetime.fromisoformat(_needed(headers, _TIME)),
+                event=read_event(_needed(headers, _TYPE), message.data, position),
+                correlation_id=_optional(headers, _CORRELATION),
+                causation_id=_optional(headers, _CAUSATION),
+                traceparent=_optional(headers, _TRACE),
             )
-        except (ValueError, KeyError, MalformedEvent, UnknownEventType):
+        except (ValueError, MalformedEvent, UnknownEventType):
             # The unhurried way says what is wrong, or finds that nothing is.
             return readable_or_not(
                 message.subject.decode(errors="replace"),
@@ -94,20 +103,18 @@ def readable_or_not(
         )
 
 
-def _headers(block: bytes) -> dict[bytes, bytes]:
-    """The headers of an event, as its publisher wrote them: `NATS/1.0`, then a line each."""
-    return dict([line.split(b": ", 1) for line in block[10:-4].split(b"\r\n")])
+def _needed(block: bytes, name: bytes) -> str:
+    """The value of a header; `ValueError` when it is not there."""
+    begin = block.index(name) + len(name)
+    return block[begin : block.index(b"\r\n", begin)].decode()
+
+
+def _optional(block: bytes, name: bytes) -> str | None:
+    """The value of a header that may be absent, as it was before it was quoted."""
+    return unquote(_needed(block, name)) if name in block else None
 
 
 def _headers_slowly(block: bytes) -> dict[str, str]:
     lines = block.decode(errors="replace").split("\r\n")[1:]
     pairs = (line.partition(":") for line in lines if line)
     return {name.strip(): value.strip() for name, _, value in pairs}
-
-
-def _optional(headers: Mapping[bytes, bytes]) -> tuple[str | None, str | None, str | None]:
-    correlation, causation, trace = (
-        unquote(headers[name].decode()) if name in headers else None
-        for name in (b"ce-correlationid", b"ce-causationid", b"traceparent")
-    )
-    return correlation, causation, trace

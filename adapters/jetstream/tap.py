@@ -95,12 +95,13 @@ class Tap(Parser):
                     if end > len(buffer):
                         break
                     taker = self._takers.get(words[2])
-                if taker is None or len(words) != 6:
+                has_headers = words[:1] == [b"HMSG"]
+                if taker is None or len(words) != (6 if has_headers else 5):
                     place = end
                     continue
                 if begin < place:
                     await super().parse(buffer[begin:place])
-                headers_end = body + _size(words[4])
+                headers_end = body + (_size(words[4]) if has_headers else 0)
                 taker.take(
                     RawMessage(
                         words[1],

@@ -270,7 +270,8 @@ async def test_a_newer_version_shuts_the_older_out(pool: Pool) -> None:
     "loss",
     [
         "DROP SCHEMA configtrail CASCADE",
-        "DROP TABLE configtrail.snapshots, configtrail.changes, configtrail.audit, configtrail.fleet",
+        "DROP TABLE configtrail.snapshots, configtrail.changes, configtrail.audit,"
+        " configtrail.fleet",
         "DELETE FROM configtrail.checkpoints",
     ],
 )
