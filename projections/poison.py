@@ -18,7 +18,7 @@ from projections.outages import is_outage
 from projections.parking import DeviceKey
 from projections.projection import Projection
 from projections.rows import Connection
-from projections.schema import LIVE, Place
+from projections.schema import BUILD, LIVE, Place
 from projections.source import Delivered, EventSource, Unreadable
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,8 @@ class Careful:
         """As `write`; events of `blocked` devices are held, and devices are added to it."""
         held = [one for one in batch if (one.tenant_id, one.device_id) in blocked]
         free = [one for one in batch if (one.tenant_id, one.device_id) not in blocked]
-        await parking.hold(connection, self._projection.name, held)
+        if self._place == LIVE:
+            await parking.hold(connection, self._projection.name, held)
         parked = {one.position for one in held}
         if not free:
             return parked
@@ -92,10 +93,12 @@ class Careful:
                 event.position,
             )
             return parked
-        if self._place != LIVE:
+        if self._place == BUILD:
             raise PoisonEvent(self._projection.name, event.position, error)
-        await parking.park(connection, self._projection.name, event, error)
         blocked.add((event.tenant_id, event.device_id))
+        if self._place != LIVE:
+            return parked | {event.position}
+        await parking.park(connection, self._projection.name, event, error)
         log.error(
             "projection %s: event %d is parked: %s; further events of its device wait",
             self._projection.name,

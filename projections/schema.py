@@ -27,6 +27,8 @@ class Place(Struct, frozen=True):
 
 LIVE = Place(SCHEMA, f"{SCHEMA}.checkpoints")
 BUILD = Place(BUILD_SCHEMA, f"{SCHEMA}.rebuilds")
+# Temporary tables of one session, which has no ledger.
+SCRATCH = Place("pg_temp", "")
 
 # What the engine keeps. `tables` are the version's own, `build` is the number of the rebuild that
 # made them, 0 for tables that were filled where they are; `error` of a parked event is null when
