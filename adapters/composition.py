@@ -37,7 +37,6 @@ from domain.errors import InvalidInput
 from projections import ALL
 from projections.builder import ProjectionBuilder
 from projections.engine import ProjectionWorker
-from projections.source import EventSource
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +55,7 @@ class System:
     js: JetStreamContext
     pool: asyncpg.Pool[asyncpg.Record]
     events: JetStreamEventStore
-    source: EventSource
+    source: JetStreamSource
     content: JetStreamContentStore
     dead_letters: DeadLetters
     keyring: KeyRing

@@ -31,6 +31,11 @@ STAND_BY_SECONDS = 1.0
 _TABLES_GONE = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
 
 
+def lease_name(projection: Projection[Any]) -> str:
+    """The name of the lease that a projection's active worker holds."""
+    return f"projection {projection.name}"
+
+
 class ProjectionWorker:
     """One projection's worker. Of several one is active, and the others stand by."""
 
@@ -39,7 +44,7 @@ class ProjectionWorker:
         self._pool = pool
         self._source = source
         self._writer = ProjectionWriter(pool, projection, source)
-        self._lease = Lease(pool, f"projection {projection.name}")
+        self._lease = Lease(pool, lease_name(projection))
         self._patience = Patience(f"projection {projection.name}", pool)
         self._told: str | None = None
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
-from projections.rows import Connection, Pool
+from projections.rows import Connection, Pool, Reader
 
 BEAT_SECONDS = 1.0
 
@@ -26,14 +26,20 @@ _SESSION = """
     SET tcp_user_timeout = 4000;
 """
 
+# A key of 64 bits shows as two numbers of 32.
+_HELD = """
+    SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks
+    WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
 
 class Lease:
     """One lease, by name; names are of the database."""
 
     def __init__(self, pool: Pool, name: str) -> None:
         self._pool = pool
-        digest = hashlib.sha256(f"configtrail lease {name}".encode()).digest()
-        self._key = int.from_bytes(digest[:8], "big", signed=True)
+        self._key = _key(name)
 
     async def lead(self, work: Callable[[], Awaitable[None]]) -> bool:
         """Do the work while holding the lease; False at once when another one holds it.
@@ -54,6 +60,17 @@ class Lease:
                 if error is not None:
                     raise error
         return True
+
+
+async def held(reader: Reader, names: Iterable[str]) -> set[str]:
+    """Those of the leases that somebody holds now."""
+    keys = {key for (key,) in await reader.fetch(_HELD)}
+    return {name for name in names if _key(name) in keys}
+
+
+def _key(name: str) -> int:
+    digest = hashlib.sha256(f"configtrail lease {name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
 
 
 async def _ended(task: asyncio.Future[None]) -> BaseException | None:

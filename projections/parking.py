@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from projections.rows import Connection, Reader, columns_of, storable, structs
+from projections.rows import Connection, Reader, columns_of, storable, struct, structs
 from projections.source import Delivered, Unreadable
 
 DeviceKey: TypeAlias = tuple[str, str]
@@ -119,6 +119,16 @@ async def listed(
 ) -> list[Parked]:
     """Parked events in order; `waiting`: with those that wait for an earlier one."""
     return structs(Parked, await reader.fetch(_LIST, projection, waiting, limit))
+
+
+async def find(reader: Reader, projection: str, position: int) -> Parked | None:
+    """The parked event at a position."""
+    record = await reader.fetchrow(
+        f"SELECT {_COLUMNS} FROM configtrail.parked WHERE projection = $1 AND position = $2",
+        projection,
+        position,
+    )
+    return struct(Parked, record)
 
 
 async def counts(reader: Reader) -> dict[str, ParkedCount]:

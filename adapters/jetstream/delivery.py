@@ -28,6 +28,8 @@ _ID, _TYPE, _TIME, _SEQUENCE, _CORRELATION, _CAUSATION, _TRACE = (
     )
 )
 _SUBJECTS_KEPT = 100_000
+# Whose an event is whose subject names nobody: no tenant can have this id.
+NOBODY = "-"
 
 
 class DeliveryDecoder:
@@ -86,13 +88,13 @@ def readable_or_not(
     try:
         return wire.decode(subject, headers, body, position, stored_at)
     except (MalformedEvent, UnknownEventType) as error:
-        tenant, device = "", subject
+        tenant, device = NOBODY, subject
         parts = subject.split(".")
         if len(parts) == 4:
             try:
                 tenant, device = from_token(parts[1]), from_token(parts[2])
             except ValueError:
-                tenant, device = "", subject
+                tenant, device = NOBODY, subject
         return Unreadable(
             position=position,
             tenant_id=tenant,

@@ -21,8 +21,8 @@ from adapters.jetstream.delivery import DeliveryDecoder, readable_or_not
 from adapters.jetstream.pull import Puller, PullLost
 from adapters.jetstream.streams import EVENTS
 from adapters.jetstream.tap import RawMessage, Tap
-from domain.envelope import StreamIdentity
-from domain.errors import StreamGap, StreamMismatch, Unavailable
+from domain.envelope import Head, StreamIdentity
+from domain.errors import MalformedEvent, StreamGap, StreamMismatch, Unavailable
 from domain.events import EventSkipped
 from domain.ids import to_token
 from projections.source import Delivered
@@ -63,6 +63,19 @@ class JetStreamSource:
         assert raw.subject is not None
         assert raw.time is not None
         return readable_or_not(raw.subject, raw.headers or {}, raw.data or b"", position, raw.time)
+
+    async def branch_head(self, tenant_id: str, device_id: str) -> Head:
+        """Where a device's branch ends, whether its events can be decoded or not."""
+        with outage_as_unavailable("reading the end of a device's branch"):
+            try:
+                raw = await self._js.get_last_msg(EVENTS, wire.branch_filter(tenant_id, device_id))
+            except NotFoundError:
+                return Head()
+        assert raw.seq is not None
+        try:
+            return Head(int((raw.headers or {})["ce-sequence"]), raw.seq)
+        except (KeyError, ValueError) as error:
+            raise MalformedEvent(raw.seq, "it has no place in its device's history") from error
 
     async def skipped(self, projection: str, event: Delivered) -> bool:
         """See `EventSource.skipped`."""

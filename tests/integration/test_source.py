@@ -112,10 +112,10 @@ async def test_what_cannot_be_decoded_is_told_with_its_device(nc: Client) -> Non
     found = await first(source, 4)
     assert all(isinstance(one, Unreadable) for one in found)
     assert [(one.tenant_id, one.device_id) for one in found] == [
-        ("", "configtrail.acme.r=31.FromTheFuture"),
+        ("-", "configtrail.acme.r=31.FromTheFuture"),
         ("acme", "r1"),
         ("acme", "r1"),
-        ("", "configtrail.odd"),
+        ("-", "configtrail.odd"),
     ]
     assert "secret" not in repr(found)
     assert await source.at(2) == found[1]
