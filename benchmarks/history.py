@@ -1,4 +1,4 @@
-"""A made-up history of any length: the events of a fleet, generated fast, and put into a stream.
+"""A made-up history of any length: the events of a fleet, generated fast.
 
 The mix is that of scheduled backups: most readings confirm what is known, some show a change, which
 has its difference; now and then somebody asks for a backup, or a device can't be read.
@@ -7,17 +7,12 @@ has its difference; now and then somebody asks for a backup, or a device can't b
 from __future__ import annotations
 
 import hashlib
-import json
 import random
-import secrets
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from nats.aio.client import Client
-
-from adapters.jetstream import wire
-from domain.envelope import Head, NewEvent, StoredEvent
+from domain.envelope import StoredEvent
 from domain.events import (
     CollectionFailed,
     ContentRef,
@@ -33,8 +28,6 @@ from domain.events import (
 
 TENANT = "acme"
 START = datetime(2026, 1, 5, 6, tzinfo=UTC)
-# The most that the server takes in one atomic batch is 1,000.
-BATCH = 500
 _SECTIONS = ("/ip firewall filter", "/ip address", "/system identity", "/interface vlan")
 
 
@@ -143,51 +136,6 @@ def history(count: int, *, devices: int = 1_000, seed: int = 1) -> Iterator[Stor
             event=event,
             correlation_id=getattr(event, "trigger_id", None),
         )
-
-
-async def publish(nc: Client, events: Iterator[StoredEvent], stream: str) -> int:
-    """Put the events into an empty stream, in atomic batches, in this order; how many."""
-    sent = 0
-    batch: list[StoredEvent] = []
-    for stored in events:
-        batch.append(stored)
-        if len(batch) == BATCH:
-            sent += await _publish_batch(nc, batch, stream)
-            batch = []
-    if batch:
-        sent += await _publish_batch(nc, batch, stream)
-    return sent
-
-
-async def _publish_batch(nc: Client, batch: Sequence[StoredEvent], stream: str) -> int:
-    name = secrets.token_hex(16)
-    for index, stored in enumerate(batch, 1):
-        subject, headers, body = wire.encode(_new(stored), Head(stored.version - 1))
-        # The order is our own here; several events of one device are in one batch.
-        del headers["Nats-Expected-Last-Subject-Sequence"]
-        del headers["Nats-Expected-Last-Subject-Sequence-Subject"]
-        headers |= {"Nats-Batch-Id": name, "Nats-Batch-Sequence": str(index)}
-        if index == len(batch):
-            headers["Nats-Batch-Commit"] = "1"
-        if index in (1, len(batch)):
-            reply = await nc.request(subject, body, timeout=30, headers=headers)
-        else:
-            await nc.publish(subject, body, headers=headers)
-    acknowledged = json.loads(reply.data)
-    if acknowledged.get("count") != len(batch):
-        raise RuntimeError(f"the stream {stream} refused a batch: {acknowledged}")
-    return len(batch)
-
-
-def _new(stored: StoredEvent) -> NewEvent:
-    return NewEvent(
-        event_id=stored.event_id,
-        tenant_id=stored.tenant_id,
-        device_id=stored.device_id,
-        occurred_at=stored.occurred_at,
-        event=stored.event,
-        correlation_id=stored.correlation_id,
-    )
 
 
 def _digest(*parts: object) -> str:
