@@ -1,1 +1,1 @@
-"""Measurements, as ratios within one run. Not part of the tests."""
+"""Measurements, as ratios within one run. Each is a program: `python -m benchmarks.<name>`."""

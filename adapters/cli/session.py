@@ -74,13 +74,13 @@ async def session(settings: Settings, need: Need) -> AsyncIterator[Session]:
 
 async def projected(system: System, position: int, seconds: float) -> None:
     """Return when all read models hold the events up to `position`; else raise `Unavailable`."""
-    names = [one.name for one in system.projections]
+    wanted = [one.projection for one in system.projections]
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     while True:
         try:
             return await wait_projected(
-                system.pool, names, position, max(0.0, deadline - loop.time())
+                system.pool, wanted, position, max(0.0, deadline - loop.time())
             )
         except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as error:
             if loop.time() > deadline:

@@ -12,6 +12,7 @@ import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
 
+from adapters.jetstream.tap import Tap
 from domain.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ async def connect(url: str, *, name: str) -> Client:
     `url` may name several servers of a cluster, with commas between them.
     """
     client = Client()
+    Tap.install(client)
     silent_until = 0.0
 
     async def on_error(error: Exception) -> None:
