@@ -22,9 +22,11 @@ from adapters.cli.console import err
 from adapters.composition import System, open_system, roles
 from adapters.embedded.errors import DataFolderInUse
 from adapters.embedded.runtime import Endpoints, embedded, running
+from adapters.jetstream.connection import connect
+from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.roles import supervisor
 from adapters.settings import Settings
-from domain.errors import Unavailable
+from domain.errors import InvalidInput, Unavailable
 from projections.checkpoints import wait_projected
 
 CONNECT_SECONDS = 30.0
@@ -71,6 +73,25 @@ async def session(settings: Settings, need: Need) -> AsyncIterator[Session]:
             seconds = PROJECTED_SECONDS if hosts else ATTACHED_PROJECTED_SECONDS
             await projected(system, await system.events.head(), seconds)
         yield Session(system, hosts)
+
+
+@asynccontextmanager
+async def log_session(settings: Settings) -> AsyncIterator[JetStreamEventStore]:
+    """The log of events alone: it needs NATS and nothing else, where the settings name it.
+
+    Raises `Unavailable` when it can't be had in time, and `DataFolderInUse`.
+    """
+    async with AsyncExitStack() as stack:
+        found, _ = await _servers(stack, settings)
+        if found.nats_url is None:
+            raise InvalidInput("CONFIGTRAIL_NATS_URL", "must be set: Postgres holds no log")
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                nc = await connect(found.nats_url.get_secret_value(), name="configtrail-log")
+        except TimeoutError as error:
+            raise Unavailable("NATS", f"no connection within {CONNECT_SECONDS:g} s") from error
+        stack.push_async_callback(nc.close)
+        yield JetStreamEventStore(nc, nc.jetstream())
 
 
 async def projected(system: System, position: int, seconds: float) -> None:
