@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from adapters.cli import program
 from adapters.cli.backup import trigger
 from adapters.cli.demo import demo
+from adapters.cli.doctor import doctor
 from adapters.cli.importing import import_folder
 from adapters.cli.letters import list_letters, retry_letter, show_letter
 from adapters.cli.listings import audit, devices, history
@@ -144,6 +145,7 @@ command(app, "diff")(diff)
 command(app, "audit")(audit)
 command(app, "trigger")(trigger)
 command(app, "replay")(replay)
+command(app, "doctor")(doctor)
 
 letters = typer.Typer(rich_markup_mode=None)
 app.add_typer(letters, name="deadletters")

@@ -16,6 +16,7 @@ from enum import Enum
 
 import asyncpg
 from msgspec import Struct
+from nats.aio.client import Client
 from pydantic import SecretStr
 
 from adapters.cli.console import err
@@ -60,7 +61,7 @@ async def session(settings: Settings, need: Need) -> AsyncIterator[Session]:
     what `open_system` raises.
     """
     async with AsyncExitStack() as stack:
-        found, hosts = await _servers(stack, settings)
+        found, hosts = await servers(stack, settings)
         system = await _opened(stack, found)
         if hosts and need is not Need.NOTHING:
             wanted = {
@@ -82,16 +83,25 @@ async def log_session(settings: Settings) -> AsyncIterator[JetStreamEventStore]:
     Raises `Unavailable` when it can't be had in time, and `DataFolderInUse`.
     """
     async with AsyncExitStack() as stack:
-        found, _ = await _servers(stack, settings)
-        if found.nats_url is None:
-            raise InvalidInput("CONFIGTRAIL_NATS_URL", "must be set: Postgres holds no log")
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                nc = await connect(found.nats_url.get_secret_value(), name="configtrail-log")
-        except TimeoutError as error:
-            raise Unavailable("NATS", f"no connection within {CONNECT_SECONDS:g} s") from error
-        stack.push_async_callback(nc.close)
+        found, _ = await servers(stack, settings)
+        nc = await stack.enter_async_context(nats(found))
         yield JetStreamEventStore(nc, nc.jetstream())
+
+
+@asynccontextmanager
+async def nats(settings: Settings, within: float = CONNECT_SECONDS) -> AsyncIterator[Client]:
+    """A connection to the NATS server that the settings name, had `within` so many seconds."""
+    if settings.nats_url is None:
+        raise InvalidInput("CONFIGTRAIL_NATS_URL", "must be set: Postgres holds no log")
+    try:
+        async with asyncio.timeout(within):
+            nc = await connect(settings.nats_url.get_secret_value(), name="configtrail-log")
+    except TimeoutError as error:
+        raise Unavailable("NATS", f"no connection within {within:g} s") from error
+    try:
+        yield nc
+    finally:
+        await nc.close()
 
 
 async def projected(system: System, position: int, seconds: float) -> None:
@@ -122,7 +132,8 @@ async def _opened(stack: AsyncExitStack, settings: Settings) -> System:
         ) from error
 
 
-async def _servers(stack: AsyncExitStack, settings: Settings) -> tuple[Settings, bool]:
+async def servers(stack: AsyncExitStack, settings: Settings) -> tuple[Settings, bool]:
+    """The settings with servers in them, and whether they are this command's own."""
     if settings.nats_url is not None or settings.postgres_dsn is not None:
         return settings, False
     loop = asyncio.get_running_loop()
