@@ -120,11 +120,15 @@ class PoisonEvent(ConfigtrailError):
 class StreamMisconfigured(ConfigtrailError):
     """A stream's live settings would lose or refuse what they must keep."""
 
-    def __init__(self, stream: str, setting: str, expected: object, got: object) -> None:
-        super().__init__(
-            f"stream {stream}: {setting} is {got!r} and must be {expected!r}; "
-            "change it back before starting"
-        )
+    def __init__(
+        self,
+        stream: str,
+        setting: str,
+        expected: object,
+        got: object,
+        mend: str = "change it back before starting",
+    ) -> None:
+        super().__init__(f"stream {stream}: {setting} is {got!r} and must be {expected!r}; {mend}")
         self.stream = stream
         self.setting = setting
         self.expected = expected
@@ -229,3 +233,14 @@ class Unavailable(ConfigtrailError):
         super().__init__(f"{service} does not answer: {reason}")
         self.service = service
         self.reason = reason
+
+
+class StreamFull(Unavailable):
+    """A stream is full and takes nothing. What waits for it slows down, and nothing is lost."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(f"stream {stream}", "it is full and takes nothing")
+        self.stream = stream
+
+    def __str__(self) -> str:
+        return f"the stream {self.stream} is full and takes nothing; raise its limits or make room"

@@ -22,10 +22,11 @@ from adapters.jetstream.batch import Outgoing, publish_batch
 from adapters.jetstream.branch import BranchReader
 from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
 from adapters.jetstream.feed import Feed
+from adapters.jetstream.parted import FULL
 from adapters.jetstream.raw import RawMessage
 from adapters.jetstream.streams import EVENTS
 from domain.envelope import Head, NewEvent, Selection, StoredEvent, StreamIdentity, stored_event
-from domain.errors import AppendConflict, StreamGap, Unavailable
+from domain.errors import AppendConflict, StreamFull, StreamGap, Unavailable
 from domain.ports import ALL
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,8 @@ class JetStreamEventStore:
                     timeout=REQUEST_TIMEOUT_SECONDS,
                 )
         except APIError as error:
+            if error.err_code in FULL:
+                raise StreamFull(EVENTS) from error
             if error.err_code not in WRONG_LAST_SEQUENCE:
                 raise
             return (await self._landed([event], after))[0]
@@ -82,6 +85,8 @@ class JetStreamEventStore:
         try:
             first = await publish_batch(self._nc, messages)
         except APIError as error:
+            if error.err_code in FULL:
+                raise StreamFull(EVENTS) from error
             if error.err_code not in (*WRONG_LAST_SEQUENCE, DUPLICATE_IN_BATCH):
                 raise
             return await self._landed(events, after)
