@@ -14,15 +14,16 @@ from nats.js import JetStreamContext
 
 from adapters.crypto.keys import KeyRing, open_keyring
 from adapters.jetstream.checkpoints import CHECKPOINTS, CheckpointStore
-from adapters.jetstream.connection import connect, connect_as
+from adapters.jetstream.connection import connect
 from adapters.jetstream.content_store import JetStreamContentStore
 from adapters.jetstream.dead_letters import DeadLetters
 from adapters.jetstream.event_store import JetStreamEventStore, wait_available
 from adapters.jetstream.intake import IntakePublisher
 from adapters.jetstream.key_store import JetStreamKeyStore
 from adapters.jetstream.leases import Leases
-from adapters.jetstream.raw import RawClient, RawFeed
+from adapters.jetstream.source import JetStreamSource
 from adapters.jetstream.streams import ensure_streams
+from adapters.jetstream.verbatim import RawFeed
 from adapters.observability.metrics import Metrics
 from adapters.postgres.pool import open_pool
 from adapters.postgres.tiles import TileStore
@@ -39,12 +40,15 @@ from adapters.settings import Settings
 from adapters.witness.client import Witnesses, parse_witnesses
 from domain.errors import InvalidInput
 from projections import ALL
+from projections.builder import ProjectionBuilder
 from projections.engine import ProjectionWorker
 
 log = logging.getLogger(__name__)
 
 # How much longer than a manual backup's bound it may take until its end is recorded.
 _OVERDUE_MARGIN_SECONDS = 30.0
+# Each projection's worker holds one session for its lease, and writes through another.
+POOL_SIZE = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ class System:
     js: JetStreamContext
     pool: asyncpg.Pool[asyncpg.Record]
     events: JetStreamEventStore
+    source: JetStreamSource
     content: JetStreamContentStore
     dead_letters: DeadLetters
     keyring: KeyRing
@@ -78,6 +83,7 @@ class System:
     workers: ProcessPoolExecutor
     log: VerifiableLog
     projections: tuple[ProjectionWorker, ...]
+    builders: tuple[ProjectionBuilder, ...]
 
 
 @asynccontextmanager
@@ -100,11 +106,6 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
         )
         checkpoints = CheckpointStore(js)
         await checkpoints.ensure(settings.stream_replicas)
-        # Of its own, since what reads bytes can't read headers.
-        raw = await connect_as(
-            RawClient, settings.nats_url.get_secret_value(), name="configtrail log"
-        )
-        stack.push_async_callback(raw.close)
         key_store = JetStreamKeyStore(js)
         await key_store.ensure(settings.stream_replicas)
         leases = Leases(js)
@@ -117,7 +118,10 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
         )
         events = JetStreamEventStore(nc, js)
         await wait_available(events)
-        pool = await stack.enter_async_context(open_pool(settings.postgres_dsn.get_secret_value()))
+        source = JetStreamSource(nc, js)
+        pool = await stack.enter_async_context(
+            open_pool(settings.postgres_dsn.get_secret_value(), max_size=POOL_SIZE)
+        )
         workers = stack.enter_context(worker_pool(1))
         devices = DeviceRepository(events)
         content = JetStreamContentStore(js, keyring)
@@ -128,6 +132,7 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
             js=js,
             pool=pool,
             events=events,
+            source=source,
             content=content,
             dead_letters=DeadLetters(js, keyring),
             keyring=keyring,
@@ -147,12 +152,13 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
             metrics=metrics,
             workers=workers,
             log=VerifiableLog(
-                events=RawFeed(raw, js),
-                notes=RawFeed(raw, js, CHECKPOINTS),
+                events=RawFeed(nc, js),
+                notes=RawFeed(nc, js, CHECKPOINTS),
                 checkpoints=checkpoints,
                 tiles=TileStore(pool),
             ),
-            projections=tuple(ProjectionWorker(pool, events, one) for one in ALL),
+            projections=tuple(ProjectionWorker(pool, source, one) for one in ALL),
+            builders=tuple(ProjectionBuilder(pool, source, one) for one in ALL),
         )
         await nc.flush()
 
@@ -211,4 +217,6 @@ def roles(system: System) -> dict[str, Role]:
     }
     for worker in system.projections:
         found[f"projection {worker.name}"] = worker.run
+    for builder in system.builders:
+        found[f"projection rebuild {builder.name}"] = builder.run
     return found

@@ -10,18 +10,17 @@ from dataclasses import dataclass
 
 from nats.aio.client import Client
 from nats.js import JetStreamContext
-from nats.js.errors import NotFoundError
 
 from adapters.crypto.keys import KeyRing, MasterKey
 from adapters.jetstream.checkpoints import CHECKPOINTS, CheckpointStore
-from adapters.jetstream.connection import connect, connect_as
+from adapters.jetstream.connection import connect
 from adapters.jetstream.content_store import JetStreamContentStore
 from adapters.jetstream.dead_letters import DeadLetters
 from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.jetstream.intake import IntakePublisher
 from adapters.jetstream.key_store import JetStreamKeyStore
-from adapters.jetstream.raw import RawClient, RawFeed
-from adapters.jetstream.streams import INTAKE, ensure_streams
+from adapters.jetstream.streams import INTAKE, INTAKE_SUBJECT, ensure_streams
+from adapters.jetstream.verbatim import RawFeed
 from adapters.observability.metrics import Metrics
 from adapters.roles.devices import DeviceRepository
 from adapters.roles.differ import Differ
@@ -86,11 +85,8 @@ class Rig:
         """Wait until every message on the intake was worked off."""
 
         async def empty() -> bool:
-            try:
-                info = await self.js.consumer_info(INTAKE, "recorder")
-            except NotFoundError:  # the recorder is still starting
-                return False
-            return not info.num_pending and not info.num_ack_pending
+            info = await self.js.stream_info(INTAKE, subjects_filter=INTAKE_SUBJECT)
+            return not info.state.subjects
 
         await eventually(empty, within=60)
 
@@ -116,7 +112,6 @@ async def _running(role: Recorder | Differ) -> AsyncIterator[None]:
 async def rig(url: str) -> AsyncIterator[Rig]:
     """The parts of one program, connected."""
     nc = await connect(url, name="rig")
-    raw: RawClient | None = None
     try:
         js = nc.jetstream()
         await ensure_streams(js, replicas=1, intake_max_bytes=1 << 30)
@@ -126,7 +121,6 @@ async def rig(url: str) -> AsyncIterator[Rig]:
         events = JetStreamEventStore(nc, js)
         checkpoints = CheckpointStore(js)
         await checkpoints.ensure()
-        raw = await connect_as(RawClient, url, name="rig raw")
         yield Rig(
             nc=nc,
             js=js,
@@ -137,11 +131,9 @@ async def rig(url: str) -> AsyncIterator[Rig]:
             devices=DeviceRepository(events),
             intake=IntakePublisher(nc, js),
             metrics=Metrics(),
-            raw=RawFeed(raw, js),
-            notes=RawFeed(raw, js, CHECKPOINTS),
+            raw=RawFeed(nc, js),
+            notes=RawFeed(nc, js, CHECKPOINTS),
             checkpoints=checkpoints,
         )
     finally:
-        if raw is not None:
-            await raw.close()
         await nc.close()

@@ -24,7 +24,7 @@ from adapters.cli.session import Need, session
 from adapters.cli.tables import cell, table
 from adapters.crypto.signing import SigningKey, check_ed25519
 from adapters.jetstream.connection import outage_as_unavailable
-from adapters.jetstream.wire import moment_of
+from adapters.jetstream.raw import moment_of
 from adapters.roles.sealer import SEAL_SUBJECT, SealAnswer
 from adapters.settings import Settings
 from adapters.tlog.bundle import export
@@ -87,6 +87,7 @@ class ReportOut(BaseModel):
     logs: int
     rows: int
     contents: int
+    unreadable: int
     findings: list[FindingOut]
 
 
@@ -360,6 +361,7 @@ def _report_out(report: Report) -> ReportOut:
         logs=report.logs,
         rows=report.rows,
         contents=report.contents,
+        unreadable=report.unreadable,
         findings=[
             FindingOut(what=one.what, kind=one.kind, position=one.position, detail=one.detail)
             for one in report.findings
@@ -381,6 +383,8 @@ def _tell(report: Report) -> None:
         f"{report.events} events, {report.sealed} of them under {report.checkpoints} checkpoints "
         f"of {report.logs} logs; {report.rows} rows and {report.contents} texts compared"
     )
+    if report.unreadable:
+        err.print(f"{report.unreadable} events can't be read, and are in the log as they are")
     err.print(
         "everything is as it was signed" if report.ok else "this is NOT the history that was signed"
     )

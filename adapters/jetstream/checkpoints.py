@@ -16,7 +16,7 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfi
 from nats.js.errors import APIError, BadRequestError, NotFoundError
 
 from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
-from adapters.jetstream.raw import RawFeed
+from adapters.jetstream.verbatim import RawFeed
 from domain.errors import StreamMisconfigured, Unavailable
 from domain.ids import from_token, to_token
 from domain.tlog.checkpoint import parse_checkpoint

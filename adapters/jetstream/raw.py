@@ -1,185 +1,68 @@
-"""Events as they are stored, to the byte: subject, header block, body, sequence, time in ns.
-
-nats-py gives parsed headers, which lose duplicates and spaces, and times cut to microseconds. What
-is signed is what is stored, so this reads the bytes before they are parsed.
-"""
+"""Messages of a stream as they are, however they were asked for: position, time, headers, body."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 
-from nats.aio.client import Client
+from msgspec import Struct
 from nats.aio.msg import Msg
-from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.api import RawStreamMsg
 
-from adapters.jetstream import wire
-from adapters.jetstream.connection import outage_as_unavailable
-from adapters.jetstream.pull import Puller, PullLost
-from adapters.jetstream.streams import EVENTS
-from domain.envelope import StoredEvent, StreamIdentity
-from domain.errors import NotFound
-from domain.tlog.leaf import RawEvent
-
-log = logging.getLogger(__name__)
-
-_HEADER_LINE = b"NATS/1.0\r\n"
-_BATCH = 1000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class RawHeaders(dict[str, str]):
-    """The header block of a message, not parsed: as a dictionary it is empty."""
+class RawMessage(Struct, frozen=True):
+    """A stored message. `delivered` counts a consumer's deliveries, `pending` what it has left;
+    both are 0 for a message that no consumer delivered."""
 
-    __slots__ = ("block",)
-
-    def __init__(self, block: bytes) -> None:
-        super().__init__()
-        self.block = block
-
-
-class RawClient(Client):
-    """A connection for `RawFeed`. Headers of messages are kept as bytes; only those of the server's
-    own status messages are parsed. Nothing else should use it."""
-
-    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
-        if headers is not None and headers.startswith(_HEADER_LINE):
-            return RawHeaders(bytes(headers))
-        parsed: dict[str, str] | None = await super()._process_headers(headers)
-        return parsed
+    position: int
+    stored_at: datetime
+    subject: str
+    headers: Mapping[str, str]
+    body: bytes
+    delivered: int = 0
+    pending: int = 0
 
 
-class RawFeed:
-    """A stream's messages in order. What is missing in the stream is missing here: callers check
-    positions. What was only lost on its way is fetched again."""
-
-    def __init__(self, nc: RawClient, js: JetStreamContext, stream: str = EVENTS) -> None:
-        self._nc = nc
-        self._js = js
-        self.stream = stream
-
-    async def identity(self) -> StreamIdentity:
-        """Name and creation time of the stream. Raises `Unavailable`."""
-        with outage_as_unavailable("asking for the stream's identity"):
-            info = await self._js.stream_info(self.stream)
-        assert info.created is not None
-        return StreamIdentity(self.stream, info.created)
-
-    async def ends(self) -> tuple[int, int]:
-        """The first and the last sequence, as the stream tells them; (1, 0) when it is empty."""
-        with outage_as_unavailable("asking for the ends of the stream"):
-            state = (await self._js.stream_info(self.stream)).state
-        return (state.first_seq, state.last_seq) if state.last_seq else (1, 0)
-
-    async def read(self, after: int = 0) -> AsyncGenerator[list[RawEvent], None]:
-        """The messages after a position, up to the end as of now. Raises `Unavailable`."""
-        _, end = await self.ends()
-        position = after
-        while position < end:
-            consumer, pending = await self._consumer(position)
-            if not pending:  # what the stream says to hold up to its end is not there
-                return
-            async with aclosing(self._pulled(consumer, position)) as batches:
-                async for batch, pending in batches:
-                    inside = [one for one in batch if one.position <= end]
-                    if inside:
-                        yield inside
-                        position = inside[-1].position
-                    if not pending or position >= end or len(inside) < len(batch):
-                        return
-
-    async def get(self, position: int) -> RawEvent:
-        """The message at a position. Raises `NotFound`, `Unavailable`."""
-        async with aclosing(self.read(position - 1)) as batches:
-            async for batch in batches:
-                if batch[0].position == position:
-                    return batch[0]
-                break
-        raise NotFound("event at position", str(position))
-
-    async def follow(self, after: int = 0) -> AsyncGenerator[list[RawEvent], None]:
-        """As `read`, and then on for ever. Raises `Unavailable` during an outage."""
-        position = after
-        while True:
-            consumer, _ = await self._consumer(position)
-            async with aclosing(self._pulled(consumer, position)) as batches:
-                async for batch, _ in batches:
-                    yield batch
-                    position = batch[-1].position
-
-    async def _pulled(
-        self, consumer: str, after: int
-    ) -> AsyncGenerator[tuple[list[RawEvent], int], None]:
-        """Batches, each with how many messages are to follow it. Ends when the flow broke off, and
-        before a message that does not follow the one before it: that one may be lost on its way.
-        When it is the first again, it is missing in the stream."""
-        position, first = after, True
-        try:
-            async with Puller(self._nc, self.stream, consumer, batch=_BATCH) as puller:
-                while True:
-                    batch: list[RawEvent] = []
-                    pending, whole = 0, True
-                    for msg in await puller.next():
-                        event, pending = decode(msg)
-                        if event.position != position + 1 and not first:
-                            whole = False
-                            break
-                        batch.append(event)
-                        position, first = event.position, False
-                    if batch:
-                        yield batch, pending
-                    if not whole:
-                        return
-        except PullLost as error:
-            log.info("raw feed: %s; going on from position %d", error, position + 1)
-
-    async def _consumer(self, after: int) -> tuple[str, int]:
-        """A consumer of what follows a position, and how many messages that is."""
-        with outage_as_unavailable("making a consumer"):
-            info = await self._js.add_consumer(
-                self.stream,
-                ConsumerConfig(
-                    name=self._nc.new_inbox().rpartition(".")[2],
-                    deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-                    opt_start_seq=after + 1,
-                    ack_policy=AckPolicy.NONE,
-                    mem_storage=True,
-                    num_replicas=1,
-                    inactive_threshold=30.0,
-                ),
-            )
-        assert info.name is not None
-        return info.name, info.num_pending or 0
-
-
-def decode(msg: Msg) -> tuple[RawEvent, int]:
-    """The event in a delivered message, and how many are to follow it."""
-    # $JS.ACK.<…>.<stream seq>.<consumer seq>.<ns>.<pending>, or longer (server ADR-15).
+def from_delivery(msg: Msg) -> RawMessage:
+    """A message that a consumer delivered."""
+    # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<pending>, or the
+    # longer form with domain and account hash in front (server ADR-15): count from the end.
     tokens = msg.reply.split(".")
     tail = tokens[-5:] if len(tokens) == 9 else tokens[-6:-1]
-    headers = msg.headers
-    block = headers.block if isinstance(headers, RawHeaders) else b""
-    event = RawEvent(int(tail[1]), int(tail[3]), msg.subject, block, msg.data)
-    return event, int(tail[4])
-
-
-def headers_of(block: bytes) -> dict[str, str]:
-    """The headers of a block. Of a name that is there twice it is the last, as nats-py has it."""
-    return {
-        name: value.strip()
-        for name, _, value in (
-            line.partition(":") for line in block.decode(errors="replace").split("\r\n")[1:-2]
-        )
-    }
-
-
-def stored_event(event: RawEvent) -> StoredEvent:
-    """What an event says. Raises `MalformedEvent` and `UnknownEventType`."""
-    return wire.decode(
-        event.subject,
-        headers_of(event.block),
-        event.body,
-        event.position,
-        wire.moment_of(event.stored_ns),
+    _, position, delivered, nanoseconds, pending = tail
+    return RawMessage(
+        int(position),
+        moment_of(int(nanoseconds)),
+        msg.subject,
+        msg.headers or {},
+        msg.data,
+        int(delivered),
+        int(pending),
     )
+
+
+def from_direct(msg: Msg) -> RawMessage:
+    """A message of a direct get (server ADR-31)."""
+    headers = msg.headers or {}
+    return RawMessage(
+        int(headers["Nats-Sequence"]),
+        datetime.fromisoformat(headers["Nats-Time-Stamp"]),
+        headers["Nats-Subject"],
+        headers,
+        msg.data,
+    )
+
+
+def from_leader(raw: RawStreamMsg) -> RawMessage:
+    """A message that the stream's leader was asked for."""
+    assert raw.subject is not None
+    assert raw.seq is not None
+    assert raw.time is not None
+    return RawMessage(raw.seq, raw.time, raw.subject, raw.headers or {}, raw.data or b"")
+
+
+def moment_of(nanoseconds: int) -> datetime:
+    """A stream's time stamp, cut to microseconds."""
+    return _EPOCH + timedelta(microseconds=nanoseconds // 1000)

@@ -23,7 +23,7 @@ from adapters.crypto.signing import SigningKey
 from adapters.jetstream.checkpoints import CheckpointStore, Overtaken
 from adapters.jetstream.dead_letters import DeadLetters
 from adapters.jetstream.leases import Leases
-from adapters.jetstream.raw import RawFeed
+from adapters.jetstream.verbatim import RawFeed
 from adapters.observability.metrics import Metrics
 from adapters.postgres.tiles import TileStore
 from adapters.roles.sealing import Cosign, Sealing, TilesWrong

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from adapters.crypto.signing import SigningKey, check_ed25519
 from adapters.jetstream.checkpoints import CheckpointStore, Overtaken, StoredNote
-from adapters.jetstream.raw import RawFeed
+from adapters.jetstream.verbatim import RawFeed
 from adapters.postgres.tiles import LogTree, TileStore
 from adapters.tlog.proofs import root_at
 from domain.errors import KeyUnavailable, LogBroken, NotVerified, StreamGap, StreamMismatch

@@ -23,7 +23,7 @@ import zstandard
 from msgspec import Struct
 
 from adapters.jetstream.checkpoints import StoredNote, read_notes
-from adapters.jetstream.raw import stored_event
+from adapters.jetstream.verbatim import stored_event
 from adapters.roles.sealing import tenant_of_subject
 from adapters.tlog import bundle_verify
 from adapters.tlog.proofs import Prover, Sealed, Stretch

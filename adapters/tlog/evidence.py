@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Protocol
 
 from adapters.jetstream.checkpoints import StoredNote, read_notes
-from adapters.jetstream.raw import RawFeed
+from adapters.jetstream.verbatim import RawFeed
 from adapters.postgres.tiles import TileStore
 from domain.envelope import StreamIdentity
 from domain.events import ContentRef

@@ -9,11 +9,11 @@ from msgspec import Struct
 
 from adapters.crypto.keys import KeyRing, MasterKey
 from adapters.jetstream.checkpoints import CheckpointStore
-from adapters.jetstream.connection import connect, connect_as
+from adapters.jetstream.connection import connect
 from adapters.jetstream.content_store import JetStreamContentStore
 from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.jetstream.key_store import JetStreamKeyStore
-from adapters.jetstream.raw import RawClient, RawFeed
+from adapters.jetstream.verbatim import RawFeed
 from adapters.settings import Settings
 from domain.errors import InvalidInput
 from domain.tlog.names import LogNames
@@ -39,12 +39,10 @@ async def open_reader(settings: Settings) -> AsyncIterator[StreamReader]:
         nc = await connect(url, name="configtrail reader")
         stack.push_async_callback(nc.close)
         js = nc.jetstream(timeout=10)
-        raw_client = await connect_as(RawClient, url, name="configtrail raw reader")
-        stack.push_async_callback(raw_client.close)
         given = settings.master_key
         master = MasterKey.load(given.get_secret_value() if given else None, settings.key_file)
         keyring = KeyRing(master, JetStreamKeyStore(js))
-        raw = RawFeed(raw_client, js)
+        raw = RawFeed(nc, js)
         yield StreamReader(
             events=JetStreamEventStore(nc, js),
             raw=raw,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import datetime
+from typing import assert_never
 
 from msgspec import Struct
 
@@ -17,6 +18,7 @@ from domain.events import (
     DiffGenerated,
     DomainEvent,
     DuplicateSkipped,
+    EventSkipped,
     ManualBackupFinished,
     ManualBackupTriggered,
     SnapshotCreated,
@@ -131,5 +133,7 @@ def words(event: DomainEvent) -> str:
             return f"the backup that was asked for ended: {event.outcome}{why}"
         case CollectionFailed():
             return f"the device could not be read: {event.kind}: {event.message}"
+        case EventSkipped():
+            return f"the read model {event.projection} goes on without event {event.position}"
         case _:
-            return type(event).__name__
+            assert_never(event)

@@ -15,11 +15,11 @@ import msgspec
 from msgspec import Struct
 
 from adapters.crypto.signing import check_ed25519
-from adapters.jetstream.raw import stored_event
+from adapters.jetstream.verbatim import headers_of, stored_event
 from adapters.tlog.evidence import Evidence, Row
 from domain.envelope import StoredEvent
 from domain.errors import ContentCorrupt, ContentMissing, MalformedEvent, UnknownEventType
-from domain.events import ContentRef, DiffGenerated, SnapshotCreated
+from domain.events import ContentRef, DiffGenerated, EventSkipped, SnapshotCreated
 from domain.ports import ContentKind
 from domain.tlog.leaf import RawEvent, duplicate_header, hash_of
 from domain.tlog.merkle import root_of
@@ -32,11 +32,10 @@ from domain.tlog.verification import (
     Kind,
     StreamCheck,
     Suspect,
-    What,
     judge_notes,
     locate,
 )
-from projections.audit.write import fold
+from projections.audit.write import Audit, fold
 
 MOST_FINDINGS = 1_000
 _CONTENT_AT_ONCE = 16
@@ -57,7 +56,9 @@ class Options(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """What was found. `events` were read, of which `sealed` are under a checkpoint that holds."""
+    """What was found. `events` were read, of which `sealed` are under a checkpoint that holds.
+    `unreadable` ones are in the log as they are stored, and no reader can, or may, make sense of
+    them; rows of their devices' later events are held back."""
 
     findings: tuple[Finding, ...]
     events: int
@@ -66,6 +67,7 @@ class Report(Struct, frozen=True):
     logs: int
     rows: int
     contents: int
+    unreadable: int
 
     @property
     def ok(self) -> bool:
@@ -110,6 +112,7 @@ async def verify(evidence: Evidence, options: Options, progress: Progress | None
         logs=check.logs,
         rows=derived.rows,
         contents=derived.contents,
+        unreadable=derived.unreadable,
     )
 
 
@@ -166,10 +169,11 @@ class _Derived:
     def __init__(self, evidence: Evidence, options: Options) -> None:
         self._evidence = evidence
         self._options = options
-        self._versions: dict[tuple[str, str], int] = {}
+        self._versions: dict[str, int] = {}
+        self._held: dict[str, list[Finding]] = {}
         self._rows = _Rows(evidence.rows()) if options.rows else None
         self.findings: list[Finding] = []
-        self.contents = 0
+        self.contents = self.unreadable = 0
 
     @property
     def rows(self) -> int:
@@ -179,28 +183,30 @@ class _Derived:
     async def feed(self, batch: Sequence[RawEvent]) -> None:
         """The next events."""
         stored: list[StoredEvent] = []
+        withheld: dict[int, str] = {}
         for event in batch:
+            branch, _, _ = event.subject.rpartition(".")
             try:
                 one = stored_event(event)
-            except (MalformedEvent, UnknownEventType) as error:
-                self._add("event", "altered", event.position, str(error))
+            except (MalformedEvent, UnknownEventType):
+                self.unreadable += 1
+                self._held.setdefault(branch, [])
+                self._version(event, branch)
                 continue
-            if duplicate_header(event.block) is not None:
-                self._add("event", "altered", event.position, "a header is there twice")
+            self.unreadable += duplicate_header(event.block) is not None
+            self._version(event, branch, one.version)
+            if isinstance(one.event, EventSkipped) and one.event.projection == Audit.name:
+                self.findings += self._held.pop(branch, [])
+            if branch in self._held:
+                withheld[event.position] = branch
             stored.append(one)
-            branch = (one.tenant_id, one.device_id)
-            expected = self._versions.get(branch, 0) + 1
-            if one.version != expected:
-                self._add(
-                    "device history",
-                    "missing" if one.version > expected else "reordered",
-                    one.position,
-                    f"version {one.version} of the device where {expected} belongs",
-                )
-            self._versions[branch] = one.version
         if self._rows is not None:
-            found = await self._rows.compare(stored, batch[-1].position)
-            self.findings += found[: max(0, MOST_FINDINGS - len(self.findings))]
+            for found in await self._rows.compare(stored, batch[-1].position):
+                held = withheld.get(found.position) if found.kind == "missing" else None
+                if held is not None and held in self._held:
+                    self._held[held].append(found)
+                elif len(self.findings) < MOST_FINDINGS:
+                    self.findings.append(found)
         if self._options.content:
             await self._check_contents(stored)
 
@@ -239,9 +245,18 @@ class _Derived:
             return Finding("content", "altered", stored.position, str(error))
         return None
 
-    def _add(self, what: What, kind: Kind, position: int, detail: str) -> None:
-        if len(self.findings) < MOST_FINDINGS:
-            self.findings.append(Finding(what, kind, position, detail))
+    def _version(self, event: RawEvent, branch: str, version: int | None = None) -> None:
+        expected = self._versions.get(branch, 0) + 1
+        if version is None:
+            told = headers_of(event.block).get("ce-sequence", "")
+            if not told.isdigit():
+                return  # somebody else's message, which is in no device's history
+            version = int(told)
+        if version != expected and len(self.findings) < MOST_FINDINGS:
+            kind: Kind = "missing" if version > expected else "reordered"
+            detail = f"version {version} of the device where {expected} belongs"
+            self.findings.append(Finding("device history", kind, event.position, detail))
+        self._versions[branch] = version
 
 
 class _Rows:

@@ -20,7 +20,7 @@ import zstandard
 
 from adapters.crypto.signing import SigningKey
 from adapters.embedded.nats import EmbeddedNats
-from adapters.jetstream.wire import moment_of
+from adapters.jetstream.raw import moment_of
 from adapters.postgres.pool import open_pool
 from adapters.postgres.tiles import TileStore
 from adapters.tlog.bundle import export

@@ -75,7 +75,7 @@ async def test_raw_events_are_the_bytes_that_the_server_stores(connected: Rig) -
     await connected.nc.flush()
 
     async def stored() -> bool:
-        return (await connected.raw.ends())[1] == 2
+        return bool((await connected.raw.ends())[1] == 2)
 
     await eventually(stored)
     first, second = await raw_events(connected)

@@ -11,7 +11,6 @@ import copy
 import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -22,7 +21,8 @@ from msgspec.structs import replace
 from adapters.crypto.signing import SigningKey
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.checkpoints import StoredNote
-from adapters.jetstream.raw import stored_event
+from adapters.jetstream.source import JetStreamSource
+from adapters.jetstream.verbatim import stored_event
 from adapters.postgres.pool import open_pool
 from adapters.postgres.tiles import TileStore
 from adapters.tlog.evidence import Row, SystemEvidence
@@ -111,24 +111,27 @@ class Copy:
         self.last = len(self.events)
 
 
-async def _told(nats: EmbeddedNats, dsn: str, *, tail: int) -> Copy:
+async def _told(nats: EmbeddedNats, dsn: str, *, tail: int, strange: bool = False) -> Copy:
     async with rig(nats.url) as one, open_pool(dsn) as pool:
         story = Story(one, seed=11)
         for count in (3, 40, 25, 60, 1, 31):
             await story.tell(count)
             await seal(one, pool)
-        if tail:
-            await story.tell(tail)
+        if strange:  # somebody else's message, which no reader knows
+            await one.nc.publish("configtrail.acme.strange.Thing", b"?", headers={"a": "b"})
+            await one.nc.flush()
+        await story.tell(tail)
+        source = JetStreamSource(one.nc, one.js)
         for projection in ALL:
-            writer = ProjectionWriter(pool, projection)
-            await writer.prepare(await one.raw.identity(), one.events.head)
-            async with aclosing(one.events.read()) as batches:
-                async for batch in batches:
-                    await writer.apply(batch)
+            writer = ProjectionWriter(pool, projection, source)
+            await writer.prepare(await one.raw.identity())
+            head = (await one.raw.ends())[1]
+            await writer.apply([await source.at(position) for position in range(1, head + 1)])
         evidence = SystemEvidence(one.raw, one.notes, TileStore(pool), pool, one.content)
         report = await verify(evidence, replace(OPTIONS, content=False))
         assert report.ok, report.findings
-        assert report.rows == report.events == story.told
+        assert report.unreadable == strange
+        assert report.rows == story.told == report.events - strange
         notes, last_note = await evidence.notes()
         events = [event async for batch in evidence.read() for event in batch]
         return Copy(
@@ -449,6 +452,16 @@ async def test_an_untouched_history_is_never_accused(
     # A checkpoint that somebody kept elsewhere says the same.
     kept = told.stored_notes[3].raw
     assert (await verify(told, replace(OPTIONS, outside=(kept,)))).ok
+
+
+async def test_what_nobody_can_read_is_in_the_log_and_nobody_is_accused_for_it(
+    nats_server: EmbeddedNats, postgres_dsn: str
+) -> None:
+    told = await _told(nats_server, postgres_dsn, tail=9, strange=True)
+    report = await verify(told, OPTIONS)
+    assert (report.ok, report.unreadable) == (True, 1)
+    assert alter_body(told, random.Random(3))[1] == "altered"
+    assert not (await verify(told, OPTIONS)).ok
 
 
 async def test_a_tail_that_is_gone_with_its_checkpoints_shows_by_one_kept_elsewhere(
