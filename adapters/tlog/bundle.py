@@ -23,7 +23,7 @@ import zstandard
 from msgspec import Struct
 
 from adapters.jetstream.checkpoints import StoredNote, read_notes
-from adapters.jetstream.verbatim import stored_event
+from adapters.jetstream.verbatim import Reader
 from adapters.roles.sealing import tenant_of_subject
 from adapters.tlog import bundle_verify
 from adapters.tlog.proofs import Prover, Sealed, Stretch
@@ -37,6 +37,7 @@ from domain.tlog.leaf import RawEvent, hash_of, leaf_data
 from domain.tlog.names import STREAM_LOG, tenant_log
 from domain.tlog.note import VerifierKey, parse_note
 from domain.tlog.proof import InclusionProof
+from projections.source import Unreadable
 
 if TYPE_CHECKING:
     from adapters.composition import System
@@ -226,8 +227,11 @@ async def _add_contents(
     system: System, archive: _Archive, events: list[RawEvent]
 ) -> tuple[int, int]:
     found = missing = 0
+    reader = Reader()
     for raw in events:
-        one = stored_event(raw)
+        one = reader.read(raw)
+        if isinstance(one, Unreadable):
+            continue
         kind: ContentKind
         match one.event:
             case SnapshotCreated():
