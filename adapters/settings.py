@@ -26,6 +26,10 @@ class Settings(BaseSettings):
     tenant: str = "default"
     http_host: str = "127.0.0.1"
     http_port: int = 8480
+    http_names: str = Field(
+        default="",
+        description="comma-separated names that the API is asked by, besides the loopback's; * any",
+    )
     log_level: str = "INFO"
 
     connect_seconds: float = Field(

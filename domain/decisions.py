@@ -67,6 +67,11 @@ def created(observation: Observation, verdict: IsNew, content: ContentRef) -> Ne
     )
 
 
+def observed_event_id(observation_id: str) -> str:
+    """The id of the one event that an observation becomes."""
+    return f"observation.{observation_id}"
+
+
 def diffed(
     state: DeviceState,
     tenant_id: str,
@@ -230,7 +235,7 @@ def event_skipped(
 
 def _event(observation: Observation, event: SnapshotCreated | DuplicateSkipped) -> NewEvent:
     return NewEvent(
-        event_id=f"observation.{observation.observation_id}",
+        event_id=observed_event_id(observation.observation_id),
         tenant_id=observation.tenant_id,
         device_id=observation.device_id,
         occurred_at=observation.collected_at,

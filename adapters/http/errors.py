@@ -103,7 +103,8 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     place = [str(part) for part in first["loc"]]
-    field = ".".join(place[1:]) or place[0]
+    # Of JSON that can't be read it names the place in it, which is no field.
+    field = "body" if first["type"] == "json_invalid" else ".".join(place[1:]) or place[0]
     return error_response(422, "invalid_input", f"{field}: {first['msg']}", field)
 
 

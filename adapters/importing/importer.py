@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
+from datetime import datetime
 from typing import Final
 
 from msgspec import Struct
@@ -21,14 +23,18 @@ from adapters.jetstream.dead_letters import DeadLetter
 from adapters.jetstream.progress import STALLED_SECONDS, wait_acknowledged
 from adapters.jetstream.streams import INTAKE
 from adapters.roles import recorder
+from domain.decisions import observed_event_id
 from domain.envelope import StoredEvent
 from domain.errors import InvalidInput, Unavailable
 from domain.events import DuplicateSkipped, SnapshotCreated
 from domain.ids import observation_id
 
+log = logging.getLogger(__name__)
+
 # After this long without a new difference, what is missing is looked for among the dead letters.
 GIVEN_UP_SECONDS: Final = 2.0
 _LOOK_SECONDS: Final = 0.05
+_AGAIN_SECONDS: Final = 0.5
 _LETTERS: Final = 200
 
 Told = Callable[[str, int], None]
@@ -121,17 +127,33 @@ async def _send(
         device_id, moment = reading.device_id, reading.collected_at
         try:
             text = await asyncio.to_thread(text_of, reading)
-            sequence = await system.intake.publish(
-                tenant_id, device_id, text, moment, source="imported"
-            )
+            sequence = await _publish(system, tenant_id, device_id, text, moment)
         except InvalidInput as error:
             refused.append(Refused(reading.where, error.field, error.rule, None))
         else:
             digest = hashlib.sha256(text.encode()).hexdigest()
             identity = observation_id(key, tenant_id, device_id, moment, digest)
-            sent.append(_Sent(reading, sequence, f"observation.{identity}"))
+            sent.append(_Sent(reading, sequence, observed_event_id(identity)))
         told("sent", number)
     return sent, refused
+
+
+async def _publish(
+    system: System, tenant_id: str, device_id: str, text: str, moment: datetime
+) -> int:
+    """Send one reading, over outages: sent twice it is the same observation."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + STALLED_SECONDS
+    while True:
+        try:
+            return await system.intake.publish(
+                tenant_id, device_id, text, moment, source="imported"
+            )
+        except Unavailable as error:
+            if loop.time() > deadline:
+                raise
+            log.warning("sending again: %s", error)
+        await asyncio.sleep(_AGAIN_SECONDS)
 
 
 async def _facts(system: System, tenant_id: str, device_id: str) -> dict[str, StoredEvent]:
