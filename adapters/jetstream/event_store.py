@@ -32,8 +32,10 @@ from domain.ports import ALL
 log = logging.getLogger(__name__)
 
 WRONG_LAST_SEQUENCE = (10071, 10164)
+# The first try of the same append is still on its way through the cluster.
+_IN_PROCESS = 10158
 # A batch holds a message id that the stream has already.
-DUPLICATE_IN_BATCH = 10201
+_DUPLICATE_IN_BATCH = 10201
 
 
 class JetStreamEventStore:
@@ -61,7 +63,7 @@ class JetStreamEventStore:
         except APIError as error:
             if error.err_code in FULL:
                 raise StreamFull(EVENTS) from error
-            if error.err_code not in WRONG_LAST_SEQUENCE:
+            if error.err_code not in (*WRONG_LAST_SEQUENCE, _IN_PROCESS):
                 raise
             return (await self._landed([event], after))[0]
         except Unavailable:
@@ -87,7 +89,7 @@ class JetStreamEventStore:
         except APIError as error:
             if error.err_code in FULL:
                 raise StreamFull(EVENTS) from error
-            if error.err_code not in (*WRONG_LAST_SEQUENCE, DUPLICATE_IN_BATCH):
+            if error.err_code not in (*WRONG_LAST_SEQUENCE, _IN_PROCESS, _DUPLICATE_IN_BATCH):
                 raise
             return await self._landed(events, after)
         except Unavailable:
