@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -36,18 +37,27 @@ def type_of(event: DomainEvent) -> str:
     return f"configtrail.{name}.v{VERSIONS[name]}"
 
 
+@lru_cache(256)
+def _known(type_name: str) -> tuple[str, int] | None:
+    """Name and version in a type, None when either is not known."""
+    match = _TYPE.match(type_name)
+    if match is None or match[1] not in VERSIONS or int(match[2]) > VERSIONS[match[1]]:
+        return None
+    return match[1], int(match[2])
+
+
 def read_event(type_name: str, body: bytes, position: int) -> DomainEvent:
     """The event of any published version, as today's struct.
 
     Raises `UnknownEventType` for a type or version from the future, `MalformedEvent` for a body
     that breaks its schema.
     """
-    match = _TYPE.match(type_name)
-    if match is None or match[1] not in VERSIONS or int(match[2]) > VERSIONS[match[1]]:
+    known = _known(type_name)
+    if known is None:
         raise UnknownEventType(type_name, position)
-    name = match[1]
+    name, written = known
     try:
-        for version in range(int(match[2]), VERSIONS[name]):
+        for version in range(written, VERSIONS[name]):
             body = UPCASTERS[name, version](body)
         event = decode_event(body)
     except (msgspec.DecodeError, ValueError) as error:

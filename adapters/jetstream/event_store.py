@@ -23,6 +23,7 @@ from adapters.jetstream.branch import BranchReader
 from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
 from adapters.jetstream.feed import Feed
 from adapters.jetstream.parted import FULL
+from adapters.jetstream.publisher import Publisher
 from adapters.jetstream.raw import RawMessage
 from adapters.jetstream.streams import EVENTS
 from domain.envelope import Head, NewEvent, Selection, StoredEvent, StreamIdentity, stored_event
@@ -44,6 +45,7 @@ class JetStreamEventStore:
     def __init__(self, nc: Client, js: JetStreamContext) -> None:
         self._nc = nc
         self._js = js
+        self._publisher = Publisher(nc)
         self._feed = Feed(nc, js, EVENTS)
         self._branches = BranchReader(nc, js, EVENTS)
 
@@ -53,11 +55,10 @@ class JetStreamEventStore:
         subject, headers, body = wire.encode(event, after)
         try:
             with outage_as_unavailable("appending an event"):
-                ack = await self._js.publish(
+                ack = await self._publisher.publish(
                     subject,
                     body,
-                    headers=headers,
-                    stream=EVENTS,
+                    {**headers, "Nats-Expected-Stream": EVENTS},
                     timeout=REQUEST_TIMEOUT_SECONDS,
                 )
         except APIError as error:
