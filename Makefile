@@ -4,7 +4,7 @@ ARGS ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
-SOURCES := domain projections adapters tests
+SOURCES := domain projections adapters tests benchmarks
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

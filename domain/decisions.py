@@ -12,6 +12,7 @@ from domain.events import (
     ContentRef,
     DiffGenerated,
     DuplicateSkipped,
+    EventSkipped,
     ManualBackupFinished,
     ManualBackupTriggered,
     SectionChange,
@@ -64,6 +65,11 @@ def created(observation: Observation, verdict: IsNew, content: ContentRef) -> Ne
             trigger_id=observation.trigger_id,
         ),
     )
+
+
+def observed_event_id(observation_id: str) -> str:
+    """The id of the one event that an observation becomes."""
+    return f"observation.{observation_id}"
 
 
 def diffed(
@@ -199,9 +205,37 @@ def collection_failed(
     )
 
 
+def event_skipped(
+    tenant_id: str,
+    device_id: str,
+    *,
+    projection: str,
+    position: int,
+    skipped_event_id: str,
+    actor: str,
+    occurred_at: datetime,
+    reason: str | None = None,
+) -> NewEvent:
+    """The event for a read model that is to go on without an event that it can't take in."""
+    return NewEvent(
+        event_id=f"skip.{projection}.{position}",
+        tenant_id=tenant_id,
+        device_id=device_id,
+        occurred_at=occurred_at,
+        causation_id=skipped_event_id,
+        event=EventSkipped(
+            actor=actor,
+            projection=projection,
+            position=position,
+            skipped_event_id=skipped_event_id,
+            reason=reason,
+        ),
+    )
+
+
 def _event(observation: Observation, event: SnapshotCreated | DuplicateSkipped) -> NewEvent:
     return NewEvent(
-        event_id=f"observation.{observation.observation_id}",
+        event_id=observed_event_id(observation.observation_id),
         tenant_id=observation.tenant_id,
         device_id=observation.device_id,
         occurred_at=observation.collected_at,

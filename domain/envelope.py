@@ -27,7 +27,7 @@ class NewEvent(Struct, frozen=True, kw_only=True):
     traceparent: str | None = None
 
 
-class StoredEvent(Struct, frozen=True, kw_only=True):
+class StoredEvent(Struct, frozen=True, kw_only=True, gc=False):
     """An event as the stream holds it.
 
     `position` is its sequence in the stream (1, 2, …, without gaps), `version` its place in the

@@ -104,6 +104,19 @@ class NewerProjection(ConfigtrailError):
         self.known = known
 
 
+class PoisonEvent(ConfigtrailError):
+    """A read model can't take an event in, and what it is doing allows no way around it."""
+
+    def __init__(self, projection: str, position: int, reason: str) -> None:
+        super().__init__(
+            f"projection {projection}: event {position} can't be taken in: {reason}; run a version "
+            "that can, or skip the event"
+        )
+        self.projection = projection
+        self.position = position
+        self.reason = reason
+
+
 class StreamMisconfigured(ConfigtrailError):
     """A stream's live settings would lose or refuse what they must keep."""
 

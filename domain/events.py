@@ -24,7 +24,7 @@ BackupOutcome: TypeAlias = Literal[
 ACTOR = re.compile(r"(?:user|service|system):\S.{0,199}\Z", re.DOTALL)
 
 
-class ContentRef(Struct, frozen=True, kw_only=True):
+class ContentRef(Struct, frozen=True, kw_only=True, gc=False):
     """Where encrypted content lives: a sequence of the content stream, and what must be there.
 
     `commitment` is SHA-256(salt ‖ text) in hex; the 32-byte salt lies inside the encrypted blob.
@@ -34,14 +34,14 @@ class ContentRef(Struct, frozen=True, kw_only=True):
     commitment: str
 
 
-class SnapshotRef(Struct, frozen=True, kw_only=True):
+class SnapshotRef(Struct, frozen=True, kw_only=True, gc=False):
     """A snapshot named by another event, with its content: enough to compare the two."""
 
     snapshot_id: str
     content: ContentRef
 
 
-class SectionChange(Struct, frozen=True, kw_only=True):
+class SectionChange(Struct, frozen=True, kw_only=True, gc=False):
     """Logical lines added to and removed from one section, by count: never their text."""
 
     section: str
@@ -49,7 +49,7 @@ class SectionChange(Struct, frozen=True, kw_only=True):
     removed: int
 
 
-class Fact(Struct, frozen=True, kw_only=True, tag_field="type"):
+class Fact(Struct, frozen=True, kw_only=True, tag_field="type", gc=False):
     """What every event says: who did it. `actor` is `user:…`, `service:…` or `system:…`."""
 
     actor: str
@@ -147,6 +147,18 @@ class CollectionFailed(Fact, frozen=True, kw_only=True, tag="CollectionFailed"):
     trigger_id: str | None = None
 
 
+class EventSkipped(Fact, frozen=True, kw_only=True, tag="EventSkipped"):
+    """Somebody decided that a read model goes on without an event that it can't take in.
+
+    `position` and `skipped_event_id` name that event, which stays in the log as it is.
+    """
+
+    projection: str
+    position: int
+    skipped_event_id: str
+    reason: str | None = None
+
+
 DomainEvent: TypeAlias = (
     SnapshotCreated
     | DuplicateSkipped
@@ -154,6 +166,7 @@ DomainEvent: TypeAlias = (
     | ManualBackupTriggered
     | ManualBackupFinished
     | CollectionFailed
+    | EventSkipped
 )
 EVENT_TYPES: tuple[type[Fact], ...] = get_args(DomainEvent)
 EVENT_NAMES: tuple[str, ...] = tuple(event.__name__ for event in EVENT_TYPES)

@@ -37,27 +37,18 @@ def type_of(event: DomainEvent) -> str:
     return f"configtrail.{name}.v{VERSIONS[name]}"
 
 
-@lru_cache(256)
-def _known(type_name: str) -> tuple[str, int] | None:
-    """Name and version in a type, None when either is not known."""
-    match = _TYPE.match(type_name)
-    if match is None or match[1] not in VERSIONS or int(match[2]) > VERSIONS[match[1]]:
-        return None
-    return match[1], int(match[2])
-
-
 def read_event(type_name: str, body: bytes, position: int) -> DomainEvent:
     """The event of any published version, as today's struct.
 
     Raises `UnknownEventType` for a type or version from the future, `MalformedEvent` for a body
     that breaks its schema.
     """
-    known = _known(type_name)
-    if known is None:
+    parts = _parts(type_name)
+    if parts is None or parts[0] not in VERSIONS or parts[1] > VERSIONS[parts[0]]:
         raise UnknownEventType(type_name, position)
-    name, written = known
+    name, stored_version = parts
     try:
-        for version in range(written, VERSIONS[name]):
+        for version in range(stored_version, VERSIONS[name]):
             body = UPCASTERS[name, version](body)
         event = decode_event(body)
     except (msgspec.DecodeError, ValueError) as error:
@@ -65,3 +56,10 @@ def read_event(type_name: str, body: bytes, position: int) -> DomainEvent:
     if event_name(event) != name:
         raise MalformedEvent(position, f"its header says {name}, its body {event_name(event)}")
     return event
+
+
+@lru_cache(maxsize=256)
+def _parts(type_name: str) -> tuple[str, int] | None:
+    """Name and version in a type; None when it is none of ours."""
+    match = _TYPE.match(type_name)
+    return None if match is None else (match[1], int(match[2]))

@@ -59,6 +59,7 @@ class Fleet:
             (self._trigger, 1),
             (self._finish, 1),
             (self._fail, 1),
+            (self._skip, 1),
         )
         actions, weights = zip(*weighted, strict=True)
         self._choice.choices(actions, weights)[0](key)
@@ -186,6 +187,19 @@ class Fleet:
                 attempted_at=START + timedelta(minutes=minute),
                 source="scheduled",
                 attempt=self._choice.randrange(1, 4),
+            )
+        )
+
+    def _skip(self, key: tuple[str, str]) -> None:
+        # For a read model that is none of ours: it changes no row but the trail's.
+        self._append(
+            decisions.event_skipped(
+                *key,
+                projection="gone",
+                position=len(self.events) + 1,
+                skipped_event_id="an event\x00",
+                actor="user:ann",
+                occurred_at=self._now(),
             )
         )
 

@@ -77,9 +77,11 @@ def install_error_handlers(app: FastAPI) -> None:
     for outage in (
         asyncpg.PostgresConnectionError,
         asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
         asyncpg.CannotConnectNowError,
         asyncpg.QueryCanceledError,
         asyncpg.UndefinedTableError,
+        asyncpg.UndefinedColumnError,  # the rows are of another version, for a while
         ConnectionError,
         TimeoutError,
     ):
@@ -101,7 +103,8 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     place = [str(part) for part in first["loc"]]
-    field = ".".join(place[1:]) or place[0]
+    # Of JSON that can't be read it names the place in it, which is no field.
+    field = "body" if first["type"] == "json_invalid" else ".".join(place[1:]) or place[0]
     return error_response(422, "invalid_input", f"{field}: {first['msg']}", field)
 
 

@@ -105,7 +105,8 @@ class Differ:
 
     def _plan(self, msg: Msg) -> Job:
         # Any device's comparisons may run in any order: a difference stands for itself.
-        return Job(msg.reply, partial(self._compare_neighbours, msg))
+        event_id = (msg.headers or {}).get("ce-id")
+        return Job(msg.reply, partial(self._compare_neighbours, msg), event_id=event_id)
 
     async def _compare_neighbours(self, msg: Msg) -> None:
         stored = decode_delivery(msg)

@@ -79,7 +79,8 @@ class TriggerReaper:
 
     def _plan(self, msg: Msg) -> Job:
         # The requests for one device are watched side by side: each has its own end.
-        return Job(msg.reply, partial(self._watch, msg))
+        event_id = (msg.headers or {}).get("ce-id")
+        return Job(msg.reply, partial(self._watch, msg), event_id=event_id)
 
     async def _watch(self, msg: Msg) -> None:
         stored = decode_delivery(msg)

@@ -21,6 +21,7 @@ from msgspec import Struct
 from nats.aio.client import Client
 
 from adapters.crypto.keys import KeyRing
+from adapters.jetstream.connection import cancellable
 from adapters.jetstream.leases import Leases
 from adapters.observability.logging import log_context
 from adapters.observability.metrics import Metrics
@@ -203,9 +204,10 @@ class TriggerService:
             "trigger_id": request.trigger_id,
         }
         try:
-            msg = await self._nc.request(
-                SUBJECT, json.dumps(body).encode(), timeout=_remaining(request)
-            )
+            with cancellable():
+                msg = await self._nc.request(
+                    SUBJECT, json.dumps(body).encode(), timeout=_remaining(request)
+                )
         except nats.errors.NoRespondersError:
             return _Ending("failed", f"no collector answers on {SUBJECT}")
         except TimeoutError:

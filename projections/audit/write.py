@@ -13,6 +13,7 @@ from domain.events import (
     DiffGenerated,
     DomainEvent,
     DuplicateSkipped,
+    EventSkipped,
     Fact,
     ManualBackupFinished,
     ManualBackupTriggered,
@@ -30,6 +31,7 @@ ACTIONS: dict[type[Fact], str] = {
     ManualBackupTriggered: "config_backup_manual_trigger",
     ManualBackupFinished: "config_backup_manual_finished",
     CollectionFailed: "config_collection_failed",
+    EventSkipped: "config_event_skipped",
 }
 
 _COLUMNS = (
@@ -61,6 +63,8 @@ def resource_of(event: DomainEvent, device_id: str) -> tuple[str, str]:
             return "backup", event.trigger_id
         case CollectionFailed():
             return "device", device_id
+        case EventSkipped():
+            return "event", event.skipped_event_id
         case _:
             assert_never(event)
 

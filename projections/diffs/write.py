@@ -12,6 +12,7 @@ from domain.events import (
     CollectionFailed,
     DiffGenerated,
     DuplicateSkipped,
+    EventSkipped,
     ManualBackupFinished,
     ManualBackupTriggered,
     SnapshotCreated,
@@ -85,6 +86,7 @@ def fold(batch: Sequence[StoredEvent]) -> DiffOps:
                 | ManualBackupTriggered()
                 | ManualBackupFinished()
                 | CollectionFailed()
+                | EventSkipped()
             ):
                 pass
             case _:

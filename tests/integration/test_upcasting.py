@@ -14,6 +14,7 @@ from adapters.contract.published import FOLDER
 from adapters.embedded.nats import EmbeddedNats
 from adapters.eventsourcing.devices import device_repository
 from adapters.jetstream.pull import Puller
+from adapters.jetstream.source import JetStreamSource
 from adapters.jetstream.streams import EVENTS
 from adapters.jetstream.wire import decode_delivery
 from adapters.postgres.pool import open_pool
@@ -130,7 +131,8 @@ async def test_the_library_sees_devices_as_of_today(both: Rig, nats_server: Embe
 
 async def test_projections_write_rows_as_of_today(both: Rig, postgres_dsn: str) -> None:
     async with open_pool(postgres_dsn) as pool:
-        workers = [ProjectionWorker(pool, both.events, one) for one in ALL]
+        source = JetStreamSource(both.nc, both.js)
+        workers = [ProjectionWorker(pool, source, one) for one in ALL]
         running = [asyncio.create_task(worker.run()) for worker in workers]
         ended = "SELECT array_agg(outcome) FROM configtrail.triggers"
         told = (
