@@ -20,9 +20,9 @@ class Canonical(Struct, frozen=True, kw_only=True):
 
     `logical` are its lines as they came, with wrapped ones joined; `normal` the lines of the
     canonical form, in which spelling and order are no difference where they mean nothing.
-    `line_count` counts the lines of the text as it came. `unread` are menus that the device could not export, and `cut`
-    says that the text ends in the middle of a line: in both cases it is `partial`, and what is
-    missing from it must not be taken for removed.
+    `line_count` counts the lines of the text as it came. `unread` are menus that the device could
+    not export, and `cut` says that the text ends in the middle of a line: in both cases it is
+    `partial`, and what is missing from it must not be taken for removed.
     Invariant: `warnings`, `unread` and section names never hold values out of the text.
     """
 

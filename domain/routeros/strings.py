@@ -1,7 +1,7 @@
 r"""Values as RouterOS writes them: quotes, escapes, members of sets.
 
-Escapes: `\"` `\\` `\$` `\?`, `\_` (a blank), `\n` `\r` `\t` `\a` `\b` `\f` `\v`, and `\XX`, a byte in
-upper-case hex.
+Escapes: `\"` `\\` `\$` `\?`, `\_` (a blank), `\n` `\r` `\t` `\a` `\b` `\f` `\v`, and `\XX`, a byte
+in upper-case hex.
 """
 
 from __future__ import annotations

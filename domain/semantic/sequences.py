@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
+from itertools import pairwise
 
 
 def same_in_any_order(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int]]:
@@ -50,7 +51,7 @@ def same_in_order(before: Sequence[str], after: Sequence[str]) -> list[tuple[int
     anchors = [(start - 1, start - 1), *(unique[at] for at in kept), (old.stop, new.stop)]
     taken_old = {at for at, _ in unique}
     taken_new = {at for _, at in unique}
-    for (low, low_new), (high, high_new) in zip(anchors, anchors[1:], strict=False):
+    for (low, low_new), (high, high_new) in pairwise(anchors):
         gap = [at for at in range(low + 1, high) if at not in taken_old]
         gap_new = [at for at in range(low_new + 1, high_new) if at not in taken_new]
         for one, two in _in_order(before, after, gap, gap_new):
