@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 from domain.envelope import Head, NewEvent, StoredEvent, StreamIdentity
 from domain.events import ContentRef
 
-ContentKind = Literal["snapshot", "diff"]
+ContentKind = Literal["snapshot", "diff", "changes"]
 
 
 class EventStore(Protocol):

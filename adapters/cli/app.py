@@ -17,6 +17,7 @@ from adapters.cli.demo import demo
 from adapters.cli.importing import import_folder
 from adapters.cli.letters import list_letters, retry_letter, show_letter
 from adapters.cli.listings import audit, devices, history
+from adapters.cli.recanonicalising import recanonicalise
 from adapters.cli.texts import diff, show
 from adapters.cli.up import up
 from adapters.observability.logging import configure_logging
@@ -142,6 +143,7 @@ command(app, "show")(show)
 command(app, "diff")(diff)
 command(app, "audit")(audit)
 command(app, "trigger")(trigger)
+command(app, "recanonicalise")(recanonicalise)
 
 letters = typer.Typer(rich_markup_mode=None)
 app.add_typer(letters, name="deadletters")

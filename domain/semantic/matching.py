@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Final, TypeAlias
 
@@ -14,6 +14,8 @@ from domain.semantic import identity
 # Comparing each with each stops here: beyond it entries without an identity that changed in several
 # properties at once are told as removed and added.
 MOST_COMPARISONS: Final = 40_000
+# So many entries of a menu that changed are looked at with a property left out.
+MOST_LEFT: Final = 20_000
 _ALIKE: Final = 0.5
 
 Pairs: TypeAlias = list[tuple[int, int]]
@@ -76,15 +78,19 @@ class _Matching:
 
         Of entries with an identity only one that was renamed is known by this.
         """
-        places: defaultdict[Hashable, list[int]] = defaultdict(list)
+        if len(self._before) > MOST_LEFT or len(self._after) > MOST_LEFT:
+            return
+        places: defaultdict[Hashable, deque[int]] = defaultdict(deque)
         for one in self._before.values():
             for rest in self._rests(one):
                 places[rest].append(one.at)
         for one in list(self._after.values()):
             for rest in self._rests(one):
-                found = next((at for at in places.get(rest, ()) if at in self._before), None)
-                if found is not None:
-                    self._pair(found, one.at)
+                found = places.get(rest)
+                while found and found[0] not in self._before:
+                    found.popleft()
+                if found:
+                    self._pair(found[0], one.at)
                     break
 
     def comments(self) -> None:

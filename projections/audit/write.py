@@ -17,6 +17,7 @@ from domain.events import (
     ManualBackupFinished,
     ManualBackupTriggered,
     SnapshotCreated,
+    SnapshotRecanonicalised,
     encode_event,
 )
 from projections.audit.tables import DDL, TABLES
@@ -30,6 +31,7 @@ ACTIONS: dict[type[Fact], str] = {
     ManualBackupTriggered: "config_backup_manual_trigger",
     ManualBackupFinished: "config_backup_manual_finished",
     CollectionFailed: "config_collection_failed",
+    SnapshotRecanonicalised: "config_snapshot_recanonicalised",
 }
 
 _COLUMNS = (
@@ -53,7 +55,7 @@ _COLUMNS = (
 def resource_of(event: DomainEvent, device_id: str) -> tuple[str, str]:
     """What the event is about: type and id."""
     match event:
-        case SnapshotCreated() | DuplicateSkipped():
+        case SnapshotCreated() | DuplicateSkipped() | SnapshotRecanonicalised():
             return "snapshot", event.snapshot_id
         case DiffGenerated():
             return "diff", f"{event.from_snapshot_id}..{event.to_snapshot_id}"
