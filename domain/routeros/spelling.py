@@ -20,6 +20,7 @@ from domain.routeros.vocabulary import ORDERED, SETS
 
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _TARGET = re.compile(r"set (?:\[[^\]]*\]|[^ =]+(?= ))?")
+_ADDS: Final = frozenset(("add ",))
 _PLAIN: Final = frozenset(("add ", "set "))
 # Names are looked up in any order, but of patterns the first one that matches wins.
 DNS_STATIC: Final = "/ip dns static"
@@ -122,9 +123,13 @@ def by_menu(logical: Sequence[str]) -> dict[str, list[str]]:
     return {path: lines for path, lines in menus.items() if lines}
 
 
-def is_plain(lines: Iterable[str]) -> bool:
-    """Whether lines only add and set. With any other command among them all order counts."""
-    return {line[:4] for line in lines} <= _PLAIN
+def is_plain(lines: Sequence[str]) -> bool:
+    """Whether lines only add, and set each thing once. If they don't, all their order counts."""
+    commands = {line[:4] for line in lines}
+    if commands <= _ADDS:
+        return True
+    settings = [set_target(line) for line in lines if line[:4] == "set "]
+    return commands <= _PLAIN and len(set(settings)) == len(settings)
 
 
 def keeps_order(path: str, lines: Iterable[str]) -> bool:
@@ -135,8 +140,7 @@ def keeps_order(path: str, lines: Iterable[str]) -> bool:
 def ordered(path: str, lines: Sequence[str]) -> list[str]:
     """A menu's lines, spelled and in normal order.
 
-    Settings come first, by what they set, in their own order where that is the same thing. Entries
-    keep their order where it is configuration.
+    Settings come first, by what they set. Entries keep their order where it is configuration.
     """
     lines = all_spelled(lines)
     if not is_plain(lines):

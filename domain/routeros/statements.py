@@ -72,9 +72,19 @@ class Statement(Struct, frozen=True):
         return None
 
     def meaning(self) -> tuple[str, str, tuple[tuple[str, str], ...]]:
-        """The statement without its spelling and the order of its properties."""
-        pairs = sorted((one.name, one.meaning) for one in self.properties)
+        """The statement without its spelling and the order of its properties.
+
+        Should it give a property twice, the order counts.
+        """
+        pairs = [(one.name, one.meaning) for one in self.properties]
+        if not self.repeats:
+            pairs.sort()
         return self.verb, self.target, tuple(pairs)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it gives a property twice: then it can't be told by its properties."""
+        return len({one.name for one in self.properties}) < len(self.properties)
 
 
 def parse(line: str) -> Statement:

@@ -51,10 +51,11 @@ def _applied(section: str, lines: list[str], changes: list[Change]) -> list[str]
             assert one.after_line is not None
             arrivals[there.line] = one.after_line
     kept = [line for line in by_place.values() if line is not None]
+    # Whether order counts was decided on the lines before and after together.
     both = [*kept, *arrivals.values()]
-    if not is_plain(both):
+    if not (is_plain(lines) and is_plain(both)):
         return _woven(kept, arrivals)
-    if not keeps_order(section, both):
+    if not keeps_order(section, [*lines, *both]):
         return both
     # The places of entries count settings in: those keep to themselves, so entries close up.
     settings = [line for line in both if line[0] == "s"]

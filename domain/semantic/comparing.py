@@ -6,7 +6,6 @@ time is linear in the size of the texts, and for the rest depends on the size of
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from domain.canonical.form import Canonical
@@ -99,7 +98,7 @@ class _Section:
         self.respelled = 0
         self.not_understood = False
         both = [*self._before, *self._after]
-        plain = is_plain(both)
+        plain = is_plain(self._before) and is_plain(self._after)
         in_order = not plain or keeps_order(section, both)
         self._old_sequence = _entries(self._before, all_of=not plain) if in_order else []
         self._new_sequence = _entries(self._after, all_of=not plain) if in_order else []
@@ -123,7 +122,7 @@ class _Section:
             before, after = old.pop(one), new.pop(two)
             assert before is not None
             assert after is not None
-            if _repeats(before) or _repeats(after):
+            if before.repeats or after.repeats:
                 old[one], new[two] = before, after
                 moved.discard((one, two))
                 continue
@@ -270,12 +269,6 @@ def _statement(line: str) -> Statement | None:
         return parse(line)
     except NotUnderstood:
         return None
-
-
-def _repeats(statement: Statement) -> bool:
-    """Whether a statement gives a property twice: then it can't be told by its properties."""
-    names = Counter(one.name for one in statement.properties)
-    return len(names) < len(statement.properties)
 
 
 def _entries(lines: Sequence[str], *, all_of: bool) -> list[int]:
