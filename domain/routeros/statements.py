@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from domain.errors import NotUnderstood
 from domain.routeros.menus import split_path
+from domain.routeros.properties import NAMES
 from domain.routeros.strings import STRING, members, plain
 from domain.routeros.vocabulary import SETS, VERBS
 
@@ -30,7 +31,8 @@ class Property(Struct, frozen=True):
     """`name=value` as it is written, with the blanks before it.
 
     `name` is the full name: a leading dot in `written` continues the prefix of the one before.
-    `value` has its quotes and escapes; None for a word without `=`, such as `!comment`.
+    `value` has its quotes and escapes; None for a word without one: `!comment`, or `passive`, if it
+    is known to be a name.
     """
 
     lead: str
@@ -106,10 +108,9 @@ def parse(line: str) -> Statement:
     at = verb.end()
     selector = ""
     if verb[0] != "add":
-        while (found := _SELECTOR.match(line, at)) is not None:
-            if found[0].lstrip(" \t").startswith("!"):
-                break
-            selector += found[0]
+        found = _SELECTOR.match(line, at)
+        if found is not None and not found[0].lstrip(" \t").startswith("!"):
+            selector = found[0]
             at = found.end()
     properties, at = _properties(line, at)
     if at != len(line):
@@ -122,6 +123,8 @@ def _properties(line: str, at: int) -> tuple[tuple[Property, ...], int]:
     prefix = ""
     while (match := _PROPERTY.match(line, at)) is not None:
         lead, written, value = match.groups()
+        if value is None and written.removeprefix("!") not in NAMES:
+            break
         name = written
         if written.startswith("."):
             name = prefix + written if prefix else written[1:]
