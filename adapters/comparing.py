@@ -9,12 +9,15 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from domain.canonical import ROUTEROS, canonicalise
+from domain.canonical import ROUTEROS, Canonical, canonicalise
 from domain.diffing import section_changes, text_diff
-from domain.events import SectionChange
+from domain.events import ChangeSummary, SectionChange
+from domain.profiles import PROFILES
 from domain.redaction import Redactor
 from domain.semantic.comparing import compare as compare_meaning
+from domain.semantic.lines import tell_lines
 from domain.semantic.policy import PolicyRule
+from domain.semantic.summary import summaries
 from domain.semantic.telling import tell
 from domain.semantic.told import ToldDiff
 
@@ -56,15 +59,27 @@ def compare(job: Job) -> Comparison:
     diff = text_diff(job.before, job.after, before_label="before", after_label="after")
     before = canonicalise(job.before.decode(), job.platform)
     after = canonicalise(job.after.decode(), job.platform)
-    told = None
-    if job.platform == ROUTEROS and max(len(job.before), len(job.after)) <= MOST_BYTES:
-        redactor = Redactor(job.redaction_key, job.device_id)
-        told = tell(compare_meaning(before, after), redactor, job.policy)
     return Comparison(
         diff.patch,
         diff.lines_added,
         diff.lines_removed,
         diff.coarse,
         section_changes(before, after),
-        told,
+        _told(before, after, job),
     )
+
+
+def summed_up(told: ToldDiff, platform: str) -> tuple[tuple[ChangeSummary, ...], int]:
+    """What of the changes may be in an event, and how many are not in it."""
+    profile = PROFILES.get(platform)
+    return summaries(told, profile.section) if profile else summaries(told)
+
+
+def _told(before: Canonical, after: Canonical, job: Job) -> ToldDiff | None:
+    if max(len(job.before), len(job.after)) > MOST_BYTES:
+        return None
+    redactor = Redactor(job.redaction_key, job.device_id)
+    if job.platform == ROUTEROS:
+        return tell(compare_meaning(before, after), redactor, job.policy)
+    profile = PROFILES.get(job.platform)
+    return tell_lines(before, after, profile, redactor) if profile else None

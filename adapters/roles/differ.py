@@ -17,7 +17,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from adapters.comparing import Comparison, Job, compare
+from adapters.comparing import Comparison, Job, compare, summed_up
 from adapters.crypto.keys import KeyRing
 from adapters.jetstream.dead_letters import DeadLetters
 from adapters.jetstream.feed import decode_delivery
@@ -33,7 +33,6 @@ from domain.envelope import NewEvent, StoredEvent
 from domain.errors import ConfigtrailError
 from domain.events import ContentRef, SnapshotCreated, SnapshotRef
 from domain.ports import ContentStore
-from domain.semantic.summary import summaries
 from domain.semantic.told import encode
 
 log = logging.getLogger(__name__)
@@ -131,7 +130,7 @@ class Differ:
         told = None
         if found.told is not None:
             told = await self._content.put(tenant_id, device_id, "changes", encode(found.told))
-        decide = partial(_decide, stored, before, after, content, found, told)
+        decide = partial(_decide, stored, platform, before, after, content, found, told)
         if await self._devices.record(tenant_id, device_id, decide) is not None:
             self._metrics.diffs.inc()
             self._metrics.diff_seconds.observe(time.perf_counter() - started)
@@ -161,6 +160,7 @@ class Differ:
 
 def _decide(
     stored: StoredEvent,
+    platform: str,
     before: SnapshotRef,
     after: SnapshotRef,
     content: ContentRef,
@@ -168,7 +168,7 @@ def _decide(
     told: ContentRef | None,
     state: DeviceState,
 ) -> NewEvent | None:
-    changes, more = summaries(found.told) if found.told else ((), 0)
+    changes, more = summed_up(found.told, platform) if found.told else ((), 0)
     return diffed(
         state,
         stored.tenant_id,

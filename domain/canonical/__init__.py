@@ -7,17 +7,23 @@ fingerprint under older rules is compared with one of the new text under those s
 
 from __future__ import annotations
 
-from domain.canonical import plain, routeros
+from domain.canonical import plain, profiled, routeros
 from domain.canonical.form import Canonical
 from domain.canonical.platform import ROUTEROS, TEXT, detect_platform
+from domain.profiles import PROFILES
 
 __all__ = ["ROUTEROS", "TEXT", "Canonical", "canonicalise", "detect_platform", "text_under"]
+
+
+_BY_RULES = {one.rules: one for one in PROFILES.values()}
 
 
 def canonicalise(text: str, platform: str) -> Canonical:
     """The canonical form under the rules of `platform`; unknown platforms get the plain rules."""
     if platform == ROUTEROS:
         return routeros.canonicalise(text)
+    if platform in PROFILES:
+        return profiled.canonicalise(text, PROFILES[platform])
     return plain.canonicalise(text)
 
 
@@ -34,4 +40,5 @@ def text_under(rules: str, text: str) -> str | None:
         case plain.RULES:
             return plain.canonicalise(text).text
         case _:
-            return None
+            profile = _BY_RULES.get(rules)
+            return profiled.canonicalise(text, profile).text if profile else None

@@ -23,6 +23,7 @@ class Canonical(Struct, frozen=True, kw_only=True):
     `line_count` counts the lines of the text as it came. `unread` are menus that the device could
     not export, and `cut` says that the text ends in the middle of a line: in both cases it is
     `partial`, and what is missing from it must not be taken for removed.
+    `named` are its lines with their sections, where they are not RouterOS menus.
     Invariant: `warnings`, `unread` and section names never hold values out of the text.
     """
 
@@ -36,6 +37,7 @@ class Canonical(Struct, frozen=True, kw_only=True):
     unread: tuple[str, ...] = ()
     cut: bool = False
     sectioned: bool = False
+    named: tuple[tuple[str, str], ...] | None = None
 
     @property
     def text(self) -> str:
@@ -49,6 +51,8 @@ class Canonical(Struct, frozen=True, kw_only=True):
         A section is a menu path such as `/ip firewall filter`; it is empty before the first one
         and where the rules know no sections.
         """
+        if self.named is not None:
+            return iter(self.named)
         if self.sectioned:
             return with_sections(self.logical)
         return (("", line) for line in self.logical)

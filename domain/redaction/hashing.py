@@ -11,7 +11,7 @@ from domain.routeros.strings import plain
 _HASH_BYTES: Final = 4
 _PURPOSE: Final = "redaction"
 # What an export itself hides, what is empty, and what is redacted already.
-_HIDDEN = re.compile(r"\*+\Z|<(?:secret|hidden):[0-9a-f]{8}>\Z|\Z")
+_HIDDEN = re.compile(r"\*+\Z|<(?:secret|hidden):[0-9a-f]{8}>\Z|<secret>\Z|\Z")
 
 
 class Redactor:

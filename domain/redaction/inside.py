@@ -22,7 +22,7 @@ _SPEAKS = re.compile(
     r"|(?i:(?:\A|snmp|trap|read|write|ro|rw)[-_]?community\Z)"
 )
 _NAMED = re.compile(
-    r'(?<![A-Za-z0-9_-])([A-Za-z0-9_-]{1,64})(?:(?:\\*+")?[ ]?[=:][ ]?|[ ]+(?=\\*+"))'
+    r'(?<![A-Za-z0-9_<-])([A-Za-z0-9_-]{1,64})(?:(?:\\*+")?[ ]?[=:][ ]?|[ ]+(?=\\*+"))'
 )
 _VARIABLE = re.compile(r":(?:local|global|set)[ ]+([A-Za-z0-9_-]{1,64})[ ]+")
 # What a quote of some depth opens, the same one closes; without one nearby, all of that is hidden.
@@ -40,7 +40,7 @@ _OTHERS: Final = tuple(
         # …?key=x
         r'[?&](?:key|sig|signature|auth|pw)=(?P<secret>[^\s&"\\;]+)',
         # Authorization: Bearer x
-        r'authorization["\\]*\s?[:=]\s?["\\]*(?:(?:bearer|basic|token|digest)\s+)?'
+        r'authorization["\\]*\s?[:=]\s?["\\]*(?:(?:bearer|basic|token|digest)\s+)?+'
         r"(?P<secret>[A-Za-z0-9+/=._~-]{4,})",
         r"\bbearer\s+(?P<secret>[A-Za-z0-9+/=._~-]{16,})",
         # Telegram's address of a bot

@@ -6,7 +6,7 @@ comment may be a secret of its own, and nobody can take it out of an event again
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from domain.events import ChangeSummary
@@ -19,11 +19,16 @@ _MOST_NAMES: Final = 40
 _ELSEWHERE: Final = ""
 
 
-def summaries(told: ToldDiff) -> tuple[tuple[ChangeSummary, ...], int]:
-    """The changes by section, kind and level, and how many are in none of them."""
+def summaries(
+    told: ToldDiff, section_of: Callable[[str], str | None] = whole_path
+) -> tuple[tuple[ChangeSummary, ...], int]:
+    """The changes by section, kind and level, and how many are in none of them.
+
+    `section_of` gives what of a section's path may be in an event.
+    """
     groups: dict[tuple[str, str, str, bool], list[ToldChange]] = {}
     for one in told.changes:
-        section = whole_path(one.section) or _ELSEWHERE
+        section = section_of(one.section) or _ELSEWHERE
         key = (section, one.kind, one.level, one.after_upgrade)
         groups.setdefault(key, []).append(one)
     kept = list(groups.items())[:MOST_SUMMARIES]

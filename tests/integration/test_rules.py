@@ -131,9 +131,11 @@ async def test_snapshots_that_are_alike_now_are_counted_and_stay(parts: Rig) -> 
     assert len(created_ones) == 2
 
 
-async def test_recanonicalising_beside_a_recorder_loses_nothing(parts: Rig) -> None:
+async def test_recanonicalising_beside_a_recorder_loses_nothing(
+    parts: Rig, nats_server: EmbeddedNats
+) -> None:
     await recorded_under_older_rules(parts, FIRST, 0, "routeros/1")
-    async with rig(parts.nc.connected_url.geturl()) as other:
+    async with rig(nats_server.url) as other:
         # Its state is one event behind: appending conflicts, and is decided again.
         stale = await other.devices.refresh("acme", "r1")
         await read(parts, (SECOND, 1))

@@ -191,5 +191,7 @@ def test_an_open_quote_hides_what_follows_it() -> None:
 @given(st.randoms(use_true_random=False))
 def test_redacting_twice_is_redacting_once(choice: random.Random) -> None:
     text = choice.choice(made_up())
-    once = shown("\n".join(wrapped(text, 80) if "\n" not in text else text.split("\n")))
+    script = written(choice.choice(INSIDE).format(CANARY))
+    once = shown(f"{text}/system script\nadd name=s source={script}\n")
+    assert CANARY not in once
     assert shown(once) == once
