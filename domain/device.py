@@ -19,6 +19,7 @@ from domain.events import (
     CollectionFailed,
     DiffGenerated,
     DuplicateSkipped,
+    EventSkipped,
     ManualBackupFinished,
     ManualBackupTriggered,
     SnapshotCreated,
@@ -222,7 +223,7 @@ def evolve(state: DeviceState, stored: StoredEvent) -> DeviceState:
             return replace(
                 state, last_failure_at=event.attempted_at, last_failure_id=event.failure_id
             )
-        case DuplicateSkipped():
+        case DuplicateSkipped() | EventSkipped():
             return state
 
 

@@ -84,6 +84,15 @@ class AppendConflict(ConfigtrailError):
         self.newer = tuple(newer)
 
 
+class BatchTooLarge(ConfigtrailError):
+    """More events than one append can hold were to stand or fall together."""
+
+    def __init__(self, count: int, limit: int) -> None:
+        super().__init__(f"{count} events are more than the {limit} that one append can hold")
+        self.count = count
+        self.limit = limit
+
+
 class StreamGap(ConfigtrailError):
     """A position that must exist was not delivered: history has a hole."""
 
@@ -119,14 +128,31 @@ class NewerProjection(ConfigtrailError):
         self.known = known
 
 
+class PoisonEvent(ConfigtrailError):
+    """A read model can't take an event in, and what it is doing allows no way around it."""
+
+    def __init__(self, projection: str, position: int, reason: str) -> None:
+        super().__init__(
+            f"projection {projection}: event {position} can't be taken in: {reason}; run a version "
+            "that can, or skip the event"
+        )
+        self.projection = projection
+        self.position = position
+        self.reason = reason
+
+
 class StreamMisconfigured(ConfigtrailError):
     """A stream's live settings would lose or refuse what they must keep."""
 
-    def __init__(self, stream: str, setting: str, expected: object, got: object) -> None:
-        super().__init__(
-            f"stream {stream}: {setting} is {got!r} and must be {expected!r}; "
-            "change it back before starting"
-        )
+    def __init__(
+        self,
+        stream: str,
+        setting: str,
+        expected: object,
+        got: object,
+        mend: str = "change it back before starting",
+    ) -> None:
+        super().__init__(f"stream {stream}: {setting} is {got!r} and must be {expected!r}; {mend}")
         self.stream = stream
         self.setting = setting
         self.expected = expected
@@ -231,3 +257,14 @@ class Unavailable(ConfigtrailError):
         super().__init__(f"{service} does not answer: {reason}")
         self.service = service
         self.reason = reason
+
+
+class StreamFull(Unavailable):
+    """A stream is full and takes nothing. What waits for it slows down, and nothing is lost."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(f"stream {stream}", "it is full and takes nothing")
+        self.stream = stream
+
+    def __str__(self) -> str:
+        return f"the stream {self.stream} is full and takes nothing; raise its limits or make room"

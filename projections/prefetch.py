@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 
-from domain.envelope import StoredEvent
-
-BATCHES_AHEAD = 4
+from projections.source import Delivered
 
 
 class Prefetch:
-    """Batches of a feed, as few and as large as they are there. Bounded: `BATCHES_AHEAD` are kept
-    at most. The feed is not closed here."""
+    """Batches of a feed, as few and as large as they are there. Bounded: it reads on while it keeps
+    fewer than `most` events. The feed is not closed here."""
 
-    def __init__(self, feed: AsyncGenerator[list[StoredEvent], None], *, most: int) -> None:
+    def __init__(self, feed: AsyncGenerator[Sequence[Delivered], None], *, most: int) -> None:
         self._feed = feed
         self._most = most
-        self._ready: deque[list[StoredEvent]] = deque()
+        self._ready: deque[Sequence[Delivered]] = deque()
+        self._kept = 0
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -36,15 +34,20 @@ class Prefetch:
         traceback: TracebackType | None,
     ) -> None:
         assert self._task is not None
-        if self._task.done():
-            # Its error, if it has one, was either raised by `next` or gives way to another one.
-            self._task.cancelled() or self._task.exception()
-            return
         self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        # Awaiting the task itself could not tell its cancellation from one of ours.
+        cancelled: asyncio.CancelledError | None = None
+        while not self._task.done():
+            try:
+                await asyncio.wait([self._task])
+            except asyncio.CancelledError as interrupted:
+                cancelled = interrupted
+        # Its error, if it has one, was either raised by `next` or gives way to another one.
+        self._task.cancelled() or self._task.exception()
+        if cancelled is not None:
+            raise cancelled
 
-    async def next(self, timeout: float) -> list[StoredEvent] | None:
+    async def next(self, timeout: float) -> list[Delivered] | None:
         """All that is there, up to `most` events where batches allow; None when nothing came for
         `timeout` seconds. Raises what the feed raised, after everything that came before it."""
         assert self._task is not None
@@ -61,6 +64,7 @@ class Prefetch:
         merged = list(self._ready.popleft())
         while self._ready and len(merged) + len(self._ready[0]) <= self._most:
             merged += self._ready.popleft()
+        self._kept -= len(merged)
         self._room.set()
         return merged
 
@@ -68,8 +72,11 @@ class Prefetch:
         try:
             async for batch in self._feed:
                 self._ready.append(batch)
+                self._kept += len(batch)
                 self._news.set()
-                while len(self._ready) >= BATCHES_AHEAD:
+                # Decoding a batch holds up the writer, so it gets its turn between two.
+                await asyncio.sleep(0)
+                while self._kept >= self._most:
                     self._room.clear()
                     await self._room.wait()
         finally:

@@ -14,10 +14,14 @@ from pydantic import ValidationError
 from adapters.cli import program
 from adapters.cli.backup import trigger
 from adapters.cli.demo import demo
+from adapters.cli.doctor import doctor
 from adapters.cli.importing import import_folder
 from adapters.cli.letters import list_letters, retry_letter, show_letter
 from adapters.cli.listings import audit, devices, history
+from adapters.cli.parked import list_parked, retry_parked, skip_parked
+from adapters.cli.projections import rebuild, status, verify_rows
 from adapters.cli.recanonicalising import recanonicalise
+from adapters.cli.replaying import replay
 from adapters.cli.texts import diff, show
 from adapters.cli.up import up
 from adapters.observability.logging import configure_logging
@@ -144,9 +148,24 @@ command(app, "diff")(diff)
 command(app, "audit")(audit)
 command(app, "trigger")(trigger)
 command(app, "recanonicalise")(recanonicalise)
+command(app, "replay")(replay)
+command(app, "doctor")(doctor)
 
 letters = typer.Typer(rich_markup_mode=None)
 app.add_typer(letters, name="deadletters")
 command(letters)(list_letters)
 command(letters, "show")(show_letter)
 command(letters, "retry")(retry_letter)
+
+read_models = typer.Typer(rich_markup_mode=None, help="How the read models stand; rebuild, verify.")
+app.add_typer(read_models, name="projections")
+command(read_models)(status)
+command(read_models, "status")(status)
+command(read_models, "rebuild")(rebuild)
+command(read_models, "verify")(verify_rows)
+parked = typer.Typer(rich_markup_mode=None)
+read_models.add_typer(parked, name="parked")
+command(parked)(list_parked)
+command(parked, "list")(list_parked)
+command(parked, "retry")(retry_parked)
+command(parked, "skip")(skip_parked)

@@ -9,7 +9,7 @@ import typer
 
 from adapters.cli.arguments import Device, Json
 from adapters.cli.console import err, harmless, out, print_json
-from adapters.cli.session import Need, session
+from adapters.cli.session import ATTACHED_PROJECTED_SECONDS, Need, projected, session
 from adapters.http.trigger import TriggerOut
 from adapters.roles.trigger import REASON_MAX
 from adapters.settings import Settings
@@ -25,6 +25,9 @@ async def trigger(
     timeout: Annotated[
         float | None, typer.Option(min=0.1, help="Seconds; can only shorten the usual bound.")
     ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Until every read model shows how it ended.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Back one device up now, and wait for how it ends.
@@ -36,6 +39,8 @@ async def trigger(
             done = await opened.system.trigger.run(
                 settings.tenant, device, actor=whoami(), reason=reason, timeout=timeout
             )
+        if wait:
+            await projected(opened.system, done.position, ATTACHED_PROJECTED_SECONDS)
     if as_json:
         print_json(TriggerOut(**{name: getattr(done, name) for name in TriggerOut.model_fields}))
     else:

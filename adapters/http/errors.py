@@ -79,9 +79,11 @@ def install_error_handlers(app: FastAPI) -> None:
     for outage in (
         asyncpg.PostgresConnectionError,
         asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
         asyncpg.CannotConnectNowError,
         asyncpg.QueryCanceledError,
         asyncpg.UndefinedTableError,
+        asyncpg.UndefinedColumnError,  # the rows are of another version, for a while
         ConnectionError,
         TimeoutError,
     ):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Body, Request
+from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.http.errors import ErrorBody
+from adapters.http.freshness import POSITION, WAIT_SECONDS
 from adapters.http.params import DeviceId, TenantId
 from adapters.roles.trigger import REASON_MAX
+from domain.errors import Unavailable
+from projections.checkpoints import wait_projected
 
 if TYPE_CHECKING:
     from adapters.composition import System
@@ -46,13 +49,18 @@ def router(system: System) -> APIRouter:
     @routes.post(
         "/config-snapshot/trigger",
         status_code=201,
-        responses={status: {"model": ErrorBody} for status in (409, 422, 502, 503, 504)},
+        responses={
+            202: {"model": TriggerOut, "description": "done, and not in every read model yet"},
+            **{status: {"model": ErrorBody} for status in (409, 422, 502, 503, 504)},
+        },
     )
     async def trigger(
         tenant: TenantId,
         device: DeviceId,
         request: Request,
+        response: Response,
         body: Annotated[TriggerIn | None, Body()] = None,
+        wait: Annotated[bool, Query(description="until every read model shows it")] = False,
     ) -> TriggerOut:
         done = await system.trigger.run(
             tenant,
@@ -61,6 +69,9 @@ def router(system: System) -> APIRouter:
             remote_address=request.client.host if request.client else None,
             reason=body.reason if body else None,
         )
+        response.headers[POSITION] = str(done.position)
+        if wait and not await _is_visible(system, done.position):
+            response.status_code = 202  # it is recorded; when it shows is for the reader to wait
         return TriggerOut(
             status=done.status,
             sha256_hash=done.sha256_hash,
@@ -72,3 +83,12 @@ def router(system: System) -> APIRouter:
         )
 
     return routes
+
+
+async def _is_visible(system: System, position: int) -> bool:
+    projections = [one.projection for one in system.projections]
+    try:
+        await wait_projected(system.pool, projections, position, WAIT_SECONDS)
+    except Unavailable:
+        return False
+    return True

@@ -20,8 +20,8 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from adapters.comparing import Comparison, Job, compare, summed_up
 from adapters.crypto.keys import KeyRing
 from adapters.jetstream.dead_letters import DeadLetters
-from adapters.jetstream.feed import decode_delivery
 from adapters.jetstream.streams import EVENTS
+from adapters.jetstream.wire import decode_delivery
 from adapters.jetstream.work import Job as WorkJob
 from adapters.jetstream.work import WorkConsumer, describe
 from adapters.observability.metrics import Metrics
@@ -89,7 +89,8 @@ class Differ:
 
     def _plan(self, msg: Msg) -> WorkJob:
         # Any device's comparisons may run in any order: a difference stands for itself.
-        return WorkJob(msg.reply, partial(self._compare_neighbours, msg))
+        event_id = (msg.headers or {}).get("ce-id")
+        return WorkJob(msg.reply, partial(self._compare_neighbours, msg), event_id=event_id)
 
     async def _compare_neighbours(self, msg: Msg) -> None:
         stored = decode_delivery(msg)

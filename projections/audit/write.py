@@ -13,6 +13,7 @@ from domain.events import (
     DiffGenerated,
     DomainEvent,
     DuplicateSkipped,
+    EventSkipped,
     Fact,
     ManualBackupFinished,
     ManualBackupTriggered,
@@ -32,6 +33,7 @@ ACTIONS: dict[type[Fact], str] = {
     ManualBackupFinished: "config_backup_manual_finished",
     CollectionFailed: "config_collection_failed",
     SnapshotRecanonicalised: "config_snapshot_recanonicalised",
+    EventSkipped: "config_event_skipped",
 }
 
 _COLUMNS = (
@@ -63,6 +65,8 @@ def resource_of(event: DomainEvent, device_id: str) -> tuple[str, str]:
             return "backup", event.trigger_id
         case CollectionFailed():
             return "device", device_id
+        case EventSkipped():
+            return "event", event.skipped_event_id
         case _:
             assert_never(event)
 
@@ -116,7 +120,7 @@ class Audit:
     """The projection `audit`."""
 
     name = "audit"
-    version = 1
+    version = 2
     tables = TABLES
     ddl = DDL
 

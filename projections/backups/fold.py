@@ -13,6 +13,7 @@ from domain.events import (
     CollectionFailed,
     DiffGenerated,
     DuplicateSkipped,
+    EventSkipped,
     ManualBackupFinished,
     ManualBackupTriggered,
     SnapshotCreated,
@@ -109,7 +110,7 @@ def fold(batch: Sequence[StoredEvent]) -> BackupOps:
                 # At the same time the one recorded later is the newest.
                 if device.failure is None or event.attempted_at >= device.failure.attempted_at:
                     device.failure = event
-            case DiffGenerated() | SnapshotRecanonicalised():
+            case DiffGenerated() | EventSkipped() | SnapshotRecanonicalised():
                 pass
             case _:
                 assert_never(stored.event)

@@ -13,6 +13,7 @@ from domain.events import (
     CollectionFailed,
     DiffGenerated,
     DuplicateSkipped,
+    EventSkipped,
     ManualBackupFinished,
     ManualBackupTriggered,
     SnapshotCreated,
@@ -96,6 +97,7 @@ def fold(batch: Sequence[StoredEvent]) -> DiffOps:
                 | ManualBackupFinished()
                 | CollectionFailed()
                 | SnapshotRecanonicalised()
+                | EventSkipped()
             ):
                 pass
             case _:
