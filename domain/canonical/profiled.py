@@ -1,7 +1,7 @@
 """Canonical form of platforms with a profile, such as `ios/1`.
 
-Dropped: a byte order mark, the kind of line endings, escape codes of terminals, blanks at line
-ends, empty lines, comments, and the lines that the profile calls volatile. The text of a banner is
+Dropped: a byte order mark, the kind of line endings, blanks at line ends, empty lines,
+comments, and the lines that the profile calls volatile. The text of a banner is
 kept as it is. Order counts. A secret that the device salts anew at each reading is left out:
 whether it changed can't be known.
 """
@@ -14,13 +14,12 @@ from collections.abc import Iterable, Iterator
 from domain.canonical.form import BLANKS, Canonical, physical_lines
 from domain.profiles.profile import Profile, with_paths
 
-_ESCAPE_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]")
 _BANNER = re.compile(r"banner \S+ (\^C|\S)")
 
 
 def canonicalise(text: str, profile: Profile) -> Canonical:
     """The canonical form of a text. It is always taken for complete."""
-    physical = physical_lines(_ESCAPE_CODES.sub("", text))
+    physical = physical_lines(text)
     logical = tuple(_kept(physical, profile))
     paths = with_paths(logical, profile.style)
     return Canonical(

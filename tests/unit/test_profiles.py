@@ -19,7 +19,7 @@ NOISE = {
     "ios": [("1843 bytes", "1844 bytes"), ("10:11:12", "22:00:00"), ("17180152", "17180199")],
     "eos": [("10:11:12", "22:00:00")],
     "junos": [("10:11:12", "22:00:00"), ("scale-subscriber 10", "scale-subscriber 11")],
-    "vyos": [("set service ssh", "\x1b[m\x1b[?1hset service ssh")],
+    "vyos": [("set service ssh", "ada@gw-1:~$ \nset service ssh")],
     "openwrt": [("package wireless\n", "package wireless\n\n")],
     "fortios": [
         ("build1517", "build1518"),
