@@ -43,6 +43,9 @@ class Settings(BaseSettings):
         default=10.0, gt=0, description="after it a dead worker's messages go to another"
     )
     trigger_timeout_seconds: float = Field(default=60.0, gt=0)
+    policy_file: Path | None = Field(
+        default=None, description="how values that machines write are told, by tenant (TOML)"
+    )
 
     @property
     def key_file(self) -> Path:

@@ -49,6 +49,23 @@ class SectionChange(Struct, frozen=True, kw_only=True, gc=False):
     removed: int
 
 
+class ChangeSummary(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """So many changes of one kind in one section, by names that are known to be names.
+
+    `kind` is added, removed, modified, renamed, enabled, disabled or moved; `properties` the names
+    of those that changed, `risks` tags such as `input-chain`, `level` how the tenant wants it told.
+    `after_upgrade`: the operating system was upgraded and writes a default differently now.
+    """
+
+    section: str
+    kind: str
+    count: int
+    properties: tuple[str, ...] = ()
+    risks: tuple[str, ...] = ()
+    level: str = "report"
+    after_upgrade: bool = False
+
+
 class Fact(Struct, frozen=True, kw_only=True, tag_field="type", gc=False):
     """What every event says: who did it. `actor` is `user:…`, `service:…` or `system:…`."""
 
@@ -103,6 +120,9 @@ class DiffGenerated(Fact, frozen=True, kw_only=True, tag="DiffGenerated"):
 
     Line counts come from the edit script over the texts; `sections` from the canonical forms.
     `coarse` says that a limit was hit and the diff replaces more than it had to.
+    `changes` sum up the semantic difference by names only: entries, values and sentences, which are
+    configuration text, are content at `changes_content` (redacted, JSON). `changes_more` counts
+    changes that are in no summary, because there were too many kinds of them.
     """
 
     from_snapshot_id: str
@@ -112,6 +132,21 @@ class DiffGenerated(Fact, frozen=True, kw_only=True, tag="DiffGenerated"):
     content: ContentRef
     sections: tuple[SectionChange, ...] = ()
     coarse: bool = False
+    changes: tuple[ChangeSummary, ...] = ()
+    changes_more: int = 0
+    changes_content: ContentRef | None = None
+
+
+class SnapshotRecanonicalised(Fact, frozen=True, kw_only=True, tag="SnapshotRecanonicalised"):
+    """A snapshot's fingerprint under newer rules, worked out from its stored text.
+
+    From here on readings are compared with this one. The snapshot's own event stays as it is.
+    """
+
+    snapshot_id: str
+    fingerprint: str
+    canonical: str
+    previous_canonical: str
 
 
 class ManualBackupTriggered(Fact, frozen=True, kw_only=True, tag="ManualBackupTriggered"):
@@ -163,6 +198,7 @@ DomainEvent: TypeAlias = (
     SnapshotCreated
     | DuplicateSkipped
     | DiffGenerated
+    | SnapshotRecanonicalised
     | ManualBackupTriggered
     | ManualBackupFinished
     | CollectionFailed

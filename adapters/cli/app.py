@@ -20,6 +20,7 @@ from adapters.cli.letters import list_letters, retry_letter, show_letter
 from adapters.cli.listings import audit, devices, history
 from adapters.cli.parked import list_parked, retry_parked, skip_parked
 from adapters.cli.projections import rebuild, status, verify_rows
+from adapters.cli.recanonicalising import recanonicalise
 from adapters.cli.replaying import replay
 from adapters.cli.texts import diff, show
 from adapters.cli.up import up
@@ -146,6 +147,7 @@ command(app, "show")(show)
 command(app, "diff")(diff)
 command(app, "audit")(audit)
 command(app, "trigger")(trigger)
+command(app, "recanonicalise")(recanonicalise)
 command(app, "replay")(replay)
 command(app, "doctor")(doctor)
 

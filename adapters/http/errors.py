@@ -25,6 +25,7 @@ from domain.errors import (
     InvalidInput,
     KeyUnavailable,
     NotFound,
+    NotRedactable,
     Unavailable,
 )
 
@@ -35,6 +36,7 @@ RETRY_AFTER_SECONDS = 5
 _STATUS: tuple[tuple[type[ConfigtrailError], int, str], ...] = (
     (InvalidInput, 422, "invalid_input"),
     (NotFound, 404, "not_found"),
+    (NotRedactable, 422, "not_redactable"),
     (BackupUnderWay, 409, "backup_under_way"),
     (BackupFailed, 502, "backup_failed"),
     (BackupTimedOut, 504, "backup_timed_out"),

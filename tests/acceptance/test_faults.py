@@ -119,8 +119,8 @@ async def program(folder: Path, nats_url: str, dsn: str) -> AsyncIterator[Progra
 
 def check(found: Outcome, played: list[Reading]) -> None:
     wanted = expected_facts(played)
-    for device, told in wanted.items():
-        assert found.facts[device] == told, device
+    for device, facts in wanted.items():
+        assert found.facts[device] == facts, device
     assert found.facts == wanted
     told = Counter((device, before, after) for device, before, after, _, _ in found.diffs)
     assert told == Counter(pairs(wanted)), "each pair of neighbours has exactly one difference"

@@ -34,6 +34,9 @@ def export(secret: str) -> str:
         f"add name=guests wpa2-pre-shared-key={secret}\n"
         "/system script\n"
         f'add name=upload source="/tool fetch url=\\"ftp://u:{secret}@192.0.2.1/\\""\n'
+        # Names, comments, what stands where a property should, and lines that nobody understands.
+        f"/ip pool\nadd comment=one name=pool-{secret} {secret}=1\nadd name=b comment={secret}\n"
+        f"/ip {secret} add name=a\n/{secret}\n{secret} {secret}\n"
     )
 
 
