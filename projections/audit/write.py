@@ -10,10 +10,16 @@ import msgspec
 from domain.envelope import StoredEvent
 from domain.events import (
     CollectionFailed,
+    CollectionRecovered,
+    DeviceConfigured,
+    DeviceRetired,
     DiffGenerated,
     DomainEvent,
     DuplicateSkipped,
     Fact,
+    HostKeyChanged,
+    HostKeyPinned,
+    HostKeyReleased,
     ManualBackupFinished,
     ManualBackupTriggered,
     SnapshotCreated,
@@ -30,6 +36,12 @@ ACTIONS: dict[type[Fact], str] = {
     ManualBackupTriggered: "config_backup_manual_trigger",
     ManualBackupFinished: "config_backup_manual_finished",
     CollectionFailed: "config_collection_failed",
+    CollectionRecovered: "config_collection_recovered",
+    DeviceConfigured: "device_configured",
+    DeviceRetired: "device_retired",
+    HostKeyPinned: "host_key_pinned",
+    HostKeyChanged: "host_key_changed",
+    HostKeyReleased: "host_key_released",
 }
 
 _COLUMNS = (
@@ -59,8 +71,10 @@ def resource_of(event: DomainEvent, device_id: str) -> tuple[str, str]:
             return "diff", f"{event.from_snapshot_id}..{event.to_snapshot_id}"
         case ManualBackupTriggered() | ManualBackupFinished():
             return "backup", event.trigger_id
-        case CollectionFailed():
+        case CollectionFailed() | CollectionRecovered() | DeviceConfigured() | DeviceRetired():
             return "device", device_id
+        case HostKeyPinned() | HostKeyChanged() | HostKeyReleased():
+            return "host_key", device_id
         case _:
             assert_never(event)
 

@@ -11,8 +11,14 @@ from msgspec import Struct, field
 from domain.envelope import StoredEvent
 from domain.events import (
     CollectionFailed,
+    CollectionRecovered,
+    DeviceConfigured,
+    DeviceRetired,
     DiffGenerated,
     DuplicateSkipped,
+    HostKeyChanged,
+    HostKeyPinned,
+    HostKeyReleased,
     ManualBackupFinished,
     ManualBackupTriggered,
     SnapshotCreated,
@@ -108,7 +114,15 @@ def fold(batch: Sequence[StoredEvent]) -> BackupOps:
                 # At the same time the one recorded later is the newest.
                 if device.failure is None or event.attempted_at >= device.failure.attempted_at:
                     device.failure = event
-            case DiffGenerated():
+            case (
+                DiffGenerated()
+                | CollectionRecovered()
+                | DeviceConfigured()
+                | DeviceRetired()
+                | HostKeyPinned()
+                | HostKeyChanged()
+                | HostKeyReleased()
+            ):
                 pass
             case _:
                 assert_never(stored.event)

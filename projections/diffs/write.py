@@ -10,8 +10,14 @@ from msgspec import Struct, field
 from domain.envelope import StoredEvent
 from domain.events import (
     CollectionFailed,
+    CollectionRecovered,
+    DeviceConfigured,
+    DeviceRetired,
     DiffGenerated,
     DuplicateSkipped,
+    HostKeyChanged,
+    HostKeyPinned,
+    HostKeyReleased,
     ManualBackupFinished,
     ManualBackupTriggered,
     SnapshotCreated,
@@ -85,6 +91,12 @@ def fold(batch: Sequence[StoredEvent]) -> DiffOps:
                 | ManualBackupTriggered()
                 | ManualBackupFinished()
                 | CollectionFailed()
+                | CollectionRecovered()
+                | DeviceConfigured()
+                | DeviceRetired()
+                | HostKeyPinned()
+                | HostKeyChanged()
+                | HostKeyReleased()
             ):
                 pass
             case _:

@@ -49,6 +49,12 @@ def test_actions_are_the_published_ones() -> None:
         "ManualBackupTriggered": "config_backup_manual_trigger",
         "ManualBackupFinished": "config_backup_manual_finished",
         "CollectionFailed": "config_collection_failed",
+        "CollectionRecovered": "config_collection_recovered",
+        "DeviceConfigured": "device_configured",
+        "DeviceRetired": "device_retired",
+        "HostKeyPinned": "host_key_pinned",
+        "HostKeyChanged": "host_key_changed",
+        "HostKeyReleased": "host_key_released",
     }
 
 
