@@ -12,7 +12,14 @@ import asyncpg
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
+from adapters.collecting.collection import DeviceCollector
+from adapters.collecting.credentials import BUCKET as CREDENTIALS
+from adapters.collecting.credentials import Credentials, CredentialStore
+from adapters.collecting.schedule import BUCKET as SCHEDULE
+from adapters.collecting.schedule import Schedule
+from adapters.collecting.vault import Vault
 from adapters.crypto.keys import KeyRing, open_keyring
+from adapters.jetstream.buckets import Bucket
 from adapters.jetstream.connection import connect
 from adapters.jetstream.content_store import JetStreamContentStore
 from adapters.jetstream.dead_letters import DeadLetters
@@ -58,6 +65,9 @@ class System:
     devices: DeviceRepository
     leases: Leases
     trigger: TriggerService
+    credentials: CredentialStore
+    schedule: Schedule
+    collecting: DeviceCollector
     reading: ConfigReader
     metrics: Metrics
     workers: ProcessPoolExecutor
@@ -92,6 +102,10 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
             master_key=given.get_secret_value() if given else None,
             key_file=settings.key_file,
         )
+        credential_bucket = Bucket(js, CREDENTIALS)
+        await credential_bucket.ensure(settings.stream_replicas)
+        schedule_bucket = Bucket(js, SCHEDULE)
+        await schedule_bucket.ensure(settings.stream_replicas)
         events = JetStreamEventStore(nc, js)
         await wait_available(events)
         pool = await stack.enter_async_context(open_pool(settings.postgres_dsn.get_secret_value()))
@@ -99,6 +113,9 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
         devices = DeviceRepository(events)
         content = JetStreamContentStore(js, keyring)
         metrics = Metrics()
+        intake = IntakePublisher(nc, js)
+        credentials = CredentialStore(credential_bucket, keyring)
+        schedule = Schedule(schedule_bucket)
         yield System(
             settings=settings,
             nc=nc,
@@ -108,7 +125,7 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
             content=content,
             dead_letters=DeadLetters(js, keyring),
             keyring=keyring,
-            intake=IntakePublisher(nc, js),
+            intake=intake,
             devices=devices,
             leases=leases,
             trigger=TriggerService(
@@ -120,12 +137,30 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
                 metrics=metrics,
                 timeout=settings.trigger_timeout_seconds,
             ),
+            credentials=credentials,
+            schedule=schedule,
+            collecting=DeviceCollector(
+                devices=devices,
+                credentials=Credentials(credentials, _vault(settings), settings.credentials_folder),
+                schedule=schedule,
+                leases=leases,
+                intake=intake,
+                keyring=keyring,
+            ),
             reading=ConfigReader(pool, content),
             metrics=metrics,
             workers=workers,
             projections=tuple(ProjectionWorker(pool, events, one) for one in ALL),
         )
         await nc.flush()
+
+
+def _vault(settings: Settings) -> Vault | None:
+    if settings.vault_addr is None or settings.vault_token is None:
+        return None
+    return Vault(
+        settings.vault_addr, settings.vault_token.get_secret_value(), settings.vault_namespace
+    )
 
 
 def roles(system: System) -> dict[str, Role]:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from adapters.cli import program
 from adapters.cli.backup import trigger
+from adapters.cli.collecting import collect
 from adapters.cli.demo import demo
 from adapters.cli.importing import import_folder
 from adapters.cli.letters import list_letters, retry_letter, show_letter
@@ -142,6 +143,7 @@ command(app, "show")(show)
 command(app, "diff")(diff)
 command(app, "audit")(audit)
 command(app, "trigger")(trigger)
+command(app, "collect")(collect)
 
 letters = typer.Typer(rich_markup_mode=None)
 app.add_typer(letters, name="deadletters")

@@ -92,7 +92,7 @@ async def import_readings(
             sent.append(_Sent(reading, sequence, f"observation.{identity}"))
         told("sent", number)
     if sent:
-        await _recorded(system, sent, told)
+        await wait_recorded(system, [one.sequence for one in sent], told)
     after = {device: await _facts(system, tenant_id, device) for device in devices}
     known = created = duplicates = 0
     ours: dict[str, set[str]] = defaultdict(set)
@@ -136,12 +136,12 @@ async def _facts(
     }
 
 
-async def _recorded(system: System, sent: Sequence[_Sent], told: Told) -> None:
-    """Return when the recorder has acknowledged all that was sent, whatever else is on the intake.
+async def wait_recorded(system: System, sent: Sequence[int], told: Told) -> None:
+    """Return when the recorder has acknowledged all these of the intake, whatever else is on it.
 
     It acknowledges after the effect is durable; below its floor nothing is open any more.
     """
-    sequences = sorted(one.sequence for one in sent)
+    sequences = sorted(sent)
     loop = asyncio.get_running_loop()
     floor, moved = -1, loop.time()
     while True:

@@ -34,7 +34,8 @@ _FIRST_BYTES: Final = 400
 
 class Profile(Struct, frozen=True, kw_only=True):
     """A platform. `end` must match the last lines of what came; `proof`: a random word comes
-    after it. `setup` are commands of a dialogue that make it talk without pauses."""
+    after it. `setup` are commands of a dialogue that make it talk without pauses. `kind` is what
+    the text is, where that is not the name."""
 
     name: str
     command: str
@@ -42,6 +43,12 @@ class Profile(Struct, frozen=True, kw_only=True):
     setup: tuple[str, ...] = ()
     end: str | None = None
     proof: bool = False
+    kind: str | None = None
+
+    @property
+    def text_kind(self) -> str:
+        """What the text is, for the intake."""
+        return self.kind or self.name
 
     async def read(self, session: Session, limits: Limits, until: float) -> Text:
         """The configuration. Raises `DeviceUnread`."""
@@ -103,6 +110,7 @@ PROFILES: Final = {
         Profile(name="frr", command="vtysh -c 'show running-config'", end=_IOS_END),
         Profile(
             name="vtysh",
+            kind="frr",
             mode="dialogue",
             setup=("terminal length 0",),
             command="show running-config",

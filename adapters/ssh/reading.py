@@ -33,7 +33,7 @@ async def read_device(
         found = await _read(session, target, platform, secret_values, until)
         return Reading(
             text=found.text,
-            platform=platform,
+            platform=platform if platform == ROUTEROS else profile_of(platform).text_kind,
             os_version=found.os_version,
             address=session.address,
         )
