@@ -31,6 +31,7 @@ from adapters.jetstream.streams import ensure_streams
 from adapters.observability.metrics import Metrics
 from adapters.postgres.pool import open_pool
 from adapters.reading import ConfigReader
+from adapters.roles.collector import Collector
 from adapters.roles.devices import DeviceRepository
 from adapters.roles.differ import Differ
 from adapters.roles.reaper import TriggerReaper
@@ -163,6 +164,19 @@ def _vault(settings: Settings) -> Vault | None:
     )
 
 
+def collector_role(system: System) -> Collector:
+    """The role that collects."""
+    return Collector(
+        system.nc,
+        system.js,
+        collecting=system.collecting,
+        schedule=system.schedule,
+        trigger=system.trigger,
+        metrics=system.metrics,
+        at_once=system.settings.collect_at_once,
+    )
+
+
 def roles(system: System) -> dict[str, Role]:
     """Every role but the API, by name, for `adapters.roles.supervisor.running`."""
     settings = system.settings
@@ -198,6 +212,8 @@ def roles(system: System) -> dict[str, Role]:
             ack_wait=settings.ack_wait_seconds,
         ).run,
     }
+    if settings.collector:
+        found["collector"] = collector_role(system).run
     for worker in system.projections:
         found[f"projection {worker.name}"] = worker.run
     return found

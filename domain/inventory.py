@@ -7,7 +7,7 @@ the wrong column may be a password.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -82,11 +82,14 @@ class Entry(Struct, frozen=True):
 
 
 def entries_of(
-    rows: Iterable[Row], platforms: Sequence[str], problems: Sequence[Problem] = ()
+    rows: Iterable[Row],
+    platforms: Sequence[str],
+    problems: Sequence[Problem] = (),
+    known: Collection[str] = (),
 ) -> list[Entry]:
     """The entries of all rows. Raises `InventoryRefused` with every problem, also the given ones.
 
-    `platforms` are those that can be read.
+    `platforms` are those that can be read; `known` are devices elsewhere that may be jumped over.
     """
     found: list[Entry] = []
     told = list(problems)
@@ -95,7 +98,7 @@ def entries_of(
         if entry is not None:
             found.append(entry)
     told += _doubles(found)
-    told += _jumps(found)
+    told += _jumps(found, known)
     if told:
         raise InventoryRefused(told)
     return found
@@ -219,7 +222,7 @@ def _doubles(found: Sequence[Entry]) -> list[Problem]:
     return told
 
 
-def _jumps(found: Sequence[Entry]) -> list[Problem]:
+def _jumps(found: Sequence[Entry], elsewhere: Collection[str]) -> list[Problem]:
     known = {entry.device_id: entry for entry in found}
     told = []
     for entry in found:
@@ -232,7 +235,7 @@ def _jumps(found: Sequence[Entry]) -> list[Problem]:
                 break
             passed.add(over)
             at = known.get(over)
-            if at is None:
+            if at is None and over not in elsewhere:
                 told.append(Problem(entry.where, "jump", "must name a device of this inventory"))
     return told
 

@@ -9,10 +9,11 @@ import typer
 
 from adapters.cli.arguments import Device, Json
 from adapters.cli.console import err, harmless, out, print_json
-from adapters.cli.session import Need, session
-from adapters.http.trigger import TriggerOut
+from adapters.cli.session import ATTACHED_PROJECTED_SECONDS, Need, session
+from adapters.http.trigger import TriggerOut, visible
 from adapters.roles.trigger import REASON_MAX
 from adapters.settings import Settings
+from domain.errors import Unavailable
 
 
 async def trigger(
@@ -25,19 +26,37 @@ async def trigger(
     timeout: Annotated[
         float | None, typer.Option(min=0.1, help="Seconds; can only shorten the usual bound.")
     ] = None,
+    join: Annotated[
+        bool, typer.Option("--join", help="Rather wait for a collection under way than be refused.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Return when the read models show it.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Back one device up now, and wait for how it ends.
 
-    Whatever collects for you must answer `config.backup.trigger` on NATS.
+    The collector reads it when it is in the inventory; or whatever collects for you answers
+    `config.backup.trigger` on NATS.
     """
     async with session(settings, Need.EVERYTHING) as opened:
         with err.status(f"backing up {harmless(device)} …"):
             done = await opened.system.trigger.run(
-                settings.tenant, device, actor=whoami(), reason=reason, timeout=timeout
+                settings.tenant,
+                device,
+                actor=whoami(),
+                reason=reason,
+                timeout=timeout,
+                join=join,
             )
+            shown = await visible(
+                opened.system, done.position, ATTACHED_PROJECTED_SECONDS if wait else 0.0
+            )
+    if wait and not shown:
+        raise Unavailable("the read models", f"they do not hold position {done.position} yet")
     if as_json:
-        print_json(TriggerOut(**{name: getattr(done, name) for name in TriggerOut.model_fields}))
+        fields = TriggerOut.model_fields.keys() - {"visible"}
+        print_json(TriggerOut(visible=shown, **{name: getattr(done, name) for name in fields}))
     else:
         out.print(
             harmless(f"{done.outcome}: {done.message} (snapshot {done.snapshot_id})"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,9 @@ from adapters.cli.tables import SHORT_ID, cell, table
 from adapters.collecting.files import read_inventory
 from adapters.collecting.once import GOOD, Result, collect_once
 from adapters.collecting.registered import registered_devices
+from adapters.composition import collector_role
+from adapters.embedded.runtime import running
+from adapters.roles import supervisor
 from adapters.settings import Settings
 from domain.errors import InvalidInput
 from domain.ids import check_device_id
@@ -58,10 +62,14 @@ async def collect(
 ) -> int:
     """Read every device of the inventory over SSH and record what it has.
 
-    The exit status is 1 when a device could not be read.
+    With --once the exit status is 1 when a device could not be read. Without it this is one more
+    collector, which works on the registered inventory beside any others, until it is stopped.
     """
     if not once:
-        raise typer.BadParameter("say --once; `configtrail up` collects on a schedule")
+        if inventory is not None or device:
+            raise typer.BadParameter("a file and names of devices go with --once")
+        await _serve(settings.model_copy(update={"collect_at_once": at_once} if at_once else {}))
+        return 0
     only = frozenset(check_device_id(one) for one in device or ())
     given = None
     if inventory is not None:
@@ -98,6 +106,18 @@ async def collect(
         await projected(system, await system.events.head(), PROJECTED_SECONDS)
     _show(results, as_json=as_json)
     return 0 if all(one.outcome in GOOD for one in results) else 1
+
+
+async def _serve(settings: Settings) -> None:
+    if settings.nats_url is None and await running(settings.data_dir) is None:
+        raise InvalidInput(
+            "CONFIGTRAIL_NATS_URL", "must name the servers of a running configtrail up"
+        )
+    async with session(settings, Need.NOTHING) as opened:
+        role = collector_role(opened.system)
+        err.print("collecting; Ctrl-C stops it", markup=False)
+        async with supervisor.running({"collector": role.run}):
+            await asyncio.Event().wait()
 
 
 def _show(results: list[Result], *, as_json: bool) -> None:

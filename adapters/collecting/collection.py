@@ -24,6 +24,7 @@ from adapters.jetstream.intake import IntakePublisher
 from adapters.jetstream.leases import Hold, Leases
 from adapters.roles.devices import DeviceRepository
 from adapters.roles.shielding import surely
+from adapters.roles.trigger import collect_lease
 from adapters.ssh.connecting import Seen
 from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.reading import Reading, read_device
@@ -32,7 +33,7 @@ from domain.collecting import failure_told, host_key_shown, recovered
 from domain.device import DeviceState
 from domain.errors import ConfigtrailError, InvalidInput
 from domain.events import DeviceSettings, Source
-from domain.ids import observation_id, to_token
+from domain.ids import observation_id
 from domain.intake import check_text
 
 LEASE_SECONDS: Final = 20
@@ -69,11 +70,6 @@ class Failed(DeviceUnread):
     def __init__(self, failure: DeviceUnread, attempt: Attempt) -> None:
         super().__init__(failure.kind, failure.reason)
         self.attempt = attempt
-
-
-def collect_lease(tenant_id: str, device_id: str) -> str:
-    """The lease that whoever collects the device holds meanwhile."""
-    return f"collect.{to_token(tenant_id)}.{to_token(device_id)}"
 
 
 class DeviceCollector:
@@ -219,6 +215,10 @@ class DeviceCollector:
             if over is None or settings.jump in passed:
                 raise DeviceUnread("unreachable", "its jump host is not in the inventory")
             there = await self._devices.refresh(tenant_id, settings.jump)
+            if there.refused_key is not None:
+                raise DeviceUnread(
+                    "unreachable", f"its jump host {settings.jump} is blocked by its host key"
+                )
             via = await self._target(
                 tenant_id, settings.jump, over, there, inventory, (*passed, device_id)
             )

@@ -139,7 +139,10 @@ class Credentials:
             case "file":
                 return _parsed(await asyncio.to_thread(self._file, place), reference)
             case "store":
-                stored = await self._store.get(tenant_id, place)
+                try:
+                    stored = await self._store.get(tenant_id, place)
+                except KeyUnavailable as error:
+                    raise _missing(reference, error.reason) from error
                 if stored is None:
                     raise _missing(reference, "is not in the tenant's store")
                 return _credential(stored)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Body, Request
+import asyncpg
+from fastapi import APIRouter, Body, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.http.errors import ErrorBody
+from adapters.http.freshness import WAIT_SECONDS
 from adapters.http.params import DeviceId, TenantId
 from adapters.roles.trigger import REASON_MAX
+from domain.errors import Unavailable
+from projections.checkpoints import wait_projected
 
 if TYPE_CHECKING:
     from adapters.composition import System
@@ -28,7 +32,8 @@ class TriggerIn(BaseModel):
 
 class TriggerOut(BaseModel):
     """How the backup ended. `position` is that of the event which says so; `snapshot_id` is the
-    snapshot that it made (`outcome` succeeded) or confirmed (duplicate)."""
+    snapshot that it made (`outcome` succeeded) or confirmed (duplicate). `visible`: the read models
+    show it already."""
 
     status: str
     sha256_hash: str | None
@@ -37,6 +42,18 @@ class TriggerOut(BaseModel):
     outcome: str
     snapshot_id: str | None
     position: int
+    visible: bool = True
+
+
+async def visible(system: System, position: int, seconds: float) -> bool:
+    """Whether the read models hold what happened up to `position`, after at most so long."""
+    names = [one.name for one in system.projections]
+    try:
+        await wait_projected(system.pool, names, position, seconds)
+    except (Unavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        # The backup is done and recorded; that the read models lag is told in the answer.
+        return False
+    return True
 
 
 def router(system: System) -> APIRouter:
@@ -53,6 +70,7 @@ def router(system: System) -> APIRouter:
         device: DeviceId,
         request: Request,
         body: Annotated[TriggerIn | None, Body()] = None,
+        join: Annotated[bool, Query()] = False,
     ) -> TriggerOut:
         done = await system.trigger.run(
             tenant,
@@ -60,6 +78,7 @@ def router(system: System) -> APIRouter:
             actor=ACTOR,
             remote_address=request.client.host if request.client else None,
             reason=body.reason if body else None,
+            join=join,
         )
         return TriggerOut(
             status=done.status,
@@ -69,6 +88,7 @@ def router(system: System) -> APIRouter:
             outcome=done.outcome,
             snapshot_id=done.snapshot_id,
             position=done.position,
+            visible=await visible(system, done.position, WAIT_SECONDS),
         )
 
     return routes

@@ -80,8 +80,10 @@ async def logged_in(target: Target, seen: Seen) -> AsyncIterator[Session]:
             try:
                 over = await stack.enter_async_context(logged_in(target.via, seen))
             except DeviceUnread as error:
+                # Another host's key is no reason for this device to wait for a person.
+                kind = "unreachable" if error.kind == "host_key_changed" else error.kind
                 raise DeviceUnread(
-                    error.kind, f"at the jump host {target.via.name}: {error.reason}"
+                    kind, f"at the jump host {target.via.name}: {error.reason}"
                 ) from error
             tunnel = over.connection
         session = await _first_answering(target, tunnel, seen)
