@@ -62,7 +62,7 @@ class InventoryRefused(ConfigtrailError):
         told = [f"{one.where}: {one.field}: {one.rule}" for one in problems[:_TOLD_MOST]]
         if len(problems) > len(told):
             told.append(f"and {len(problems) - len(told)} more")
-        super().__init__("the inventory is refused, and nothing was done: " + "; ".join(told))
+        super().__init__("\n  ".join(("the inventory is refused, and nothing was done:", *told)))
         self.problems = tuple(problems)
 
 
@@ -81,6 +81,13 @@ class Entry(Struct, frozen=True):
     where: str
 
 
+class Judged(Struct, frozen=True):
+    """The entries that keep the rules, and all problems of the others."""
+
+    entries: list[Entry]
+    problems: list[Problem]
+
+
 def entries_of(
     rows: Iterable[Row],
     platforms: Sequence[str],
@@ -91,17 +98,29 @@ def entries_of(
 
     `platforms` are those that can be read; `known` are devices elsewhere that may be jumped over.
     """
+    judged = judge(rows, platforms, problems, known)
+    if judged.problems:
+        raise InventoryRefused(judged.problems)
+    return judged.entries
+
+
+def judge(
+    rows: Iterable[Row],
+    platforms: Sequence[str],
+    problems: Sequence[Problem] = (),
+    known: Collection[str] = (),
+) -> Judged:
+    """As `entries_of`, for who has more to check: what keeps the rules, and what breaks them."""
+    rows = list(rows)
     found: list[Entry] = []
     told = list(problems)
     for row in rows:
         entry = _entry(row, platforms, told)
         if entry is not None:
             found.append(entry)
-    told += _doubles(found)
-    told += _jumps(found, known)
-    if told:
-        raise InventoryRefused(told)
-    return found
+    told += _doubles(rows)
+    told += _jumps(found, {_name(row) for row in rows} | set(known))
+    return Judged(found, told)
 
 
 def settings_of(
@@ -113,15 +132,7 @@ def settings_of(
     def tell(field: str, rule: str) -> None:
         told.append(Problem(where, field, rule))
 
-    for name in fields:
-        if name in _SECRET_FIELDS:
-            tell(
-                name,
-                "a secret must not stand in an inventory: name where it lies in the field "
-                "credential (env:NAME, file:PATH, store:NAME, vault:PATH or agent)",
-            )
-        elif name not in FIELDS:
-            tell(printable(name), f"is no field of an inventory: {', '.join(FIELDS)}")
+    told += check_names(fields, where)
     given = {name: value.strip() for name, value in fields.items() if value.strip()}
     addresses = tuple(filter(None, _SEPARATORS.split(given.get("address", ""))))
     if not addresses:
@@ -178,6 +189,22 @@ def settings_of(
     )
 
 
+def check_names(names: Iterable[str], where: str) -> list[Problem]:
+    """The problems of fields' names: those that are unknown, and those of secrets."""
+    told = []
+    for name in names:
+        if name in _SECRET_FIELDS:
+            rule = (
+                "a secret must not stand in an inventory: name where it lies in the field "
+                "credential (env:NAME, file:PATH, store:NAME, vault:PATH or agent)"
+            )
+            told.append(Problem(where, name, rule))
+        elif name not in FIELDS:
+            rule = f"is no field of an inventory: {', '.join(FIELDS)}"
+            told.append(Problem(where, printable(name), rule))
+    return told
+
+
 def seconds_until_open(window: str | None, second_of_day: float) -> float:
     """How long until readings may begin: 0 within the window."""
     found = _WINDOW.match(window) if window is not None else None
@@ -200,7 +227,7 @@ def printable(text: str) -> str:
 
 
 def _entry(row: Row, platforms: Sequence[str], told: list[Problem]) -> Entry | None:
-    name = row.fields.get("name", "").strip()
+    name = _name(row)
     before = len(told)
     try:
         check_device_id(name)
@@ -212,18 +239,19 @@ def _entry(row: Row, platforms: Sequence[str], told: list[Problem]) -> Entry | N
     return Entry(name, settings, row.where)
 
 
-def _doubles(found: Sequence[Entry]) -> list[Problem]:
-    first: dict[str, Entry] = {}
+def _doubles(rows: Sequence[Row]) -> list[Problem]:
+    first: dict[str, Row] = {}
     told = []
-    for entry in found:
-        before = first.setdefault(entry.device_id, entry)
-        if before is not entry:
-            told.append(Problem(entry.where, "name", f"is that of {before.where} too"))
+    for row in rows:
+        name = _name(row)
+        before = first.setdefault(name, row) if name else row
+        if before is not row:
+            told.append(Problem(row.where, "name", f"is that of {before.where} too"))
     return told
 
 
-def _jumps(found: Sequence[Entry], elsewhere: Collection[str]) -> list[Problem]:
-    known = {entry.device_id: entry for entry in found}
+def _jumps(found: Sequence[Entry], known: Collection[str]) -> list[Problem]:
+    entries = {entry.device_id: entry for entry in found}
     told = []
     for entry in found:
         passed = {entry.device_id}
@@ -233,11 +261,16 @@ def _jumps(found: Sequence[Entry], elsewhere: Collection[str]) -> list[Problem]:
             if over in passed:
                 told.append(Problem(entry.where, "jump", "leads back to the device itself"))
                 break
+            if over not in known:
+                told.append(Problem(at.where, "jump", "must name a device of this inventory"))
+                break
             passed.add(over)
-            at = known.get(over)
-            if at is None and over not in elsewhere:
-                told.append(Problem(entry.where, "jump", "must name a device of this inventory"))
-    return told
+            at = entries.get(over)
+    return list(dict.fromkeys(told))
+
+
+def _name(row: Row) -> str:
+    return row.fields.get("name", "").strip()
 
 
 def _number(text: str, least: int, most: int) -> int | None:

@@ -14,15 +14,15 @@ from adapters.cli.backup import whoami
 from adapters.cli.console import err, harmless, out, print_json
 from adapters.cli.session import Need, session
 from adapters.cli.tables import cell, table
-from adapters.collecting.files import read_inventory
+from adapters.collecting.files import judge_inventory
 from adapters.collecting.netbox import read_netbox
 from adapters.collecting.registered import registered_devices
-from adapters.collecting.registering import Plan, Registrar, check_resolvable, plan_of
+from adapters.collecting.registering import Plan, Registrar, plan_of, resolvable_entries
 from adapters.http.inventory import settings_out
 from adapters.settings import Settings
 from adapters.ssh.profiles import PLATFORMS
 from domain.errors import InvalidInput
-from domain.inventory import Entry, Row, entries_of
+from domain.inventory import Entry, Row, judge
 
 NETBOX_TOKEN = "CONFIGTRAIL_NETBOX_TOKEN"
 
@@ -90,15 +90,15 @@ async def apply_inventory(
     if (path is None) == (netbox is None):
         raise typer.BadParameter("name a file, or --netbox URL")
     if path is not None:
-        entries, origin = read_inventory(path), path.name
+        judged, origin = judge_inventory(path), path.name
     else:
         assert netbox is not None
         token = os.environ.get(NETBOX_TOKEN)
         if not token:
             raise typer.BadParameter(f"the token of the NetBox must be in {NETBOX_TOKEN}")
         found = await read_netbox(netbox, token, pairs_of(default or []))
-        entries, origin, left_out = found.entries, "netbox", found.left_out
-    await check_resolvable(entries)
+        judged, origin, left_out = found.judged, "netbox", found.left_out
+    entries = await resolvable_entries(judged)
     async with session(settings, Need.NOTHING) as opened:
         system = opened.system
         registered = await registered_devices(system.nc, system.js, settings.tenant)
@@ -124,8 +124,8 @@ async def set_device(
     async with session(settings, Need.NOTHING) as opened:
         system = opened.system
         registered = await registered_devices(system.nc, system.js, settings.tenant)
-        entry = entries_of([row], PLATFORMS, known=registered.keys() - {device})[0]
-        await check_resolvable([entry])
+        known = registered.keys() - {device}
+        (entry,) = await resolvable_entries(judge([row], PLATFORMS, known=known))
         done = await Registrar(system.devices).configure(
             settings.tenant, device, entry.settings, actor=whoami(), origin="command line"
         )

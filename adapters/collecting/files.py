@@ -15,7 +15,17 @@ import yaml
 from msgspec import Struct
 
 from adapters.ssh.profiles import PLATFORMS
-from domain.inventory import Entry, InventoryRefused, Problem, Row, entries_of, printable
+from domain.inventory import (
+    FIELDS,
+    Entry,
+    InventoryRefused,
+    Judged,
+    Problem,
+    Row,
+    check_names,
+    judge,
+    printable,
+)
 
 _MODELS: Final = {
     "mikrotik": "routeros",
@@ -35,6 +45,15 @@ class _Rows(Struct, frozen=True):
 
 def read_inventory(path: Path) -> list[Entry]:
     """The entries of an inventory file. Raises `InventoryRefused` with every problem."""
+    judged = judge_inventory(path)
+    if judged.problems:
+        raise InventoryRefused(judged.problems)
+    return judged.entries
+
+
+def judge_inventory(path: Path) -> Judged:
+    """The entries of an inventory file and all its problems. Raises `InventoryRefused` for one
+    that can't be read at all."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -54,7 +73,7 @@ def read_inventory(path: Path) -> list[Entry]:
             raise InventoryRefused([Problem(path.name, "file", rule)])
     if not found.rows and not found.problems:
         found.problems.append(Problem(path.name, "file", "holds no device"))
-    return entries_of(found.rows, PLATFORMS, found.problems)
+    return judge(found.rows, PLATFORMS, found.problems)
 
 
 def _csv(text: str, name: str) -> _Rows:
@@ -76,11 +95,16 @@ def _csv(text: str, name: str) -> _Rows:
                     found.problems.append(Problem(where, "columns", rule))
                 if found.problems:
                     return found
+                # Told once here, and not again for every line.
+                found.problems.extend(check_names(header, where))
             elif len(line) != len(header):
                 rule = f"must be {len(header)} as in the first line, there are {len(line)}"
                 found.problems.append(Problem(where, "columns", rule))
             else:
-                found.rows.append(Row(where, dict(zip(header, line, strict=True))))
+                fields = {
+                    name: value for name, value in zip(header, line, strict=True) if name in FIELDS
+                }
+                found.rows.append(Row(where, fields))
     except csv.Error:
         found.problems.append(Problem(f"{name} line {reader.line_num}", "file", "must be CSV"))
     return found

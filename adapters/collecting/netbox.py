@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from adapters.collecting.fetching import HttpFailed, get_json
 from adapters.ssh.profiles import PLATFORMS
-from domain.inventory import FIELDS, JUMP_PLATFORM, Entry, Row, entries_of
+from domain.inventory import FIELDS, JUMP_PLATFORM, Judged, Row, judge
 
 PAGE: Final = 500
 _CUSTOM: Final = "configtrail_"
@@ -34,14 +34,14 @@ _SLUGS: Final = {
 
 
 class NetBoxDevices(Struct, frozen=True):
-    """The entries, and the names of devices that were left out."""
+    """The entries with their problems, and the names of devices that were left out."""
 
-    entries: list[Entry]
+    judged: Judged
     left_out: list[str]
 
 
 async def read_netbox(address: str, token: str, defaults: Mapping[str, str]) -> NetBoxDevices:
-    """The active devices of a NetBox. Raises `HttpFailed`, `InventoryRefused`."""
+    """The active devices of a NetBox. Raises `HttpFailed`."""
     base = address.rstrip("/")
     url: str | None = f"{base}/api/dcim/devices/?status=active&limit={PAGE}"
     headers = {"Authorization": f"Token {token}"}
@@ -62,7 +62,7 @@ async def read_netbox(address: str, token: str, defaults: Mapping[str, str]) -> 
         if url is not None and urlsplit(url)[:2] != urlsplit(base)[:2]:
             # The token must not go to wherever an answer points.
             raise HttpFailed(urlsplit(base).netloc, "its next page lies on another server")
-    return NetBoxDevices(entries_of(rows, PLATFORMS), left_out)
+    return NetBoxDevices(judge(rows, PLATFORMS), left_out)
 
 
 def _fields(device: Mapping[str, Any], defaults: Mapping[str, str]) -> dict[str, str] | None:

@@ -14,7 +14,7 @@ from adapters.roles.devices import DeviceRepository
 from domain.collecting import configured, host_key_released, retired
 from domain.errors import InvalidInput, NotFound
 from domain.events import ACTOR, DeviceSettings
-from domain.inventory import Entry, InventoryRefused, Problem
+from domain.inventory import Entry, InventoryRefused, Judged, Problem
 
 REASON_MAX = 500
 _AT_ONCE = 64
@@ -42,8 +42,10 @@ def plan_of(registered: Mapping[str, DeviceSettings], entries: Sequence[Entry]) 
     )
 
 
-async def check_resolvable(entries: Sequence[Entry]) -> None:
-    """Raise `InventoryRefused` with every entry none of whose addresses can be resolved.
+async def resolvable_entries(judged: Judged) -> list[Entry]:
+    """The entries, when there is no problem with any, nor with finding out where they are.
+
+    Raises `InventoryRefused` with every problem, and every entry whose addresses are all unknown.
 
     Those behind a jump host are left out: their names may only be known there.
     """
@@ -57,16 +59,18 @@ async def check_resolvable(entries: Sequence[Entry]) -> None:
             except (OSError, UnicodeError):
                 return False
 
-    direct = [one for one in entries if one.settings.jump is None]
+    direct = [one for one in judged.entries if one.settings.jump is None]
     names = sorted({name for one in direct for name in one.settings.addresses})
     found = dict(zip(names, await asyncio.gather(*map(resolvable, names)), strict=True))
-    problems = [
+    problems = list(judged.problems)
+    problems += [
         Problem(one.where, "address", "can't be resolved")
         for one in direct
         if not any(found[name] for name in one.settings.addresses)
     ]
     if problems:
         raise InventoryRefused(problems)
+    return judged.entries
 
 
 class Registrar:

@@ -8,14 +8,14 @@ from fastapi import APIRouter, Body
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.collecting.registered import registered_devices
-from adapters.collecting.registering import REASON_MAX, Registrar, check_resolvable
+from adapters.collecting.registering import REASON_MAX, Registrar, resolvable_entries
 from adapters.http.errors import ErrorBody
 from adapters.http.params import DeviceId, TenantId
 from adapters.http.trigger import ACTOR
 from adapters.ssh.profiles import PLATFORMS
 from domain.errors import InvalidInput
 from domain.events import DeviceSettings
-from domain.inventory import InventoryRefused, Row, entries_of
+from domain.inventory import InventoryRefused, Row, judge
 
 if TYPE_CHECKING:
     from adapters.composition import System
@@ -99,8 +99,7 @@ def router(system: System) -> APIRouter:
         try:
             known = registered.keys() - {device}
             row = Row("the body", {**plain, "name": device})
-            entry = entries_of([row], PLATFORMS, known=known)[0]
-            await check_resolvable([entry])
+            (entry,) = await resolvable_entries(judge([row], PLATFORMS, known=known))
         except InventoryRefused as error:
             first = error.problems[0]
             rules = "; ".join(f"{one.field}: {one.rule}" for one in error.problems)

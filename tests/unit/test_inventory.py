@@ -119,6 +119,7 @@ def test_every_mistake_is_told_at_once_with_its_line(tmp_path: Path) -> None:
         ("fleet.yaml line 7", "window"),
         ("fleet.yaml line 7", "port"),
         ("fleet.yaml line 7", "interval"),
+        ("fleet.yaml line 4", "name"),
         ("fleet.yaml line 5", "name"),
         ("fleet.yaml line 8", "jump"),
     ]
@@ -131,7 +132,7 @@ def test_wrong_columns_and_passwords_in_csv_and_router_db(tmp_path: Path) -> Non
     no_address = written(tmp_path, "a.csv", "name,host\nr1,192.0.2.1\n")
     assert refused(no_address) == [("a.csv line 1", "columns")]
     secret = written(tmp_path, "b.csv", "name,address,password\nr1,192.0.2.1,hunter2\n")
-    assert refused(secret) == [("b.csv line 2", "password")]
+    assert refused(secret) == [("b.csv line 1", "password")]
     short = written(tmp_path, "c.csv", "name,address,port\nr1,192.0.2.1\nr2,192.0.2.2,1,2\n")
     assert refused(short) == [("c.csv line 2", "columns"), ("c.csv line 3", "columns")]
     database = written(tmp_path, "router.db", "r1:routeros:admin:hunter2\nr2\n")
