@@ -15,8 +15,9 @@ from msgspec import Struct
 from nats.js.errors import NotFoundError
 
 from adapters.composition import System
-from adapters.importing.folder import FolderReading, text_of
+from adapters.importing.reading import Reading
 from adapters.jetstream.connection import outage_as_unavailable
+from adapters.jetstream.intake import IntakeFull
 from adapters.jetstream.streams import EVENTS, INTAKE
 from adapters.roles import differ, recorder
 from domain.errors import InvalidInput, Unavailable
@@ -58,13 +59,13 @@ class Imported(Struct, frozen=True, kw_only=True):
 
 
 class _Sent(Struct, frozen=True):
-    reading: FolderReading
+    reading: Reading
     sequence: int
     event_id: str
 
 
 async def import_readings(
-    system: System, tenant_id: str, readings: Sequence[FolderReading], told: Told
+    system: System, tenant_id: str, readings: Sequence[Reading], told: Told
 ) -> Imported:
     """Send every reading, in order, and wait until each is recorded (or refused) and compared.
 
@@ -72,45 +73,41 @@ async def import_readings(
     `recorded` or `compared`, and how many are. Raises `IntakeFull`, `Unavailable`.
     """
     devices = sorted({one.device_id for one in readings})
-    before = {device: await _facts(system, tenant_id, device) for device in devices}
+    before = {device: set(await _facts(system, tenant_id, device)) for device in devices}
     key = (await system.keyring.tenant(tenant_id)).fingerprint_key
     sent: list[_Sent] = []
     refused: list[Refused] = []
+    known = created = duplicates = 0
     for number, reading in enumerate(readings, 1):
+        device = reading.device_id
         try:
-            text = await asyncio.to_thread(text_of, reading)
-            sequence = await system.intake.publish(
-                tenant_id, reading.device_id, text, reading.collected_at, source="imported"
-            )
+            text = await asyncio.to_thread(reading.text)
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            identity = observation_id(key, tenant_id, device, reading.collected_at, digest)
+            event_id = f"observation.{identity}"
+            if event_id in before[device]:
+                known += 1
+            else:
+                sequence = await _publish(system, tenant_id, reading, text)
+                sent.append(_Sent(reading, sequence, event_id))
+                before[device].add(event_id)
         except InvalidInput as error:
             refused.append(Refused(reading.where, error.field, error.rule, None))
-        else:
-            digest = hashlib.sha256(text.encode()).hexdigest()
-            identity = observation_id(
-                key, tenant_id, reading.device_id, reading.collected_at, digest
-            )
-            sent.append(_Sent(reading, sequence, f"observation.{identity}"))
         told("sent", number)
     if sent:
         await wait_recorded(system, [one.sequence for one in sent], told)
-    after = {device: await _facts(system, tenant_id, device) for device in devices}
-    known = created = duplicates = 0
-    ours: dict[str, set[str]] = defaultdict(set)
+    ours: dict[str, set[str]] = {}
     unaccounted: list[_Sent] = []
-    counted: set[str] = set()
+    by_device: dict[str, list[_Sent]] = defaultdict(list)
     for one in sent:
-        device = one.reading.device_id
-        fact = after[device].get(one.event_id)
-        if fact is None:
-            unaccounted.append(one)
-        elif one.event_id in before[device] or one.event_id in counted:
-            known += 1
-        elif isinstance(fact, SnapshotCreated):
-            created += 1
-            ours[device].add(fact.snapshot_id)
-        else:
-            duplicates += 1
-        counted.add(one.event_id)
+        by_device[one.reading.device_id].append(one)
+    for device, of_device in by_device.items():
+        facts = await _facts(system, tenant_id, device)
+        unaccounted += [one for one in of_device if one.event_id not in facts]
+        made = [facts[one.event_id] for one in of_device if one.event_id in facts]
+        duplicates += sum(one is None for one in made)
+        ours[device] = {one for one in made if one is not None}
+        created += len(ours[device])
     refused += await _refusals(system, unaccounted)
     diffs, failed = await _compared(system, tenant_id, ours, told)
     return Imported(
@@ -125,12 +122,33 @@ async def import_readings(
     )
 
 
-async def _facts(
-    system: System, tenant_id: str, device_id: str
-) -> dict[str, SnapshotCreated | DuplicateSkipped]:
-    """The device's recorded observations by event id."""
+async def _publish(system: System, tenant_id: str, reading: Reading, text: str) -> int:
+    """Send one reading; waits for room when the intake is full."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + STALLED_SECONDS
+    while True:
+        try:
+            return await system.intake.publish(
+                tenant_id,
+                reading.device_id,
+                text,
+                reading.collected_at,
+                source="imported",
+                author=reading.author,
+            )
+        except IntakeFull:
+            if loop.time() > deadline:
+                raise
+            await asyncio.sleep(_LOOK_SECONDS * 10)
+
+
+async def _facts(system: System, tenant_id: str, device_id: str) -> dict[str, str | None]:
+    """The device's recorded observations: for the event's id the snapshot that it created, None
+    when it confirmed one."""
     return {
-        stored.event_id: stored.event
+        stored.event_id: stored.event.snapshot_id
+        if isinstance(stored.event, SnapshotCreated)
+        else None
         async for stored in system.events.read_branch(tenant_id, device_id)
         if isinstance(stored.event, SnapshotCreated | DuplicateSkipped)
     }
@@ -208,6 +226,7 @@ async def _compared(
     while True:
         # Asked first: what an idle differ has left open stays open.
         idle = await _differ_idle(system)
+        asked = loop.time()
         left = await open_ones()
         if left != last:
             last, moved = left, loop.time()
@@ -216,7 +235,8 @@ async def _compared(
             return total - left, left
         if loop.time() - moved > STALLED_SECONDS:
             raise Unavailable("the differ", f"it has not moved for {STALLED_SECONDS:g} s")
-        await asyncio.sleep(_LOOK_SECONDS)
+        # Of many devices it is a long question, which must not keep the differ from its work.
+        await asyncio.sleep(max(_LOOK_SECONDS, 4 * (loop.time() - asked)))
 
 
 async def _differ_idle(system: System) -> bool:
@@ -232,7 +252,8 @@ async def _differ_idle(system: System) -> bool:
 async def _pairs(system: System, tenant_id: str, device_id: str) -> set[tuple[str, str]]:
     """All pairs of snapshots of a device that have, or wait for, a difference."""
     found = set()
-    for fact in (await _facts(system, tenant_id, device_id)).values():
+    async for stored in system.events.read_branch(tenant_id, device_id):
+        fact = stored.event
         if isinstance(fact, SnapshotCreated):
             if fact.predecessor is not None:
                 found.add((fact.predecessor.snapshot_id, fact.snapshot_id))
