@@ -37,9 +37,11 @@ from adapters.roles.differ import Differ
 from adapters.roles.reaper import TriggerReaper
 from adapters.roles.recorder import Recorder
 from adapters.roles.supervisor import Role
+from adapters.roles.syslog import SyslogListener, relay_networks
 from adapters.roles.trigger import TriggerService
 from adapters.roles.workers import worker_pool
 from adapters.settings import Settings
+from adapters.syslog.senders import Senders
 from domain.errors import InvalidInput
 from projections import ALL
 from projections.engine import ProjectionWorker
@@ -164,17 +166,27 @@ def _vault(settings: Settings) -> Vault | None:
     )
 
 
-def collector_role(system: System) -> Collector:
-    """The role that collects."""
-    return Collector(
+def collecting_roles(system: System) -> dict[str, Role]:
+    """The collector, and the syslog listener when there is to be one."""
+    settings = system.settings
+    collector = Collector(
         system.nc,
         system.js,
         collecting=system.collecting,
         schedule=system.schedule,
         trigger=system.trigger,
         metrics=system.metrics,
-        at_once=system.settings.collect_at_once,
+        at_once=settings.collect_at_once,
     )
+    found: dict[str, Role] = {"collector": collector.run}
+    if settings.syslog_listen is not None:
+        found["syslog"] = SyslogListener(
+            settings.syslog_listen,
+            senders=Senders(collector.settings_at, relay_networks(settings.syslog_relays)),
+            hurry=collector.hurry,
+            metrics=system.metrics,
+        ).run
+    return found
 
 
 def roles(system: System) -> dict[str, Role]:
@@ -213,7 +225,7 @@ def roles(system: System) -> dict[str, Role]:
         ).run,
     }
     if settings.collector:
-        found["collector"] = collector_role(system).run
+        found |= collecting_roles(system)
     for worker in system.projections:
         found[f"projection {worker.name}"] = worker.run
     return found

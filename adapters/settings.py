@@ -38,6 +38,12 @@ class Settings(BaseSettings):
     collector: bool = Field(
         default=True, description="whether `up` collects the devices of the inventory"
     )
+    syslog_listen: str | None = Field(
+        default=None, description="host:port for syslog of devices, UDP and TCP"
+    )
+    syslog_relays: str = Field(
+        default="", description="networks of relays that pass on syslog of devices"
+    )
     collect_at_once: int = Field(default=50, ge=1, le=1000)
     credentials_dir: Path | None = Field(
         default=None, description="where file: credentials lie; default: credentials in data_dir"

@@ -18,7 +18,7 @@ from adapters.cli.tables import SHORT_ID, cell, table
 from adapters.collecting.files import read_inventory
 from adapters.collecting.once import GOOD, Result, collect_once
 from adapters.collecting.registered import registered_devices
-from adapters.composition import collector_role
+from adapters.composition import collecting_roles
 from adapters.embedded.runtime import running
 from adapters.roles import supervisor
 from adapters.settings import Settings
@@ -114,9 +114,8 @@ async def _serve(settings: Settings) -> None:
             "CONFIGTRAIL_NATS_URL", "must name the servers of a running configtrail up"
         )
     async with session(settings, Need.NOTHING) as opened:
-        role = collector_role(opened.system)
         err.print("collecting; Ctrl-C stops it", markup=False)
-        async with supervisor.running({"collector": role.run}):
+        async with supervisor.running(collecting_roles(opened.system)):
             await asyncio.Event().wait()
 
 

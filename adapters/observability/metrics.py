@@ -56,6 +56,11 @@ class Metrics:
             "Scheduled readings of devices: read, or the kind of failure",
             "outcome",
         )
+        self.syslog_messages = self._counter(
+            "configtrail_syslog_messages_total",
+            "Syslog messages: change, no change, unknown sender",
+            "kind",
+        )
         self.collection_seconds = Histogram(
             "configtrail_collection_duration_seconds",
             "From contacting a device to its reading being durable on the intake",

@@ -56,6 +56,7 @@ class RouterOSDouble:
     logins: list[str] = field(default_factory=list)
     at_once: dict[str, int] = field(default_factory=dict)
     overlaps: list[str] = field(default_factory=list)
+    on_login: Callable[[str], None] | None = None
     hold: asyncio.Event | None = None
     """When set, exports wait for this event before they begin."""
 
@@ -159,6 +160,8 @@ class _Server(asyncssh.SSHServer):
 
     def begin_auth(self, username: str) -> bool:
         self._double.logins.append(username)
+        if self._double.on_login is not None:
+            self._double.on_login(username)
         return True
 
     def password_auth_supported(self) -> bool:

@@ -478,3 +478,22 @@ async def test_configuring_the_same_again_is_no_event(stack: Stack) -> None:
     assert not await stack.registrar.configure(TENANT, DEVICE, settings(22), actor=ALICE)
     assert await stack.count(DeviceConfigured) == 1
     assert await stack.count(DuplicateSkipped) == 0
+
+
+async def test_a_device_that_tells_of_a_change_is_collected_before_its_turn(stack: Stack) -> None:
+    role = stack.role()
+    double = RouterOSDouble()
+    async with serving(double), collecting(stack, role):
+        assert not role.hurry(TENANT, DEVICE)
+        await stack.registrar.configure(TENANT, DEVICE, settings(double.port), actor=ALICE)
+        await eventually(partial(stack.count, SnapshotCreated))
+        double.text = export_text("7.14.3", name="renamed")
+        assert role.hurry(TENANT, DEVICE)
+        await eventually(lambda: _has(stack, SnapshotCreated, 2))
+    fact = (await stack.rig.history(TENANT, DEVICE))[-1].event
+    assert isinstance(fact, SnapshotCreated)
+    assert fact.source == "pushed"
+
+
+async def _has(stack: Stack, kind: type[object], times: int) -> bool:
+    return await stack.count(kind) == times
