@@ -27,6 +27,7 @@ from adapters.jetstream.event_store import JetStreamEventStore, wait_available
 from adapters.jetstream.intake import IntakePublisher
 from adapters.jetstream.key_store import JetStreamKeyStore
 from adapters.jetstream.leases import Leases
+from adapters.jetstream.source import JetStreamSource
 from adapters.jetstream.streams import ensure_streams
 from adapters.observability.metrics import Metrics
 from adapters.postgres.pool import open_pool
@@ -44,12 +45,15 @@ from adapters.settings import Settings
 from adapters.syslog.senders import Senders
 from domain.errors import InvalidInput
 from projections import ALL
+from projections.builder import ProjectionBuilder
 from projections.engine import ProjectionWorker
 
 log = logging.getLogger(__name__)
 
 # How much longer than a manual backup's bound it may take until its end is recorded.
 _OVERDUE_MARGIN_SECONDS = 30.0
+# Each projection's worker holds one session for its lease, and writes through another.
+POOL_SIZE = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class System:
     js: JetStreamContext
     pool: asyncpg.Pool[asyncpg.Record]
     events: JetStreamEventStore
+    source: JetStreamSource
     content: JetStreamContentStore
     dead_letters: DeadLetters
     keyring: KeyRing
@@ -75,6 +80,7 @@ class System:
     metrics: Metrics
     workers: ProcessPoolExecutor
     projections: tuple[ProjectionWorker, ...]
+    builders: tuple[ProjectionBuilder, ...]
 
 
 @asynccontextmanager
@@ -111,7 +117,10 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
         await schedule_bucket.ensure(settings.stream_replicas)
         events = JetStreamEventStore(nc, js)
         await wait_available(events)
-        pool = await stack.enter_async_context(open_pool(settings.postgres_dsn.get_secret_value()))
+        source = JetStreamSource(nc, js)
+        pool = await stack.enter_async_context(
+            open_pool(settings.postgres_dsn.get_secret_value(), max_size=POOL_SIZE)
+        )
         workers = stack.enter_context(worker_pool(1))
         devices = DeviceRepository(events)
         content = JetStreamContentStore(js, keyring)
@@ -125,6 +134,7 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
             js=js,
             pool=pool,
             events=events,
+            source=source,
             content=content,
             dead_letters=DeadLetters(js, keyring),
             keyring=keyring,
@@ -153,7 +163,8 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
             reading=ConfigReader(pool, content),
             metrics=metrics,
             workers=workers,
-            projections=tuple(ProjectionWorker(pool, events, one) for one in ALL),
+            projections=tuple(ProjectionWorker(pool, source, one) for one in ALL),
+            builders=tuple(ProjectionBuilder(pool, source, one) for one in ALL),
         )
         await nc.flush()
 
@@ -228,4 +239,6 @@ def roles(system: System) -> dict[str, Role]:
         found |= collecting_roles(system)
     for worker in system.projections:
         found[f"projection {worker.name}"] = worker.run
+    for builder in system.builders:
+        found[f"projection rebuild {builder.name}"] = builder.run
     return found

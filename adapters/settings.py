@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     http_port: int = 8480
     log_level: str = "INFO"
 
+    connect_seconds: float = Field(
+        default=30.0, gt=0, description="how long a command waits for servers; `up` waits for ever"
+    )
     stream_replicas: int = Field(default=1, ge=1, le=5)
     intake_max_bytes: int = Field(
         default=1 << 30, gt=0, description="beyond it the intake refuses, and says so"

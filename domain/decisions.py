@@ -12,6 +12,7 @@ from domain.events import (
     ContentRef,
     DiffGenerated,
     DuplicateSkipped,
+    EventSkipped,
     ManualBackupFinished,
     ManualBackupTriggered,
     SectionChange,
@@ -197,6 +198,34 @@ def collection_failed(
             source=source,
             attempt=attempt,
             trigger_id=trigger_id,
+        ),
+    )
+
+
+def event_skipped(
+    tenant_id: str,
+    device_id: str,
+    *,
+    projection: str,
+    position: int,
+    skipped_event_id: str,
+    actor: str,
+    occurred_at: datetime,
+    reason: str | None = None,
+) -> NewEvent:
+    """The event for a read model that is to go on without an event that it can't take in."""
+    return NewEvent(
+        event_id=f"skip.{projection}.{position}",
+        tenant_id=tenant_id,
+        device_id=device_id,
+        occurred_at=occurred_at,
+        causation_id=skipped_event_id,
+        event=EventSkipped(
+            actor=actor,
+            projection=projection,
+            position=position,
+            skipped_event_id=skipped_event_id,
+            reason=reason,
         ),
     )
 

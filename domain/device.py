@@ -23,6 +23,7 @@ from domain.events import (
     DeviceSettings,
     DiffGenerated,
     DuplicateSkipped,
+    EventSkipped,
     HostKeyChanged,
     HostKeyPinned,
     HostKeyReleased,
@@ -237,7 +238,7 @@ def evolve(state: DeviceState, stored: StoredEvent) -> DeviceState:
                 refused_key=None,
                 expected_key=event.expected_fingerprint,
             )
-        case DuplicateSkipped():
+        case DuplicateSkipped() | EventSkipped():
             return state
 
 

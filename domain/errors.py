@@ -60,6 +60,15 @@ class AppendConflict(ConfigtrailError):
         self.newer = tuple(newer)
 
 
+class BatchTooLarge(ConfigtrailError):
+    """More events than one append can hold were to stand or fall together."""
+
+    def __init__(self, count: int, limit: int) -> None:
+        super().__init__(f"{count} events are more than the {limit} that one append can hold")
+        self.count = count
+        self.limit = limit
+
+
 class StreamGap(ConfigtrailError):
     """A position that must exist was not delivered: history has a hole."""
 
@@ -93,6 +102,19 @@ class NewerProjection(ConfigtrailError):
         self.projection = projection
         self.found = found
         self.known = known
+
+
+class PoisonEvent(ConfigtrailError):
+    """A read model can't take an event in, and what it is doing allows no way around it."""
+
+    def __init__(self, projection: str, position: int, reason: str) -> None:
+        super().__init__(
+            f"projection {projection}: event {position} can't be taken in: {reason}; run a version "
+            "that can, or skip the event"
+        )
+        self.projection = projection
+        self.position = position
+        self.reason = reason
 
 
 class StreamMisconfigured(ConfigtrailError):

@@ -17,12 +17,14 @@ from msgspec import Meta, Struct
 UtcDatetime: TypeAlias = Annotated[datetime, Meta(tz=True)]
 Source: TypeAlias = Literal["scheduled", "manual", "pushed", "imported"]
 Completeness: TypeAlias = Literal["complete", "partial"]
-BackupOutcome: TypeAlias = Literal["succeeded", "duplicate", "failed", "locked", "timed_out"]
+BackupOutcome: TypeAlias = Literal[
+    "succeeded", "duplicate", "failed", "locked", "timed_out", "interrupted"
+]
 
 ACTOR = re.compile(r"(?:user|service|system):\S.{0,199}\Z", re.DOTALL)
 
 
-class ContentRef(Struct, frozen=True, kw_only=True):
+class ContentRef(Struct, frozen=True, kw_only=True, gc=False):
     """Where encrypted content lives: a sequence of the content stream, and what must be there.
 
     `commitment` is SHA-256(salt ‖ text) in hex; the 32-byte salt lies inside the encrypted blob.
@@ -32,14 +34,14 @@ class ContentRef(Struct, frozen=True, kw_only=True):
     commitment: str
 
 
-class SnapshotRef(Struct, frozen=True, kw_only=True):
+class SnapshotRef(Struct, frozen=True, kw_only=True, gc=False):
     """A snapshot named by another event, with its content: enough to compare the two."""
 
     snapshot_id: str
     content: ContentRef
 
 
-class SectionChange(Struct, frozen=True, kw_only=True):
+class SectionChange(Struct, frozen=True, kw_only=True, gc=False):
     """Logical lines added to and removed from one section, by count: never their text."""
 
     section: str
@@ -67,7 +69,7 @@ class DeviceSettings(Struct, frozen=True, kw_only=True):
     enabled: bool = True
 
 
-class Fact(Struct, frozen=True, kw_only=True, tag_field="type"):
+class Fact(Struct, frozen=True, kw_only=True, tag_field="type", gc=False):
     """What every event says: who did it. `actor` is `user:…`, `service:…` or `system:…`."""
 
     actor: str
@@ -144,7 +146,11 @@ class ManualBackupTriggered(Fact, frozen=True, kw_only=True, tag="ManualBackupTr
 
 
 class ManualBackupFinished(Fact, frozen=True, kw_only=True, tag="ManualBackupFinished"):
-    """How a manual backup ended. `snapshot_id` is the snapshot it made or confirmed."""
+    """How a manual backup ended. `snapshot_id` is the snapshot it made or confirmed.
+
+    `interrupted`: the program that ran it ended, and nobody knows what became of the backup. In
+    version 1 that was `failed`, as if the device had refused.
+    """
 
     trigger_id: str
     outcome: BackupOutcome
@@ -218,6 +224,18 @@ class HostKeyReleased(Fact, frozen=True, kw_only=True, tag="HostKeyReleased"):
     expected_fingerprint: str | None = None
 
 
+class EventSkipped(Fact, frozen=True, kw_only=True, tag="EventSkipped"):
+    """Somebody decided that a read model goes on without an event that it can't take in.
+
+    `position` and `skipped_event_id` name that event, which stays in the log as it is.
+    """
+
+    projection: str
+    position: int
+    skipped_event_id: str
+    reason: str | None = None
+
+
 DomainEvent: TypeAlias = (
     SnapshotCreated
     | DuplicateSkipped
@@ -231,6 +249,7 @@ DomainEvent: TypeAlias = (
     | HostKeyPinned
     | HostKeyChanged
     | HostKeyReleased
+    | EventSkipped
 )
 EVENT_TYPES: tuple[type[Fact], ...] = get_args(DomainEvent)
 EVENT_NAMES: tuple[str, ...] = tuple(event.__name__ for event in EVENT_TYPES)

@@ -5,11 +5,13 @@ from typing import Any
 from projections.audit.write import Audit
 from projections.backups.write import Backups
 from projections.diffs.write import Diffs
-from projections.writer import Projection
+from projections.fleet import Fleet
+from projections.projection import Projection
 
 BACKUPS = Backups()
 DIFFS = Diffs()
 AUDIT = Audit()
-ALL: tuple[Projection[Any], ...] = (BACKUPS, DIFFS, AUDIT)
+FLEET = Fleet()
+ALL: tuple[Projection[Any], ...] = (BACKUPS, DIFFS, AUDIT, FLEET)
 
-__all__ = ["ALL", "AUDIT", "BACKUPS", "DIFFS"]
+__all__ = ["ALL", "AUDIT", "BACKUPS", "DIFFS", "FLEET"]

@@ -10,104 +10,101 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import Struct
 
 from domain.envelope import StreamIdentity
 from domain.errors import NewerProjection, StreamMismatch, Unavailable
+from projections.projection import Projection
 from projections.rows import SCHEMA, Connection, Pool, Reader, struct, structs
+from projections.schema import LIVE, Place, complete, lock_schemas, make_tables
 
-if TYPE_CHECKING:
-    from projections.writer import Projection
-
-# Any constant does, as long as every version of the program has the same.
-_SCHEMA_LOCK = 0x636F_6E66_7472_6C31
-
-_DDL = """
-CREATE TABLE configtrail.checkpoints (
-    projection text NOT NULL PRIMARY KEY,
-    version integer NOT NULL,
-    stream text NOT NULL,
-    stream_created timestamptz NOT NULL,
-    position bigint NOT NULL
-) WITH (fillfactor = 10);
-"""
-
-_COLUMNS = "projection, version, stream, stream_created, position"
-_LOAD = f"SELECT {_COLUMNS} FROM configtrail.checkpoints WHERE projection = $1"
+_COLUMNS = "projection, version, stream, stream_created, position, tables, build"
 _LOAD_ALL = f"SELECT {_COLUMNS} FROM configtrail.checkpoints ORDER BY projection"
 
 _RESET = f"""
-    INSERT INTO configtrail.checkpoints ({_COLUMNS}) VALUES ($1, $2, $3, $4, 0)
+    INSERT INTO configtrail.checkpoints
+        (projection, version, stream, stream_created, position, tables, build)
+    VALUES ($1, $2, $3, $4, 0, $5, 0)
     ON CONFLICT (projection) DO UPDATE
-    SET version = excluded.version, stream = excluded.stream,
-        stream_created = excluded.stream_created, position = 0
+    SET version = excluded.version, stream = excluded.stream, tables = excluded.tables,
+        stream_created = excluded.stream_created, position = 0, build = 0
+    RETURNING {_COLUMNS}
 """
-
-_ADVANCE = """
-    UPDATE configtrail.checkpoints SET position = $6
-    WHERE projection = $1 AND version = $2 AND stream = $3 AND stream_created = $4
-      AND position = $5
-"""
-
-# IF NOT EXISTS would not do: it asks the session's cache of the catalogue, which getting the
-# advisory lock does not refresh. These ask the catalogue itself.
-_SCHEMA_EXISTS = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)"
-_EXISTING = "SELECT count(*) FROM pg_tables WHERE schemaname = $1 AND tablename = ANY($2)"
 
 
 class Checkpoint(Struct, frozen=True, kw_only=True):
-    """Where a projection stands: all events up to `position` of the stream are in its rows."""
+    """Where a projection stands: all events up to `position` of the stream are in its rows.
+
+    `build` is the number of the rebuild that made its `tables`, 0 if none did.
+    """
 
     projection: str
     version: int
     stream: str
     stream_created: datetime
     position: int
+    tables: tuple[str, ...]
+    build: int
 
 
 async def ensure(pool: Pool, projection: Projection[Any], identity: StreamIdentity) -> Checkpoint:
-    """The projection's checkpoint, with its tables there; any number of processes may ask at once.
+    """The projection's live checkpoint, with its tables there; any number of processes may ask.
 
-    Tables of an older version, incomplete ones and ones without a checkpoint are made anew, from
-    position 0. Raises `StreamMismatch` and `NewerProjection`, and then changes nothing.
+    Incomplete tables and ones without a checkpoint are made anew, from position 0. Complete ones of
+    an older version stay as they are: a rebuild takes their place. Raises `StreamMismatch` and
+    `NewerProjection`, and then changes nothing.
     """
     async with pool.acquire() as connection, connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", _SCHEMA_LOCK)
-        if not await connection.fetchval(_SCHEMA_EXISTS, SCHEMA):
-            await connection.execute(f"CREATE SCHEMA {SCHEMA}")
-        if await connection.fetchval(_EXISTING, SCHEMA, ["checkpoints"]) == 0:
-            await connection.execute(_DDL)
+        await lock_schemas(connection)
         # The row lock waits for a writer in mid-batch and keeps others out until this commits.
-        found = struct(
-            Checkpoint, await connection.fetchrow(f"{_LOAD} FOR UPDATE", projection.name)
-        )
+        found = await load(connection, projection, LIVE, lock=True)
         if found is not None:
             check(found, projection, identity)
-            if found.version == projection.version and await _complete(connection, projection):
+            same = found.version == projection.version
+            if await complete(connection, projection.tables if same else found.tables, LIVE):
                 return found
-        for table in projection.tables:
-            await connection.execute(f'DROP TABLE IF EXISTS {SCHEMA}."{table}"')
-        await connection.execute(projection.ddl)
+        await make_tables(connection, projection, LIVE, found.tables if found else ())
         await connection.execute(
-            _RESET, projection.name, projection.version, identity.name, identity.created
+            "DELETE FROM configtrail.parked WHERE projection = $1", projection.name
         )
-        return _at(projection, identity, 0)
+        begun = struct(
+            Checkpoint,
+            await connection.fetchrow(
+                _RESET,
+                projection.name,
+                projection.version,
+                identity.name,
+                identity.created,
+                list(projection.tables),
+            ),
+        )
+        assert begun is not None
+        return begun
+
+
+async def load(
+    reader: Reader, projection: Projection[Any], place: Place, *, lock: bool = False
+) -> Checkpoint | None:
+    """The checkpoint as it is written there; `lock`: until the transaction ends, for it alone."""
+    query = f"SELECT {_COLUMNS} FROM {place.ledger} WHERE projection = $1"
+    record = await reader.fetchrow(query + " FOR UPDATE" * lock, projection.name)
+    return struct(Checkpoint, record)
 
 
 async def current(
-    reader: Reader, projection: Projection[Any], identity: StreamIdentity
+    reader: Reader, projection: Projection[Any], identity: StreamIdentity, place: Place
 ) -> Checkpoint | None:
     """The checkpoint as it stands; None when it, or a table, is gone or of an older version.
 
     Raises as `ensure`.
     """
-    found = struct(Checkpoint, await reader.fetchrow(_LOAD, projection.name))
+    found = await load(reader, projection, place)
     if found is None:
         return None
     check(found, projection, identity)
-    if found.version != projection.version or not await _complete(reader, projection):
+    if found.version != projection.version or not await complete(reader, projection.tables, place):
         return None
     return found
 
@@ -116,6 +113,7 @@ async def advance(
     connection: Connection,
     projection: Projection[Any],
     identity: StreamIdentity,
+    place: Place,
     *,
     old: int,
     new: int,
@@ -125,7 +123,14 @@ async def advance(
     Comes first in the transaction: its row lock makes a second writer wait, and then fail here.
     """
     status: str = await connection.execute(
-        _ADVANCE, projection.name, projection.version, identity.name, identity.created, old, new
+        f"UPDATE {place.ledger} SET position = $6 WHERE projection = $1 AND version = $2"
+        " AND stream = $3 AND stream_created = $4 AND position = $5",
+        projection.name,
+        projection.version,
+        identity.name,
+        identity.created,
+        old,
+        new,
     )
     return status == "UPDATE 1"
 
@@ -159,7 +164,7 @@ async def lag(reader: Reader, head: int) -> dict[str, int]:
 
 async def wait_projected(
     reader: Reader,
-    names: Sequence[str],
+    projections: Sequence[Projection[Any]],
     position: int,
     timeout: float,
     *,
@@ -167,35 +172,27 @@ async def wait_projected(
 ) -> None:
     """Return when the projections hold all events up to `position`, whichever process runs them.
 
-    Raises `Unavailable` when one still does not after `timeout` seconds.
+    Rows of an older version than the projection's don't count. Raises `Unavailable` when one still
+    does not hold them after `timeout` seconds.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout
     while True:
         found = await checkpoints(reader)
-        behind = [name for name in names if name not in found or found[name].position < position]
+        behind = [one for one in projections if _reached(found, one) < position]
         if not behind:
             return
         if loop.time() >= deadline:
-            name = behind[0]
-            reached = found[name].position if name in found else 0
             raise Unavailable(
-                f"projection {name}", f"it stands at {reached}, and {position} is awaited"
+                f"projection {behind[0].name}",
+                f"it stands at {max(0, _reached(found, behind[0]))}, and {position} is awaited",
             )
         await asyncio.sleep(interval)
         interval = min(interval * 1.5, 0.25)
 
 
-async def _complete(reader: Reader, projection: Projection[Any]) -> bool:
-    count: int = await reader.fetchval(_EXISTING, SCHEMA, list(projection.tables))
-    return count == len(projection.tables)
-
-
-def _at(projection: Projection[Any], identity: StreamIdentity, position: int) -> Checkpoint:
-    return Checkpoint(
-        projection=projection.name,
-        version=projection.version,
-        stream=identity.name,
-        stream_created=identity.created,
-        position=position,
-    )
+def _reached(found: dict[str, Checkpoint], projection: Projection[Any]) -> int:
+    checkpoint = found.get(projection.name)
+    if checkpoint is None or checkpoint.version < projection.version:
+        return -1
+    return checkpoint.position

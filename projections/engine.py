@@ -9,39 +9,49 @@ from typing import Any
 
 import asyncpg
 
-from domain.errors import Unavailable
-from domain.ports import EventStore
-from projections.outages import is_outage, reason_of
+from domain.errors import NewerProjection
+from projections import checkpoints, retrying
+from projections.lease import Lease
+from projections.patience import Patience
 from projections.prefetch import Prefetch
+from projections.projection import Projection
 from projections.rows import Pool
-from projections.writer import Projection, ProjectionWriter, Rewound
+from projections.schema import LIVE
+from projections.source import EventSource
+from projections.writer import ProjectionWriter, Rewound
 
 log = logging.getLogger(__name__)
 
-MOST_EVENTS = 4_000
-RETRY_SECONDS = 0.5
-SAY_EVERY_SECONDS = 5.0
+MOST_EVENTS = 8_000
 # Without events the checkpoint is looked at this often: another worker may have moved it, or
 # somebody may have dropped the tables, which are then built again.
 IDLE_SECONDS = 2.0
+STAND_BY_SECONDS = 1.0
 
 _TABLES_GONE = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
 
 
-class ProjectionWorker:
-    """One projection's worker. Several may run at once: they take turns, batch by batch."""
+def lease_name(projection: Projection[Any]) -> str:
+    """The name of the lease that a projection's active worker holds."""
+    return f"projection {projection.name}"
 
-    def __init__(self, pool: Pool, events: EventStore, projection: Projection[Any]) -> None:
+
+class ProjectionWorker:
+    """One projection's worker. Of several one is active, and the others stand by."""
+
+    def __init__(self, pool: Pool, source: EventSource, projection: Projection[Any]) -> None:
+        self.projection = projection
         self._pool = pool
-        self._events = events
-        self._writer = ProjectionWriter(pool, projection)
-        self._silent_until = 0.0
-        self._in_outage = False
+        self._source = source
+        self._writer = ProjectionWriter(pool, projection, source)
+        self._lease = Lease(pool, lease_name(projection))
+        self._patience = Patience(f"projection {projection.name}", pool)
+        self._told: str | None = None
 
     @property
     def name(self) -> str:
         """The projection's name."""
-        return self._writer.projection.name
+        return self.projection.name
 
     @property
     def position(self) -> int:
@@ -53,29 +63,65 @@ class ProjectionWorker:
         await self._writer.wait(position)
 
     async def run(self) -> None:
-        """Follow the stream until cancelled.
+        """Follow the stream, or stand by, until cancelled.
 
-        Outages of Postgres and NATS are waited out, with a line in the log every few seconds.
-        Everything else is raised: `StreamMismatch`, `StreamGap`, `NewerProjection`, and errors that
-        show a fault in the program or the history.
+        Outages of Postgres and NATS are waited out, with a line in the log every few seconds; so is
+        a time in which the live tables are of another version. Everything else is raised:
+        `StreamMismatch`, `StreamGap`, and errors that show a fault in the program or the history.
         """
         while True:
             try:
-                await self._follow()
+                if await self._is_other_version():
+                    await asyncio.sleep(STAND_BY_SECONDS)
+                elif not await self._lease.lead(self._follow):
+                    await self._stand_by()
             except Rewound:
                 log.warning("projection %s: its checkpoint went back; following it", self.name)
             except _TABLES_GONE:
                 log.warning("projection %s: its tables are gone; building them again", self.name)
+            except NewerProjection:
+                await asyncio.sleep(STAND_BY_SECONDS)
             except Exception as error:
-                if not is_outage(error) or self._pool.is_closing():
+                if not self._patience.bears(error):
                     raise
-                await self._wait_out(error)
+                await self._patience.wait_out(error)
+
+    async def _is_other_version(self) -> bool:
+        """Whether the live tables are of another version than this program's."""
+        try:
+            found = await checkpoints.load(self._pool, self.projection, LIVE)
+        except _TABLES_GONE:
+            return False
+        if found is None or found.version == self.projection.version:
+            self._told = None
+            return False
+        self._tell(
+            f"its tables are of version {found.version}, and this program has version "
+            f"{self.projection.version}; "
+            + (
+                "they serve until the new ones are built"
+                if found.version < self.projection.version
+                else "it stands by, and should be replaced"
+            )
+        )
+        return True
+
+    async def _stand_by(self) -> None:
+        """Wait a moment, and take notice of where the active one is."""
+        await asyncio.sleep(STAND_BY_SECONDS)
+        found = await checkpoints.load(self._pool, self.projection, LIVE)
+        if found is not None:
+            await self._writer.observe(found)
 
     async def _follow(self) -> None:
-        position = await self._writer.prepare(await self._events.identity(), self._events.head)
-        self._back()
+        identity = await self._source.identity()
+        found = await self._writer.prepare(identity)
+        if found.version != self.projection.version:
+            return
+        self._patience.over(found.position)
+        await retrying.retry_all(self._pool, self._source, self.projection)
         async with (
-            aclosing(self._events.follow(position)) as feed,
+            aclosing(self._source.follow(self.position)) as feed,
             Prefetch(feed, most=MOST_EVENTS) as batches,
         ):
             while True:
@@ -85,17 +131,8 @@ class ProjectionWorker:
                 else:
                     await self._writer.apply(batch)
 
-    async def _wait_out(self, error: Exception) -> None:
-        service = "NATS" if isinstance(error, Unavailable) else "Postgres"
-        now = asyncio.get_running_loop().time()
-        if now >= self._silent_until:
-            log.warning("projection %s: waiting for %s: %s", self.name, service, reason_of(error))
-            self._silent_until = now + SAY_EVERY_SECONDS
-        self._in_outage = True
-        await asyncio.sleep(RETRY_SECONDS)
-
-    def _back(self) -> None:
-        if self._in_outage:
-            log.info("projection %s: going on from position %d", self.name, self.position)
-        self._in_outage = False
-        self._silent_until = 0.0
+    def _tell(self, what: str) -> None:
+        """Into the log, once."""
+        if self._told != what:
+            log.warning("projection %s: %s", self.name, what)
+            self._told = what

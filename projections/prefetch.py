@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 
-from domain.envelope import StoredEvent
-
-BATCHES_AHEAD = 4
+from projections.source import Delivered
 
 
 class Prefetch:
-    """Batches of a feed, as few and as large as they are there. Bounded: `BATCHES_AHEAD` are kept
-    at most. The feed is not closed here."""
+    """Batches of a feed, as few and as large as they are there. Bounded: it reads on while it keeps
+    fewer than `most` events. The feed is not closed here."""
 
-    def __init__(self, feed: AsyncGenerator[list[StoredEvent], None], *, most: int) -> None:
+    def __init__(self, feed: AsyncGenerator[Sequence[Delivered], None], *, most: int) -> None:
         self._feed = feed
         self._most = most
-        self._ready: deque[list[StoredEvent]] = deque()
+        self._ready: deque[Sequence[Delivered]] = deque()
+        self._kept = 0
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -48,7 +47,7 @@ class Prefetch:
         if cancelled is not None:
             raise cancelled
 
-    async def next(self, timeout: float) -> list[StoredEvent] | None:
+    async def next(self, timeout: float) -> list[Delivered] | None:
         """All that is there, up to `most` events where batches allow; None when nothing came for
         `timeout` seconds. Raises what the feed raised, after everything that came before it."""
         assert self._task is not None
@@ -65,6 +64,7 @@ class Prefetch:
         merged = list(self._ready.popleft())
         while self._ready and len(merged) + len(self._ready[0]) <= self._most:
             merged += self._ready.popleft()
+        self._kept -= len(merged)
         self._room.set()
         return merged
 
@@ -72,8 +72,11 @@ class Prefetch:
         try:
             async for batch in self._feed:
                 self._ready.append(batch)
+                self._kept += len(batch)
                 self._news.set()
-                while len(self._ready) >= BATCHES_AHEAD:
+                # Decoding a batch holds up the writer, so it gets its turn between two.
+                await asyncio.sleep(0)
+                while self._kept >= self._most:
                     self._room.clear()
                     await self._room.wait()
         finally:

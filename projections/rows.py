@@ -12,7 +12,9 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
+# Where readers look, and where the tables of a rebuild wait until they take the live ones' place.
 SCHEMA = "configtrail"
+BUILD_SCHEMA = "configtrail_build"
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = (
@@ -52,11 +54,10 @@ async def copy_rows(
     columns: Sequence[str],
     rows: Sequence[tuple[Any, ...]],
 ) -> None:
-    """Add rows to a table of the schema by COPY. Raises when one of them is there already."""
+    """Add rows to a table by COPY, in the schema that the transaction writes to. Raises when one of
+    them is there already."""
     if rows:
-        await connection.copy_records_to_table(
-            table, schema_name=SCHEMA, columns=list(columns), records=rows
-        )
+        await connection.copy_records_to_table(table, columns=list(columns), records=rows)
 
 
 def columns_of(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:

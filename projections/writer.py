@@ -3,71 +3,55 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from domain.envelope import StoredEvent, StreamIdentity
 from domain.errors import StreamGap, StreamMismatch
-from projections import checkpoints
+from projections import checkpoints, parking
+from projections.checkpoints import Checkpoint
+from projections.poison import Careful, is_poison
+from projections.projection import Projection
 from projections.rows import Connection, Pool
-
-Ops = TypeVar("Ops")
+from projections.schema import LIVE, Place
+from projections.source import Delivered, EventSource
 
 # Losing the last transactions in a crash of the server is no loss: the checkpoint goes with the
-# rows, and the events come again.
-_SESSION = "SET LOCAL synchronous_commit = off; SET LOCAL statement_timeout = '120s'"
-
-
-class Projection(Protocol[Ops]):
-    """A read model: its tables, and how events become rows.
-
-    Changing what the rows hold means a higher `version`: the tables are then built anew.
-    Invariant: rows depend on the events and their order alone, never on how they are cut into
-    batches, nor on a clock.
-    """
-
-    @property
-    def name(self) -> str:
-        """Names its checkpoint."""
-        ...
-
-    @property
-    def version(self) -> int:
-        """1, 2, …"""
-        ...
-
-    @property
-    def tables(self) -> tuple[str, ...]:
-        """Its tables in the schema, which nobody else writes to."""
-        ...
-
-    @property
-    def ddl(self) -> str:
-        """Makes the tables and their indexes."""
-        ...
-
-    def fold(self, batch: Sequence[StoredEvent]) -> Ops:
-        """What a batch means for the rows. Pure."""
-        ...
-
-    async def write(self, connection: Connection, ops: Ops) -> None:
-        """Bring that into the tables, inside the caller's transaction."""
-        ...
+# rows, and the events come again. A writer that sleeps in mid-transaction must not hold up others.
+_SESSION = """
+    SET LOCAL synchronous_commit = off;
+    SET LOCAL statement_timeout = '120s';
+    SET LOCAL idle_in_transaction_session_timeout = '20s';
+"""
 
 
 class Rewound(Exception):
     """The projection's checkpoint went back, or its tables are gone: begin again from it."""
 
 
+class _NeedsCare(Exception):
+    """The batch can't be brought in as one."""
+
+
 class ProjectionWriter:
     """Writes one projection, batch by batch, from where its checkpoint stands.
 
-    Any number of writers may try: each batch is applied once, by one of them.
+    Any number of writers may try: each batch is applied once, by one of them. `place`: the live
+    tables or those of a rebuild.
     """
 
-    def __init__(self, pool: Pool, projection: Projection[Any]) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        projection: Projection[Any],
+        source: EventSource,
+        place: Place = LIVE,
+    ) -> None:
         self.projection = projection
         self._pool = pool
+        self._source = source
+        self._place = place
+        self._careful = Careful(projection, source, place)
         self._identity: StreamIdentity | None = None
         self._position = 0
         self._moved = asyncio.Condition()
@@ -82,30 +66,42 @@ class ProjectionWriter:
         async with self._moved:
             await self._moved.wait_for(lambda: self._position >= position)
 
-    async def prepare(self, identity: StreamIdentity, head: Callable[[], Awaitable[int]]) -> int:
-        """Make the tables where they are missing; the position to go on from.
+    async def prepare(self, identity: StreamIdentity) -> Checkpoint:
+        """Make the live tables where they are missing; the checkpoint to go on from, which is one
+        of an older version when a rebuild has to come first.
 
-        `head` asks for the stream's last position: after the checkpoint is known, for others move
-        both meanwhile. Raises `StreamMismatch` when the checkpoint is of
-        another stream or ahead of this one, `NewerProjection` when a newer program wrote it.
+        Raises `StreamMismatch` when it is of another stream or ahead of this one, `NewerProjection`
+        when a newer program wrote it, and `Rewound` when there is no rebuild.
         """
-        found = await checkpoints.ensure(self._pool, self.projection, identity)
-        end = await head()
+        if self._place == LIVE:
+            found = await checkpoints.ensure(self._pool, self.projection, identity)
+        else:
+            there = await checkpoints.current(self._pool, self.projection, identity, self._place)
+            if there is None:
+                raise Rewound(self.projection.name)
+            found = there
+        # The head is asked for after the checkpoint is known: others move both meanwhile.
+        end = await self._source.head()
         if found.position > end:
             raise StreamMismatch(
                 f"projection {self.projection.name}",
                 f"its checkpoint {found.position} is ahead of the stream {identity.name}, which "
                 f"ends at {end}: events that it has seen are missing; restore the stream",
             )
-        self._identity = identity
-        await self._move(found.position)
-        return found.position
+        if found.version == self.projection.version:
+            self._identity = identity
+            await self._move(found.position)
+        return found
 
-    async def apply(self, batch: Sequence[StoredEvent]) -> None:
+    async def observe(self, found: Checkpoint) -> None:
+        """Take notice of where another writer is."""
+        await self._move(found.position)
+
+    async def apply(self, batch: Sequence[Delivered]) -> None:
         """Apply the events of the batch that are not applied yet.
 
-        Raises `StreamGap` when one is missing before or within it, and `Rewound`; nothing of the
-        batch is applied then.
+        Raises `StreamGap` when one is missing before or within it, `Rewound`, and `PoisonEvent`
+        for a rebuild; nothing of the batch is applied then.
         """
         identity = self._prepared()
         _check_contiguous(identity, batch)
@@ -121,22 +117,53 @@ class ProjectionWriter:
 
     async def refresh(self) -> None:
         """Learn where the checkpoint stands. Raises `Rewound` when that is not here or further."""
-        found = await checkpoints.current(self._pool, self.projection, self._prepared())
+        found = await checkpoints.current(
+            self._pool, self.projection, self._prepared(), self._place
+        )
         if found is None or found.position < self._position:
             raise Rewound(self.projection.name)
         await self._move(found.position)
 
-    async def _commit(self, identity: StreamIdentity, batch: Sequence[StoredEvent]) -> bool:
-        ops = self.projection.fold(batch)
+    async def _commit(self, identity: StreamIdentity, batch: Sequence[Delivered]) -> bool:
+        readable = [one for one in batch if isinstance(one, StoredEvent)]
+        try:
+            if len(readable) < len(batch):
+                raise _NeedsCare
+            ops = self.projection.fold(readable)
+            async with self._pool.acquire() as connection, connection.transaction():
+                if not await self._advance(connection, identity, batch):
+                    return False
+                if self._place == LIVE and await self._touches_parked(connection, readable):
+                    raise _NeedsCare
+                await self.projection.write(connection, ops)
+            return True
+        except _NeedsCare:
+            pass
+        except Exception as error:
+            if not is_poison(error):
+                raise
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(_SESSION)
-            old, new = self._position, batch[-1].position
-            if not await checkpoints.advance(
-                connection, self.projection, identity, old=old, new=new
-            ):
+            if not await self._advance(connection, identity, batch):
                 return False
-            await self.projection.write(connection, ops)
+            await self._careful.write(connection, batch)
         return True
+
+    async def _advance(
+        self, connection: Connection, identity: StreamIdentity, batch: Sequence[Delivered]
+    ) -> bool:
+        await connection.execute(f"{_SESSION} SET LOCAL search_path = {self._place.schema}")
+        return await checkpoints.advance(
+            connection,
+            self.projection,
+            identity,
+            self._place,
+            old=self._position,
+            new=batch[-1].position,
+        )
+
+    async def _touches_parked(self, connection: Connection, batch: Sequence[StoredEvent]) -> bool:
+        blocked = await parking.devices(connection, self.projection.name)
+        return bool(blocked) and any((one.tenant_id, one.device_id) in blocked for one in batch)
 
     async def _move(self, position: int) -> None:
         async with self._moved:
@@ -145,11 +172,11 @@ class ProjectionWriter:
 
     def _prepared(self) -> StreamIdentity:
         if self._identity is None:
-            raise RuntimeError("prepare the writer before using it")
+            raise RuntimeError("begin with a checkpoint before using the writer")
         return self._identity
 
 
-def _check_contiguous(identity: StreamIdentity, batch: Sequence[StoredEvent]) -> None:
+def _check_contiguous(identity: StreamIdentity, batch: Sequence[Delivered]) -> None:
     if not batch:
         return
     for expected, stored in enumerate(batch, batch[0].position):

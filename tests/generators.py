@@ -29,7 +29,7 @@ STREAM = StreamIdentity("CONFIGTRAIL_EVENTS", datetime(2026, 1, 1, 12, 0, 0, 123
 # Two tenants with a device of the same name, and one that needs care in SQL and subjects.
 DEVICES = (("acme", "edge-1"), ("acme", "core 2/ö'%"), ("globex", "edge-1"), ("globex", "spare"))
 SECTIONS = ("/ip firewall filter", "/ip address", "/system identity", "/ip firewall nat")
-OUTCOMES = ("succeeded", "duplicate", "failed", "locked", "timed_out")
+OUTCOMES = ("succeeded", "duplicate", "failed", "locked", "timed_out", "interrupted")
 
 
 class Fleet:
@@ -59,7 +59,8 @@ class Fleet:
             (self._trigger, 1),
             (self._finish, 1),
             (self._fail, 1),
-            (self._manage, 2),
+            (self._manage, 4),
+            (self._skip, 1),
         )
         actions, weights = zip(*weighted, strict=True)
         self._choice.choices(actions, weights)[0](key)
@@ -240,6 +241,19 @@ class Fleet:
         )()
         if event is not None:
             self._append(event)
+
+    def _skip(self, key: tuple[str, str]) -> None:
+        # For a read model that is none of ours: it changes no row but the trail's.
+        self._append(
+            decisions.event_skipped(
+                *key,
+                projection="gone",
+                position=len(self.events) + 1,
+                skipped_event_id="an event\x00",
+                actor="user:ann",
+                occurred_at=self._now(),
+            )
+        )
 
     def _append(self, event: NewEvent) -> None:
         key = (event.tenant_id, event.device_id)

@@ -31,6 +31,8 @@ from adapters.cli.inventory import (
 )
 from adapters.cli.letters import list_letters, retry_letter, show_letter
 from adapters.cli.listings import audit, devices, history
+from adapters.cli.parked import list_parked, retry_parked, skip_parked
+from adapters.cli.projections import rebuild, status, verify_rows
 from adapters.cli.texts import diff, show
 from adapters.cli.up import up
 from adapters.observability.logging import configure_logging
@@ -181,3 +183,16 @@ app.add_typer(letters, name="deadletters")
 command(letters)(list_letters)
 command(letters, "show")(show_letter)
 command(letters, "retry")(retry_letter)
+
+read_models = typer.Typer(rich_markup_mode=None, help="How the read models stand; rebuild, verify.")
+app.add_typer(read_models, name="projections")
+command(read_models)(status)
+command(read_models, "status")(status)
+command(read_models, "rebuild")(rebuild)
+command(read_models, "verify")(verify_rows)
+parked = typer.Typer(rich_markup_mode=None)
+read_models.add_typer(parked, name="parked")
+command(parked)(list_parked)
+command(parked, "list")(list_parked)
+command(parked, "retry")(retry_parked)
+command(parked, "skip")(skip_parked)

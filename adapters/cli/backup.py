@@ -9,11 +9,10 @@ import typer
 
 from adapters.cli.arguments import Device, Json
 from adapters.cli.console import err, harmless, out, print_json
-from adapters.cli.session import ATTACHED_PROJECTED_SECONDS, Need, session
-from adapters.http.trigger import TriggerOut, visible
+from adapters.cli.session import ATTACHED_PROJECTED_SECONDS, Need, projected, session
+from adapters.http.trigger import TriggerOut
 from adapters.roles.trigger import REASON_MAX
 from adapters.settings import Settings
-from domain.errors import Unavailable
 
 
 async def trigger(
@@ -30,7 +29,7 @@ async def trigger(
         bool, typer.Option("--join", help="Rather wait for a collection under way than be refused.")
     ] = False,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Return when the read models show it.")
+        bool, typer.Option("--wait", help="Until every read model shows how it ended.")
     ] = False,
     as_json: Json = False,
 ) -> int:
@@ -49,14 +48,10 @@ async def trigger(
                 timeout=timeout,
                 join=join,
             )
-            shown = await visible(
-                opened.system, done.position, ATTACHED_PROJECTED_SECONDS if wait else 0.0
-            )
-    if wait and not shown:
-        raise Unavailable("the read models", f"they do not hold position {done.position} yet")
+        if wait:
+            await projected(opened.system, done.position, ATTACHED_PROJECTED_SECONDS)
     if as_json:
-        fields = TriggerOut.model_fields.keys() - {"visible"}
-        print_json(TriggerOut(visible=shown, **{name: getattr(done, name) for name in fields}))
+        print_json(TriggerOut(**{name: getattr(done, name) for name in TriggerOut.model_fields}))
     else:
         out.print(
             harmless(f"{done.outcome}: {done.message} (snapshot {done.snapshot_id})"),

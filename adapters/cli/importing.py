@@ -58,6 +58,9 @@ async def import_folder(
         str | None,
         typer.Option(metavar="PATTERN", help="Of a git repository: files such as 'edge/*'."),
     ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Until every read model shows what came of it.")
+    ] = True,
     as_json: Json = False,
 ) -> int:
     """Import a folder of exports: with an index.csv (device,version,commit_time,file), or one file
@@ -94,7 +97,8 @@ async def import_folder(
                 readings,
                 lambda stage, number: progress.update(bars[stage], completed=number),
             )
-        await projected(opened.system, await opened.system.events.head(), PROJECTED_SECONDS)
+        if wait:
+            await projected(opened.system, await opened.system.events.head(), PROJECTED_SECONDS)
     if as_json:
         print_json(_out(settings.tenant, done))
     else:

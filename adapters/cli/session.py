@@ -27,7 +27,6 @@ from adapters.settings import Settings
 from domain.errors import Unavailable
 from projections.checkpoints import wait_projected
 
-CONNECT_SECONDS = 30.0
 FOLDER_SECONDS = 60.0
 # A read model that is built anew at start, from a long history, takes its time.
 PROJECTED_SECONDS = 300.0
@@ -75,13 +74,13 @@ async def session(settings: Settings, need: Need) -> AsyncIterator[Session]:
 
 async def projected(system: System, position: int, seconds: float) -> None:
     """Return when all read models hold the events up to `position`; else raise `Unavailable`."""
-    names = [one.name for one in system.projections]
+    wanted = [one.projection for one in system.projections]
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     while True:
         try:
             return await wait_projected(
-                system.pool, names, position, max(0.0, deadline - loop.time())
+                system.pool, wanted, position, max(0.0, deadline - loop.time())
             )
         except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as error:
             if loop.time() > deadline:
@@ -92,13 +91,12 @@ async def projected(system: System, position: int, seconds: float) -> None:
 
 
 async def _opened(stack: AsyncExitStack, settings: Settings) -> System:
+    seconds = settings.connect_seconds
     try:
-        async with asyncio.timeout(CONNECT_SECONDS):
+        async with asyncio.timeout(seconds):
             return await stack.enter_async_context(open_system(settings))
     except TimeoutError as error:
-        raise Unavailable(
-            "NATS or Postgres", f"no connection within {CONNECT_SECONDS:g} s"
-        ) from error
+        raise Unavailable("NATS or Postgres", f"no connection within {seconds:g} s") from error
 
 
 async def _servers(stack: AsyncExitStack, settings: Settings) -> tuple[Settings, bool]:

@@ -81,6 +81,7 @@ def install_error_handlers(app: FastAPI) -> None:
         asyncpg.CannotConnectNowError,
         asyncpg.QueryCanceledError,
         asyncpg.UndefinedTableError,
+        asyncpg.UndefinedColumnError,  # the rows are of another version, for a while
         ConnectionError,
         TimeoutError,
     ):

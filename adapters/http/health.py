@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from adapters.http.lag import Lag, read_lags
+from adapters.http.lag import Lag, judge, read_lags
 from adapters.observability.metrics import CONTENT_TYPE
 from domain.errors import ConfigtrailError
 from projections.outages import is_outage, reason_of
@@ -19,16 +19,19 @@ if TYPE_CHECKING:
     from adapters.composition import System
 
 PROBE_SECONDS = 3.0
-# An event that a read model lacks for longer than this makes the program not ready.
-LAG_MAX_SECONDS = 30.0
 
 
 class ProjectionOut(BaseModel):
-    """How far a read model is. `lag_seconds`: the age of the oldest event that it lacks."""
+    """How far a read model is. `lag_seconds`: the age of the oldest event that it lacks; `parked`:
+    events that it can't take in, `held`: those of the same devices that wait for them."""
 
     position: int
     lag_events: int
     lag_seconds: float
+    version: int | None
+    parked: int
+    held: int
+    rebuild_position: int | None
 
 
 class ReadyOut(BaseModel):
@@ -38,16 +41,6 @@ class ReadyOut(BaseModel):
     reasons: list[str]
     stream_head: int | None
     projections: dict[str, ProjectionOut]
-
-
-def judge(lag: Lag) -> str | None:
-    """Why a projection is not ready, None when it is."""
-    if lag.seconds <= LAG_MAX_SECONDS:
-        return None
-    return (
-        f"the projection {lag.name} stands at {lag.position} of {lag.head} and lacks an event "
-        f"that is {lag.seconds:.0f} s old"
-    )
 
 
 def router(system: System) -> APIRouter:
@@ -90,7 +83,13 @@ def router(system: System) -> APIRouter:
             stream_head=lags[0].head if lags else None,
             projections={
                 lag.name: ProjectionOut(
-                    position=lag.position, lag_events=lag.events, lag_seconds=lag.seconds
+                    position=lag.position,
+                    lag_events=lag.events,
+                    lag_seconds=lag.seconds,
+                    version=lag.live_version,
+                    parked=lag.parked,
+                    held=lag.held,
+                    rebuild_position=lag.rebuild.position if lag.rebuild else None,
                 )
                 for lag in lags
             },
@@ -119,6 +118,8 @@ async def refresh_gauges(system: System) -> None:
                     behind_since=lag.oldest_missing,
                     now=datetime.now(UTC),
                 )
+                metrics.projection_parked.labels(lag.name).set(lag.parked)
+                metrics.projection_held.labels(lag.name).set(lag.held)
     except Exception as error:
         if not is_outage(error) and not isinstance(error, ConfigtrailError):
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from msgspec import Struct
@@ -12,7 +12,11 @@ from nats.js.errors import NotFoundError
 from adapters.jetstream.connection import outage_as_unavailable
 from adapters.jetstream.streams import EVENTS
 from domain.errors import StreamMismatch
+from projections import parking, rebuilds
 from projections.checkpoints import Checkpoint, checkpoints
+from projections.parking import ParkedCount
+from projections.projection import Projection
+from projections.rebuilds import Rebuild
 
 if TYPE_CHECKING:
     from adapters.composition import System
@@ -20,10 +24,11 @@ if TYPE_CHECKING:
 _NOT_MADE = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
 
 
-class Lag(Struct, frozen=True):
+class Lag(Struct, frozen=True, kw_only=True):
     """A read model at `position` while the stream's last event is `head`.
 
     `oldest_missing` is when the first event that it lacks was stored, None when it lacks none.
+    `version` is this program's, `live_version` the one of the rows, None before there are any.
     """
 
     name: str
@@ -31,6 +36,11 @@ class Lag(Struct, frozen=True):
     head: int
     oldest_missing: datetime | None
     now: datetime
+    version: int
+    live_version: int | None
+    rebuild: Rebuild | None = None
+    parked: int = 0
+    held: int = 0
 
     @property
     def events(self) -> int:
@@ -51,22 +61,45 @@ async def read_lags(system: System) -> list[Lag]:
     The head is asked for after them: it is never the stale one of the two. Raises `Unavailable`,
     `StreamMismatch` when a checkpoint is another stream's, and what asyncpg raises.
     """
+    found: dict[str, Checkpoint] = {}
+    building: dict[str, Rebuild] = {}
+    parked: dict[str, ParkedCount] = {}
     try:
         found = await checkpoints(system.pool)
+        building = {one.projection: one for one in await rebuilds.under_way(system.pool)}
+        parked = await parking.counts(system.pool)
     except _NOT_MADE:
-        found = {}
+        pass
     identity = await system.events.identity()
     head = await system.events.head()
     times: dict[int, datetime] = {}
     lags = []
-    for name in sorted(one.name for one in system.projections):
-        checkpoint = found.get(name)
-        _check(name, checkpoint, identity.created)
+    for projection in sorted((one.projection for one in system.projections), key=_name):
+        checkpoint = found.get(projection.name)
+        _check(projection.name, checkpoint, identity.created)
         position = checkpoint.position if checkpoint else 0
         if position < head and position not in times:
             times[position] = await _stored_at(system, position + 1)
-        lags.append(Lag(name, position, head, times.get(position), datetime.now(UTC)))
+        count = parked.get(projection.name)
+        lags.append(
+            Lag(
+                name=projection.name,
+                position=position,
+                head=head,
+                oldest_missing=times.get(position),
+                now=datetime.now(UTC),
+                version=projection.version,
+                live_version=checkpoint.version if checkpoint else None,
+                rebuild=building.get(projection.name),
+                parked=count.parked if count else 0,
+                held=count.held if count else 0,
+            )
+        )
     return lags
+
+
+def _name(projection: Projection[Any]) -> str:
+    return projection.name
 
 
 def _check(name: str, checkpoint: Checkpoint | None, created: datetime) -> None:
@@ -82,3 +115,32 @@ async def _stored_at(system: System, position: int) -> datetime:
             raise StreamMismatch(EVENTS, f"position {position} is missing") from error
     assert raw.time is not None
     return raw.time
+
+
+# An event that a read model lacks for longer than this makes the program not ready.
+LAG_MAX_SECONDS = 30.0
+
+
+def judge(lag: Lag) -> str | None:
+    """Why a projection is not ready, None when it is."""
+    if lag.live_version is not None and lag.live_version > lag.version:
+        return (
+            f"the rows of the projection {lag.name} are of version {lag.live_version}, and this "
+            f"program knows version {lag.version}"
+        )
+    if lag.live_version is not None and lag.live_version < lag.version:
+        return f"version {lag.version} of the projection {lag.name} {_progress(lag)}"
+    if lag.seconds <= LAG_MAX_SECONDS:
+        return None
+    return (
+        f"the projection {lag.name} stands at {lag.position} of {lag.head} and lacks an event "
+        f"that is {lag.seconds:.0f} s old"
+    )
+
+
+def _progress(lag: Lag) -> str:
+    if lag.rebuild is None:
+        return "is not built yet"
+    if lag.rebuild.error is not None:
+        return f"could not be built: {lag.rebuild.error}"
+    return f"is being built: {lag.rebuild.position} of {lag.head}"

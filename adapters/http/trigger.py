@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import asyncpg
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.http.errors import ErrorBody
-from adapters.http.freshness import WAIT_SECONDS
+from adapters.http.freshness import POSITION, WAIT_SECONDS
 from adapters.http.params import DeviceId, TenantId
 from adapters.roles.trigger import REASON_MAX
 from domain.errors import Unavailable
@@ -32,8 +31,7 @@ class TriggerIn(BaseModel):
 
 class TriggerOut(BaseModel):
     """How the backup ended. `position` is that of the event which says so; `snapshot_id` is the
-    snapshot that it made (`outcome` succeeded) or confirmed (duplicate). `visible`: the read models
-    show it already."""
+    snapshot that it made (`outcome` succeeded) or confirmed (duplicate)."""
 
     status: str
     sha256_hash: str | None
@@ -42,18 +40,6 @@ class TriggerOut(BaseModel):
     outcome: str
     snapshot_id: str | None
     position: int
-    visible: bool = True
-
-
-async def visible(system: System, position: int, seconds: float) -> bool:
-    """Whether the read models hold what happened up to `position`, after at most so long."""
-    names = [one.name for one in system.projections]
-    try:
-        await wait_projected(system.pool, names, position, seconds)
-    except (Unavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        # The backup is done and recorded; that the read models lag is told in the answer.
-        return False
-    return True
 
 
 def router(system: System) -> APIRouter:
@@ -63,14 +49,19 @@ def router(system: System) -> APIRouter:
     @routes.post(
         "/config-snapshot/trigger",
         status_code=201,
-        responses={status: {"model": ErrorBody} for status in (409, 422, 502, 503, 504)},
+        responses={
+            202: {"model": TriggerOut, "description": "done, and not in every read model yet"},
+            **{status: {"model": ErrorBody} for status in (409, 422, 502, 503, 504)},
+        },
     )
     async def trigger(
         tenant: TenantId,
         device: DeviceId,
         request: Request,
+        response: Response,
         body: Annotated[TriggerIn | None, Body()] = None,
-        join: Annotated[bool, Query()] = False,
+        join: Annotated[bool, Query(description="a collection under way, if one is")] = False,
+        wait: Annotated[bool, Query(description="until every read model shows it")] = False,
     ) -> TriggerOut:
         done = await system.trigger.run(
             tenant,
@@ -80,6 +71,9 @@ def router(system: System) -> APIRouter:
             reason=body.reason if body else None,
             join=join,
         )
+        response.headers[POSITION] = str(done.position)
+        if wait and not await _is_visible(system, done.position):
+            response.status_code = 202  # it is recorded; when it shows is for the reader to wait
         return TriggerOut(
             status=done.status,
             sha256_hash=done.sha256_hash,
@@ -88,7 +82,15 @@ def router(system: System) -> APIRouter:
             outcome=done.outcome,
             snapshot_id=done.snapshot_id,
             position=done.position,
-            visible=await visible(system, done.position, WAIT_SECONDS),
         )
 
     return routes
+
+
+async def _is_visible(system: System, position: int) -> bool:
+    projections = [one.projection for one in system.projections]
+    try:
+        await wait_projected(system.pool, projections, position, WAIT_SECONDS)
+    except Unavailable:
+        return False
+    return True

@@ -162,11 +162,11 @@ class DeadLetters:
             info = await self._js.stream_info(DEAD_LETTERS, subjects_filter=_LETTERS)
         return sum((info.state.subjects or {}).values())
 
-    async def retry(self, sequence: int) -> None:
+    async def retry(self, sequence: int) -> int:
         """Send the message again as it came; its letter is removed once it is durable there.
 
-        Raises `NotFound`, `ContentCorrupt`, `Unavailable`, and `InvalidInput` for a message that
-        did not come from the intake.
+        Returns the message's new sequence on the intake. Raises `NotFound`, `ContentCorrupt`,
+        `Unavailable`, and `InvalidInput` for a message that did not come from the intake.
         """
         stored = await self._read(sequence)
         message = await self._original(sequence, stored)
@@ -185,7 +185,7 @@ class DeadLetters:
         headers["Nats-Msg-Id"] = f"retry.{sequence}.{stored.headers.get(COMMITMENT, '')}"
         with outage_as_unavailable("sending a dead letter's message again"):
             try:
-                await self._js.publish(
+                ack = await self._js.publish(
                     message.subject,
                     message.body,
                     headers=headers,
@@ -197,6 +197,7 @@ class DeadLetters:
                 raise Unavailable("the intake", "it is full; the letter stays") from error
         # A crash between the two leaves parts that no letter lists: sealed bytes, harmless.
         await self._remove((sequence, *stored.parts))
+        return ack.seq
 
     async def _remove(self, sequences: tuple[int, ...]) -> None:
         for sequence in sequences:
@@ -234,10 +235,10 @@ def _context(origin: str) -> BlobContext:
 async def _between(js: JetStreamContext, start: int, end: int, limit: int) -> list[DeadLetter]:
     """The newest letters in `start <= sequence < end`, newest first; only headers travel."""
     newest: deque[DeadLetter] = deque(maxlen=limit)
-    subscription = await js.pull_subscribe(
-        _LETTERS,
-        stream=DEAD_LETTERS,
-        config=ConsumerConfig(
+    made = await js.add_consumer(
+        DEAD_LETTERS,
+        ConsumerConfig(
+            filter_subject=_LETTERS,
             deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
             opt_start_seq=start,
             ack_policy=AckPolicy.NONE,
@@ -247,8 +248,10 @@ async def _between(js: JetStreamContext, start: int, end: int, limit: int) -> li
             inactive_threshold=30.0,
         ),
     )
+    # From the answer to its making: asked right afterwards, the server may say that nothing waits.
+    waiting = made.num_pending or 0
+    subscription = await js.pull_subscribe_bind(made.name, stream=DEAD_LETTERS)
     try:
-        waiting = (await subscription.consumer_info()).num_pending or 0
         while waiting:
             for msg in await subscription.fetch(
                 min(_FETCH, waiting), timeout=REQUEST_TIMEOUT_SECONDS
@@ -261,4 +264,4 @@ async def _between(js: JetStreamContext, start: int, end: int, limit: int) -> li
         return [*reversed(newest)]
     finally:
         await subscription.unsubscribe()
-        await js.delete_consumer(DEAD_LETTERS, subscription._consumer)
+        await js.delete_consumer(DEAD_LETTERS, made.name)

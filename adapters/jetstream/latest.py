@@ -13,16 +13,15 @@ from collections.abc import AsyncGenerator, Sequence
 
 from msgspec import Struct
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
+from adapters.jetstream import wire
 from adapters.jetstream.connection import RETRY_SECONDS, outage_as_unavailable
-from adapters.jetstream.feed import decode_delivery
 from adapters.jetstream.pull import Puller, PullLost
+from adapters.jetstream.raw import from_delivery
 from adapters.jetstream.streams import EVENTS
-from adapters.jetstream.wire import PREFIX
 from domain.envelope import StoredEvent
 from domain.errors import Unavailable
 from domain.events import Fact
@@ -51,7 +50,7 @@ class LatestEvents:
         self._nc = nc
         self._js = js
         tenant = "*" if tenant_id is None else to_token(tenant_id)
-        self._filters = [f"{PREFIX}.{tenant}.*.{one.__name__}" for one in types]
+        self._filters = [f"{wire.PREFIX}.{tenant}.*.{one.__name__}" for one in types]
 
     async def load(self) -> list[StoredEvent]:
         """The newest events as of now. Raises `Unavailable`."""
@@ -98,18 +97,10 @@ class LatestEvents:
         before = 0
         async with Puller(self._nc, EVENTS, info.name) as puller:
             while True:
-                messages = await puller.next()
-                for msg in messages:
-                    number, _ = _place(msg)
-                    if number != before + 1:
+                messages = [from_delivery(msg) for msg in await puller.next()]
+                for one in messages:
+                    if one.delivered != before + 1:
                         raise PullLost(f"delivery {before + 1} was lost on its way")
-                    before = number
-                complete = complete or not _place(messages[-1])[1]
-                yield Newest([decode_delivery(msg) for msg in messages], complete)
-
-
-def _place(msg: Msg) -> tuple[int, int]:
-    """A delivery's number in its consumer, and how many are still to come after it."""
-    tokens = msg.reply.split(".")
-    tail = tokens[-5:] if len(tokens) == 9 else tokens[-6:-1]
-    return int(tail[2]), int(tail[4])
+                    before = one.delivered
+                complete = complete or not messages[-1].pending
+                yield Newest([wire.decode_raw(one) for one in messages], complete)

@@ -82,19 +82,24 @@ class Puller:
         Raises `PullLost` when neither messages nor heartbeats come.
         """
         while not self._buffer:
-            await self._request()
-            self._came.clear()
-            if self._broken is not None:
-                raise PullLost(self._broken)
-            try:
-                await asyncio.wait_for(self._came.wait(), SILENCE_SECONDS)
-            except TimeoutError as error:
-                raise PullLost("neither messages nor heartbeats come") from error
+            await self._wait_for_more()
         count = min(len(self._buffer), limit or self._batch)
         messages = [self._buffer.popleft() for _ in range(count)]
         if len(self._buffer) <= self._batch:
             await self._request()
         return messages
+
+    async def _wait_for_more(self) -> None:
+        # Cleared first: what comes while the request is sent must not be waited for again.
+        self._came.clear()
+        await self._request()
+        if self._broken is not None:
+            raise PullLost(self._broken)
+        try:
+            async with asyncio.timeout(SILENCE_SECONDS):
+                await self._came.wait()
+        except TimeoutError as error:
+            raise PullLost("neither messages nor heartbeats come") from error
 
     async def _request(self) -> None:
         if self._owed > self._batch // 2 or self._broken is not None:

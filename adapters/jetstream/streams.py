@@ -36,10 +36,16 @@ _UNLIMITED = {None, -1, 0}
 
 
 def events_stream_config() -> StreamConfig:
-    """The log of facts: nothing ages, nothing is removed, a full stream refuses."""
+    """The log of facts."""
+    return log_stream_config(EVENTS, EVENTS_SUBJECT)
+
+
+def log_stream_config(name: str, subjects: str, replicas: int | None = None) -> StreamConfig:
+    """A log: nothing ages, nothing is removed, a full stream refuses."""
     return StreamConfig(
-        name=EVENTS,
-        subjects=[EVENTS_SUBJECT],
+        name=name,
+        subjects=[subjects],
+        num_replicas=replicas,
         storage=StorageType.FILE,
         retention=RetentionPolicy.LIMITS,
         discard=DiscardPolicy.NEW,
@@ -74,15 +80,21 @@ async def ensure_streams(js: JetStreamContext, *, replicas: int, intake_max_byte
         dead_letters_stream_config(),
         intake_stream_config(intake_max_bytes),
     ):
-        await _ensure(js, config.evolve(num_replicas=replicas))
+        await ensure_stream(js, config.evolve(num_replicas=replicas))
 
 
-async def _ensure(js: JetStreamContext, wanted: StreamConfig) -> None:
+async def ensure_stream(js: JetStreamContext, wanted: StreamConfig, *, create: bool = True) -> None:
+    """Make the stream if it is absent; raise `StreamMisconfigured` if its settings lose history.
+
+    Without `create` an absent one raises `NotFoundError`.
+    """
     assert wanted.name is not None
     with outage_as_unavailable(f"looking at the stream {wanted.name}"):
         try:
             live = (await js.stream_info(wanted.name)).config
         except NotFoundError:
+            if not create:
+                raise
             live = await _create(js, wanted)
     for setting in _GUARDED:
         expected, got = getattr(wanted, setting), getattr(live, setting)

@@ -24,6 +24,7 @@ from nats.js.errors import NotFoundError
 
 from adapters.jetstream.connection import RETRY_SECONDS, outage_as_unavailable
 from adapters.jetstream.pull import Puller, PullLost
+from adapters.observability.logging import log_context
 from domain.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -41,11 +42,16 @@ def describe(error: BaseException) -> str:
 
 
 class Job(Struct, frozen=True):
-    """What to do for a message. Jobs with the same `key` run one after the other, in order."""
+    """What to do for a message. Jobs with the same `key` run one after the other, in order.
+
+    `event_id` and `trigger_id` go on every log line of the work.
+    """
 
     key: Hashable
     work: Callable[[], Awaitable[None]]
     weight: int = 1
+    event_id: str | None = None
+    trigger_id: str | None = None
 
 
 class Budget:
@@ -174,8 +180,9 @@ class WorkConsumer:
         try:
             if before is not None:
                 await asyncio.wait([before])
-            await self._until_done(msg, job)
-            await self._acknowledge(msg)
+            with log_context(event_id=job.event_id, trigger_id=job.trigger_id):
+                await self._until_done(msg, job)
+                await self._acknowledge(msg)
         finally:
             self._in_flight.pop(sequence, None)
             if self._tails.get(job.key) is asyncio.current_task():

@@ -108,6 +108,16 @@ class Metrics:
             "Age of the oldest event that the read model lacks, 0 when it lacks none",
             "projection",
         )
+        self.projection_parked = self._gauge(
+            "configtrail_projection_parked",
+            "Events that the read model can't take in and that wait for a look",
+            "projection",
+        )
+        self.projection_held = self._gauge(
+            "configtrail_projection_held",
+            "Events of the same devices that wait behind parked ones",
+            "projection",
+        )
 
     def observe_projection(
         self, name: str, *, position: int, head: int, behind_since: datetime | None, now: datetime
@@ -127,6 +137,8 @@ class Metrics:
                 self.projection_position,
                 self.projection_lag_events,
                 self.projection_lag_seconds,
+                self.projection_parked,
+                self.projection_held,
             ):
                 gauge.labels(name).set(math.nan)
 

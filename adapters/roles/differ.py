@@ -19,8 +19,8 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from adapters.jetstream.dead_letters import DeadLetters
-from adapters.jetstream.feed import decode_delivery
 from adapters.jetstream.streams import EVENTS
+from adapters.jetstream.wire import decode_delivery
 from adapters.jetstream.work import Job, WorkConsumer, describe
 from adapters.observability.metrics import Metrics
 from adapters.roles.devices import DeviceRepository
@@ -105,7 +105,8 @@ class Differ:
 
     def _plan(self, msg: Msg) -> Job:
         # Any device's comparisons may run in any order: a difference stands for itself.
-        return Job(msg.reply, partial(self._compare_neighbours, msg))
+        event_id = (msg.headers or {}).get("ce-id")
+        return Job(msg.reply, partial(self._compare_neighbours, msg), event_id=event_id)
 
     async def _compare_neighbours(self, msg: Msg) -> None:
         stored = decode_delivery(msg)

@@ -99,11 +99,13 @@ class Recorder:
                 key = (observation.tenant_id, observation.device_id)
                 if observation.config_parts is not None:
                     weight = BYTES_AT_ONCE
-                return Job(key, partial(self._observe, msg, observation), weight)
+                work = partial(self._observe, msg, observation)
+                return Job(key, work, weight, trigger_id=observation.trigger_id)
             if msg.subject == FAILED:
                 failure = parse_failure(msg.data, now)
                 key = (failure.tenant_id, failure.device_id)
-                return Job(key, partial(self._fail, msg, failure), weight)
+                work = partial(self._fail, msg, failure)
+                return Job(key, work, weight, trigger_id=failure.trigger_id)
             raise InvalidInput("subject", f"must be {CREATE} or {FAILED}")
         except InvalidInput as error:
             return Job(object(), partial(self._refuse, msg, error), weight)

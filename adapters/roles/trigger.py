@@ -22,6 +22,7 @@ from msgspec import Struct
 from nats.aio.client import Client
 
 from adapters.crypto.keys import KeyRing
+from adapters.jetstream.connection import cancellable
 from adapters.jetstream.leases import Leases
 from adapters.observability.logging import log_context
 from adapters.observability.metrics import Metrics
@@ -57,6 +58,7 @@ LEASE_SECONDS = 10
 FINISH_SECONDS = 10.0
 REASON_MAX = 500
 _LOOK_SECONDS = 0.05
+_RECORDING_SECONDS = 2.0
 
 
 class TriggerResult(Struct, frozen=True):
@@ -237,9 +239,10 @@ class TriggerService:
             collect_lease(request.tenant_id, request.device_id),
         )
         loop = asyncio.get_running_loop()
+        free_since: float | None = None
         while True:
-            # Asked first: a fact that came before the lease ended is seen below.
-            free = not any([await self._leases.holder(name) for name in names])
+            if free_since is None and not any([await self._leases.holder(one) for one in names]):
+                free_since = loop.time()
             branch = self._events.read_branch(
                 request.tenant_id,
                 request.device_id,
@@ -254,9 +257,10 @@ class TriggerService:
                 return _Ending(
                     "timed_out", f"the collection that is under way did not end in {seconds:g} s"
                 )
-            await asyncio.sleep(_LOOK_SECONDS)
-            if free:
+            # What was read may still be on its way through the intake.
+            if free_since is not None and loop.time() > free_since + _RECORDING_SECONDS:
                 return None
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _ask(self, request: _Request, seconds: float) -> _Ending:
         body = {
@@ -265,9 +269,10 @@ class TriggerService:
             "trigger_id": request.trigger_id,
         }
         try:
-            msg = await self._nc.request(
-                SUBJECT, json.dumps(body).encode(), timeout=_remaining(request)
-            )
+            with cancellable():
+                msg = await self._nc.request(
+                    SUBJECT, json.dumps(body).encode(), timeout=_remaining(request)
+                )
         except nats.errors.NoRespondersError:
             return _Ending("failed", f"no collector answers on {SUBJECT}")
         except TimeoutError:
@@ -405,7 +410,7 @@ def _result(request: _Request, ending: _Ending, position: int) -> TriggerResult:
     match ending.outcome:
         case "locked":
             raise BackupUnderWay(request.tenant_id, request.device_id)
-        case "failed":
+        case "failed" | "interrupted":
             raise BackupFailed(request.tenant_id, request.device_id, ending.message)
         case "timed_out":
             raise BackupTimedOut(request.tenant_id, request.device_id, ending.message)

@@ -4,7 +4,7 @@ TABLES = ("audit",)
 
 # Each filter has an index in the order of the page, so that a page costs the same at any size.
 DDL = """
-CREATE TABLE IF NOT EXISTS configtrail.audit (
+CREATE TABLE IF NOT EXISTS audit (
     position bigint NOT NULL PRIMARY KEY,
     tenant_id text COLLATE "C" NOT NULL,
     event_id text COLLATE "C" NOT NULL,
@@ -21,11 +21,11 @@ CREATE TABLE IF NOT EXISTS configtrail.audit (
     details jsonb NOT NULL
 );
 CREATE INDEX IF NOT EXISTS audit_by_time
-    ON configtrail.audit (tenant_id, occurred_at, position);
+    ON audit (tenant_id, occurred_at, position);
 CREATE INDEX IF NOT EXISTS audit_by_action
-    ON configtrail.audit (tenant_id, action, occurred_at, position);
+    ON audit (tenant_id, action, occurred_at, position);
 CREATE INDEX IF NOT EXISTS audit_by_actor
-    ON configtrail.audit (tenant_id, actor, occurred_at, position);
+    ON audit (tenant_id, actor, occurred_at, position);
 CREATE INDEX IF NOT EXISTS audit_by_device
-    ON configtrail.audit (tenant_id, device_id, occurred_at, position);
+    ON audit (tenant_id, device_id, occurred_at, position);
 """

@@ -16,6 +16,7 @@ from domain.events import (
     DiffGenerated,
     DomainEvent,
     DuplicateSkipped,
+    EventSkipped,
     Fact,
     HostKeyChanged,
     HostKeyPinned,
@@ -42,6 +43,7 @@ ACTIONS: dict[type[Fact], str] = {
     HostKeyPinned: "host_key_pinned",
     HostKeyChanged: "host_key_changed",
     HostKeyReleased: "host_key_released",
+    EventSkipped: "config_event_skipped",
 }
 
 _COLUMNS = (
@@ -75,6 +77,8 @@ def resource_of(event: DomainEvent, device_id: str) -> tuple[str, str]:
             return "device", device_id
         case HostKeyPinned() | HostKeyChanged() | HostKeyReleased():
             return "host_key", device_id
+        case EventSkipped():
+            return "event", event.skipped_event_id
         case _:
             assert_never(event)
 
@@ -128,7 +132,7 @@ class Audit:
     """The projection `audit`."""
 
     name = "audit"
-    version = 1
+    version = 2
     tables = TABLES
     ddl = DDL
 

@@ -16,6 +16,7 @@ from domain.events import (
     DeviceRetired,
     DiffGenerated,
     DuplicateSkipped,
+    EventSkipped,
     HostKeyChanged,
     HostKeyPinned,
     HostKeyReleased,
@@ -116,6 +117,7 @@ def fold(batch: Sequence[StoredEvent]) -> BackupOps:
                     device.failure = event
             case (
                 DiffGenerated()
+                | EventSkipped()
                 | CollectionRecovered()
                 | DeviceConfigured()
                 | DeviceRetired()

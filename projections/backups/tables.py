@@ -4,7 +4,7 @@ TABLES = ("devices", "snapshots", "observations", "triggers")
 
 # Ids compare byte by byte on every server, whatever its locale.
 DDL = """
-CREATE TABLE IF NOT EXISTS configtrail.devices (
+CREATE TABLE IF NOT EXISTS devices (
     tenant_id text COLLATE "C" NOT NULL,
     device_id text COLLATE "C" NOT NULL,
     platform text,
@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS configtrail.devices (
     PRIMARY KEY (tenant_id, device_id)
 ) WITH (fillfactor = 70);
 
-CREATE TABLE IF NOT EXISTS configtrail.snapshots (
+CREATE TABLE IF NOT EXISTS snapshots (
     tenant_id text COLLATE "C" NOT NULL,
     device_id text COLLATE "C" NOT NULL,
     snapshot_id text COLLATE "C" NOT NULL,
@@ -52,11 +52,11 @@ CREATE TABLE IF NOT EXISTS configtrail.snapshots (
     PRIMARY KEY (tenant_id, device_id, snapshot_id)
 ) WITH (fillfactor = 80);
 CREATE INDEX IF NOT EXISTS snapshots_by_time
-    ON configtrail.snapshots (tenant_id, device_id, collected_at, position);
+    ON snapshots (tenant_id, device_id, collected_at, position);
 
 -- One row a recorded observation. `starts_run`: the observation before it, in time, showed another
 -- snapshot; the rows that start a run are the device's changes.
-CREATE TABLE IF NOT EXISTS configtrail.observations (
+CREATE TABLE IF NOT EXISTS observations (
     tenant_id text COLLATE "C" NOT NULL,
     device_id text COLLATE "C" NOT NULL,
     collected_at timestamptz NOT NULL,
@@ -66,10 +66,10 @@ CREATE TABLE IF NOT EXISTS configtrail.observations (
     PRIMARY KEY (tenant_id, device_id, collected_at, position)
 );
 CREATE INDEX IF NOT EXISTS observations_runs
-    ON configtrail.observations (tenant_id, device_id, collected_at, position)
+    ON observations (tenant_id, device_id, collected_at, position)
     INCLUDE (snapshot_id) WHERE starts_run;
 
-CREATE TABLE IF NOT EXISTS configtrail.triggers (
+CREATE TABLE IF NOT EXISTS triggers (
     tenant_id text COLLATE "C" NOT NULL,
     device_id text COLLATE "C" NOT NULL,
     trigger_id text COLLATE "C" NOT NULL,
@@ -82,5 +82,5 @@ CREATE TABLE IF NOT EXISTS configtrail.triggers (
     PRIMARY KEY (tenant_id, device_id, trigger_id)
 );
 CREATE INDEX IF NOT EXISTS triggers_open
-    ON configtrail.triggers (asked_at) WHERE outcome IS NULL;
+    ON triggers (asked_at) WHERE outcome IS NULL;
 """

@@ -51,7 +51,7 @@ _SNAPSHOT_COLUMNS = (
 
 # Confirmations of snapshots that are there already.
 CONFIRM = """
-    UPDATE configtrail.snapshots s
+    UPDATE snapshots s
     SET confirmations = s.confirmations + seen.count,
         first_seen = least(s.first_seen, seen.oldest),
         last_confirmed = greatest(s.last_confirmed, seen.newest)
@@ -72,15 +72,15 @@ MEND_RUNS = """
         UNION
         SELECT late.tenant_id, late.device_id, next.collected_at, next.position
         FROM late CROSS JOIN LATERAL (
-            SELECT o.collected_at, o.position FROM configtrail.observations o
+            SELECT o.collected_at, o.position FROM observations o
             WHERE o.tenant_id = late.tenant_id AND o.device_id = late.device_id
               AND (o.collected_at, o.position) > (late.collected_at, late.position)
             ORDER BY o.collected_at, o.position LIMIT 1
         ) next
     )
-    UPDATE configtrail.observations o
+    UPDATE observations o
     SET starts_run = o.snapshot_id IS DISTINCT FROM (
-        SELECT before.snapshot_id FROM configtrail.observations before
+        SELECT before.snapshot_id FROM observations before
         WHERE before.tenant_id = o.tenant_id AND before.device_id = o.device_id
           AND (before.collected_at, before.position) < (o.collected_at, o.position)
         ORDER BY before.collected_at DESC, before.position DESC LIMIT 1
@@ -92,7 +92,7 @@ MEND_RUNS = """
 
 # least() and greatest() pass over nulls. At the same time the failure recorded later counts.
 UPSERT_DEVICES = """
-    INSERT INTO configtrail.devices AS d (
+    INSERT INTO devices AS d (
         tenant_id, device_id, last_position, snapshots, confirmations, first_seen, last_seen,
         current_snapshot_id, platform, os_version, last_changed,
         last_failure_at, last_failure_kind, last_failure_message
@@ -125,9 +125,9 @@ UPSERT_DEVICES = """
 
 # Since when the current configuration holds, where late observations may have moved that.
 MEND_LAST_CHANGED = """
-    UPDATE configtrail.devices d
+    UPDATE devices d
     SET last_changed = (
-        SELECT o.collected_at FROM configtrail.observations o
+        SELECT o.collected_at FROM observations o
         WHERE o.tenant_id = d.tenant_id AND o.device_id = d.device_id AND o.starts_run
         ORDER BY o.collected_at DESC, o.position DESC LIMIT 1
     )
@@ -136,14 +136,14 @@ MEND_LAST_CHANGED = """
 """
 
 ASK = """
-    INSERT INTO configtrail.triggers (tenant_id, device_id, trigger_id, actor, asked_at)
+    INSERT INTO triggers (tenant_id, device_id, trigger_id, actor, asked_at)
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[])
     ON CONFLICT DO NOTHING
 """
 
 # The first end counts; an end that nobody asked for has no row to go to.
 FINISH = """
-    UPDATE configtrail.triggers t
+    UPDATE triggers t
     SET finished_at = ended.at, outcome = ended.outcome, message = ended.message,
         snapshot_id = ended.snapshot_id
     FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[],
@@ -158,7 +158,7 @@ class Backups:
     """The projection `backups`."""
 
     name = "backups"
-    version = 1
+    version = 2
     tables = TABLES
     ddl = DDL
 

@@ -3,7 +3,7 @@
 TABLES = ("diffs", "changes")
 
 DDL = """
-CREATE TABLE IF NOT EXISTS configtrail.diffs (
+CREATE TABLE IF NOT EXISTS diffs (
     tenant_id text COLLATE "C" NOT NULL,
     device_id text COLLATE "C" NOT NULL,
     from_snapshot_id text COLLATE "C" NOT NULL,
@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS configtrail.diffs (
     PRIMARY KEY (tenant_id, device_id, to_snapshot_id, from_snapshot_id)
 );
 
-CREATE TABLE IF NOT EXISTS configtrail.changes (
+CREATE TABLE IF NOT EXISTS changes (
     tenant_id text COLLATE "C" NOT NULL,
     device_id text COLLATE "C" NOT NULL,
     from_snapshot_id text COLLATE "C" NOT NULL,

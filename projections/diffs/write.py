@@ -15,6 +15,7 @@ from domain.events import (
     DeviceRetired,
     DiffGenerated,
     DuplicateSkipped,
+    EventSkipped,
     HostKeyChanged,
     HostKeyPinned,
     HostKeyReleased,
@@ -97,6 +98,7 @@ def fold(batch: Sequence[StoredEvent]) -> DiffOps:
                 | HostKeyPinned()
                 | HostKeyChanged()
                 | HostKeyReleased()
+                | EventSkipped()
             ):
                 pass
             case _:

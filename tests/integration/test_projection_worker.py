@@ -15,6 +15,7 @@ from adapters.embedded.nats import EmbeddedNats
 from adapters.embedded.postgres import EmbeddedPostgres
 from adapters.jetstream.connection import connect
 from adapters.jetstream.event_store import JetStreamEventStore
+from adapters.jetstream.source import JetStreamSource
 from adapters.jetstream.streams import EVENTS, events_stream_config
 from adapters.postgres.pool import open_pool
 from domain.envelope import Head, NewEvent, StoredEvent
@@ -25,8 +26,6 @@ from projections.engine import ProjectionWorker
 from projections.rows import Pool
 from tests.generators import played
 from tests.support import eventually
-
-NAMES = [projection.name for projection in ALL]
 
 
 @pytest.fixture
@@ -40,6 +39,11 @@ async def nc(nats_server: EmbeddedNats) -> AsyncIterator[Client]:
 @pytest.fixture
 def store(nc: Client) -> JetStreamEventStore:
     return JetStreamEventStore(nc, nc.jetstream())
+
+
+@pytest.fixture
+def source(nc: Client) -> JetStreamSource:
+    return JetStreamSource(nc, nc.jetstream())
 
 
 @pytest.fixture
@@ -90,15 +94,17 @@ async def rows(pool: Pool) -> dict[str, list[str]]:
     }
 
 
-async def test_workers_catch_up_and_follow(store: JetStreamEventStore, pool: Pool) -> None:
+async def test_workers_catch_up_and_follow(
+    store: JetStreamEventStore, source: JetStreamSource, pool: Pool
+) -> None:
     events = played(1, 120).events
     await append(store, events[:60])
-    workers = [ProjectionWorker(pool, store, projection) for projection in ALL]
+    workers = [ProjectionWorker(pool, source, projection) for projection in ALL]
     async with running(*workers):
         for worker in workers:
             await asyncio.wait_for(worker.wait(60), 20)
         await append(store, events, 60)
-        await wait_projected(pool, NAMES, len(events), 20)
+        await wait_projected(pool, ALL, len(events), 20)
         for worker in workers:
             await asyncio.wait_for(worker.wait(len(events)), 20)
             assert worker.position == len(events)
@@ -107,7 +113,7 @@ async def test_workers_catch_up_and_follow(store: JetStreamEventStore, pool: Poo
 
     # A replay in one go, by workers of another program, comes to the same.
     await pool.execute("DROP SCHEMA configtrail CASCADE")
-    async with running(*(ProjectionWorker(pool, store, projection) for projection in ALL)):
+    async with running(*(ProjectionWorker(pool, source, projection) for projection in ALL)):
         await wait_projected_from_nothing(pool, len(events))
     assert await rows(pool) == followed
 
@@ -115,15 +121,18 @@ async def test_workers_catch_up_and_follow(store: JetStreamEventStore, pool: Poo
 async def wait_projected_from_nothing(pool: Pool, position: int) -> None:
     """As `wait_projected`, while the schema may not even be there."""
     await eventually(lambda: pool.fetchval("SELECT to_regclass('configtrail.checkpoints')"))
-    await wait_projected(pool, NAMES, position, 20)
+    await wait_projected(pool, ALL, position, 20)
 
 
 async def test_a_dropped_schema_is_built_again_without_a_restart_or_an_event(
-    store: JetStreamEventStore, pool: Pool, caplog: pytest.LogCaptureFixture
+    store: JetStreamEventStore,
+    source: JetStreamSource,
+    pool: Pool,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     events = played(2, 100).events
     await append(store, events)
-    async with running(*(ProjectionWorker(pool, store, projection) for projection in ALL)):
+    async with running(*(ProjectionWorker(pool, source, projection) for projection in ALL)):
         await wait_projected_from_nothing(pool, len(events))
         before = await rows(pool)
         await pool.execute("DROP SCHEMA configtrail CASCADE")
@@ -134,25 +143,25 @@ async def test_a_dropped_schema_is_built_again_without_a_restart_or_an_event(
             await eventually(
                 lambda table=table: pool.fetchval(f"SELECT to_regclass('configtrail.{table}')")  # type: ignore[misc]
             )
-        await wait_projected(pool, NAMES, len(events), 20)
+        await wait_projected(pool, ALL, len(events), 20)
         assert await rows(pool) == before
     assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
 
 
 async def test_two_workers_of_one_projection_get_along(
-    store: JetStreamEventStore, pool: Pool, postgres_dsn: str
+    store: JetStreamEventStore, source: JetStreamSource, pool: Pool, postgres_dsn: str
 ) -> None:
     events = played(3, 150).events
     async with open_pool(postgres_dsn) as other:
-        first = [ProjectionWorker(pool, store, projection) for projection in ALL]
-        second = [ProjectionWorker(other, store, projection) for projection in ALL]
+        first = [ProjectionWorker(pool, source, projection) for projection in ALL]
+        second = [ProjectionWorker(other, source, projection) for projection in ALL]
         async with running(*first, *second):
             await append(store, events)
             for worker in (*first, *second):
                 await asyncio.wait_for(worker.wait(len(events)), 20)
     raced = await rows(pool)
     await pool.execute("DROP SCHEMA configtrail CASCADE")
-    async with running(*(ProjectionWorker(pool, store, projection) for projection in ALL)):
+    async with running(*(ProjectionWorker(pool, source, projection) for projection in ALL)):
         await wait_projected_from_nothing(pool, len(events))
     assert await rows(pool) == raced
 
@@ -160,6 +169,7 @@ async def test_two_workers_of_one_projection_get_along(
 async def test_outages_of_both_servers_are_waited_out(
     nats_server: EmbeddedNats,
     store: JetStreamEventStore,
+    source: JetStreamSource,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -169,7 +179,7 @@ async def test_outages_of_both_servers_are_waited_out(
     await postgres.start()
     try:
         async with open_pool(postgres.dsn) as pool:
-            workers = [ProjectionWorker(pool, store, projection) for projection in ALL]
+            workers = [ProjectionWorker(pool, source, projection) for projection in ALL]
             async with running(*workers):
                 await append(store, events[:third])
                 for worker in workers:
@@ -187,7 +197,7 @@ async def test_outages_of_both_servers_are_waited_out(
                     await asyncio.wait_for(worker.wait(len(events)), 30)
             disturbed = await rows(pool)
             await pool.execute("DROP SCHEMA configtrail CASCADE")
-            async with running(*(ProjectionWorker(pool, store, one) for one in ALL)):
+            async with running(*(ProjectionWorker(pool, source, one) for one in ALL)):
                 await wait_projected_from_nothing(pool, len(events))
             assert await rows(pool) == disturbed
     finally:
@@ -196,11 +206,11 @@ async def test_outages_of_both_servers_are_waited_out(
 
 
 async def test_a_recreated_stream_stops_the_worker(
-    nc: Client, store: JetStreamEventStore, pool: Pool
+    nc: Client, store: JetStreamEventStore, source: JetStreamSource, pool: Pool
 ) -> None:
     events = played(5, 40).events
     await append(store, events)
-    worker = ProjectionWorker(pool, store, ALL[0])
+    worker = ProjectionWorker(pool, source, ALL[0])
     async with running(worker):
         await asyncio.wait_for(worker.wait(len(events)), 20)
     js = nc.jetstream()

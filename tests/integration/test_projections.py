@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
@@ -15,14 +15,17 @@ from msgspec.structs import replace
 
 from adapters.postgres.pool import open_pool
 from domain.envelope import StoredEvent
-from domain.errors import MalformedEvent, NewerProjection, StreamGap, StreamMismatch, Unavailable
+from domain.errors import NewerProjection, StreamGap, StreamMismatch, Unavailable
 from domain.events import DuplicateSkipped
-from projections import ALL, AUDIT, BACKUPS
+from projections import ALL, AUDIT, BACKUPS, DIFFS
 from projections.checkpoints import checkpoints, lag, wait_projected
 from projections.outages import is_outage
+from projections.parking import listed
+from projections.projection import Projection
 from projections.rows import Connection, Pool
-from projections.writer import Projection, ProjectionWriter, Rewound
+from projections.writer import ProjectionWriter, Rewound
 from tests.generators import STREAM, pieces, played
+from tests.listed import Listed
 
 Dump = dict[str, list[str]]
 
@@ -42,20 +45,16 @@ async def dump(pool: Pool) -> Dump:
     }
 
 
-def ending_at(position: int) -> Callable[[], Awaitable[int]]:
-    """A stream's end."""
-
-    async def head() -> int:
-        return position
-
-    return head
+def writer_of(pool: Pool, projection: Projection[Any], *, head: int = 10_000) -> ProjectionWriter:
+    """A writer of a projection from a stream that ends at `head`."""
+    return ProjectionWriter(pool, projection, Listed([], head=head))
 
 
 async def writers(pool: Pool) -> list[ProjectionWriter]:
     """A fresh writer for each projection."""
-    made = [ProjectionWriter(pool, projection) for projection in ALL]
+    made = [writer_of(pool, projection) for projection in ALL]
     for writer in made:
-        await writer.prepare(STREAM, ending_at(10_000))
+        await writer.prepare(STREAM)
     return made
 
 
@@ -92,11 +91,11 @@ class Wrapped:
 
 
 class Breaking(Wrapped):
-    """Fails after its rows are written."""
+    """Fails after its rows are written, for a reason that is no event's."""
 
     async def write(self, connection: Connection, ops: Any) -> None:
         await super().write(connection, ops)
-        raise ZeroDivisionError
+        raise asyncpg.UndefinedColumnError("a column is gone")
 
 
 class CutOff(Wrapped):
@@ -163,13 +162,13 @@ async def test_rows_and_checkpoint_stand_or_fall_together(
     pool: Pool, projection: Projection[Any]
 ) -> None:
     events = played(3, 80).events
-    writer = ProjectionWriter(pool, projection)
-    await writer.prepare(STREAM, ending_at(len(events)))
+    writer = writer_of(pool, projection)
+    await writer.prepare(STREAM)
     await writer.apply(events[:30])
     before = await dump(pool)
-    breaking = ProjectionWriter(pool, Breaking(projection))
-    await breaking.prepare(STREAM, ending_at(len(events)))
-    with pytest.raises(ZeroDivisionError):
+    breaking = writer_of(pool, Breaking(projection))
+    await breaking.prepare(STREAM)
+    with pytest.raises(asyncpg.UndefinedColumnError):
         await breaking.apply(events[30:])
     assert await dump(pool) == before
     assert breaking.position == 30
@@ -180,8 +179,8 @@ async def test_a_connection_cut_in_mid_transaction_is_recovered_from(pool: Pool)
     expected = await reference(pool, events)
     for projection in ALL:
         cut_off = CutOff(projection, pool)
-        writer = ProjectionWriter(pool, cut_off)
-        await writer.prepare(STREAM, ending_at(len(events)))
+        writer = writer_of(pool, cut_off)
+        await writer.prepare(STREAM)
         await writer.apply([])
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)) as caught:
             await writer.apply(events)
@@ -198,8 +197,8 @@ async def test_racing_writers_apply_each_event_once(postgres_dsn: str, pool: Poo
 
     async def race(own: Pool, projection: Projection[Any], seed: int) -> None:
         choice = random.Random(seed)
-        writer = ProjectionWriter(own, projection)
-        await writer.prepare(STREAM, ending_at(len(events)))
+        writer = writer_of(own, projection)
+        await writer.prepare(STREAM)
         for batch in pieces(events, [choice.randrange(len(events)) for _ in range(25)]):
             await writer.apply(batch)
         assert writer.position == len(events)
@@ -229,7 +228,7 @@ async def test_the_checkpoint_of_another_stream_is_refused(pool: Pool) -> None:
     ):
         for projection in ALL:
             with pytest.raises(StreamMismatch, match="its checkpoint belongs to the stream"):
-                await ProjectionWriter(pool, projection).prepare(other, ending_at(10_000))
+                await writer_of(pool, projection, head=10_000).prepare(other)
     assert await dump(pool) == before
 
 
@@ -238,26 +237,32 @@ async def test_a_checkpoint_ahead_of_the_stream_is_refused(pool: Pool) -> None:
     await apply_all(pool, [events])
     for projection in ALL:
         with pytest.raises(StreamMismatch, match="ahead of the stream"):
-            await ProjectionWriter(pool, projection).prepare(STREAM, ending_at(len(events) - 1))
-        await ProjectionWriter(pool, projection).prepare(STREAM, ending_at(len(events)))
+            await writer_of(pool, projection, head=len(events) - 1).prepare(STREAM)
+        await writer_of(pool, projection, head=len(events)).prepare(STREAM)
 
 
-async def test_a_newer_version_builds_anew_and_shuts_the_older_out(pool: Pool) -> None:
+async def test_tables_of_an_older_version_are_left_alone(pool: Pool) -> None:
     events = played(7, 60).events
-    old = ProjectionWriter(pool, AUDIT)
-    await old.prepare(STREAM, ending_at(len(events)))
+    old = writer_of(pool, AUDIT)
+    await old.prepare(STREAM)
     await old.apply(events[:30])
-
     newer = Wrapped(AUDIT)
     newer.version = AUDIT.version + 1
-    writer = ProjectionWriter(pool, newer)
-    assert await writer.prepare(STREAM, ending_at(len(events))) == 0
-    assert await pool.fetchval("SELECT count(*) FROM configtrail.audit") == 0
-    with pytest.raises(NewerProjection):
-        await old.apply(events[30:])
-    with pytest.raises(NewerProjection):
-        await ProjectionWriter(pool, AUDIT).prepare(STREAM, ending_at(len(events)))
+    found = await writer_of(pool, newer).prepare(STREAM)
+    assert (found.version, found.position) == (AUDIT.version, 30)
+    await old.apply(events[30:])
+    assert await pool.fetchval("SELECT count(*) FROM configtrail.audit") == len(events)
+
+
+async def test_a_newer_version_shuts_the_older_out(pool: Pool) -> None:
+    events = played(7, 60).events
+    newer = Wrapped(AUDIT)
+    newer.version = AUDIT.version + 1
+    writer = writer_of(pool, newer)
+    await writer.prepare(STREAM)
     await writer.apply(events)
+    with pytest.raises(NewerProjection):
+        await writer_of(pool, AUDIT).prepare(STREAM)
     assert await pool.fetchval("SELECT count(*) FROM configtrail.audit") == len(events)
 
 
@@ -265,7 +270,8 @@ async def test_a_newer_version_builds_anew_and_shuts_the_older_out(pool: Pool) -
     "loss",
     [
         "DROP SCHEMA configtrail CASCADE",
-        "DROP TABLE configtrail.snapshots, configtrail.changes, configtrail.audit",
+        "DROP TABLE configtrail.snapshots, configtrail.changes, configtrail.audit,"
+        " configtrail.fleet",
         "DELETE FROM configtrail.checkpoints",
     ],
 )
@@ -280,7 +286,7 @@ async def test_what_is_dropped_is_built_again_to_the_same_rows(pool: Pool, loss:
     for writer in running:
         with pytest.raises((Rewound, asyncpg.UndefinedTableError)):
             await writer.refresh()
-        assert await writer.prepare(STREAM, ending_at(len(events))) == 0
+        assert (await writer.prepare(STREAM)).position == 0
         await writer.apply(events)
     assert await dump(pool) == expected
 
@@ -289,35 +295,37 @@ async def test_a_checkpoint_that_went_back_is_noticed(pool: Pool) -> None:
     # As after a crash of the server that lost the last transactions, rows and checkpoint alike.
     events = played(9, 60).events
     expected = await reference(pool, events)
-    ahead = ProjectionWriter(pool, BACKUPS)
-    await ahead.prepare(STREAM, ending_at(len(events)))
+    ahead = writer_of(pool, BACKUPS)
+    await ahead.prepare(STREAM)
     await ahead.apply(events[:50])
     await pool.execute("DROP SCHEMA configtrail CASCADE")
     await apply_all(pool, [events[:20]])
     with pytest.raises(Rewound):
         await ahead.apply(events[50:])
-    assert await ahead.prepare(STREAM, ending_at(len(events))) == 20
+    assert (await ahead.prepare(STREAM)).position == 20
     await ahead.apply(events[20:])
     await apply_all(pool, [events[20:]])
     assert await dump(pool) == expected
 
 
-async def test_a_confirmation_of_an_unknown_snapshot_is_a_fault(pool: Pool) -> None:
+async def test_a_confirmation_of_an_unknown_snapshot_is_parked(pool: Pool) -> None:
     events = played(10, 60).events
     orphan = next(stored for stored in events if isinstance(stored.event, DuplicateSkipped))
-    writer = ProjectionWriter(pool, BACKUPS)
-    await writer.prepare(STREAM, ending_at(1))
-    with pytest.raises(MalformedEvent, match="event 1 can't be decoded"):
-        await writer.apply([replace(orphan, position=1)])
+    writer = writer_of(pool, BACKUPS)
+    await writer.prepare(STREAM)
+    await writer.apply([replace(orphan, position=1)])
     assert await pool.fetchval("SELECT count(*) FROM configtrail.observations") == 0
+    (parked,) = await listed(pool)
+    assert parked.error is not None
+    assert "event 1 can't be decoded" in parked.error
 
 
 async def test_waiting_for_a_position(pool: Pool) -> None:
     events = played(12, 40).events
-    writer = ProjectionWriter(pool, AUDIT)
-    await writer.prepare(STREAM, ending_at(len(events)))
+    writer = writer_of(pool, AUDIT)
+    await writer.prepare(STREAM)
     waiting = asyncio.create_task(writer.wait(len(events)))
-    elsewhere = asyncio.create_task(wait_projected(pool, ["audit"], len(events), 20))
+    elsewhere = asyncio.create_task(wait_projected(pool, [AUDIT], len(events), 20))
     await writer.apply(events[:10])
     assert not waiting.done()
     assert not elsewhere.done()
@@ -327,6 +335,6 @@ async def test_waiting_for_a_position(pool: Pool) -> None:
     await elsewhere
     assert await lag(pool, len(events)) == {"audit": 0}
     with pytest.raises(Unavailable, match="projection audit"):
-        await wait_projected(pool, ["audit"], len(events) + 1, 0)
+        await wait_projected(pool, [AUDIT], len(events) + 1, 0)
     with pytest.raises(Unavailable, match="projection diffs"):
-        await wait_projected(pool, ["diffs"], 1, 0)
+        await wait_projected(pool, [DIFFS], 1, 0)

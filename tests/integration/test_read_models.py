@@ -25,6 +25,7 @@ from projections.audit.write import ACTIONS
 from projections.rows import Pool
 from projections.writer import ProjectionWriter
 from tests.generators import DEVICES, START, STREAM, Fleet, played
+from tests.listed import Listed
 
 Observation = tuple[datetime, int, str]
 
@@ -36,13 +37,10 @@ def fleet() -> Fleet:
 
 @pytest.fixture
 async def pool(postgres_dsn: str, fleet: Fleet) -> AsyncIterator[Pool]:
-    async def head() -> int:
-        return len(fleet.events)
-
     async with open_pool(postgres_dsn) as pool:
         for projection in ALL:
-            writer = ProjectionWriter(pool, projection)
-            await writer.prepare(STREAM, head)
+            writer = ProjectionWriter(pool, projection, Listed(fleet.events))
+            await writer.prepare(STREAM)
             await writer.apply(fleet.events)
         yield pool
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StreamConfig
@@ -47,7 +48,12 @@ class Worker:
         )
 
     def _plan(self, msg: Msg) -> Job:
-        return Job(msg.subject, lambda: self._do(int(msg.data)))
+        return Job(
+            msg.subject,
+            lambda: self._do(int(msg.data)),
+            event_id=f"event-{int(msg.data)}",
+            trigger_id="trigger-1",
+        )
 
     async def _give_up(self, msg: Msg, error: Exception) -> None:
         self.given_up.append((int(msg.data), type(error).__name__))
@@ -224,3 +230,16 @@ async def test_it_goes_on_when_the_server_was_killed(nc: Client, nats_server: Em
         await send(nc, range(10, 20))
         await eventually(lambda: 19 in done)
     assert sorted(set(done)) == list(range(20))
+
+
+async def test_log_lines_of_the_work_carry_its_ids(nc: Client) -> None:
+    seen: list[dict[str, object]] = []
+
+    async def do(number: int) -> None:
+        seen.append(structlog.contextvars.get_contextvars())
+
+    async with Worker(nc, do):
+        await send(nc, range(2))
+        await eventually(lambda: len(seen) == 2)
+    assert [one["event_id"] for one in seen] == ["event-0", "event-1"]
+    assert seen[0]["trigger_id"] == "trigger-1"

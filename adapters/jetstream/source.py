@@ -1,0 +1,209 @@
+"""The stream of events as projections read it: fast, contiguous, and over what can't be decoded."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from types import TracebackType
+from typing import Self
+
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
+
+from adapters.jetstream import wire
+from adapters.jetstream.connection import RETRY_SECONDS, outage_as_unavailable
+from adapters.jetstream.delivery import DeliveryDecoder, readable_or_not
+from adapters.jetstream.pull import Puller, PullLost
+from adapters.jetstream.streams import EVENTS
+from adapters.jetstream.tap import Tap, TappedMessage
+from domain.envelope import Head, StreamIdentity
+from domain.errors import MalformedEvent, StreamGap, StreamMismatch, Unavailable
+from domain.events import EventSkipped
+from domain.ids import to_token
+from projections.source import Delivered
+
+log = logging.getLogger(__name__)
+
+# Decoding so many takes some two milliseconds, in which nobody else has a turn.
+TAKEN = 250
+
+
+class JetStreamSource:
+    """`projections.source.EventSource` on the stream CONFIGTRAIL_EVENTS."""
+
+    def __init__(self, nc: Client, js: JetStreamContext) -> None:
+        self._nc = nc
+        self._js = js
+        self._decoder = DeliveryDecoder()
+
+    async def head(self) -> int:
+        """See `EventSource.head`."""
+        with outage_as_unavailable("asking for the head of the stream"):
+            return (await self._js.stream_info(EVENTS)).state.last_seq
+
+    async def identity(self) -> StreamIdentity:
+        """See `EventSource.identity`."""
+        with outage_as_unavailable("asking for the stream's identity"):
+            info = await self._js.stream_info(EVENTS)
+        assert info.created is not None
+        return StreamIdentity(EVENTS, info.created)
+
+    async def at(self, position: int) -> Delivered:
+        """See `EventSource.at`."""
+        with outage_as_unavailable("reading an event"):
+            try:
+                raw = await self._js.get_msg(EVENTS, seq=position)
+            except NotFoundError as error:
+                raise StreamGap(EVENTS, position, 0) from error
+        assert raw.subject is not None
+        assert raw.time is not None
+        return readable_or_not(raw.subject, raw.headers or {}, raw.data or b"", position, raw.time)
+
+    async def branch_head(self, tenant_id: str, device_id: str) -> Head:
+        """Where a device's branch ends, whether its events can be decoded or not."""
+        with outage_as_unavailable("reading the end of a device's branch"):
+            try:
+                raw = await self._js.get_last_msg(EVENTS, wire.branch_filter(tenant_id, device_id))
+            except NotFoundError:
+                return Head()
+        assert raw.seq is not None
+        try:
+            return Head(int((raw.headers or {})["ce-sequence"]), raw.seq)
+        except (KeyError, ValueError) as error:
+            raise MalformedEvent(raw.seq, "it has no place in its device's history") from error
+
+    async def skipped(self, projection: str, event: Delivered) -> bool:
+        """See `EventSource.skipped`."""
+        branch = f"{wire.PREFIX}.{to_token(event.tenant_id)}.{to_token(event.device_id)}"
+        position = event.position
+        while True:
+            with outage_as_unavailable("looking for skipped events"):
+                try:
+                    raw = await self._js.get_msg(
+                        EVENTS,
+                        seq=position + 1,
+                        subject=f"{branch}.{EventSkipped.__name__}",
+                        next=True,
+                    )
+                except NotFoundError:
+                    return False
+            assert raw.subject is not None
+            assert raw.seq is not None
+            assert raw.time is not None
+            position = raw.seq
+            told = readable_or_not(
+                raw.subject, raw.headers or {}, raw.data or b"", position, raw.time
+            )
+            found = getattr(told, "event", None)
+            if isinstance(found, EventSkipped) and (
+                (found.projection, found.position) == (projection, event.position)
+            ):
+                return True
+
+    async def follow(self, after: int = 0) -> AsyncGenerator[list[Delivered], None]:
+        """See `EventSource.follow`. Outages are waited out. Raises `StreamMismatch` when the stream
+        was recreated meanwhile."""
+        identity: StreamIdentity | None = None
+        position = after
+        while True:
+            try:
+                now = await self.identity()
+                if identity is not None and now != identity:
+                    raise StreamMismatch(EVENTS, "the stream was recreated while it was followed")
+                identity = now
+                async with aclosing(self._batches(position)) as batches:
+                    async for batch in batches:
+                        yield batch
+                        position = batch[-1].position
+            except PullLost as error:
+                log.info("event source: %s; going on from position %d", error, position + 1)
+            except (Unavailable, NotFoundError) as error:
+                log.warning("event source: %s; trying again", error)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _batches(self, position: int) -> AsyncGenerator[list[Delivered], None]:
+        """What one consumer gives, as long as it lasts; each position follows the one before."""
+        consumer = await self._consumer(position + 1)
+        decode = self._decoder.decode
+        first = True
+        async with RawPuller(self._nc, EVENTS, consumer) as puller:
+            while True:
+                batch = [decode(message) for message in await puller.take_all()]
+                for expected, delivered in enumerate(batch, position + 1):
+                    if delivered.position != expected:
+                        if first and expected == position + 1:
+                            raise StreamGap(EVENTS, expected, delivered.position)
+                        raise PullLost(f"position {expected} was lost on its way")
+                first = False
+                yield batch
+                position = batch[-1].position
+
+    async def _consumer(self, start: int) -> str:
+        with outage_as_unavailable("making a consumer"):
+            info = await self._js.add_consumer(
+                EVENTS,
+                ConsumerConfig(
+                    name=self._nc.new_inbox().rpartition(".")[2],
+                    deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+                    opt_start_seq=start,
+                    ack_policy=AckPolicy.NONE,
+                    mem_storage=True,
+                    num_replicas=1,
+                    inactive_threshold=30.0,
+                ),
+            )
+        assert info.name is not None
+        return info.name
+
+
+class RawPuller(Puller):
+    """A `Puller` whose messages come through the connection's tap."""
+
+    def __init__(self, nc: Client, stream: str, consumer: str, *, batch: int = 1_000) -> None:
+        super().__init__(nc, stream, consumer, batch=batch)
+        self._tap = Tap.of(nc)
+        self._raw: deque[TappedMessage] = deque()
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        if self._tap is None or self._subscription is None:
+            raise RuntimeError("connect with adapters.jetstream.connection to read events")
+        self._tap.open(self._subscription._id, self)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._tap is not None and self._subscription is not None:
+            self._tap.close(self._subscription._id)
+        await super().__aexit__(kind, error, trace)
+
+    def take(self, message: TappedMessage) -> None:
+        """See `Taker.take`."""
+        self._raw.append(message)
+        self._owed -= 1
+
+    def taken(self) -> None:
+        """See `Taker.taken`."""
+        self._came.set()
+
+    async def take_all(self) -> list[TappedMessage]:
+        """The messages that are here, at least one and at most `TAKEN`; waits for the first.
+
+        Raises `PullLost` when neither messages nor heartbeats come.
+        """
+        while not self._raw:
+            await self._wait_for_more()
+        count = min(len(self._raw), TAKEN)
+        messages = [self._raw.popleft() for _ in range(count)]
+        if len(self._raw) <= self._batch:
+            await self._request()
+        return messages

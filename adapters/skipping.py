@@ -1,0 +1,56 @@
+"""Letting a read model go on without an event: a fact in the log, and what follows from it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from domain.decisions import event_skipped
+from domain.errors import AppendConflict, NotFound
+from projections import parking
+from projections.parking import Parked
+from projections.projection import Projection
+from projections.retrying import Retried, retry
+
+if TYPE_CHECKING:
+    from adapters.composition import System
+
+
+async def parked_at(system: System, projection: Projection[Any], position: int) -> Parked:
+    """The parked event at a position; `NotFound` when none is parked there for its own sake."""
+    found = await parking.find(system.pool, projection.name, position)
+    if found is None or found.error is None:
+        raise NotFound("parked event", f"{projection.name} {position}")
+    return found
+
+
+async def skip(
+    system: System,
+    projection: Projection[Any],
+    position: int,
+    *,
+    actor: str,
+    reason: str | None,
+) -> Retried:
+    """Record that the projection goes on without a parked event, and bring in what waited for it.
+
+    Doing it again, after having been cut off, is the same as doing it once.
+    """
+    parked = await parked_at(system, projection, position)
+    device = (parked.tenant_id, parked.device_id)
+    event = event_skipped(
+        *device,
+        projection=projection.name,
+        position=position,
+        skipped_event_id=parked.event_id,
+        actor=actor,
+        reason=reason,
+        occurred_at=datetime.now(UTC),
+    )
+    while not await system.source.skipped(projection.name, await system.source.at(position)):
+        # The device's state would need all its events, and this one may be what can't be read.
+        try:
+            await system.events.append(event, await system.source.branch_head(*device))
+        except AppendConflict:
+            continue
+    return await retry(system.pool, system.source, projection, device)

@@ -1,0 +1,163 @@
+"""Builds new tables of a projection beside its live ones, and switches readers over to them.
+
+Any number of programs may look for rebuilds that nobody works on; one of them works, and when it
+dies another goes on from where the new tables stand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+from typing import Any
+
+import asyncpg
+
+from domain.envelope import StreamIdentity
+from domain.errors import NewerProjection, PoisonEvent, StreamMismatch
+from projections import checkpoints, rebuilds
+from projections.lease import Lease
+from projections.patience import Patience
+from projections.prefetch import Prefetch
+from projections.projection import Projection
+from projections.rebuilds import Rebuild
+from projections.rows import Pool
+from projections.schema import BUILD, LIVE, complete
+from projections.source import EventSource
+from projections.writer import ProjectionWriter, Rewound
+
+log = logging.getLogger(__name__)
+
+MOST_EVENTS = 8_000
+LOOK_SECONDS = 1.0
+IDLE_SECONDS = 0.5
+# Nearer to the head than this the tables change places; what is missing then is written while the
+# live ones are held, which takes some milliseconds.
+NEAR = 1_000
+HELD_SECONDS = 5.0
+
+_TABLES_GONE = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
+
+
+class ProjectionBuilder:
+    """The rebuilds of one projection."""
+
+    def __init__(self, pool: Pool, source: EventSource, projection: Projection[Any]) -> None:
+        self._pool = pool
+        self._source = source
+        self._projection = projection
+        self._lease = Lease(pool, f"rebuild {projection.name}")
+        self._patience = Patience(f"rebuild of {projection.name}", pool)
+
+    @property
+    def name(self) -> str:
+        """The projection's name."""
+        return self._projection.name
+
+    async def run(self) -> None:
+        """Work on rebuilds that nobody works on, until cancelled; begin one when the live tables
+        are of an older version. One that stopped for an event is tried once again at start."""
+        retry = True
+        while True:
+            try:
+                if await self._is_wanted(retry=retry):
+                    await self.build()
+                retry = False
+            except (PoisonEvent, NewerProjection, StreamMismatch) as error:
+                log.error("rebuild of %s: %s", self.name, error)
+                retry = False
+            except _TABLES_GONE:
+                log.warning("rebuild of %s: its tables are gone", self.name)
+            except Exception as error:
+                if not self._patience.bears(error):
+                    raise
+                await self._patience.wait_out(error)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def build(self) -> None:
+        """Work on the rebuild, if there is one and nobody else does, until it has ended.
+
+        Raises `PoisonEvent` when an event can't be taken in: the rebuild then stays as it is, with
+        that error, until it is begun again or cancelled.
+        """
+        await self._lease.lead(self._build)
+
+    async def _is_wanted(self, *, retry: bool) -> bool:
+        mine = self._projection.version
+        try:
+            found = await rebuilds.find(self._pool, self._projection)
+            live = await checkpoints.load(self._pool, self._projection, LIVE)
+        except _TABLES_GONE:
+            return False
+        if found is not None and found.version >= mine:
+            if found.version > mine or found.error is None or not retry:
+                return found.version == mine and found.error is None
+        elif live is None or live.version >= mine:
+            return False
+        elif not await complete(self._pool, live.tables, LIVE):
+            return False  # they are made anew where they are
+        await rebuilds.begin(self._pool, self._projection, await self._source.identity())
+        return True
+
+    async def _build(self) -> None:
+        found = await rebuilds.find(self._pool, self._projection)
+        if found is None or found.error is not None or found.version != self._projection.version:
+            return
+        identity = await self._source.identity()
+        log.info(
+            "rebuild %d of projection %s: from position %d", found.build, self.name, found.position
+        )
+        try:
+            await self._fill(found, identity)
+        except Rewound:
+            log.warning("rebuild %d of projection %s: cancelled", found.build, self.name)
+        except PoisonEvent as error:
+            await rebuilds.fail(self._pool, self._projection, str(error))
+            raise
+        except NewerProjection:
+            await rebuilds.cancel(self._pool, self._projection, found.build)
+            raise
+
+    async def _fill(self, found: Rebuild, identity: StreamIdentity) -> None:
+        writer = ProjectionWriter(self._pool, self._projection, self._source, BUILD)
+        try:
+            await writer.prepare(identity)
+        except Rewound:
+            await rebuilds.cancel(self._pool, self._projection, found.build)
+            raise
+        self._patience.over(writer.position)
+        async with (
+            aclosing(self._source.follow(writer.position)) as feed,
+            Prefetch(feed, most=MOST_EVENTS) as batches,
+        ):
+            while True:
+                batch = await batches.next(IDLE_SECONDS)
+                if batch is not None:
+                    await writer.apply(batch)
+                if batch is None or len(batch) < MOST_EVENTS // 2:
+                    await writer.refresh()
+                    near = await self._source.head() - writer.position <= NEAR
+                    if near and await self._switch(writer, batches, found):
+                        return
+
+    async def _switch(self, writer: ProjectionWriter, batches: Prefetch, begun: Rebuild) -> bool:
+        """Give the new tables the place of the live ones; False when they have to wait."""
+        try:
+            async with self._pool.acquire() as connection, connection.transaction():
+                # Holds the live projection's writer, so the new tables get as far as it is.
+                live = await checkpoints.load(connection, self._projection, LIVE, lock=True)
+                async with asyncio.timeout(HELD_SECONDS):
+                    while live is not None and writer.position < live.position:
+                        if batch := await batches.next(HELD_SECONDS):
+                            await writer.apply(batch)
+                found = await checkpoints.load(connection, self._projection, BUILD, lock=True)
+                if found is None or found.build != begun.build:
+                    raise Rewound(self.name)
+                if live is not None and live.version > self._projection.version:
+                    raise NewerProjection(self.name, live.version, self._projection.version)
+                await rebuilds.take_place(connection, self._projection, live)
+        except (TimeoutError, asyncpg.LockNotAvailableError):
+            log.info("rebuild %d of projection %s: waits for readers", begun.build, self.name)
+            return False
+        log.info("rebuild %d of projection %s: took the live one's place", begun.build, self.name)
+        return True

@@ -1,0 +1,143 @@
+"""Parked events: those that a live projection can't take in, and those of their devices after them.
+
+Rows change only in transactions that hold the projection's checkpoint, so whoever writes knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from projections.rows import Connection, Reader, columns_of, storable, struct, structs
+from projections.source import Delivered, Unreadable
+
+DeviceKey: TypeAlias = tuple[str, str]
+
+_COLUMNS = """
+    projection, position, tenant_id, device_id, event_id, type_name, error, attempts, parked_at
+"""
+
+_LIST = f"""
+    SELECT {_COLUMNS} FROM configtrail.parked
+    WHERE ($1::text IS NULL OR projection = $1) AND (error IS NOT NULL OR $2)
+    ORDER BY projection, position LIMIT $3
+"""
+
+_COUNT = """
+    SELECT projection, count(*) FILTER (WHERE error IS NOT NULL) AS parked,
+           count(*) FILTER (WHERE error IS NULL) AS held
+    FROM configtrail.parked GROUP BY projection
+"""
+
+_PARK = """
+    INSERT INTO configtrail.parked AS p
+        (projection, position, tenant_id, device_id, event_id, type_name, error)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
+    ON CONFLICT (projection, tenant_id, device_id, position) DO UPDATE
+    SET error = excluded.error, attempts = p.attempts + 1
+"""
+
+_HOLD = """
+    INSERT INTO configtrail.parked
+        (projection, position, tenant_id, device_id, event_id, type_name)
+    SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[])
+    ON CONFLICT DO NOTHING
+"""
+
+_CHAIN = """
+    SELECT position FROM configtrail.parked
+    WHERE projection = $1 AND tenant_id = $2 AND device_id = $3
+    ORDER BY position LIMIT $4
+"""
+
+_FREE = """
+    DELETE FROM configtrail.parked
+    WHERE projection = $1 AND tenant_id = $2 AND device_id = $3 AND position = ANY($4)
+"""
+
+
+class Parked(Struct, frozen=True, kw_only=True):
+    """An event that is not in the rows. `error` None: it waits for an earlier one of its device."""
+
+    projection: str
+    position: int
+    tenant_id: str
+    device_id: str
+    event_id: str
+    type_name: str
+    error: str | None
+    attempts: int
+    parked_at: datetime
+
+
+class ParkedCount(Struct, frozen=True, kw_only=True):
+    """How many events a projection has parked, and how many wait for those."""
+
+    projection: str
+    parked: int
+    held: int
+
+
+async def park(connection: Connection, projection: str, event: Delivered, error: str) -> None:
+    """Keep an event that can't be taken in, with the reason."""
+    await connection.execute(_PARK, projection, *_row(event)[:5], storable(error))
+
+
+async def hold(connection: Connection, projection: str, events: Sequence[Delivered]) -> None:
+    """Keep events that wait for an earlier one of their device."""
+    if events:
+        await connection.execute(_HOLD, projection, *columns_of([_row(one) for one in events], 5))
+
+
+async def devices(connection: Connection, projection: str) -> set[DeviceKey]:
+    """The devices with parked events."""
+    found = await connection.fetch(
+        "SELECT DISTINCT tenant_id, device_id FROM configtrail.parked WHERE projection = $1",
+        projection,
+    )
+    return {(tenant_id, device_id) for tenant_id, device_id in found}
+
+
+async def chain(reader: Reader, projection: str, device: DeviceKey, limit: int) -> list[int]:
+    """The positions of the device's first parked events, in order."""
+    found = await reader.fetch(_CHAIN, projection, *device, limit)
+    return [position for (position,) in found]
+
+
+async def free(
+    connection: Connection, projection: str, device: DeviceKey, positions: Sequence[int]
+) -> None:
+    """Forget events that are parked no more."""
+    await connection.execute(_FREE, projection, *device, list(positions))
+
+
+async def listed(
+    reader: Reader, projection: str | None = None, *, waiting: bool = False, limit: int = 100
+) -> list[Parked]:
+    """Parked events in order; `waiting`: with those that wait for an earlier one."""
+    return structs(Parked, await reader.fetch(_LIST, projection, waiting, limit))
+
+
+async def find(reader: Reader, projection: str, position: int) -> Parked | None:
+    """The parked event at a position."""
+    record = await reader.fetchrow(
+        f"SELECT {_COLUMNS} FROM configtrail.parked WHERE projection = $1 AND position = $2",
+        projection,
+        position,
+    )
+    return struct(Parked, record)
+
+
+async def counts(reader: Reader) -> dict[str, ParkedCount]:
+    """How many are parked, by projection; those without any are not in it."""
+    found = structs(ParkedCount, await reader.fetch(_COUNT))
+    return {one.projection: one for one in found}
+
+
+def _row(event: Delivered) -> tuple[int, str, str, str, str]:
+    name = event.type_name if isinstance(event, Unreadable) else type(event.event).__name__
+    key = (event.position, storable(event.tenant_id), storable(event.device_id))
+    return (*key, storable(event.event_id), storable(name))

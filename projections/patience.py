@@ -1,0 +1,46 @@
+"""Waiting outages out, with a line in the log every few seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from domain.errors import Unavailable
+from projections.outages import is_outage, reason_of
+from projections.rows import Pool
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 0.5
+SAY_EVERY_SECONDS = 5.0
+
+
+class Patience:
+    """What one task knows of the outage that it is in. `what` names the task in the log."""
+
+    def __init__(self, what: str, pool: Pool) -> None:
+        self._what = what
+        self._pool = pool
+        self._silent_until = 0.0
+        self._in_outage = False
+
+    def bears(self, error: Exception) -> bool:
+        """Whether the error is an outage that ends by itself."""
+        return is_outage(error) and not self._pool.is_closing()
+
+    async def wait_out(self, error: Exception) -> None:
+        """Sleep before the next try."""
+        service = "NATS" if isinstance(error, Unavailable) else "Postgres"
+        now = asyncio.get_running_loop().time()
+        if now >= self._silent_until:
+            log.warning("%s: waiting for %s: %s", self._what, service, reason_of(error))
+            self._silent_until = now + SAY_EVERY_SECONDS
+        self._in_outage = True
+        await asyncio.sleep(RETRY_SECONDS)
+
+    def over(self, position: int) -> None:
+        """Say that it goes on, if there was an outage."""
+        if self._in_outage:
+            log.info("%s: going on from position %d", self._what, position)
+        self._in_outage = False
+        self._silent_until = 0.0

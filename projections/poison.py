@@ -1,0 +1,123 @@
+"""Which errors are an event's own fault, and bringing a batch in around the events that have one.
+
+Invariant: events of one device come into the rows in their order, or wait for the one before.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+
+from domain.envelope import StoredEvent
+from domain.errors import ConfigtrailError, PoisonEvent, StreamGap, Unavailable
+from projections import parking
+from projections.outages import is_outage
+from projections.parking import DeviceKey
+from projections.projection import Projection
+from projections.rows import Connection
+from projections.schema import BUILD, LIVE, Place
+from projections.source import Delivered, EventSource, Unreadable
+
+log = logging.getLogger(__name__)
+
+# Of SQLSTATE: data exceptions, violated constraints. Others are faults of the tables or the server.
+_OF_THE_EVENT = ("22", "23")
+_NOT_OF_THE_EVENT = (StreamGap, Unavailable, PoisonEvent, asyncpg.InterfaceError, MemoryError)
+
+
+def is_poison(error: Exception) -> bool:
+    """Whether an error of `fold` or `write` is the fault of an event, and stays however often it
+    is tried."""
+    if isinstance(error, asyncpg.PostgresError):
+        return (error.sqlstate or "").startswith(_OF_THE_EVENT)
+    if isinstance(error, _NOT_OF_THE_EVENT):
+        # asyncpg tells values that it can't encode by an error that is an InterfaceError too.
+        return isinstance(error, ValueError)
+    return not is_outage(error)
+
+
+def told(error: Exception) -> str:
+    """The error in words that are fit to be stored: those of others may quote anything."""
+    if isinstance(error, ConfigtrailError):
+        return str(error)
+    constraint = getattr(error, "constraint_name", None)
+    return f"{type(error).__name__}: {constraint}" if constraint else type(error).__name__
+
+
+class Careful:
+    """Brings events in one by one where they don't come in together."""
+
+    def __init__(self, projection: Projection[Any], source: EventSource, place: Place) -> None:
+        self._projection = projection
+        self._source = source
+        self._place = place
+
+    async def write(self, connection: Connection, batch: Sequence[Delivered]) -> set[int]:
+        """Bring the batch into the tables, inside the caller's transaction that moves the
+        checkpoint; the positions of those that are parked instead.
+
+        Raises `PoisonEvent` for a rebuild, where nothing is parked.
+        """
+        blocked: set[DeviceKey] = set()
+        if self._place == LIVE:
+            blocked = await parking.devices(connection, self._projection.name)
+        return await self.bring(connection, batch, blocked)
+
+    async def bring(
+        self, connection: Connection, batch: Sequence[Delivered], blocked: set[DeviceKey]
+    ) -> set[int]:
+        """As `write`; events of `blocked` devices are held, and devices are added to it."""
+        held = [one for one in batch if (one.tenant_id, one.device_id) in blocked]
+        free = [one for one in batch if (one.tenant_id, one.device_id) not in blocked]
+        if self._place == LIVE:
+            await parking.hold(connection, self._projection.name, held)
+        parked = {one.position for one in held}
+        if not free:
+            return parked
+        error = await self._try(connection, free)
+        if error is None:
+            return parked
+        if len(free) > 1:
+            half = len(free) // 2
+            parked |= await self.bring(connection, free[:half], blocked)
+            parked |= await self.bring(connection, free[half:], blocked)
+            return parked
+        (event,) = free
+        if await self._source.skipped(self._projection.name, event):
+            log.warning(
+                "projection %s: event %d is skipped, as recorded",
+                self._projection.name,
+                event.position,
+            )
+            return parked
+        if self._place == BUILD:
+            raise PoisonEvent(self._projection.name, event.position, error)
+        blocked.add((event.tenant_id, event.device_id))
+        if self._place != LIVE:
+            return parked | {event.position}
+        await parking.park(connection, self._projection.name, event, error)
+        log.error(
+            "projection %s: event %d is parked: %s; further events of its device wait",
+            self._projection.name,
+            event.position,
+            error,
+        )
+        return parked | {event.position}
+
+    async def _try(self, connection: Connection, events: Sequence[Delivered]) -> str | None:
+        """Bring all of them in; else nothing of them, and why."""
+        readable = [one for one in events if isinstance(one, StoredEvent)]
+        if len(readable) < len(events):
+            return next(one.reason for one in events if isinstance(one, Unreadable))
+        try:
+            ops = self._projection.fold(readable)
+            async with connection.transaction():
+                await self._projection.write(connection, ops)
+        except Exception as error:
+            if not is_poison(error):
+                raise
+            return told(error)
+        return None

@@ -1,0 +1,51 @@
+"""Where projections get events from, and what they get for one that can't be read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol, TypeAlias
+
+from msgspec import Struct
+
+from domain.envelope import StoredEvent, StreamIdentity
+
+
+class Unreadable(Struct, frozen=True, kw_only=True):
+    """An event that this program can't decode. `reason` says why, without quoting it."""
+
+    position: int
+    tenant_id: str
+    device_id: str
+    event_id: str
+    type_name: str
+    reason: str
+
+
+Delivered: TypeAlias = StoredEvent | Unreadable
+
+
+class EventSource(Protocol):
+    """The stream of events, as projections read it."""
+
+    def follow(self, after: int = 0) -> AsyncGenerator[Sequence[Delivered], None]:
+        """All events after a position, in batches, and then on for ever as they come.
+
+        Raises `StreamGap` when one is missing. Close it (`contextlib.aclosing`).
+        """
+        ...
+
+    async def at(self, position: int) -> Delivered:
+        """The event at a position."""
+        ...
+
+    async def skipped(self, projection: str, event: Delivered) -> bool:
+        """Whether the stream says that the projection goes on without this event."""
+        ...
+
+    async def head(self) -> int:
+        """The position of the last event in the stream, 0 when it is empty."""
+        ...
+
+    async def identity(self) -> StreamIdentity:
+        """Name and creation time of the stream."""
+        ...

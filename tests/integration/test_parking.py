@@ -1,0 +1,275 @@
+"""Events that a read model can't take in: parked with those of their device, retried, skipped."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import asyncpg
+import pytest
+
+from adapters.postgres.pool import open_pool
+from domain import decisions
+from domain.envelope import StoredEvent
+from domain.errors import PoisonEvent
+from projections import ALL, AUDIT, BACKUPS, parking, rebuilds
+from projections.builder import ProjectionBuilder
+from projections.engine import ProjectionWorker
+from projections.outages import is_outage
+from projections.poison import is_poison, told
+from projections.projection import Projection
+from projections.retrying import Retried, retry, retry_all
+from projections.rows import Connection, Pool
+from projections.source import Delivered, Unreadable
+from projections.writer import ProjectionWriter
+from tests.generators import STREAM, played
+from tests.integration.test_rebuilds import caught_up, running
+from tests.listed import Listed
+from tests.support import eventually
+
+Key = tuple[str, str]
+
+
+@pytest.fixture
+async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
+    async with open_pool(postgres_dsn) as pool:
+        yield pool
+
+
+class Allergic:
+    """A projection that can't take some events in: in its fold, or in its statements."""
+
+    def __init__(self, inner: Projection[Any], *positions: int, in_sql: bool = False) -> None:
+        self.inner = inner
+        self.positions = set(positions)
+        self.in_sql = in_sql
+        self.name = inner.name
+        self.version = inner.version
+        self.tables = inner.tables
+        self.ddl = inner.ddl
+
+    def fold(self, batch: Sequence[StoredEvent]) -> Any:
+        bad = [one.position for one in batch if one.position in self.positions]
+        if bad and not self.in_sql:
+            raise ValueError(f"not {bad}")
+        return bad, self.inner.fold(batch)
+
+    async def write(self, connection: Connection, ops: Any) -> None:
+        bad, inner = ops
+        await self.inner.write(connection, inner)
+        if bad:
+            await connection.execute("SELECT 1 / 0")
+
+
+async def rows(pool: Pool, projection: Projection[Any]) -> dict[str, list[str]]:
+    return {
+        table: sorted(map(repr, await pool.fetch(f'SELECT * FROM configtrail."{table}"')))
+        for table in projection.tables
+    }
+
+
+async def fold_of(pool: Pool, projection: Projection[Any], events: Sequence[StoredEvent]) -> Any:
+    """The rows when exactly these events are taken in, one by one."""
+    writer = ProjectionWriter(pool, projection, Listed(events))
+    await writer.prepare(STREAM)
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL search_path = configtrail")
+        for event in events:
+            await projection.write(connection, projection.fold([event]))
+    found = await rows(pool, projection)
+    await pool.execute("DROP SCHEMA configtrail CASCADE")
+    return found
+
+
+def key(event: Delivered) -> Key:
+    return event.tenant_id, event.device_id
+
+
+def before_poison(events: Sequence[StoredEvent], poison: StoredEvent) -> list[StoredEvent]:
+    """The events without those of the poison's device from it on."""
+    return [one for one in events if key(one) != key(poison) or one.position < poison.position]
+
+
+@pytest.mark.parametrize("projection", ALL, ids=lambda one: one.name)
+@pytest.mark.parametrize("in_sql", [False, True], ids=["in its fold", "in its statements"])
+async def test_other_devices_go_on_and_the_same_device_waits(
+    pool: Pool, projection: Projection[Any], in_sql: bool
+) -> None:
+    events = played(1, 300).events
+    poison = events[80]
+    expected = await fold_of(pool, projection, before_poison(events, poison))
+    allergic = Allergic(projection, poison.position, in_sql=in_sql)
+    writer = ProjectionWriter(pool, allergic, Listed(events))
+    await writer.prepare(STREAM)
+    for start in range(0, len(events), 37):
+        await writer.apply(events[start : start + 37])
+    assert writer.position == len(events)
+    assert await rows(pool, projection) == expected
+    everything = await parking.listed(pool, projection.name, waiting=True, limit=1000)
+    assert [one.position for one in everything] == [
+        one.position
+        for one in events
+        if key(one) == key(poison) and one.position >= poison.position
+    ]
+    (parked,) = await parking.listed(pool, projection.name)
+    assert (parked.position, parked.event_id) == (poison.position, poison.event_id)
+    assert parked.error == ("DivisionByZeroError" if in_sql else "ValueError")
+    counts = (await parking.counts(pool))[projection.name]
+    assert (counts.parked, counts.held) == (1, len(everything) - 1)
+
+
+@pytest.mark.parametrize("projection", ALL, ids=lambda one: one.name)
+async def test_a_retry_after_a_fix_brings_the_whole_device_in(
+    pool: Pool, projection: Projection[Any]
+) -> None:
+    events = played(2, 300).events
+    poison = events[50]
+    expected = await fold_of(pool, projection, events)
+    source = Listed(events)
+    allergic = Allergic(projection, poison.position)
+    writer = ProjectionWriter(pool, allergic, source)
+    await writer.prepare(STREAM)
+    await writer.apply(events)
+    waiting = len(await parking.listed(pool, waiting=True, limit=1000))
+    assert await retry(pool, source, allergic, key(poison)) == Retried(0, waiting)
+    (parked,) = await parking.listed(pool)
+    assert parked.attempts == 2
+    allergic.positions.clear()
+    assert await retry(pool, source, allergic, key(poison)) == Retried(waiting, 0)
+    assert await parking.listed(pool, waiting=True) == []
+    assert await rows(pool, projection) == expected
+
+
+async def test_a_second_poison_of_the_device_stops_the_retry_there(pool: Pool) -> None:
+    events = played(3, 300).events
+    poison = events[40]
+    branch = [one for one in events if key(one) == key(poison) and one.position > poison.position]
+    second = branch[5]
+    source = Listed(events)
+    allergic = Allergic(AUDIT, poison.position, second.position)
+    writer = ProjectionWriter(pool, allergic, source)
+    await writer.prepare(STREAM)
+    await writer.apply(events)
+    allergic.positions.remove(poison.position)
+    await retry_all(pool, source, allergic)
+    (parked,) = await parking.listed(pool)
+    assert parked.position == second.position
+    found = await pool.fetchval("SELECT count(*) FROM configtrail.audit")
+    assert found == len(before_poison(events, second))
+
+
+@pytest.mark.parametrize("projection", ALL, ids=lambda one: one.name)
+async def test_a_recorded_skip_lets_the_device_go_on_here_and_in_every_rebuild(
+    pool: Pool, projection: Projection[Any]
+) -> None:
+    events = played(4, 200).events
+    # One that nothing later of its device needs.
+    poison = next(one for one in events[30:] if type(one.event).__name__ == "CollectionFailed")
+    source = Listed(events)
+    allergic = Allergic(projection, poison.position)
+    writer = ProjectionWriter(pool, allergic, source)
+    await writer.prepare(STREAM)
+    await writer.apply(events)
+    skip = skipped(projection.name, poison, len(events) + 1)
+    await source.more([skip])
+    await writer.apply([skip])
+    await retry(pool, source, allergic, key(poison))
+    assert await parking.listed(pool, waiting=True) == []
+    live = await rows(pool, projection)
+    await rebuilds.begin(pool, projection, STREAM)
+    await ProjectionBuilder(pool, source, allergic).build()
+    assert await rebuilds.under_way(pool) == []
+    assert await rows(pool, projection) == live
+    await pool.execute("DROP SCHEMA configtrail CASCADE")
+    again = ProjectionWriter(pool, allergic, source)
+    await again.prepare(STREAM)
+    for one in source.events:
+        await again.apply([one])
+    assert await rows(pool, projection) == live
+
+
+def skipped(projection: str, event: StoredEvent, position: int) -> StoredEvent:
+    """The fact that a projection goes on without an event."""
+    new = decisions.event_skipped(
+        *key(event),
+        projection=projection,
+        position=event.position,
+        skipped_event_id=event.event_id,
+        actor="user:ann",
+        occurred_at=event.occurred_at,
+    )
+    return StoredEvent(
+        position=position,
+        version=999,
+        stored_at=event.stored_at,
+        event_id=new.event_id,
+        tenant_id=new.tenant_id,
+        device_id=new.device_id,
+        occurred_at=new.occurred_at,
+        event=new.event,
+    )
+
+
+async def test_an_event_that_cannot_be_decoded_is_parked(pool: Pool) -> None:
+    events: list[Delivered] = list(played(5, 60).events)
+    lost = events[20]
+    events[20] = Unreadable(
+        position=lost.position,
+        tenant_id=lost.tenant_id,
+        device_id=lost.device_id,
+        event_id="from the future",
+        type_name="configtrail.FromTheFuture.v1",
+        reason="which this version does not know",
+    )
+    source = Listed(events)
+    writer = ProjectionWriter(pool, AUDIT, source)
+    await writer.prepare(STREAM)
+    await writer.apply(events)
+    (parked,) = await parking.listed(pool)
+    assert (parked.type_name, parked.error) == (
+        "configtrail.FromTheFuture.v1",
+        "which this version does not know",
+    )
+    await rebuilds.begin(pool, AUDIT, STREAM)
+    with pytest.raises(PoisonEvent):
+        await ProjectionBuilder(pool, source, AUDIT).build()
+    source.events[20] = lost  # as a program reads it that knows the type
+    await retry_all(pool, source, AUDIT)
+    assert await pool.fetchval("SELECT count(*) FROM configtrail.audit") == len(events)
+
+
+async def test_whoever_begins_to_follow_tries_parked_events_again(pool: Pool) -> None:
+    source = Listed(played(6, 120).events)
+    allergic = Allergic(BACKUPS, 20)
+    async with running(ProjectionWorker(pool, source, allergic)):
+        await caught_up(pool, BACKUPS, source)
+    assert len(await parking.listed(pool)) == 1
+    async with running(ProjectionWorker(pool, source, BACKUPS)):
+
+        async def free() -> bool:
+            return await parking.listed(pool, waiting=True) == []
+
+        await eventually(free)
+
+
+def test_faults_of_the_tables_are_not_the_event_s() -> None:
+    faults: tuple[Exception, ...] = (
+        asyncpg.UndefinedColumnError("gone"),
+        asyncpg.UndefinedTableError("gone"),
+        asyncpg.InsufficientPrivilegeError("no"),
+        asyncpg.DiskFullError("full"),
+        asyncpg.AdminShutdownError("bye"),
+        asyncpg.InterfaceError("closed"),
+        ConnectionResetError(),
+        MemoryError(),
+    )
+    assert not [one for one in faults if is_poison(one)]
+    poisons = (asyncpg.UniqueViolationError("twice"), asyncpg.DataError("?"), KeyError("x"))
+    assert all(is_poison(one) and not is_outage(one) for one in poisons)
+
+
+def test_what_is_told_of_an_error_quotes_nothing() -> None:
+    assert told(ValueError("/user add password=secret")) == "ValueError"
+    twice = asyncpg.UniqueViolationError("duplicate key (secret)")
+    twice.constraint_name = "audit_pkey"
+    assert told(twice) == "UniqueViolationError: audit_pkey"

@@ -1,0 +1,59 @@
+"""A source of events that is a list: for tests of what comes behind the stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+
+from domain.envelope import StoredEvent, StreamIdentity
+from domain.events import EventSkipped
+from projections.source import Delivered
+from tests.generators import STREAM
+
+
+class Listed:
+    """`projections.source.EventSource` over events that are there, and `more` that may come."""
+
+    def __init__(
+        self,
+        events: Sequence[Delivered],
+        *,
+        head: int | None = None,
+        identity: StreamIdentity = STREAM,
+    ) -> None:
+        self.events = list(events)
+        self._head = head
+        self._identity = identity
+        self._news = asyncio.Condition()
+
+    async def more(self, events: Sequence[Delivered]) -> None:
+        """The stream goes on."""
+        async with self._news:
+            self.events += events
+            self._news.notify_all()
+
+    async def follow(self, after: int = 0) -> AsyncGenerator[Sequence[Delivered], None]:
+        while True:
+            async with self._news:
+                while len(self.events) <= after:
+                    await self._news.wait()
+            batch = self.events[after : after + 100]
+            yield batch
+            after += len(batch)
+
+    async def at(self, position: int) -> Delivered:
+        return self.events[position - 1]
+
+    async def skipped(self, projection: str, event: Delivered) -> bool:
+        return any(
+            isinstance(one, StoredEvent)
+            and isinstance(one.event, EventSkipped)
+            and (one.event.projection, one.event.position) == (projection, event.position)
+            for one in self.events
+        )
+
+    async def head(self) -> int:
+        return len(self.events) if self._head is None else self._head
+
+    async def identity(self) -> StreamIdentity:
+        return self._identity
