@@ -51,6 +51,7 @@ class RouterOSDouble:
     """The export for a user's name; without it everybody gets `text`."""
 
     port: int = 0
+    listen: str = "127.0.0.1"
     commands: list[str] = field(default_factory=list)
     passwords: list[str] = field(default_factory=list)
     logins: list[str] = field(default_factory=list)
@@ -69,7 +70,7 @@ class RouterOSDouble:
         """Listen on a free port of the loopback."""
         acceptor = await asyncssh.create_server(
             lambda: _Server(self),
-            "127.0.0.1",
+            self.listen,
             self.port,
             server_host_keys=[self.host_key],
             process_factory=self._serve,
@@ -85,7 +86,10 @@ class RouterOSDouble:
 
     async def _serve(self, process: SSHServerProcess[bytes]) -> None:
         user = process.get_extra_info("username")
-        command = process.command or ""
+        command = process.command
+        if command is None:
+            await self._talk(process, user)
+            return
         self.commands.append(command)
         self.at_once[user] = self.at_once.get(user, 0) + 1
         if self.at_once[user] > 1:
@@ -137,6 +141,25 @@ class RouterOSDouble:
                 out.write(body + end)
                 await out.drain()
         process.exit(0)
+
+    async def _talk(self, process: SSHServerProcess[bytes], user: str) -> None:
+        """At the prompt, as other tools do it: what is typed is echoed, `quit` ends it."""
+        out, typed = process.stdout, b""
+        prompt = f"[{user.partition('+')[0]}@MikroTik] > ".encode()
+        out.write(prompt)
+        while data := await process.stdin.read(4096):
+            for byte in data:
+                if byte not in b"\r\n":
+                    typed += bytes((byte,))
+                    continue
+                out.write(typed + b"\r\n")
+                if typed == b"quit":
+                    process.exit(0)
+                    return
+                if typed == b"export":
+                    out.write(self.text_of(user).encode() if self.text_of else self.export.encode())
+                out.write(prompt)
+                typed = b""
 
     def _refusal(self, command: str) -> str | None:
         major = int(self.version.split(".")[0])
