@@ -28,6 +28,7 @@ import uvloop
 from adapters.collecting.schedule import BUCKET as SCHEDULE
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.streams import INTAKE
+from adapters.ssh.connecting import ENCRYPTION
 from tests.doubles.routeros import RouterOSDouble, export_text, serving
 from tests.fleet_of_doubles import PASSWORD, CollectorProcess, register
 from tests.rig import Rig, rig
@@ -61,6 +62,7 @@ async def bare(port: int, count: int, at_once: int) -> float:
                 gss_kex=False,
                 preferred_auth="publickey,password,keyboard-interactive",
                 compression_algs=["none"],
+                encryption_algs=list(ENCRYPTION),
             )
             connection.abort()
 
@@ -127,9 +129,15 @@ async def rancid(port: int, folder: Path) -> float | None:
     if not MTLOGIN.exists():
         return None
     secret = folder / "cloginrc"
+    ssh = folder / "ssh"
+    ssh.write_text(
+        "#!/bin/sh\nexec ssh -o StrictHostKeyChecking=no -o LogLevel=ERROR "
+        f'-o UserKnownHostsFile={folder}/known "$@"\n'
+    )
+    ssh.chmod(0o700)
     secret.write_text(
         f"add method * {{ssh:{port}}}\nadd user * d0\nadd password * {{{PASSWORD}}}\n"
-        f"add sshcmd * {{ssh -o StrictHostKeyChecking=no -o UserKnownHostsFile={folder}/known}}\n"
+        f"add sshcmd * {{{ssh}}}\n"
     )
     secret.chmod(0o600)
     turns = asyncio.Semaphore(RANCID_AT_ONCE)
@@ -158,7 +166,7 @@ async def rancid(port: int, folder: Path) -> float | None:
 async def main(count: int, size: int, widths: list[int], repeats: int) -> None:
     names = [f"d{number:04}" for number in range(count)]
     text = export_text("7.14.3", size=size)
-    double = RouterOSDouble(text_of=lambda _: text, listen="0.0.0.0")
+    double = RouterOSDouble(password=PASSWORD, text_of=lambda _: text, listen="0.0.0.0")
     folder = Path(tempfile.mkdtemp(prefix="configtrail-collect-"))
     folder.chmod(0o711)
     server = EmbeddedNats(

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from adapters.embedded.nats import EmbeddedNats
 from tests.doubles.routeros import RouterOSDouble, export_text, serving
-from tests.fleet_of_doubles import CollectorProcess, Gaps, register
+from tests.fleet_of_doubles import PASSWORD, CollectorProcess, Gaps, register
 from tests.rig import rig
 from tests.support import eventually
 
@@ -26,7 +26,9 @@ from tests.support import eventually
 async def main(kills: int, count: int, interval: int, lease: int) -> int:
     gaps = Gaps()
     double = RouterOSDouble(
-        text_of=lambda name: export_text("7.14.3", name=name, size=30_000), on_login=gaps.note
+        password=PASSWORD,
+        text_of=lambda name: export_text("7.14.3", name=name, size=30_000),
+        on_login=gaps.note,
     )
     names = [f"d{number:04}" for number in range(count)]
     with tempfile.TemporaryDirectory(prefix="configtrail-kills-") as name:

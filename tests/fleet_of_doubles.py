@@ -18,7 +18,7 @@ from domain.events import DeviceSettings
 from tests.rig import Rig
 
 ROOT = Path(__file__).parent.parent
-PASSWORD = "correct horse"
+PASSWORD = "correct-horse"
 TENANT = "acme"
 
 

@@ -32,6 +32,15 @@ _HOST_KEY_ALGORITHMS: Final = (
     "rsa-sha2-256",
     "ssh-rsa",
 )
+# AES-GCM first: the processor does it, and as one operation a packet.
+ENCRYPTION: Final = (
+    "aes128-gcm@openssh.com",
+    "aes256-gcm@openssh.com",
+    "chacha20-poly1305@openssh.com",
+    "aes256-ctr",
+    "aes192-ctr",
+    "aes128-ctr",
+)
 _OF_RSA: Final = ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")
 
 
@@ -137,6 +146,7 @@ async def _connect(
                 host_based_auth=False,
                 preferred_auth="publickey,password,keyboard-interactive",
                 compression_algs=["none"],
+                encryption_algs=list(ENCRYPTION),
                 x509_trusted_certs=None,
                 keepalive_interval=0,
                 login_timeout=0,

@@ -7,7 +7,7 @@ from functools import partial
 
 from adapters.embedded.nats import EmbeddedNats
 from tests.doubles.routeros import RouterOSDouble, serving
-from tests.fleet_of_doubles import CollectorProcess, register
+from tests.fleet_of_doubles import PASSWORD, CollectorProcess, register
 from tests.rig import rig
 from tests.support import eventually
 
@@ -15,7 +15,7 @@ NAMES = [f"d{number:02}" for number in range(30)]
 
 
 async def test_a_killed_collectors_devices_are_taken_over(nats_server: EmbeddedNats) -> None:
-    double = RouterOSDouble()
+    double = RouterOSDouble(password=PASSWORD)
     collectors = [CollectorProcess(nats_server.url, at_once=8, lease_seconds=2) for _ in range(2)]
 
     async def again(times: int) -> bool:
