@@ -12,7 +12,14 @@ import asyncpg
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
+from adapters.collecting.collection import DeviceCollector
+from adapters.collecting.credentials import BUCKET as CREDENTIALS
+from adapters.collecting.credentials import Credentials, CredentialStore
+from adapters.collecting.schedule import BUCKET as SCHEDULE
+from adapters.collecting.schedule import Schedule
+from adapters.collecting.vault import Vault
 from adapters.crypto.keys import KeyRing, open_keyring
+from adapters.jetstream.buckets import Bucket
 from adapters.jetstream.connection import connect
 from adapters.jetstream.content_store import JetStreamContentStore
 from adapters.jetstream.dead_letters import DeadLetters
@@ -26,14 +33,17 @@ from adapters.observability.metrics import Metrics
 from adapters.policies import Policies, read_policies
 from adapters.postgres.pool import open_pool
 from adapters.reading import ConfigReader
+from adapters.roles.collector import Collector
 from adapters.roles.devices import DeviceRepository
 from adapters.roles.differ import Differ
 from adapters.roles.reaper import TriggerReaper
 from adapters.roles.recorder import Recorder
 from adapters.roles.supervisor import Role
+from adapters.roles.syslog import SyslogListener, relay_networks
 from adapters.roles.trigger import TriggerService
 from adapters.roles.workers import worker_pool
 from adapters.settings import Settings
+from adapters.syslog.senders import Senders
 from domain.errors import InvalidInput
 from projections import ALL
 from projections.builder import ProjectionBuilder
@@ -64,6 +74,9 @@ class System:
     devices: DeviceRepository
     leases: Leases
     trigger: TriggerService
+    credentials: CredentialStore
+    schedule: Schedule
+    collecting: DeviceCollector
     reading: ConfigReader
     metrics: Metrics
     workers: ProcessPoolExecutor
@@ -101,6 +114,10 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
             master_key=given.get_secret_value() if given else None,
             key_file=settings.key_file,
         )
+        credential_bucket = Bucket(js, CREDENTIALS)
+        await credential_bucket.ensure(settings.stream_replicas)
+        schedule_bucket = Bucket(js, SCHEDULE)
+        await schedule_bucket.ensure(settings.stream_replicas)
         events = JetStreamEventStore(nc, js)
         await wait_available(events)
         source = JetStreamSource(nc, js)
@@ -111,6 +128,9 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
         devices = DeviceRepository(events)
         content = JetStreamContentStore(js, keyring)
         metrics = Metrics()
+        intake = IntakePublisher(nc, js)
+        credentials = CredentialStore(credential_bucket, keyring)
+        schedule = Schedule(schedule_bucket)
         yield System(
             settings=settings,
             nc=nc,
@@ -121,7 +141,7 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
             content=content,
             dead_letters=DeadLetters(js, keyring),
             keyring=keyring,
-            intake=IntakePublisher(nc, js),
+            intake=intake,
             devices=devices,
             leases=leases,
             trigger=TriggerService(
@@ -133,6 +153,16 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
                 metrics=metrics,
                 timeout=settings.trigger_timeout_seconds,
             ),
+            credentials=credentials,
+            schedule=schedule,
+            collecting=DeviceCollector(
+                devices=devices,
+                credentials=Credentials(credentials, _vault(settings), settings.credentials_folder),
+                schedule=schedule,
+                leases=leases,
+                intake=intake,
+                keyring=keyring,
+            ),
             reading=ConfigReader(pool, content, keyring, workers=workers, policies=policies),
             metrics=metrics,
             workers=workers,
@@ -141,6 +171,37 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
             policies=policies,
         )
         await nc.flush()
+
+
+def _vault(settings: Settings) -> Vault | None:
+    if settings.vault_addr is None or settings.vault_token is None:
+        return None
+    return Vault(
+        settings.vault_addr, settings.vault_token.get_secret_value(), settings.vault_namespace
+    )
+
+
+def collecting_roles(system: System) -> dict[str, Role]:
+    """The collector, and the syslog listener when there is to be one."""
+    settings = system.settings
+    collector = Collector(
+        system.nc,
+        system.js,
+        collecting=system.collecting,
+        schedule=system.schedule,
+        trigger=system.trigger,
+        metrics=system.metrics,
+        at_once=settings.collect_at_once,
+    )
+    found: dict[str, Role] = {"collector": collector.run}
+    if settings.syslog_listen is not None:
+        found["syslog"] = SyslogListener(
+            settings.syslog_listen,
+            senders=Senders(collector.settings_at, relay_networks(settings.syslog_relays)),
+            hurry=collector.hurry,
+            metrics=system.metrics,
+        ).run
+    return found
 
 
 def roles(system: System) -> dict[str, Role]:
@@ -180,6 +241,8 @@ def roles(system: System) -> dict[str, Role]:
             ack_wait=settings.ack_wait_seconds,
         ).run,
     }
+    if settings.collector:
+        found |= collecting_roles(system)
     for worker in system.projections:
         found[f"projection {worker.name}"] = worker.run
     for builder in system.builders:

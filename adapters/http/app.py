@@ -13,7 +13,7 @@ import uvicorn
 from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp
 
-from adapters.http import audit, configs, dead_letters, devices, health, trigger
+from adapters.http import audit, configs, dead_letters, devices, health, inventory, trigger
 from adapters.http.errors import install_error_handlers
 from adapters.http.freshness import freshness
 from adapters.http.guard import LOOPBACK_NAMES, Guard, is_loopback
@@ -48,6 +48,7 @@ def create_app(system: System) -> FastAPI:
     app.include_router(health.router(system))
     app.include_router(dead_letters.router(system))
     app.include_router(trigger.router(system))
+    app.include_router(inventory.router(system))
     projected = [Depends(freshness(system))]
     for routes in (
         audit.router(system),
