@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 
-from adapters.cli import program
+from adapters.cli import auditing, program
 from adapters.cli.backup import trigger
 from adapters.cli.collecting import collect
 from adapters.cli.credentials import (
@@ -38,6 +38,7 @@ from adapters.cli.recanonicalising import recanonicalise
 from adapters.cli.replaying import replay
 from adapters.cli.texts import diff, show
 from adapters.cli.up import up
+from adapters.cli.witnessing import witness
 from adapters.observability.logging import configure_logging
 from adapters.settings import Settings
 from domain.errors import InvalidInput
@@ -159,9 +160,9 @@ command(app, "devices")(devices)
 command(app, "history")(history)
 command(app, "show")(show)
 command(app, "diff")(diff)
-command(app, "audit")(audit)
 command(app, "trigger")(trigger)
 command(app, "recanonicalise")(recanonicalise)
+command(app, "witness", serves=True)(witness)
 command(app, "replay")(replay)
 command(app, "doctor")(doctor)
 command(app, "collect")(collect)
@@ -183,6 +184,12 @@ host_keys = typer.Typer(rich_markup_mode=None, help="Host keys of devices.")
 app.add_typer(host_keys, name="hostkeys")
 command(host_keys)(list_host_keys)
 command(host_keys, "release")(release_host_key)
+
+audits = typer.Typer(rich_markup_mode=None)
+app.add_typer(audits, name="audit")
+command(audits)(audit)
+for name, one in auditing.COMMANDS.items():
+    command(audits, name)(one)
 
 letters = typer.Typer(rich_markup_mode=None)
 app.add_typer(letters, name="deadletters")
