@@ -96,7 +96,9 @@ class Puller:
         if self._broken is not None:
             raise PullLost(self._broken)
         try:
-            await asyncio.wait_for(self._came.wait(), SILENCE_SECONDS)
+            # Not `wait_for`: it swallows a cancellation that comes together with a message.
+            async with asyncio.timeout(SILENCE_SECONDS):
+                await self._came.wait()
         except TimeoutError as error:
             raise PullLost("neither messages nor heartbeats come") from error
 
