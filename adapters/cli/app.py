@@ -16,7 +16,7 @@ from adapters.cli.backup import trigger
 from adapters.cli.demo import demo
 from adapters.cli.importing import import_folder
 from adapters.cli.letters import list_letters, retry_letter, show_letter
-from adapters.cli.listings import audit, devices, history
+from adapters.cli.listings import audit, devices, fleet, history
 from adapters.cli.parked import list_parked, retry_parked, skip_parked
 from adapters.cli.projections import rebuild, status, verify_rows
 from adapters.cli.texts import diff, show
@@ -139,6 +139,7 @@ command(app, "up", serves=True, quiet=False)(up)
 command(app, "demo", serves=True)(demo)
 command(app, "import")(import_folder)
 command(app, "devices")(devices)
+command(app, "fleet")(fleet)
 command(app, "history")(history)
 command(app, "show")(show)
 command(app, "diff")(diff)

@@ -13,7 +13,7 @@ import uvicorn
 from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp
 
-from adapters.http import audit, configs, dead_letters, devices, health, trigger
+from adapters.http import audit, configs, dead_letters, devices, fleet, health, trigger
 from adapters.http.errors import install_error_handlers
 from adapters.http.freshness import freshness
 from adapters.http.guard import LOOPBACK_NAMES, Guard, is_loopback
@@ -50,6 +50,7 @@ def create_app(system: System) -> FastAPI:
     projected = [Depends(freshness(system))]
     for routes in (
         audit.router(system),
+        fleet.router(system),
         devices.router(system),
         configs.router(system),
         devices.device_router(system),
