@@ -34,7 +34,7 @@ ACTIONS: dict[type[Fact], str] = {
     EventSkipped: "config_event_skipped",
 }
 
-_COLUMNS = (
+COLUMNS = (
     "position",
     "tenant_id",
     "event_id",
@@ -128,4 +128,4 @@ class Audit:
 
     async def write(self, connection: Connection, ops: list[tuple[Any, ...]]) -> None:
         """Add the rows."""
-        await copy_rows(connection, "audit", _COLUMNS, ops)
+        await copy_rows(connection, "audit", COLUMNS, ops)
