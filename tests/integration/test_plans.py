@@ -27,6 +27,10 @@ async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
         yield pool
 
 
+# What touches more rows than a page has, however it is filtered.
+GATHERING = frozenset({"Seq Scan", "Bitmap Heap Scan"})
+
+
 class Explaining:
     """A reader that has every statement's plan looked at before it runs."""
 
@@ -39,7 +43,7 @@ class Explaining:
         self.scans += [
             f"{node['Node Type']} on {node.get('Relation Name')}"
             for node in nodes(json.loads(raw)[0]["Plan"])
-            if node["Node Type"] == "Seq Scan" and node.get("Relation Name") in GROWING
+            if node["Node Type"] in GATHERING and node.get("Relation Name") in GROWING
         ]
 
     async def fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
