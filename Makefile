@@ -4,11 +4,11 @@ ARGS ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
-SOURCES := domain projections adapters tests
+SOURCES := domain projections adapters tests benchmarks
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo up test lint fmt env clean
+.PHONY: help demo up test lint fmt contract env clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -33,6 +33,9 @@ lint: $(VENV)/.dev ## check style, types and the direction of imports
 fmt: $(VENV)/.dev ## put the code into its form
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+contract: $(VENV)/.dev ## write the files of docs/contract that are generated from the code
+	@$(PY) -m adapters.contract
 
 env: .env ## make fresh secrets for compose.yaml, once
 

@@ -23,6 +23,7 @@ from adapters.jetstream.leases import Leases
 from adapters.jetstream.source import JetStreamSource
 from adapters.jetstream.streams import ensure_streams
 from adapters.observability.metrics import Metrics
+from adapters.policies import Policies, read_policies
 from adapters.postgres.pool import open_pool
 from adapters.reading import ConfigReader
 from adapters.roles.devices import DeviceRepository
@@ -68,6 +69,7 @@ class System:
     metrics: Metrics
     workers: ProcessPoolExecutor
     projections: tuple[ProjectionWorker, ...]
+    policies: Policies
     builders: tuple[ProjectionBuilder, ...]
 
 
@@ -82,6 +84,7 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
         raise InvalidInput(
             "CONFIGTRAIL_NATS_URL and CONFIGTRAIL_POSTGRES_DSN", "must both be set, or neither"
         )
+    policies = read_policies(settings.policy_file)
     async with AsyncExitStack() as stack:
         nc = await connect(settings.nats_url.get_secret_value(), name="configtrail")
         stack.push_async_callback(nc.close)
@@ -132,11 +135,12 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
                 metrics=metrics,
                 timeout=settings.trigger_timeout_seconds,
             ),
-            reading=ConfigReader(pool, content),
+            reading=ConfigReader(pool, content, keyring, workers=workers, policies=policies),
             metrics=metrics,
             workers=workers,
             projections=tuple(ProjectionWorker(pool, shared, one) for one in ALL),
             builders=tuple(ProjectionBuilder(pool, source, one) for one in ALL),
+            policies=policies,
         )
         await nc.flush()
 
@@ -160,10 +164,12 @@ def roles(system: System) -> dict[str, Role]:
             system.js,
             devices=system.devices,
             content=system.content,
+            keyring=system.keyring,
             dead_letters=system.dead_letters,
             metrics=system.metrics,
             workers=system.workers,
             ack_wait=settings.ack_wait_seconds,
+            policies=system.policies,
         ).run,
         "reaper": TriggerReaper(
             system.nc,

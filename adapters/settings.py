@@ -26,8 +26,15 @@ class Settings(BaseSettings):
     tenant: str = "default"
     http_host: str = "127.0.0.1"
     http_port: int = 8480
+    http_names: str = Field(
+        default="",
+        description="comma-separated names that the API is asked by, besides the loopback's; * any",
+    )
     log_level: str = "INFO"
 
+    connect_seconds: float = Field(
+        default=30.0, gt=0, description="how long a command waits for servers; `up` waits for ever"
+    )
     stream_replicas: int = Field(default=1, ge=1, le=5)
     intake_max_bytes: int = Field(
         default=1 << 30, gt=0, description="beyond it the intake refuses, and says so"
@@ -36,6 +43,9 @@ class Settings(BaseSettings):
         default=10.0, gt=0, description="after it a dead worker's messages go to another"
     )
     trigger_timeout_seconds: float = Field(default=60.0, gt=0)
+    policy_file: Path | None = Field(
+        default=None, description="how values that machines write are told, by tenant (TOML)"
+    )
 
     @property
     def key_file(self) -> Path:

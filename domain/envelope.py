@@ -6,13 +6,14 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from domain.events import DomainEvent
+from domain.events import DomainEvent, event_name
 
 
 class NewEvent(Struct, frozen=True, kw_only=True):
     """An event on its way to the store.
 
-    `event_id` is deterministic: the same decision taken twice has the same id.
+    `event_id` is deterministic and unique in the stream: the same decision taken twice has the
+    same id, and no other decision has it.
     `occurred_at` is when it happened, which for observations is their collection time.
     """
 
@@ -44,6 +45,49 @@ class StoredEvent(Struct, frozen=True, kw_only=True, gc=False):
     correlation_id: str | None = None
     causation_id: str | None = None
     traceparent: str | None = None
+
+    @property
+    def originator_id(self) -> str:
+        """The device, as the `eventsourcing` library asks for it."""
+        return self.device_id
+
+    @property
+    def originator_version(self) -> int:
+        """The version in the device's history, as the `eventsourcing` library asks for it."""
+        return self.version
+
+
+def stored_event(event: NewEvent, position: int, version: int, stored_at: datetime) -> StoredEvent:
+    """The event as the stream holds it."""
+    return StoredEvent(
+        position=position,
+        version=version,
+        stored_at=stored_at,
+        event_id=event.event_id,
+        tenant_id=event.tenant_id,
+        device_id=event.device_id,
+        occurred_at=event.occurred_at,
+        event=event.event,
+        correlation_id=event.correlation_id,
+        causation_id=event.causation_id,
+        traceparent=event.traceparent,
+    )
+
+
+class Selection(Struct, frozen=True, kw_only=True):
+    """Which events a reader wants: of a tenant, a device, some types; by default all."""
+
+    tenant_id: str | None = None
+    device_id: str | None = None
+    types: tuple[str, ...] = ()
+
+    def takes(self, stored: StoredEvent) -> bool:
+        """Whether the event is wanted."""
+        return (
+            self.tenant_id in (None, stored.tenant_id)
+            and self.device_id in (None, stored.device_id)
+            and (not self.types or event_name(stored.event) in self.types)
+        )
 
 
 class Head(Struct, frozen=True):

@@ -27,6 +27,30 @@ class InvalidInput(ConfigtrailError):
         self.rule = rule
 
 
+class NotUnderstood(ConfigtrailError):
+    """A line of a configuration is not in the form that its platform writes.
+
+    `line` and `column` count from 1. `rule` says what must stand there.
+    """
+
+    def __init__(self, line: int, column: int, rule: str) -> None:
+        super().__init__(f"line {line}, column {column}: {rule}")
+        self.line = line
+        self.column = column
+        self.rule = rule
+
+
+class NotRedactable(ConfigtrailError):
+    """A text can't be shown without its secrets, because nobody knows where they are in it."""
+
+    def __init__(self, platform: str) -> None:
+        super().__init__(
+            f"texts of the platform {platform!r} can't be redacted: where their secrets stand is "
+            "not known; give the platform with the observation"
+        )
+        self.platform = platform
+
+
 class UnknownEventType(ConfigtrailError):
     """An event's type is not known to this version of the code."""
 
@@ -58,6 +82,15 @@ class AppendConflict(ConfigtrailError):
         self.tenant_id = tenant_id
         self.device_id = device_id
         self.newer = tuple(newer)
+
+
+class BatchTooLarge(ConfigtrailError):
+    """More events than one append can hold were to stand or fall together."""
+
+    def __init__(self, count: int, limit: int) -> None:
+        super().__init__(f"{count} events are more than the {limit} that one append can hold")
+        self.count = count
+        self.limit = limit
 
 
 class StreamGap(ConfigtrailError):
@@ -111,11 +144,15 @@ class PoisonEvent(ConfigtrailError):
 class StreamMisconfigured(ConfigtrailError):
     """A stream's live settings would lose or refuse what they must keep."""
 
-    def __init__(self, stream: str, setting: str, expected: object, got: object) -> None:
-        super().__init__(
-            f"stream {stream}: {setting} is {got!r} and must be {expected!r}; "
-            "change it back before starting"
-        )
+    def __init__(
+        self,
+        stream: str,
+        setting: str,
+        expected: object,
+        got: object,
+        mend: str = "change it back before starting",
+    ) -> None:
+        super().__init__(f"stream {stream}: {setting} is {got!r} and must be {expected!r}; {mend}")
         self.stream = stream
         self.setting = setting
         self.expected = expected
@@ -220,3 +257,14 @@ class Unavailable(ConfigtrailError):
         super().__init__(f"{service} does not answer: {reason}")
         self.service = service
         self.reason = reason
+
+
+class StreamFull(Unavailable):
+    """A stream is full and takes nothing. What waits for it slows down, and nothing is lost."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(f"stream {stream}", "it is full and takes nothing")
+        self.stream = stream
+
+    def __str__(self) -> str:
+        return f"the stream {self.stream} is full and takes nothing; raise its limits or make room"

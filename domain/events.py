@@ -17,7 +17,9 @@ from msgspec import Meta, Struct
 UtcDatetime: TypeAlias = Annotated[datetime, Meta(tz=True)]
 Source: TypeAlias = Literal["scheduled", "manual", "pushed", "imported"]
 Completeness: TypeAlias = Literal["complete", "partial"]
-BackupOutcome: TypeAlias = Literal["succeeded", "duplicate", "failed", "locked", "timed_out"]
+BackupOutcome: TypeAlias = Literal[
+    "succeeded", "duplicate", "failed", "locked", "timed_out", "interrupted"
+]
 
 ACTOR = re.compile(r"(?:user|service|system):\S.{0,199}\Z", re.DOTALL)
 
@@ -45,6 +47,23 @@ class SectionChange(Struct, frozen=True, kw_only=True, gc=False):
     section: str
     added: int
     removed: int
+
+
+class ChangeSummary(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """So many changes of one kind in one section, by names that are known to be names.
+
+    `kind` is added, removed, modified, renamed, enabled, disabled or moved; `properties` the names
+    of those that changed, `risks` tags such as `input-chain`, `level` how the tenant wants it told.
+    `after_upgrade`: the operating system was upgraded and writes a default differently now.
+    """
+
+    section: str
+    kind: str
+    count: int
+    properties: tuple[str, ...] = ()
+    risks: tuple[str, ...] = ()
+    level: str = "report"
+    after_upgrade: bool = False
 
 
 class Fact(Struct, frozen=True, kw_only=True, tag_field="type", gc=False):
@@ -101,6 +120,9 @@ class DiffGenerated(Fact, frozen=True, kw_only=True, tag="DiffGenerated"):
 
     Line counts come from the edit script over the texts; `sections` from the canonical forms.
     `coarse` says that a limit was hit and the diff replaces more than it had to.
+    `changes` sum up the semantic difference by names only: entries, values and sentences, which are
+    configuration text, are content at `changes_content` (redacted, JSON). `changes_more` counts
+    changes that are in no summary, because there were too many kinds of them.
     """
 
     from_snapshot_id: str
@@ -110,6 +132,21 @@ class DiffGenerated(Fact, frozen=True, kw_only=True, tag="DiffGenerated"):
     content: ContentRef
     sections: tuple[SectionChange, ...] = ()
     coarse: bool = False
+    changes: tuple[ChangeSummary, ...] = ()
+    changes_more: int = 0
+    changes_content: ContentRef | None = None
+
+
+class SnapshotRecanonicalised(Fact, frozen=True, kw_only=True, tag="SnapshotRecanonicalised"):
+    """A snapshot's fingerprint under newer rules, worked out from its stored text.
+
+    From here on readings are compared with this one. The snapshot's own event stays as it is.
+    """
+
+    snapshot_id: str
+    fingerprint: str
+    canonical: str
+    previous_canonical: str
 
 
 class ManualBackupTriggered(Fact, frozen=True, kw_only=True, tag="ManualBackupTriggered"):
@@ -121,7 +158,11 @@ class ManualBackupTriggered(Fact, frozen=True, kw_only=True, tag="ManualBackupTr
 
 
 class ManualBackupFinished(Fact, frozen=True, kw_only=True, tag="ManualBackupFinished"):
-    """How a manual backup ended. `snapshot_id` is the snapshot it made or confirmed."""
+    """How a manual backup ended. `snapshot_id` is the snapshot it made or confirmed.
+
+    `interrupted`: the program that ran it ended, and nobody knows what became of the backup. In
+    version 1 that was `failed`, as if the device had refused.
+    """
 
     trigger_id: str
     outcome: BackupOutcome
@@ -157,6 +198,7 @@ DomainEvent: TypeAlias = (
     SnapshotCreated
     | DuplicateSkipped
     | DiffGenerated
+    | SnapshotRecanonicalised
     | ManualBackupTriggered
     | ManualBackupFinished
     | CollectionFailed

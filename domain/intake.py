@@ -36,7 +36,9 @@ _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z .()_+-]{0,63}\Z")
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:-]{0,127}\Z")
 _UPLOAD = re.compile(r"[0-9A-Za-z_-]{1,64}\Z")
 # ESC is refused too: escape codes come from terminals, not from configurations.
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+# C0 but for tab, line feed, vertical tab, form feed and carriage return; and DEL. In UTF-8 these
+# bytes stand for nothing else, and bytes are looked through four times faster than text.
+_CONTROL: Final = bytes((*range(0x09), *range(0x0E, 0x20), 0x7F))
 
 
 class ConfigParts(Struct, frozen=True):
@@ -131,22 +133,26 @@ def check_text(text: str, sha256_hash: str) -> bytes:
         raise _too_long()
     if not text.lstrip("\ufeff") or text.lstrip("\ufeff").isspace():
         raise InvalidInput("config_text", "must not be empty or only blanks")
-    control = _CONTROL.search(text)
-    if control:
-        line = text.count("\n", 0, control.start()) + 1
-        raise InvalidInput(
-            "config_text",
-            f"must be text, not binary: line {line} holds the control character "
-            f"U+{ord(control[0]):04X}",
-        )
     encoded = _utf8(text)
     if encoded is None:
         raise InvalidInput("config_text", "must be Unicode text: it holds half of a surrogate pair")
+    if len(encoded.translate(None, _CONTROL)) != len(encoded):
+        line, control = _first_control(encoded)
+        raise InvalidInput(
+            "config_text",
+            f"must be text, not binary: line {line} holds the control character U+{control:04X}",
+        )
     if len(encoded) > MAX_TEXT:
         raise _too_long()
     if hashlib.sha256(encoded).hexdigest() != sha256_hash.lower():
         raise InvalidInput("sha256_hash", "must be the SHA-256 of config_text in UTF-8; it is not")
     return encoded
+
+
+def _first_control(encoded: bytes) -> tuple[int, int]:
+    """The line, from 1, of the first control character, and its code."""
+    at = next(index for index, byte in enumerate(encoded) if byte in _CONTROL)
+    return encoded.count(b"\n", 0, at) + 1, encoded[at]
 
 
 def parse_failure(body: bytes, now: datetime) -> IntakeFailure:
@@ -182,6 +188,14 @@ def claimed_identity(body: bytes) -> tuple[str | None, str | None]:
     except InvalidInput:
         return None, None
     return _claimed(fields, "tenant_id"), _claimed(fields, "device_id")
+
+
+def claimed_parts(body: bytes) -> ConfigParts | None:
+    """The upload that a body names, None when it names none or is refused for it."""
+    try:
+        return _parts(decode_object(body))
+    except InvalidInput:
+        return None
 
 
 def _claimed(fields: dict[str, object], name: str) -> str | None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from datetime import datetime
 from typing import Literal, Protocol
 
-from domain.envelope import Head, NewEvent, StoredEvent, StreamIdentity
+from domain.envelope import Head, NewEvent, Selection, StoredEvent, StreamIdentity
 from domain.events import ContentRef
 
-ContentKind = Literal["snapshot", "diff"]
+ALL = Selection()
+# How many events one append can hold.
+MAX_TOGETHER = 1_000
+ContentKind = Literal["snapshot", "diff", "changes"]
 
 
 class EventStore(Protocol):
@@ -26,6 +30,16 @@ class EventStore(Protocol):
         """
         ...
 
+    async def append_together(
+        self, events: Sequence[NewEvent], after: Head
+    ) -> tuple[StoredEvent, ...]:
+        """As `append`, for facts of one device that must stand or fall together: all are appended,
+        one after the other without any between them, or none.
+
+        Raises `BatchTooLarge` for more than 1,000, besides what `append` raises.
+        """
+        ...
+
     def read_branch(
         self, tenant_id: str, device_id: str, after: Head | None = None
     ) -> AsyncGenerator[StoredEvent, None]:
@@ -33,16 +47,21 @@ class EventStore(Protocol):
         ...
 
     def read(
-        self, after: int = 0, until: int | None = None
+        self, after: int = 0, until: int | None = None, where: Selection = ALL
     ) -> AsyncGenerator[list[StoredEvent], None]:
-        """All events after a position, in batches, up to `until` (default: the end as of now).
-
-        Raises `StreamGap` when a position is missing.
+        """All (selected) events after a position, in batches, up to `until` (default: the end as
+        of now). Raises `StreamGap` when a position is missing.
         """
         ...
 
-    def follow(self, after: int = 0) -> AsyncGenerator[list[StoredEvent], None]:
+    def follow(
+        self, after: int = 0, where: Selection = ALL
+    ) -> AsyncGenerator[list[StoredEvent], None]:
         """As `read`, and then on for ever as events come. Batches are never empty."""
+        ...
+
+    async def position_at(self, moment: datetime) -> int:
+        """The position after which events are that were stored at or after `moment`."""
         ...
 
     async def head(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
@@ -14,8 +15,20 @@ from domain.events import EVENT_NAMES, DomainEvent, decode_event, event_name
 _TYPE = re.compile(r"configtrail\.([A-Za-z]+)\.v([1-9][0-9]{0,3})\Z")
 
 # Today's version of each event, and how a body of version n becomes one of version n + 1.
-VERSIONS: dict[str, int] = dict.fromkeys(EVENT_NAMES, 1)
-UPCASTERS: dict[tuple[str, int], Callable[[bytes], bytes]] = {}
+VERSIONS: dict[str, int] = dict.fromkeys(EVENT_NAMES, 1) | {"ManualBackupFinished": 2}
+
+
+def _finished_v2(body: bytes) -> bytes:
+    """Version 1 had no word for a backup whose program died: the reaper told it as failed."""
+    fields = msgspec.json.decode(body, type=dict[str, Any])
+    if fields.get("actor") == "system:reaper" and fields.get("outcome") == "failed":
+        fields["outcome"] = "interrupted"
+    return msgspec.json.encode(fields)
+
+
+UPCASTERS: dict[tuple[str, int], Callable[[bytes], bytes]] = {
+    ("ManualBackupFinished", 1): _finished_v2,
+}
 
 
 def type_of(event: DomainEvent) -> str:
@@ -34,9 +47,9 @@ def read_event(type_name: str, body: bytes, position: int) -> DomainEvent:
     if parts is None or parts[0] not in VERSIONS or parts[1] > VERSIONS[parts[0]]:
         raise UnknownEventType(type_name, position)
     name, stored_version = parts
-    for version in range(stored_version, VERSIONS[name]):
-        body = UPCASTERS[name, version](body)
     try:
+        for version in range(stored_version, VERSIONS[name]):
+            body = UPCASTERS[name, version](body)
         event = decode_event(body)
     except (msgspec.DecodeError, ValueError) as error:
         raise MalformedEvent(position, type(error).__name__) from error

@@ -21,6 +21,7 @@ from domain.events import (
     ManualBackupFinished,
     ManualBackupTriggered,
     SnapshotCreated,
+    SnapshotRecanonicalised,
 )
 from projections.rows import Connection, Reader, columns_of, storable, struct, structs
 
@@ -166,7 +167,7 @@ class Fleet:
                 case ManualBackupFinished() as event:
                     ops.asked.pop((*key, event.trigger_id), None)
                     ops.ended.add((*key, event.trigger_id))
-                case DiffGenerated() | EventSkipped():
+                case DiffGenerated() | EventSkipped() | SnapshotRecanonicalised():
                     pass
                 case _:
                     assert_never(stored.event)

@@ -21,7 +21,9 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, asyncpg.InternalClientError):
         return True
     # asyncpg says "connection is closed" with its plain InterfaceError; subclasses are misuse.
-    return type(error) is asyncpg.InterfaceError or isinstance(
+    # When the server's farewell comes between two statements of a transaction, the second one finds
+    # "another operation in progress", and asyncpg says so with its plain InternalClientError.
+    return type(error) in (asyncpg.InterfaceError, asyncpg.InternalClientError) or isinstance(
         error, OSError | TimeoutError | Unavailable
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import suppress
 from types import TracebackType
 
 from projections.source import Delivered
@@ -35,13 +34,18 @@ class Prefetch:
         traceback: TracebackType | None,
     ) -> None:
         assert self._task is not None
-        if self._task.done():
-            # Its error, if it has one, was either raised by `next` or gives way to another one.
-            self._task.cancelled() or self._task.exception()
-            return
         self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        # Awaiting the task itself could not tell its cancellation from one of ours.
+        cancelled: asyncio.CancelledError | None = None
+        while not self._task.done():
+            try:
+                await asyncio.wait([self._task])
+            except asyncio.CancelledError as interrupted:
+                cancelled = interrupted
+        # Its error, if it has one, was either raised by `next` or gives way to another one.
+        self._task.cancelled() or self._task.exception()
+        if cancelled is not None:
+            raise cancelled
 
     async def next(self, timeout: float) -> list[Delivered] | None:
         """All that is there, up to `most` events where batches allow; None when nothing came for

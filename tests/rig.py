@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from nats.aio.client import Client
 from nats.js import JetStreamContext
-from nats.js.errors import NotFoundError
 
 from adapters.crypto.keys import KeyRing, MasterKey
 from adapters.jetstream.connection import connect
@@ -19,7 +18,7 @@ from adapters.jetstream.dead_letters import DeadLetters
 from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.jetstream.intake import IntakePublisher
 from adapters.jetstream.key_store import JetStreamKeyStore
-from adapters.jetstream.streams import INTAKE, ensure_streams
+from adapters.jetstream.streams import INTAKE, INTAKE_SUBJECT, ensure_streams
 from adapters.observability.metrics import Metrics
 from adapters.roles.devices import DeviceRepository
 from adapters.roles.differ import Differ
@@ -69,6 +68,7 @@ class Rig:
                 self.js,
                 devices=self.devices,
                 content=self.content,
+                keyring=self.keyring,
                 dead_letters=self.dead_letters,
                 metrics=self.metrics,
                 workers=workers,
@@ -81,11 +81,8 @@ class Rig:
         """Wait until every message on the intake was worked off."""
 
         async def empty() -> bool:
-            try:
-                info = await self.js.consumer_info(INTAKE, "recorder")
-            except NotFoundError:  # the recorder is still starting
-                return False
-            return not info.num_pending and not info.num_ack_pending
+            info = await self.js.stream_info(INTAKE, subjects_filter=INTAKE_SUBJECT)
+            return not info.state.subjects
 
         await eventually(empty, within=60)
 

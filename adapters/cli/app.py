@@ -14,11 +14,14 @@ from pydantic import ValidationError
 from adapters.cli import program
 from adapters.cli.backup import trigger
 from adapters.cli.demo import demo
+from adapters.cli.doctor import doctor
 from adapters.cli.importing import import_folder
 from adapters.cli.letters import list_letters, retry_letter, show_letter
 from adapters.cli.listings import audit, devices, fleet, history
 from adapters.cli.parked import list_parked, retry_parked, skip_parked
 from adapters.cli.projections import rebuild, status, verify_rows
+from adapters.cli.recanonicalising import recanonicalise
+from adapters.cli.replaying import replay
 from adapters.cli.texts import diff, show
 from adapters.cli.up import up
 from adapters.observability.logging import configure_logging
@@ -145,6 +148,9 @@ command(app, "show")(show)
 command(app, "diff")(diff)
 command(app, "audit")(audit)
 command(app, "trigger")(trigger)
+command(app, "recanonicalise")(recanonicalise)
+command(app, "replay")(replay)
+command(app, "doctor")(doctor)
 
 letters = typer.Typer(rich_markup_mode=None)
 app.add_typer(letters, name="deadletters")

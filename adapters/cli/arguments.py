@@ -90,6 +90,13 @@ def _usage(check: Callable[[str], T]) -> Callable[[str], T]:
 Device = Annotated[
     str, typer.Argument(metavar="DEVICE", parser=_usage(check_device_id), help="The device's id.")
 ]
+AnyDevice = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[DEVICE]", parser=_usage(check_device_id), help="The device's id; default: all."
+    ),
+]
+Redact = Annotated[bool, typer.Option("--redact", help="Show each secret as a keyed hash.")]
 At = Annotated[
     datetime | None,
     typer.Option(

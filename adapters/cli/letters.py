@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from typing import Annotated
 
 import typer
-from nats.js.errors import NotFoundError
 
 from adapters.cli.arguments import Json, Limit
 from adapters.cli.console import err, harmless, out, print_json
 from adapters.cli.session import Need, session
 from adapters.cli.tables import letters_table
 from adapters.cli.texts import print_raw
-from adapters.composition import System
 from adapters.http.dead_letters import DeadLetterOut
-from adapters.jetstream.connection import outage_as_unavailable
 from adapters.jetstream.dead_letters import DeadLetter
+from adapters.jetstream.progress import wait_acknowledged
 from adapters.jetstream.streams import INTAKE
 from adapters.roles.recorder import CONSUMER
 from adapters.settings import Settings
 
 Number = Annotated[int, typer.Argument(metavar="NUMBER", min=1, help="As the list shows it.")]
-_LOOK_SECONDS = 0.05
 
 
 class LetterBody(DeadLetterOut):
@@ -64,25 +60,13 @@ async def show_letter(settings: Settings, *, number: Number, as_json: Json = Fal
 async def retry_letter(settings: Settings, *, number: Number) -> int:
     """Send the message again. If it is refused again, it comes back under another number."""
     async with session(settings, Need.EVERYTHING) as opened:
-        await opened.system.dead_letters.retry(number)
+        system = opened.system
+        sequence = await system.dead_letters.retry(number)
         if opened.hosts:
             # Nobody works it off after us.
-            await _intake_empty(opened.system)
+            await wait_acknowledged(system.js, INTAKE, CONSUMER, sequence)
     err.print(f"dead letter {number} was sent to the intake again")
     return 0
-
-
-async def _intake_empty(system: System) -> None:
-    while True:
-        with outage_as_unavailable("looking at the intake"):
-            try:
-                info = await system.js.consumer_info(INTAKE, CONSUMER)
-            except NotFoundError:  # the recorder is still starting
-                pass
-            else:
-                if not info.num_pending and not info.num_ack_pending:
-                    return
-        await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _out(letter: DeadLetter) -> DeadLetterOut:

@@ -16,6 +16,7 @@ from typing import Any
 
 import asyncpg
 import nats.errors
+import typer
 import uvloop
 
 from adapters.cli.console import err, harmless
@@ -43,6 +44,9 @@ def run(work: Work, *, serves: bool, debug: bool) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_stoppable(work, serves))
+    except typer.BadParameter:
+        # Wrong usage that only the command itself could see.
+        raise
     except BrokenPipeError:
         # Whoever read our output has enough. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

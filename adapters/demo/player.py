@@ -8,17 +8,15 @@ a dead letter of its own. So the broken one is only sent while no letter holds i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-
-from nats.js.errors import NotFoundError
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from adapters.composition import System
-from adapters.demo.fleet import TENANT, Broken, Delivery, Fleet, Reading
+from adapters.demo.fleet import TENANT, Broken, Delivery, Fleet, Reading, fleet
 from adapters.jetstream.connection import outage_as_unavailable
 from adapters.jetstream.dead_letters import DeadLetter
 from adapters.jetstream.intake import CREATE
-from adapters.jetstream.streams import EVENTS, INTAKE
-from adapters.roles import differ, recorder
+from adapters.jetstream.streams import INTAKE, INTAKE_SUBJECT
 from domain.errors import Unavailable
 
 SETTLE_SECONDS = 180.0
@@ -57,9 +55,9 @@ async def settled(system: System) -> None:
     doing = "the recorder"
     try:
         async with asyncio.timeout(SETTLE_SECONDS):
-            await _worked_off(system, INTAKE, recorder.CONSUMER)
+            await _nothing_left(partial(_on_the_intake, system))
             doing = "the differ"
-            await _worked_off(system, EVENTS, differ.CONSUMER)
+            await _nothing_left(partial(_to_be_compared, system))
             head = await system.events.head()
             for worker in system.projections:
                 doing = f"the projection {worker.name}"
@@ -83,14 +81,21 @@ async def letters_of(system: System, broken: Broken) -> list[DeadLetter]:
     return found
 
 
-async def _worked_off(system: System, stream: str, consumer: str) -> None:
-    """Wait until a consumer has nothing left, neither waiting nor in work."""
+async def _nothing_left(count: Callable[[], Awaitable[int]]) -> None:
     while True:
-        with outage_as_unavailable(f"asking how far the {consumer} is"):
-            try:
-                info = await system.js.consumer_info(stream, consumer)
-            except NotFoundError:  # the role has just started
-                info = None
-        if info is not None and not info.num_pending and not info.num_ack_pending:
+        if not await count():
             return
         await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _on_the_intake(system: System) -> int:
+    """How many messages are not worked off: an acknowledged one is gone."""
+    with outage_as_unavailable("looking at the intake"):
+        info = await system.js.stream_info(INTAKE, subjects_filter=INTAKE_SUBJECT)
+    return sum((info.state.subjects or {}).values())
+
+
+async def _to_be_compared(system: System) -> int:
+    """How many differences of the fleet's devices nobody has told yet."""
+    states = [await system.devices.refresh(TENANT, one.device_id) for one in fleet().expected]
+    return sum(len(state.pending_diffs) for state in states)

@@ -22,6 +22,7 @@ from domain.errors import InvalidInput
 
 if TYPE_CHECKING:
     from adapters.composition import System
+    from adapters.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ CANCELLED_SECONDS = 25.0
 def create_app(system: System) -> FastAPI:
     """The application over a connected system.
 
-    When it is bound to the loopback, only the loopback's names are answered to.
+    Only the loopback's names and those in the settings are answered to.
     """
     app = FastAPI(
         title="Configtrail",
@@ -56,10 +57,17 @@ def create_app(system: System) -> FastAPI:
         devices.device_router(system),
     ):
         app.include_router(routes, dependencies=projected)
-    host = system.settings.http_host
-    allowed = LOOPBACK_NAMES | {host.lower()} if is_loopback(host) else None
-    app.add_middleware(Guard, metrics=system.metrics, allowed_hosts=allowed)
+    app.add_middleware(Guard, metrics=system.metrics, allowed_hosts=_allowed_hosts(system.settings))
     return app
+
+
+def _allowed_hosts(settings: Settings) -> frozenset[str] | None:
+    named = {name.strip().lower() for name in settings.http_names.split(",")} - {""}
+    if "*" in named:
+        return None
+    host = settings.http_host.lower()
+    # An address that means all addresses is no name that anybody asks by.
+    return LOOPBACK_NAMES | named | ({host} - {"0.0.0.0", "::"})
 
 
 class _Server(uvicorn.Server):

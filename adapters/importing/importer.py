@@ -7,25 +7,34 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
+from datetime import datetime
 from typing import Final
 
 from msgspec import Struct
-from nats.js.errors import NotFoundError
 
 from adapters.composition import System
 from adapters.importing.folder import FolderReading, text_of
-from adapters.jetstream.connection import outage_as_unavailable
-from adapters.jetstream.streams import EVENTS, INTAKE
-from adapters.roles import differ, recorder
+from adapters.jetstream.dead_letters import DeadLetter
+from adapters.jetstream.progress import STALLED_SECONDS, wait_acknowledged
+from adapters.jetstream.streams import INTAKE
+from adapters.roles import recorder
+from domain.decisions import observed_event_id
+from domain.envelope import StoredEvent
 from domain.errors import InvalidInput, Unavailable
 from domain.events import DuplicateSkipped, SnapshotCreated
 from domain.ids import observation_id
 
-# Without any progress for this long, whoever should record or compare is not there.
-STALLED_SECONDS: Final = 60.0
+log = logging.getLogger(__name__)
+
+# After this long without a new difference, what is missing is looked for among the dead letters.
+GIVEN_UP_SECONDS: Final = 2.0
 _LOOK_SECONDS: Final = 0.05
+_AGAIN_SECONDS: Final = 0.5
 _LETTERS: Final = 200
 
 Told = Callable[[str, int], None]
@@ -73,50 +82,32 @@ async def import_readings(
     """
     devices = sorted({one.device_id for one in readings})
     before = {device: await _facts(system, tenant_id, device) for device in devices}
-    key = (await system.keyring.tenant(tenant_id)).fingerprint_key
-    sent: list[_Sent] = []
-    refused: list[Refused] = []
-    for number, reading in enumerate(readings, 1):
-        try:
-            text = await asyncio.to_thread(text_of, reading)
-            sequence = await system.intake.publish(
-                tenant_id, reading.device_id, text, reading.collected_at, source="imported"
-            )
-        except InvalidInput as error:
-            refused.append(Refused(reading.where, error.field, error.rule, None))
-        else:
-            digest = hashlib.sha256(text.encode()).hexdigest()
-            identity = observation_id(
-                key, tenant_id, reading.device_id, reading.collected_at, digest
-            )
-            sent.append(_Sent(reading, sequence, f"observation.{identity}"))
-        told("sent", number)
+    sent, refused = await _send(system, tenant_id, readings, told)
     if sent:
         await _recorded(system, sent, told)
     after = {device: await _facts(system, tenant_id, device) for device in devices}
-    known = created = duplicates = 0
-    ours: dict[str, set[str]] = defaultdict(set)
+    new: dict[str, list[StoredEvent]] = defaultdict(list)
+    known = duplicates = 0
     unaccounted: list[_Sent] = []
-    counted: set[str] = set()
+    counted: set[tuple[str, str]] = set()
     for one in sent:
         device = one.reading.device_id
-        fact = after[device].get(one.event_id)
-        if fact is None:
+        stored = after[device].get(one.event_id)
+        if stored is None:
             unaccounted.append(one)
-        elif one.event_id in before[device] or one.event_id in counted:
+        elif one.event_id in before[device] or (device, one.event_id) in counted:
             known += 1
-        elif isinstance(fact, SnapshotCreated):
-            created += 1
-            ours[device].add(fact.snapshot_id)
+        elif isinstance(stored.event, SnapshotCreated):
+            new[device].append(stored)
         else:
             duplicates += 1
-        counted.add(one.event_id)
+        counted.add((device, one.event_id))
     refused += await _refusals(system, unaccounted)
-    diffs, failed = await _compared(system, tenant_id, ours, told)
+    diffs, failed = await _compared(system, tenant_id, new, told)
     return Imported(
         devices=len(devices),
         readings=len(readings),
-        created=created,
+        created=sum(map(len, new.values())),
         duplicates=duplicates,
         known=known,
         refused=tuple(refused),
@@ -125,117 +116,136 @@ async def import_readings(
     )
 
 
-async def _facts(
-    system: System, tenant_id: str, device_id: str
-) -> dict[str, SnapshotCreated | DuplicateSkipped]:
+async def _send(
+    system: System, tenant_id: str, readings: Sequence[FolderReading], told: Told
+) -> tuple[list[_Sent], list[Refused]]:
+    """Send each, in order; those that can't even be sent are refused here."""
+    key = (await system.keyring.tenant(tenant_id)).fingerprint_key
+    sent: list[_Sent] = []
+    refused: list[Refused] = []
+    for number, reading in enumerate(readings, 1):
+        device_id, moment = reading.device_id, reading.collected_at
+        try:
+            text = await asyncio.to_thread(text_of, reading)
+            sequence = await _publish(system, tenant_id, device_id, text, moment)
+        except InvalidInput as error:
+            refused.append(Refused(reading.where, error.field, error.rule, None))
+        else:
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            identity = observation_id(key, tenant_id, device_id, moment, digest)
+            sent.append(_Sent(reading, sequence, observed_event_id(identity)))
+        told("sent", number)
+    return sent, refused
+
+
+async def _publish(
+    system: System, tenant_id: str, device_id: str, text: str, moment: datetime
+) -> int:
+    """Send one reading, over outages: sent twice it is the same observation."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + STALLED_SECONDS
+    while True:
+        try:
+            return await system.intake.publish(
+                tenant_id, device_id, text, moment, source="imported"
+            )
+        except Unavailable as error:
+            if loop.time() > deadline:
+                raise
+            log.warning("sending again: %s", error)
+        await asyncio.sleep(_AGAIN_SECONDS)
+
+
+async def _facts(system: System, tenant_id: str, device_id: str) -> dict[str, StoredEvent]:
     """The device's recorded observations by event id."""
-    return {
-        stored.event_id: stored.event
-        async for stored in system.events.read_branch(tenant_id, device_id)
-        if isinstance(stored.event, SnapshotCreated | DuplicateSkipped)
-    }
+    async with aclosing(system.events.read_branch(tenant_id, device_id)) as branch:
+        return {
+            stored.event_id: stored
+            async for stored in branch
+            if isinstance(stored.event, SnapshotCreated | DuplicateSkipped)
+        }
 
 
 async def _recorded(system: System, sent: Sequence[_Sent], told: Told) -> None:
     """Return when the recorder has acknowledged all that was sent, whatever else is on the intake.
 
-    It acknowledges after the effect is durable; below its floor nothing is open any more.
+    It acknowledges after the effect is durable.
     """
     sequences = sorted(one.sequence for one in sent)
-    loop = asyncio.get_running_loop()
-    floor, moved = -1, loop.time()
-    while True:
-        with outage_as_unavailable("asking how far the recorder is"):
-            try:
-                info = await system.js.consumer_info(INTAKE, recorder.CONSUMER)
-            except NotFoundError:  # the recorder has just started
-                reached = 0
-            else:
-                assert info.ack_floor is not None
-                reached = info.ack_floor.stream_seq or 0
-        if reached != floor:
-            floor, moved = reached, loop.time()
-            told("recorded", sum(one <= floor for one in sequences))
-        if floor >= sequences[-1]:
-            return
-        if loop.time() - moved > STALLED_SECONDS:
-            raise Unavailable(
-                "the recorder",
-                f"it has not moved for {STALLED_SECONDS:g} s; what was sent is safe on the intake "
-                "and will be recorded when one runs",
-            )
-        await asyncio.sleep(_LOOK_SECONDS)
+    await wait_acknowledged(
+        system.js,
+        INTAKE,
+        recorder.CONSUMER,
+        sequences[-1],
+        told=lambda floor: told("recorded", bisect_right(sequences, floor)),
+    )
 
 
 async def _refusals(system: System, sent: Sequence[_Sent]) -> list[Refused]:
     """The reasons why messages became no facts, from their dead letters."""
-    waiting = {f"intake.{one.sequence}": one for one in sent}
-    found: list[Refused] = []
+    letters = await _letters(system, {f"intake.{one.sequence}" for one in sent})
+    found = []
+    for one in sent:
+        letter = letters.get(f"intake.{one.sequence}")
+        if letter is None:
+            # Somebody has retried it meanwhile.
+            why = Refused(one.reading.where, "message", "it is neither a fact nor a letter", None)
+        else:
+            why = Refused(one.reading.where, letter.field, letter.rule, letter.sequence)
+        found.append(why)
+    return found
+
+
+async def _letters(system: System, wanted: set[str]) -> dict[str, DeadLetter]:
+    """The dead letters that their origins call so."""
+    found: dict[str, DeadLetter] = {}
     before: int | None = None
-    while waiting and (page := await system.dead_letters.list(_LETTERS, before)):
+    while len(found) < len(wanted) and (page := await system.dead_letters.list(_LETTERS, before)):
         before = page[-1].sequence
-        for letter in page:
-            one = waiting.pop(letter.letter_id or "", None)
-            if one is not None:
-                found.append(Refused(one.reading.where, letter.field, letter.rule, letter.sequence))
-    # Somebody may have retried or removed a letter meanwhile.
-    found += [
-        Refused(one.reading.where, "message", "it is neither a fact nor a dead letter", None)
-        for one in waiting.values()
-    ]
-    return sorted(found, key=lambda one: one.letter or 0)
+        found |= {one.letter_id: one for one in page if one.letter_id in wanted and one.letter_id}
+    return found
 
 
 async def _compared(
-    system: System, tenant_id: str, ours: dict[str, set[str]], told: Told
+    system: System, tenant_id: str, new: Mapping[str, Sequence[StoredEvent]], told: Told
 ) -> tuple[int, int]:
     """Wait for the differences of the new snapshots; how many there are, how many failed."""
-    loop = asyncio.get_running_loop()
-    pairs = {
-        device: {pair for pair in await _pairs(system, tenant_id, device) if snapshots & set(pair)}
-        for device, snapshots in ours.items()
+    waiting = {
+        device: {pair: stored.position for stored in events for pair in _pairs(stored)}
+        for device, events in new.items()
     }
-    total = sum(len(found) for found in pairs.values())
-
-    async def open_ones() -> int:
-        found = 0
-        for device, wanted in pairs.items():
-            state = await system.devices.refresh(tenant_id, device)
-            found += len(wanted.intersection(state.pending_diffs))
-        return found
-
+    total = sum(len(pairs) for pairs in waiting.values())
+    loop = asyncio.get_running_loop()
     last, moved = -1, loop.time()
     while True:
-        # Asked first: what an idle differ has left open stays open.
-        idle = await _differ_idle(system)
-        left = await open_ones()
-        if left != last:
-            last, moved = left, loop.time()
-            told("compared", total - left)
-        if idle or not left:
-            return total - left, left
+        left = [
+            waiting[device][pair]
+            for device in new
+            for pair in (await system.devices.refresh(tenant_id, device)).pending_diffs
+            if pair in waiting[device]
+        ]
+        if len(left) != last:
+            last, moved = len(left), loop.time()
+            told("compared", total - len(left))
+        if not left:
+            return total, 0
+        if loop.time() - moved > GIVEN_UP_SECONDS:
+            # Nothing moves: either what is left has failed, or nobody works.
+            letters = await _letters(system, {f"differ.{position}" for position in left})
+            if len(letters) == len(set(left)):
+                return total - len(left), len(left)
         if loop.time() - moved > STALLED_SECONDS:
             raise Unavailable("the differ", f"it has not moved for {STALLED_SECONDS:g} s")
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-async def _differ_idle(system: System) -> bool:
-    """Whether the differ has nothing left, neither waiting nor in work."""
-    with outage_as_unavailable("asking how far the differ is"):
-        try:
-            info = await system.js.consumer_info(EVENTS, differ.CONSUMER)
-        except NotFoundError:  # the differ has just started
-            return False
-    return not info.num_pending and not info.num_ack_pending
-
-
-async def _pairs(system: System, tenant_id: str, device_id: str) -> set[tuple[str, str]]:
-    """All pairs of snapshots of a device that have, or wait for, a difference."""
-    found = set()
-    for fact in (await _facts(system, tenant_id, device_id)).values():
-        if isinstance(fact, SnapshotCreated):
-            if fact.predecessor is not None:
-                found.add((fact.predecessor.snapshot_id, fact.snapshot_id))
-            if fact.successor is not None:
-                found.add((fact.snapshot_id, fact.successor.snapshot_id))
-    return found
+def _pairs(stored: StoredEvent) -> list[tuple[str, str]]:
+    """The pairs of snapshots whose difference a new snapshot asks for."""
+    event = stored.event
+    assert isinstance(event, SnapshotCreated)
+    pairs = []
+    if event.predecessor is not None:
+        pairs.append((event.predecessor.snapshot_id, event.snapshot_id))
+    if event.successor is not None:
+        pairs.append((event.snapshot_id, event.successor.snapshot_id))
+    return pairs

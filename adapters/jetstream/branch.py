@@ -1,108 +1,93 @@
-"""Reading one device's branch: in one request from any replica, or one by one from the leader."""
+"""Reading the messages under some subjects: in one request from any replica, or one by one from
+the stream's leader."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import AsyncGenerator
-from datetime import datetime
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
-from adapters.jetstream import wire
 from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
-from adapters.jetstream.streams import EVENTS
-from domain.envelope import Head, StoredEvent
-from domain.errors import StreamGap, Unavailable
+from adapters.jetstream.raw import RawMessage, from_direct, from_leader
+from domain.errors import Unavailable
 
 _BATCH = 500
 
 
 class BranchReader:
-    """Reads of one device's events. Versions are asserted to be contiguous."""
+    """Reads of a part of one stream, in order of position."""
 
-    def __init__(self, nc: Client, js: JetStreamContext) -> None:
+    def __init__(self, nc: Client, js: JetStreamContext, stream: str) -> None:
         self._nc = nc
         self._js = js
+        self._stream = stream
 
-    async def read(
-        self, tenant_id: str, device_id: str, after: Head
-    ) -> AsyncGenerator[StoredEvent, None]:
-        """The events after `after`, by batched direct get (server ADR-31).
+    async def read(self, subjects: str, start: int = 1) -> AsyncGenerator[RawMessage, None]:
+        """The messages from position `start` on, by batched direct get (server ADR-31).
 
         A replica may lag behind: whoever appends on what it told gets a conflict with the rest.
         """
-        branch = wire.branch_filter(tenant_id, device_id)
-        head = after
         while True:
-            messages = await self._direct_get(branch, head.position + 1)
+            messages, more = await self._direct_get(subjects, start, _BATCH)
             for msg in messages:
-                stored = _decoded(msg)
-                head = _next(branch, head, stored)
-                yield stored
-            if len(messages) < _BATCH:
+                raw = from_direct(msg)
+                yield raw
+                start = raw.position + 1
+            if not more:
                 return
 
     async def read_from_leader(
-        self, tenant_id: str, device_id: str, after: Head
-    ) -> list[StoredEvent]:
-        """The events after `after` as the stream's leader has them: reads what was written."""
-        branch = wire.branch_filter(tenant_id, device_id)
-        events: list[StoredEvent] = []
-        head = after
+        self, subjects: str, start: int = 1
+    ) -> AsyncGenerator[RawMessage, None]:
+        """The messages from position `start` on as the stream's leader has them: reads what was
+        written."""
         while True:
-            with outage_as_unavailable("reading a device's events"):
+            with outage_as_unavailable("reading from the stream"):
                 try:
-                    raw = await self._js.get_msg(
-                        EVENTS, seq=head.position + 1, subject=branch, next=True
+                    found = await self._js.get_msg(
+                        self._stream, seq=start, subject=subjects, next=True
                     )
                 except NotFoundError:
-                    return events
-            assert raw.subject is not None
-            assert raw.seq is not None
-            assert raw.time is not None
-            stored = wire.decode(raw.subject, raw.headers or {}, raw.data or b"", raw.seq, raw.time)
-            head = _next(branch, head, stored)
-            events.append(stored)
+                    return
+            raw = from_leader(found)
+            yield raw
+            start = raw.position + 1
 
-    async def _direct_get(self, branch: str, start: int) -> list[Msg]:
-        request = json.dumps({"seq": start, "batch": _BATCH, "next_by_subj": branch}).encode()
-        with outage_as_unavailable("reading a device's events"):
+    async def last(self, subjects: str) -> RawMessage | None:
+        """The last message, as the stream's leader has it."""
+        with outage_as_unavailable("reading from the stream"):
+            try:
+                return from_leader(await self._js.get_last_msg(self._stream, subjects))
+            except NotFoundError:
+                return None
+
+    async def _direct_get(self, subjects: str, start: int, limit: int) -> tuple[list[Msg], bool]:
+        """Messages, and whether there are more: a batch may end early."""
+        request = json.dumps({"seq": start, "batch": limit, "next_by_subj": subjects}).encode()
+        with outage_as_unavailable("reading from the stream"):
             inbox = self._nc.new_inbox()
             subscription = await self._nc.subscribe(inbox)
             try:
-                await self._nc.publish(f"$JS.API.DIRECT.GET.{EVENTS}", request, reply=inbox)
+                await self._nc.publish(f"$JS.API.DIRECT.GET.{self._stream}", request, reply=inbox)
                 messages: list[Msg] = []
                 async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
                     while True:
                         msg = await subscription.next_msg(timeout=REQUEST_TIMEOUT_SECONDS)
-                        status = (msg.headers or {}).get("Status")
-                        if status in ("204", "404"):  # the end of the batch, or nothing at all
-                            return messages
+                        headers = msg.headers or {}
+                        status = headers.get("Status")
+                        if status == "404":  # nothing at all
+                            return [], False
+                        if status == "204":  # the end of the batch
+                            return messages, int(headers.get("Nats-Num-Pending", "0")) > 0
                         if status is not None:
                             raise Unavailable("NATS JetStream", f"direct get answers {status}")
                         messages.append(msg)
             except TimeoutError as error:
-                raise Unavailable("NATS", "reading a device's events takes too long") from error
+                raise Unavailable("NATS", "reading from the stream takes too long") from error
             finally:
                 await subscription.unsubscribe()
-
-
-def _decoded(msg: Msg) -> StoredEvent:
-    headers = msg.headers or {}
-    return wire.decode(
-        headers["Nats-Subject"],
-        headers,
-        msg.data,
-        int(headers["Nats-Sequence"]),
-        datetime.fromisoformat(headers["Nats-Time-Stamp"]),
-    )
-
-
-def _next(branch: str, head: Head, stored: StoredEvent) -> Head:
-    if stored.version != head.version + 1:
-        raise StreamGap(f"versions of {branch}", head.version + 1, stored.version)
-    return Head(stored.version, stored.position)

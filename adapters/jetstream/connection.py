@@ -25,7 +25,10 @@ PENDING_BYTES = 64 * 1024 * 1024
 
 
 async def connect(url: str, *, name: str) -> Client:
-    """A connection that outlives outages. Waits for the server, saying so each few seconds."""
+    """A connection that outlives outages. Waits for the server, saying so each few seconds.
+
+    `url` may name several servers of a cluster, with commas between them.
+    """
     client = Client()
     Tap.install(client)
     silent_until = 0.0
@@ -40,6 +43,7 @@ async def connect(url: str, *, name: str) -> Client:
             silent_until = time.monotonic() + SAY_EVERY_SECONDS
 
     async def on_disconnect() -> None:
+        _give_requests_up(client)
         if not (client.is_closed or client.is_draining):
             log.warning("nats: connection lost; reconnecting")
 
@@ -48,29 +52,55 @@ async def connect(url: str, *, name: str) -> Client:
 
     while True:
         try:
-            await client.connect(
-                url,
-                name=name,
-                error_cb=on_error,
-                disconnected_cb=on_disconnect,
-                reconnected_cb=on_reconnect,
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds; fractions work
-                connect_timeout=5,
-                ping_interval=5,
-                pending_size=PENDING_BYTES,
-            )
+            with cancellable():
+                await client.connect(
+                    url.split(","),
+                    name=name,
+                    error_cb=on_error,
+                    disconnected_cb=on_disconnect,
+                    reconnected_cb=on_reconnect,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds; fractions work
+                    connect_timeout=5,
+                    ping_interval=5,
+                    pending_size=PENDING_BYTES,
+                )
             return client
         except (nats.errors.NoServersError, nats.errors.TimeoutError, OSError) as error:
             log.warning("waiting for NATS: %s", type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)
 
 
+def _give_requests_up(client: Client) -> None:
+    """End the requests whose answers are lost with the connection: as outages, which are tried
+    again. The client would let each of them wait out its time (seconds, after a short restart)."""
+    for waiting in list(client._resp_map.values()):
+        if not waiting.done():
+            waiting.set_exception(nats.errors.ConnectionReconnectingError())
+
+
+@contextmanager
+def cancellable() -> Iterator[None]:
+    """Raise a cancellation that came during the block, whatever became of it there.
+
+    The client waits by `asyncio.wait_for`, which before Python 3.12 forgets a cancellation that
+    comes together with the answer (python/cpython#86296): who was cancelled would go on for ever.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    try:
+        yield
+    finally:
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError
+
+
 @contextmanager
 def outage_as_unavailable(doing: str) -> Iterator[None]:
     """Turn errors that pass by waiting into `Unavailable`; others pass through as they are."""
     try:
-        yield
+        with cancellable():
+            yield
     except nats.js.errors.APIError as error:
         # 503 is also what a stream answers that is full: that one is for the caller to judge.
         if isinstance(error, nats.js.errors.ServiceUnavailableError) and error.err_code != 10077:

@@ -48,14 +48,25 @@ _DAY_SECONDS: Final = 24 * 3600
 _FETCH: Final = 256
 # Only the intake's messages can be sent again: a recorded event would be recorded twice.
 _RETRIABLE: Final = "config."
+# What is sealed in one piece has a limit; the message itself and its frame need some of it.
+ATTACHED_MAX: Final = blob.MAX_TEXT - 16 * 1024 * 1024
 
 
-class _Original(Struct, frozen=True):
-    """What is sealed: the message as it came."""
+class Attached(Struct, frozen=True):
+    """Another message that belongs to a refused one: a part of a text that was sent in parts."""
 
     subject: str
     headers: dict[str, str]
     body: bytes
+
+
+class _Original(Struct, frozen=True):
+    """What is sealed: the message as it came, and what belongs to it."""
+
+    subject: str
+    headers: dict[str, str]
+    body: bytes
+    attached: tuple[Attached, ...] = ()
 
 
 def dead_letters_stream_config() -> StreamConfig:
@@ -97,14 +108,16 @@ class DeadLetters:
         device_id: str | None,
         headers: dict[str, str] | None,
         dedupe_id: str | None,
+        attached: tuple[Attached, ...] = (),
     ) -> int:
-        """Keep a message with the reason; returns the letter's sequence once it is durable.
+        """Keep a message, and what is `attached` to it (in all at most `ATTACHED_MAX` bytes), with
+        the reason; returns the letter's sequence once it is durable.
 
         `field` and `rule` must hold nothing from a configuration. The same message under the same
         `dedupe_id` within a day gives the letter that is there. Raises `Unavailable`.
         """
         keys = await self._keyring.system()
-        message = _Original(subject, headers or {}, original)
+        message = _Original(subject, headers or {}, original, attached)
         sealed, commitment = await asyncio.to_thread(
             blob.seal, keys, _context(origin), msgspec.msgpack.encode(message)
         )
@@ -113,7 +126,7 @@ class DeadLetters:
             field=field,
             rule=rule,
             received_at=datetime.now(UTC),
-            size_bytes=len(original),
+            size_bytes=len(original) + sum(len(one.body) for one in attached),
             commitment=commitment,
             tenant_id=tenant_id,
             device_id=device_id,
@@ -162,11 +175,11 @@ class DeadLetters:
             info = await self._js.stream_info(DEAD_LETTERS, subjects_filter=_LETTERS)
         return sum((info.state.subjects or {}).values())
 
-    async def retry(self, sequence: int) -> None:
+    async def retry(self, sequence: int) -> int:
         """Send the message again as it came; its letter is removed once it is durable there.
 
-        Raises `NotFound`, `ContentCorrupt`, `Unavailable`, and `InvalidInput` for a message that
-        did not come from the intake.
+        Returns the message's new sequence on the intake. Raises `NotFound`, `ContentCorrupt`,
+        `Unavailable`, and `InvalidInput` for a message that did not come from the intake.
         """
         stored = await self._read(sequence)
         message = await self._original(sequence, stored)
@@ -183,20 +196,24 @@ class DeadLetters:
         }
         # A retry whose letter could not be removed is found to be one, within the window there.
         headers["Nats-Msg-Id"] = f"retry.{sequence}.{stored.headers.get(COMMITMENT, '')}"
+        for one in message.attached:
+            await self._send(one.subject, one.body, dict(one.headers))
+        sent = await self._send(message.subject, message.body, headers)
+        # A crash between the two leaves parts that no letter lists: sealed bytes, harmless.
+        await self._remove((sequence, *stored.parts))
+        return sent
+
+    async def _send(self, subject: str, body: bytes, headers: dict[str, str]) -> int:
         with outage_as_unavailable("sending a dead letter's message again"):
             try:
-                await self._js.publish(
-                    message.subject,
-                    message.body,
-                    headers=headers,
-                    timeout=REQUEST_TIMEOUT_SECONDS,
+                ack = await self._js.publish(
+                    subject, body, headers=headers or None, timeout=REQUEST_TIMEOUT_SECONDS
                 )
             except APIError as error:
                 if error.err_code not in FULL:
                     raise
                 raise Unavailable("the intake", "it is full; the letter stays") from error
-        # A crash between the two leaves parts that no letter lists: sealed bytes, harmless.
-        await self._remove((sequence, *stored.parts))
+        return ack.seq
 
     async def _remove(self, sequences: tuple[int, ...]) -> None:
         for sequence in sequences:
@@ -234,10 +251,10 @@ def _context(origin: str) -> BlobContext:
 async def _between(js: JetStreamContext, start: int, end: int, limit: int) -> list[DeadLetter]:
     """The newest letters in `start <= sequence < end`, newest first; only headers travel."""
     newest: deque[DeadLetter] = deque(maxlen=limit)
-    subscription = await js.pull_subscribe(
-        _LETTERS,
-        stream=DEAD_LETTERS,
-        config=ConsumerConfig(
+    made = await js.add_consumer(
+        DEAD_LETTERS,
+        ConsumerConfig(
+            filter_subject=_LETTERS,
             deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
             opt_start_seq=start,
             ack_policy=AckPolicy.NONE,
@@ -247,8 +264,10 @@ async def _between(js: JetStreamContext, start: int, end: int, limit: int) -> li
             inactive_threshold=30.0,
         ),
     )
+    # From the answer to its making: asked right afterwards, the server may say that nothing waits.
+    waiting = made.num_pending or 0
+    subscription = await js.pull_subscribe_bind(made.name, stream=DEAD_LETTERS)
     try:
-        waiting = (await subscription.consumer_info()).num_pending or 0
         while waiting:
             for msg in await subscription.fetch(
                 min(_FETCH, waiting), timeout=REQUEST_TIMEOUT_SECONDS
@@ -261,4 +280,4 @@ async def _between(js: JetStreamContext, start: int, end: int, limit: int) -> li
         return [*reversed(newest)]
     finally:
         await subscription.unsubscribe()
-        await js.delete_consumer(DEAD_LETTERS, subscription._consumer)
+        await js.delete_consumer(DEAD_LETTERS, made.name)

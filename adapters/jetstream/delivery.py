@@ -7,7 +7,8 @@ from datetime import datetime
 from urllib.parse import unquote
 
 from adapters.jetstream import wire
-from adapters.jetstream.tap import RawMessage
+from adapters.jetstream.raw import moment_of
+from adapters.jetstream.tap import TappedMessage
 from domain.envelope import StoredEvent
 from domain.errors import MalformedEvent, UnknownEventType
 from domain.ids import from_token
@@ -38,13 +39,13 @@ class DeliveryDecoder:
     def __init__(self) -> None:
         self._owners: dict[bytes, tuple[str, str]] = {}
 
-    def decode(self, message: RawMessage) -> Delivered:
+    def decode(self, message: TappedMessage) -> Delivered:
         """The event in a delivery, or what can be said of one that can't be decoded."""
         # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<pending>, or the
         # longer form with domain and account hash in front and a token behind (server ADR-15).
         tokens = message.reply.split(b".")
         place = 5 if len(tokens) == 9 else 7
-        position, stored_at = int(tokens[place]), wire.moment_of(int(tokens[place + 2]))
+        position, stored_at = int(tokens[place]), moment_of(int(tokens[place + 2]))
         try:
             headers = message.headers
             owner = self._owners.get(message.subject) or self._owner(message.subject)

@@ -1,46 +1,55 @@
-"""Following the stream of events from a position, over outages, without ever skipping one."""
+"""Following a stream from a position, over outages, without ever skipping a message."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy
 from nats.js.errors import NotFoundError
 
-from adapters.jetstream import wire
 from adapters.jetstream.connection import RETRY_SECONDS, outage_as_unavailable
 from adapters.jetstream.pull import Puller, PullLost
-from adapters.jetstream.streams import EVENTS
-from domain.envelope import StoredEvent, StreamIdentity
+from adapters.jetstream.raw import RawMessage, from_delivery
+from domain.envelope import StreamIdentity
 from domain.errors import StreamGap, StreamMismatch, Unavailable
 
 log = logging.getLogger(__name__)
 
 
-class EventFeed:
-    """All events after a position, in order, through short-lived pull consumers."""
+class Feed:
+    """Messages of one stream after a position, in order, through short-lived pull consumers."""
 
-    def __init__(self, nc: Client, js: JetStreamContext) -> None:
+    def __init__(self, nc: Client, js: JetStreamContext, stream: str) -> None:
         self._nc = nc
         self._js = js
+        self._stream = stream
 
     async def identity(self) -> StreamIdentity:
         """Name and creation time of the stream."""
         with outage_as_unavailable("asking for the stream's identity"):
-            info = await self._js.stream_info(EVENTS)
+            info = await self._js.stream_info(self._stream)
         assert info.created is not None
-        return StreamIdentity(EVENTS, info.created)
+        return StreamIdentity(self._stream, info.created)
 
-    async def follow(self, after: int) -> AsyncGenerator[list[StoredEvent], None]:
-        """Batches of events from `after + 1` on, for ever.
+    async def pending(self, after: int, subjects: Sequence[str]) -> int:
+        """How many messages under `subjects` there are after a position."""
+        info = await self._consumer(after + 1, subjects)
+        assert info.num_pending is not None
+        return info.num_pending
+
+    async def follow(
+        self, after: int, subjects: Sequence[str] = ()
+    ) -> AsyncGenerator[list[RawMessage], None]:
+        """Batches of messages from `after + 1` on, for ever; with `subjects` only those under them.
 
         Outages are waited out. Raises `StreamGap` when a position is missing in the stream, and
-        `StreamMismatch` when the stream was recreated meanwhile.
+        `StreamMismatch` when the stream was recreated meanwhile. Under `subjects` positions have
+        gaps of their own: there the consumer's own count is contiguous, so that nothing is lost on
+        its way, and the stream's count of messages shows whether any was removed from it.
         """
         identity: StreamIdentity | None = None
         position = after
@@ -48,66 +57,61 @@ class EventFeed:
             try:
                 now = await self.identity()
                 if identity is not None and now != identity:
-                    raise StreamMismatch(EVENTS, "the stream was recreated while it was followed")
+                    raise StreamMismatch(
+                        self._stream, "the stream was recreated while it was followed"
+                    )
                 identity = now
-                consumer = await self._consumer(position + 1)
-                first = True
-                async with Puller(self._nc, EVENTS, consumer) as puller:
+                if subjects:
+                    await self._check_whole()
+                info = await self._consumer(position + 1, subjects)
+                assert info.name is not None
+                counted = 0
+                async with Puller(self._nc, self._stream, info.name) as puller:
                     while True:
-                        messages = await puller.next()
-                        batch = [decode_delivery(msg) for msg in messages]
-                        found = _first_gap(position, batch)
-                        if found is not None and first and found == batch[0].position:
-                            raise StreamGap(EVENTS, position + 1, found)
-                        if found is not None:
-                            raise PullLost(f"position {position + 1} was lost on its way")
-                        first = False
+                        batch = [from_delivery(msg) for msg in await puller.next()]
+                        if subjects:
+                            lost = _first_skipped(counted, [raw.delivered for raw in batch])
+                        else:
+                            lost = _first_skipped(position, [raw.position for raw in batch])
+                            if lost is not None and not counted and lost == batch[0].position:
+                                raise StreamGap(self._stream, position + 1, lost)
+                        if lost is not None:
+                            raise PullLost(f"what follows position {position} was lost on its way")
                         yield batch
-                        position = batch[-1].position
+                        position, counted = batch[-1].position, batch[-1].delivered
             except PullLost as error:
-                log.info("event feed: %s; going on from position %d", error, position + 1)
+                log.info("feed of %s: %s; going on from %d", self._stream, error, position + 1)
             except (Unavailable, NotFoundError) as error:
-                log.warning("event feed: %s; trying again", error)
+                log.warning("feed of %s: %s; trying again", self._stream, error)
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def _consumer(self, start: int) -> str:
+    async def _check_whole(self) -> None:
+        with outage_as_unavailable("looking at the stream"):
+            state = (await self._js.stream_info(self._stream)).state
+        if state.messages != state.last_seq:
+            raise StreamGap(f"{self._stream}, counted", state.last_seq, state.messages)
+
+    async def _consumer(self, start: int, subjects: Sequence[str]) -> ConsumerInfo:
         with outage_as_unavailable("making a consumer"):
-            info = await self._js.add_consumer(
-                EVENTS,
+            return await self._js.add_consumer(
+                self._stream,
                 ConsumerConfig(
                     name=self._nc.new_inbox().rpartition(".")[2],
                     deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
                     opt_start_seq=start,
+                    filter_subjects=list(subjects) or None,
                     ack_policy=AckPolicy.NONE,
                     mem_storage=True,
                     num_replicas=1,
                     inactive_threshold=30.0,
                 ),
             )
-        assert info.name is not None
-        return info.name
 
 
-def decode_delivery(msg: Msg) -> StoredEvent:
-    """The event in a message that a consumer delivered."""
-    # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<pending>, or the
-    # longer form with domain and account hash in front (server ADR-15): count from the end.
-    tokens = msg.reply.split(".")
-    tail = tokens[-5:] if len(tokens) == 9 else tokens[-6:-1]
-    _, position, _, nanoseconds, _ = tail
-    return wire.decode(
-        msg.subject,
-        msg.headers or {},
-        msg.data,
-        int(position),
-        wire.moment_of(int(nanoseconds)),
-    )
-
-
-def _first_gap(position: int, batch: list[StoredEvent]) -> int | None:
-    """The first position in the batch that does not follow the one before it."""
-    for stored in batch:
-        if stored.position != position + 1:
-            return stored.position
-        position = stored.position
+def _first_skipped(last: int, numbers: Sequence[int]) -> int | None:
+    """The first of the numbers that does not follow the one before it."""
+    for number in numbers:
+        if number != last + 1:
+            return number
+        last = number
     return None

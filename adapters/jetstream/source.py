@@ -20,7 +20,7 @@ from adapters.jetstream.connection import RETRY_SECONDS, outage_as_unavailable
 from adapters.jetstream.delivery import DeliveryDecoder, readable_or_not
 from adapters.jetstream.pull import Puller, PullLost
 from adapters.jetstream.streams import EVENTS
-from adapters.jetstream.tap import RawMessage, Tap
+from adapters.jetstream.tap import Tap, TappedMessage
 from domain.envelope import Head, StreamIdentity
 from domain.errors import MalformedEvent, StreamGap, StreamMismatch, Unavailable
 from domain.events import EventSkipped
@@ -168,7 +168,7 @@ class RawPuller(Puller):
     def __init__(self, nc: Client, stream: str, consumer: str, *, batch: int = 1_000) -> None:
         super().__init__(nc, stream, consumer, batch=batch)
         self._tap = Tap.of(nc)
-        self._raw: deque[RawMessage] = deque()
+        self._raw: deque[TappedMessage] = deque()
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
@@ -187,7 +187,7 @@ class RawPuller(Puller):
             self._tap.close(self._subscription._id)
         await super().__aexit__(kind, error, trace)
 
-    def take(self, message: RawMessage) -> None:
+    def take(self, message: TappedMessage) -> None:
         """See `Taker.take`."""
         self._raw.append(message)
         self._owed -= 1
@@ -196,7 +196,7 @@ class RawPuller(Puller):
         """See `Taker.taken`."""
         self._came.set()
 
-    async def take_all(self) -> list[RawMessage]:
+    async def take_all(self) -> list[TappedMessage]:
         """The messages that are here, at least one and at most `TAKEN`; waits for the first.
 
         Raises `PullLost` when neither messages nor heartbeats come.

@@ -18,7 +18,7 @@ from nats.protocol.parser import Parser
 _CRLF = b"\r\n"
 
 
-class RawMessage(NamedTuple):
+class TappedMessage(NamedTuple):
     """A message as it came. `reply` is where an acknowledgement would go."""
 
     subject: bytes
@@ -30,7 +30,7 @@ class RawMessage(NamedTuple):
 class Taker(Protocol):
     """Who takes the messages of a tapped subscription."""
 
-    def take(self, message: RawMessage) -> None:
+    def take(self, message: TappedMessage) -> None:
         """One message; it must not fail."""
         ...
 
@@ -103,7 +103,7 @@ class Tap(Parser):
                     await super().parse(buffer[begin:place])
                 headers_end = body + (_size(words[4]) if has_headers else 0)
                 taker.take(
-                    RawMessage(
+                    TappedMessage(
                         words[1],
                         words[3],
                         buffer[body:headers_end],

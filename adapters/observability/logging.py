@@ -131,6 +131,8 @@ def configure_logging(level: str = "INFO", *, stream: TextIO | None = None) -> N
         child = logging.getLogger(noisy)
         child.handlers.clear()
         child.propagate = True
+    # Of an outage of Postgres we tell in a line every few seconds, the pool in a trace every time.
+    logging.getLogger("asyncpg.pool").setLevel(max(number, logging.ERROR))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -6,6 +6,7 @@ decides again, so a decision is always taken on the state that it was appended t
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import aclosing
@@ -14,6 +15,8 @@ from domain.device import DeviceState, History, evolve
 from domain.envelope import NewEvent, StoredEvent
 from domain.errors import AppendConflict
 from domain.ports import EventStore
+
+log = logging.getLogger(__name__)
 
 Decide = Callable[[DeviceState], NewEvent | None]
 DeviceKey = tuple[str, str]
@@ -94,6 +97,7 @@ class DeviceRepository:
                 state = self._evolved(key, state, newer)
             self._keep(key, state)
             raise
+        log.debug("recorded as %d", stored.position, extra={"event_id": stored.event_id})
         if stored.version == state.head.version + 1:
             self._keep(key, self._evolved(key, state, stored))
         else:

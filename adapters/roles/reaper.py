@@ -17,9 +17,9 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from adapters.jetstream.dead_letters import DeadLetters
-from adapters.jetstream.feed import decode_delivery
 from adapters.jetstream.leases import Leases
 from adapters.jetstream.streams import EVENTS
+from adapters.jetstream.wire import decode_delivery
 from adapters.jetstream.work import Job, WorkConsumer, describe
 from adapters.observability.metrics import Metrics
 from adapters.roles.devices import DeviceRepository
@@ -79,7 +79,8 @@ class TriggerReaper:
 
     def _plan(self, msg: Msg) -> Job:
         # The requests for one device are watched side by side: each has its own end.
-        return Job(msg.reply, partial(self._watch, msg))
+        event_id = (msg.headers or {}).get("ce-id")
+        return Job(msg.reply, partial(self._watch, msg), event_id=event_id)
 
     async def _watch(self, msg: Msg) -> None:
         stored = decode_delivery(msg)
@@ -101,12 +102,12 @@ class TriggerReaper:
             device_id=device_id,
             trigger_id=event.trigger_id,
             actor="system:reaper",
-            outcome="failed",
+            outcome="interrupted",
             occurred_at=now,
             message=MESSAGE,
         )
         if await self._devices.record(tenant_id, device_id, decide) is not None:
-            self._metrics.manual_backups.labels("failed").inc()
+            self._metrics.manual_backups.labels("interrupted").inc()
             log.warning("manual backup %s was interrupted; its end is recorded", event.trigger_id)
 
     async def _give_up(self, msg: Msg, error: Exception) -> None:

@@ -21,6 +21,7 @@ from msgspec import Struct
 from nats.aio.client import Client
 
 from adapters.crypto.keys import KeyRing
+from adapters.jetstream.connection import cancellable
 from adapters.jetstream.leases import Leases
 from adapters.observability.logging import log_context
 from adapters.observability.metrics import Metrics
@@ -203,9 +204,10 @@ class TriggerService:
             "trigger_id": request.trigger_id,
         }
         try:
-            msg = await self._nc.request(
-                SUBJECT, json.dumps(body).encode(), timeout=_remaining(request)
-            )
+            with cancellable():
+                msg = await self._nc.request(
+                    SUBJECT, json.dumps(body).encode(), timeout=_remaining(request)
+                )
         except nats.errors.NoRespondersError:
             return _Ending("failed", f"no collector answers on {SUBJECT}")
         except TimeoutError:
@@ -326,7 +328,7 @@ def _result(request: _Request, ending: _Ending, position: int) -> TriggerResult:
     match ending.outcome:
         case "locked":
             raise BackupUnderWay(request.tenant_id, request.device_id)
-        case "failed":
+        case "failed" | "interrupted":
             raise BackupFailed(request.tenant_id, request.device_id, ending.message)
         case "timed_out":
             raise BackupTimedOut(request.tenant_id, request.device_id, ending.message)

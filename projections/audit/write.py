@@ -18,6 +18,7 @@ from domain.events import (
     ManualBackupFinished,
     ManualBackupTriggered,
     SnapshotCreated,
+    SnapshotRecanonicalised,
     encode_event,
 )
 from projections.audit.tables import DDL, TABLES
@@ -31,6 +32,7 @@ ACTIONS: dict[type[Fact], str] = {
     ManualBackupTriggered: "config_backup_manual_trigger",
     ManualBackupFinished: "config_backup_manual_finished",
     CollectionFailed: "config_collection_failed",
+    SnapshotRecanonicalised: "config_snapshot_recanonicalised",
     EventSkipped: "config_event_skipped",
 }
 
@@ -55,7 +57,7 @@ COLUMNS = (
 def resource_of(event: DomainEvent, device_id: str) -> tuple[str, str]:
     """What the event is about: type and id."""
     match event:
-        case SnapshotCreated() | DuplicateSkipped():
+        case SnapshotCreated() | DuplicateSkipped() | SnapshotRecanonicalised():
             return "snapshot", event.snapshot_id
         case DiffGenerated():
             return "diff", f"{event.from_snapshot_id}..{event.to_snapshot_id}"
@@ -118,7 +120,7 @@ class Audit:
     """The projection `audit`."""
 
     name = "audit"
-    version = 1
+    version = 2
     tables = TABLES
     ddl = DDL
 

@@ -17,6 +17,7 @@ from domain.events import (
     ManualBackupFinished,
     ManualBackupTriggered,
     SnapshotCreated,
+    SnapshotRecanonicalised,
 )
 from projections.rows import storable, storable_or_none
 
@@ -109,7 +110,7 @@ def fold(batch: Sequence[StoredEvent]) -> BackupOps:
                 # At the same time the one recorded later is the newest.
                 if device.failure is None or event.attempted_at >= device.failure.attempted_at:
                     device.failure = event
-            case DiffGenerated() | EventSkipped():
+            case DiffGenerated() | EventSkipped() | SnapshotRecanonicalised():
                 pass
             case _:
                 assert_never(stored.event)

@@ -158,7 +158,7 @@ class Backups:
     """The projection `backups`."""
 
     name = "backups"
-    version = 1
+    version = 2
     tables = TABLES
     ddl = DDL
 

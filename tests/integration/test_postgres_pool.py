@@ -13,6 +13,7 @@ import pytest
 from adapters.embedded.postgres import EmbeddedPostgres
 from adapters.postgres.pool import open_pool
 from domain.errors import InvalidInput
+from projections.outages import is_outage
 from tests.support import eventually
 
 
@@ -76,3 +77,30 @@ async def test_an_address_that_is_none_is_refused_without_quoting_it(dsn: str) -
             pass
     assert "pa" not in str(caught.value).replace("password", "")
     assert caught.value.__suppress_context__
+
+
+async def test_a_server_killed_amid_transactions_is_an_outage(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path / "postgres", password=secrets.token_hex(16))
+    await server.start()
+
+    async def write(began: asyncio.Event) -> None:
+        async with open_pool(server.dsn, max_size=1) as pool:
+            await pool.execute("CREATE TABLE IF NOT EXISTS t (a integer)")
+            while True:
+                async with pool.acquire() as session, session.transaction():
+                    await session.copy_records_to_table("t", records=[(1,)] * 1000)
+                began.set()
+
+    try:
+        for _ in range(6):
+            began = asyncio.Event()
+            writing = asyncio.create_task(write(began))
+            await began.wait()
+            await server.kill()
+            await asyncio.wait([writing])
+            error = writing.exception()
+            assert error is not None
+            assert is_outage(error), repr(error)
+            await server.start()
+    finally:
+        await server.stop()

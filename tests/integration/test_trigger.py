@@ -513,7 +513,7 @@ async def test_a_killed_programs_backup_is_ended_by_the_reaper(
             await eventually(lambda: _no_backup_is_open(stack))
         released.set()
     assert await stack.leases.holder(lease_name(TENANT, DEVICE)) is None
-    assert await stack.ends() == ["failed"]
+    assert await stack.ends() == ["interrupted"]
     end = await stack.last_end()
     assert end.actor == "system:reaper"
     assert "interrupted" in (end.message or "")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nats.aio.client import Client
 from nats.errors import ProtocolError
 
-from adapters.jetstream.tap import RawMessage, Tap
+from adapters.jetstream.tap import Tap, TappedMessage
 
 HEADERS = b"NATS/1.0\r\nce-id: 1\r\n\r\n"
 
@@ -40,10 +40,10 @@ class Kept:
     """A taker that keeps all."""
 
     def __init__(self) -> None:
-        self.messages: list[RawMessage] = []
+        self.messages: list[TappedMessage] = []
         self.told = 0
 
-    def take(self, message: RawMessage) -> None:
+    def take(self, message: TappedMessage) -> None:
         self.messages.append(message)
 
     def taken(self) -> None:
@@ -97,10 +97,10 @@ def test_every_message_arrives_once_on_its_own_way_however_it_is_cut(
             passed.append((7, b"a.b", b"", HEADERS, data))
         elif kind == 4:
             wire += msg(7, data, reply=b"$JS.ACK.x ")
-            taken.append(RawMessage(b"a.c", b"$JS.ACK.x", b"", data))
+            taken.append(TappedMessage(b"a.c", b"$JS.ACK.x", b"", data))
         else:
             wire += hmsg(7, data)
-            taken.append(RawMessage(b"a.b", b"$JS.ACK.x", HEADERS, data))
+            taken.append(TappedMessage(b"a.b", b"$JS.ACK.x", HEADERS, data))
     kept, client = asyncio.run(parsed(wire, cuts))
     assert kept.messages == taken
     assert client.passed == passed

@@ -1,0 +1,1 @@
+"""The contract with other services, generated from the code: see `docs/contract`."""
