@@ -83,8 +83,11 @@ _STATEMENTS = (
         {_GRID}, generate_series(0, {CONFIRMATIONS}) o
     """,
     f"""
-        INSERT INTO diffs SELECT {_DEVICE}, {_ID.format("(k - 1)")}, {_ID.format("k")}, 4, 2, false,
-            {_PLACE}, md5('c' || k), {_PLACE} + 7, {_TIME}
+        INSERT INTO diffs (tenant_id, device_id, from_snapshot_id, to_snapshot_id, lines_added,
+            lines_removed, coarse, content_sequence, commitment, summaries, summaries_more,
+            position, occurred_at)
+        SELECT {_DEVICE}, {_ID.format("(k - 1)")}, {_ID.format("k")}, 4, 2, false, {_PLACE},
+            md5('c' || k), '[]', 0, {_PLACE} + 7, {_TIME}
         {_GRID} WHERE k > 0
     """,
     f"""
