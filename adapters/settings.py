@@ -42,6 +42,10 @@ class Settings(BaseSettings):
     tenant: str = "default"
     http_host: str = "127.0.0.1"
     http_port: int = 8480
+    http_names: str = Field(
+        default="",
+        description="comma-separated names that the API is asked by, besides the loopback's; * any",
+    )
     log_level: str = "INFO"
 
     connect_seconds: float = Field(
@@ -54,7 +58,31 @@ class Settings(BaseSettings):
     ack_wait_seconds: float = Field(
         default=10.0, gt=0, description="after it a dead worker's messages go to another"
     )
+    collector: bool = Field(
+        default=True, description="whether `up` collects the devices of the inventory"
+    )
+    syslog_listen: str | None = Field(
+        default=None, description="host:port for syslog of devices, UDP and TCP"
+    )
+    syslog_relays: str = Field(
+        default="", description="networks of relays that pass on syslog of devices"
+    )
+    collect_at_once: int = Field(default=50, ge=1, le=1000)
+    credentials_dir: Path | None = Field(
+        default=None, description="where file: credentials lie; default: credentials in data_dir"
+    )
+    vault_addr: str | None = None
+    vault_token: SecretStr | None = None
+    vault_namespace: str | None = None
     trigger_timeout_seconds: float = Field(default=60.0, gt=0)
+    policy_file: Path | None = Field(
+        default=None, description="how values that machines write are told, by tenant (TOML)"
+    )
+
+    @property
+    def credentials_folder(self) -> Path:
+        """Where files with credentials lie."""
+        return self.credentials_dir or self.data_dir / "credentials"
 
     @property
     def key_file(self) -> Path:

@@ -27,6 +27,30 @@ class InvalidInput(ConfigtrailError):
         self.rule = rule
 
 
+class NotUnderstood(ConfigtrailError):
+    """A line of a configuration is not in the form that its platform writes.
+
+    `line` and `column` count from 1. `rule` says what must stand there.
+    """
+
+    def __init__(self, line: int, column: int, rule: str) -> None:
+        super().__init__(f"line {line}, column {column}: {rule}")
+        self.line = line
+        self.column = column
+        self.rule = rule
+
+
+class NotRedactable(ConfigtrailError):
+    """A text can't be shown without its secrets, because nobody knows where they are in it."""
+
+    def __init__(self, platform: str) -> None:
+        super().__init__(
+            f"texts of the platform {platform!r} can't be redacted: where their secrets stand is "
+            "not known; give the platform with the observation"
+        )
+        self.platform = platform
+
+
 class UnknownEventType(ConfigtrailError):
     """An event's type is not known to this version of the code."""
 

@@ -73,6 +73,7 @@ class Rig:
                 self.js,
                 devices=self.devices,
                 content=self.content,
+                keyring=self.keyring,
                 dead_letters=self.dead_letters,
                 metrics=self.metrics,
                 workers=workers,

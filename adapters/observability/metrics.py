@@ -51,6 +51,22 @@ class Metrics:
             "config_diff_generation_duration_seconds",
             "From fetching both texts to the diff's durable fact",
         )
+        self.collections = self._counter(
+            "configtrail_collections_total",
+            "Scheduled readings of devices: read, or the kind of failure",
+            "outcome",
+        )
+        self.syslog_messages = self._counter(
+            "configtrail_syslog_messages_total",
+            "Syslog messages: change, no change, unknown sender",
+            "kind",
+        )
+        self.collection_seconds = Histogram(
+            "configtrail_collection_duration_seconds",
+            "From contacting a device to its reading being durable on the intake",
+            registry=self.registry,
+            buckets=_WAITS,
+        )
         self.manual_backups = self._counter(
             "configtrail_manual_backups_total", "Manual backups that ended, by outcome", "outcome"
         )

@@ -15,13 +15,20 @@ from domain.envelope import StoredEvent
 from domain.errors import NotFound
 from domain.events import (
     CollectionFailed,
+    CollectionRecovered,
+    DeviceConfigured,
+    DeviceRetired,
     DiffGenerated,
     DomainEvent,
     DuplicateSkipped,
     EventSkipped,
+    HostKeyChanged,
+    HostKeyPinned,
+    HostKeyReleased,
     ManualBackupFinished,
     ManualBackupTriggered,
     SnapshotCreated,
+    SnapshotRecanonicalised,
 )
 from domain.tlog.checkpoint import parse_checkpoint
 from domain.tlog.names import STREAM_LOG
@@ -133,6 +140,27 @@ def words(event: DomainEvent) -> str:
             return f"the backup that was asked for ended: {event.outcome}{why}"
         case CollectionFailed():
             return f"the device could not be read: {event.kind}: {event.message}"
+        case SnapshotRecanonicalised():
+            return (
+                f"the configuration {event.snapshot_id[:8]} got its fingerprint under the rules "
+                f"{event.canonical}, after {event.previous_canonical}"
+            )
+        case CollectionRecovered():
+            return f"the device can be read again, after {event.failures} failures ({event.kind})"
+        case DeviceConfigured():
+            return f"how the device is read was set: {', '.join(event.settings.addresses)}"
+        case DeviceRetired():
+            why = f": {event.reason}" if event.reason else ""
+            return f"the device was taken out of the inventory{why}"
+        case HostKeyPinned():
+            return f"the device is trusted by its host key {event.fingerprint} from now on"
+        case HostKeyChanged():
+            return (
+                f"the device showed the host key {event.fingerprint} in place of "
+                f"{event.pinned_fingerprint}, and was not read"
+            )
+        case HostKeyReleased():
+            return f"another host key of the device was allowed: {event.reason}"
         case EventSkipped():
             return f"the read model {event.projection} goes on without event {event.position}"
         case _:
