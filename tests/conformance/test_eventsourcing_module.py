@@ -33,6 +33,8 @@ from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.jetstream.streams import events_stream_config
 from domain.decisions import collection_failed
 from domain.envelope import Head
+from tests.faults import Proxy
+from tests.support import eventually
 
 
 def events(
@@ -166,6 +168,44 @@ async def test_a_subscription_goes_on_over_a_killed_server(
                 continue
         seen.append((await asyncio.to_thread(next, subscription)).id)
     assert seen == [1, 2, 3, 4, 5, 6]
+
+
+async def test_an_insert_whose_answer_is_lost_is_found_and_not_taken_for_a_conflict(
+    factories: Factories, nats_server: EmbeddedNats
+) -> None:
+    watching = await asyncio.to_thread(factories.recorder)
+    async with Proxy(nats_server.url) as single, Proxy(nats_server.url) as batched:
+        proxied = []
+        for proxy in (single, batched):
+            through = Factories(nats_server)
+            through.environment = {"NATS_URL": proxy.url}
+            proxied.append(await asyncio.to_thread(through.recorder))
+            factories.made += through.made
+        one, two = proxied
+        single.lose_answers()
+        # The answer to a batch's first message arrives; the one to its commit is lost.
+        batched.lose_answers(after=1)
+        inserts = asyncio.gather(
+            asyncio.to_thread(one.insert_events, events("a", range(1, 2))),
+            asyncio.to_thread(two.insert_events, events("b", range(1, 3))),
+        )
+
+        async def landed() -> bool:
+            return await asyncio.to_thread(watching.max_notification_id) == 3
+
+        await eventually(landed)
+        single.cut()
+        batched.cut()
+        alone, together = await inserts
+        assert sorted([*(alone or ()), *(together or ())]) == [1, 2, 3]
+        for recorder, originator, count in ((one, "a", 1), (two, "b", 2)):
+            found = await asyncio.to_thread(recorder.select_events, originator)
+            assert len(found) == count
+            # And it goes on from there.
+            following = events(originator, range(count + 1, count + 2))
+            await asyncio.to_thread(recorder.insert_events, following)
+        for factory in factories.made:
+            await asyncio.to_thread(factory.close)
 
 
 def test_a_waiting_subscription_can_be_stopped_by_another_thread(factories: Factories) -> None:
