@@ -21,7 +21,7 @@ from adapters.jetstream.intake import IntakePublisher
 from adapters.jetstream.key_store import JetStreamKeyStore
 from adapters.jetstream.leases import Leases
 from adapters.jetstream.source import JetStreamSource
-from adapters.jetstream.streams import ensure_streams
+from adapters.jetstream.streams import ensure_streams, wanted_streams
 from adapters.observability.metrics import Metrics
 from adapters.postgres.pool import open_pool
 from adapters.reading import ConfigReader
@@ -29,6 +29,7 @@ from adapters.roles.devices import DeviceRepository
 from adapters.roles.differ import Differ
 from adapters.roles.reaper import TriggerReaper
 from adapters.roles.recorder import Recorder
+from adapters.roles.stream_watch import StreamWatch
 from adapters.roles.supervisor import Role
 from adapters.roles.trigger import TriggerService
 from adapters.roles.workers import worker_pool
@@ -143,6 +144,9 @@ def roles(system: System) -> dict[str, Role]:
     """Every role but the API, by name, for `adapters.roles.supervisor.running`."""
     settings = system.settings
     found: dict[str, Role] = {
+        "stream watch": StreamWatch(
+            system.js, wanted_streams(settings.stream_replicas, settings.intake_max_bytes)
+        ).run,
         "recorder": Recorder(
             system.nc,
             system.js,
