@@ -206,3 +206,10 @@ def test_the_document_names_every_message_and_every_header_that_is_written() -> 
     )
     assert set(written) - condition <= set(headers["properties"])
     assert len(EVENT_TYPES) == len(document["channels"]["events"]["parameters"]["type"]["enum"])
+
+
+def test_the_examples_know_every_published_type() -> None:
+    for example in ("replay.py", "replay.mjs"):
+        text = (FOLDER.parent / "examples" / example).read_text()
+        missing = [name for name in published_schemas() if f'"{name}"' not in text]
+        assert not missing, f"docs/examples/{example} would stop at these"
