@@ -17,6 +17,7 @@ const KNOWN = new Set([
   "configtrail.ManualBackupFinished.v1",
   "configtrail.ManualBackupFinished.v2",
   "configtrail.CollectionFailed.v1",
+  "configtrail.EventSkipped.v1",
 ]);
 
 const [url, file, ...flags] = process.argv.slice(2);

@@ -23,6 +23,7 @@ KNOWN = {
     "configtrail.ManualBackupFinished.v1",
     "configtrail.ManualBackupFinished.v2",
     "configtrail.CollectionFailed.v1",
+    "configtrail.EventSkipped.v1",
 }
 TABLES = """
 CREATE TABLE IF NOT EXISTS checkpoint (stream TEXT, created TEXT, position INTEGER);

@@ -208,7 +208,9 @@ def test_the_document_names_every_message_and_every_header_that_is_written() -> 
     assert len(EVENT_TYPES) == len(document["channels"]["events"]["parameters"]["type"]["enum"])
 
 
-def test_the_examples_know_every_published_type() -> None:
+def test_the_guide_and_the_examples_know_every_published_type() -> None:
+    guide = (FOLDER / "guide.md").read_text()
+    assert [name for name in VERSIONS if f"`{name}`" not in guide] == []
     for example in ("replay.py", "replay.mjs"):
         text = (FOLDER.parent / "examples" / example).read_text()
         missing = [name for name in published_schemas() if f'"{name}"' not in text]
