@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -33,7 +34,7 @@ from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.jetstream.streams import events_stream_config
 from domain.decisions import collection_failed
 from domain.envelope import Head
-from tests.faults import Proxy
+from tests.faults import Proxy, cluster
 from tests.support import eventually
 
 
@@ -238,6 +239,29 @@ def test_streams_are_not_made_when_they_must_be_there_already(nats_server: Embed
     with pytest.raises(OperationalError, match="stream not found"):
         factory.application_recorder()
     factory.close()
+
+
+async def test_in_a_cluster_every_program_reads_at_once_what_another_has_saved(
+    tmp_path: Path,
+) -> None:
+    async with cluster(tmp_path / "cluster") as servers:
+
+        def save_and_find() -> None:
+            factories = [
+                JetStreamFactory({"NATS_URL": node.url, "STREAM_REPLICAS": "3"})
+                for node in servers.nodes.values()
+            ]
+            recorders = [factories[0].application_recorder()]
+            recorders += [factory.application_recorder() for factory in factories[1:]]
+            for turn in range(1, 31):
+                recorders[turn % 3].insert_events(events("a", range(turn, turn + 1)))
+                for recorder in recorders:
+                    found = recorder.select_events("a", gt=turn - 1)
+                    assert [one.originator_version for one in found] == [turn]
+            for factory in factories:
+                factory.close()
+
+        await asyncio.to_thread(save_and_find)
 
 
 def test_an_application_finds_its_aggregates_after_a_restart(nats_server: EmbeddedNats) -> None:
