@@ -27,6 +27,30 @@ class InvalidInput(ConfigtrailError):
         self.rule = rule
 
 
+class NotUnderstood(ConfigtrailError):
+    """A line of a configuration is not in the form that its platform writes.
+
+    `line` and `column` count from 1. `rule` says what must stand there.
+    """
+
+    def __init__(self, line: int, column: int, rule: str) -> None:
+        super().__init__(f"line {line}, column {column}: {rule}")
+        self.line = line
+        self.column = column
+        self.rule = rule
+
+
+class NotRedactable(ConfigtrailError):
+    """A text can't be shown without its secrets, because nobody knows where they are in it."""
+
+    def __init__(self, platform: str) -> None:
+        super().__init__(
+            f"texts of the platform {platform!r} can't be redacted: where their secrets stand is "
+            "not known; give the platform with the observation"
+        )
+        self.platform = platform
+
+
 class UnknownEventType(ConfigtrailError):
     """An event's type is not known to this version of the code."""
 
@@ -205,6 +229,28 @@ class BackupTimedOut(ConfigtrailError):
         super().__init__(f"the backup of {tenant_id}/{device_id} timed out: {reason}")
         self.tenant_id = tenant_id
         self.device_id = device_id
+        self.reason = reason
+
+
+class NotVerified(ConfigtrailError):
+    """Something that is to prove itself does not: a signature, a checkpoint, a proof, a bundle."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"{what} does not verify: {reason}")
+        self.what = what
+        self.reason = reason
+
+
+class LogBroken(ConfigtrailError):
+    """The stream no longer is what its signed checkpoints say: nothing may be signed over it."""
+
+    def __init__(self, origin: str, size: int, reason: str) -> None:
+        super().__init__(
+            f"the log {origin} at size {size}: {reason}; nothing more is signed: "
+            "run `configtrail audit verify`, and restore the stream from a copy"
+        )
+        self.origin = origin
+        self.size = size
         self.reason = reason
 
 

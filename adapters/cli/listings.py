@@ -1,22 +1,28 @@
-"""The commands that list: devices, history, audit."""
+"""The commands that list: devices, fleet, history, audit."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from adapters.cli.arguments import Device, Json, Limit, Since, Until
+from adapters.cli.changes import headline
 from adapters.cli.console import err, out, print_json
 from adapters.cli.session import Need, session
-from adapters.cli.tables import audit_table, devices_table, history_table
+from adapters.cli.tables import audit_table, devices_table, fleet_table, history_table
 from adapters.composition import System
 from adapters.http.audit import audit_out
 from adapters.http.devices import device_out, history_out, require_device
+from adapters.http.fleet import member_out
 from adapters.settings import Settings
+from domain.errors import ContentMissing
 from projections import backups, diffs
 from projections.audit import AuditEntry, AuditFilter, stream_audit
+from projections.fleet import list_fleet
 
 PAGE = 500
 
@@ -55,6 +61,22 @@ async def devices(
     return 0
 
 
+async def fleet(settings: Settings, *, limit: Limit = 100, as_json: Json = False) -> int:
+    """Show who waits longest for a backup, who fails, and what is under way."""
+    async with session(settings, Need.READ_MODELS) as opened:
+        found = await list_fleet(
+            opened.system.pool, settings.tenant, datetime.now(UTC), limit=limit + 1
+        )
+    shown = found[:limit]
+    if as_json:
+        print_json([member_out(one) for one in shown])
+    elif shown:
+        out.print(fleet_table(shown))
+    if len(found) > limit:
+        err.print(f"there are more than {limit}; --limit shows more")
+    return 0
+
+
 async def history(
     settings: Settings,
     *,
@@ -71,14 +93,33 @@ async def history(
         found = await diffs.config_history(
             opened.system.pool, settings.tenant, device, limit=limit + 1, section=section
         )
-    shown = found[:limit]
+        shown = found[:limit]
+        words = {} if as_json else await in_words(opened.system, settings.tenant, device, shown)
     if as_json:
         print_json([history_out(one) for one in shown])
     elif shown:
-        out.print(history_table(shown))
+        out.print(history_table(shown, words))
     if len(found) > limit:
         err.print(f"there are more than {limit}; --limit shows more")
     return 0
+
+
+async def in_words(
+    system: System, tenant: str, device: str, entries: Sequence[diffs.HistoryEntry]
+) -> dict[tuple[str | None, str], str]:
+    """What changed first in each entry, by its two snapshots. A difference without words, or whose
+    words are gone, is left to its numbers."""
+    words: dict[tuple[str | None, str], str] = {}
+    for entry in entries:
+        if entry.diff is None:
+            continue
+        try:
+            told = await system.reading.told(tenant, device, entry.diff)
+        except ContentMissing:
+            continue
+        if told is not None:
+            words[entry.previous_snapshot_id, entry.snapshot_id] = headline(told)
+    return words
 
 
 async def audit(

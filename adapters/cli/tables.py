@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
 from rich.table import Table
 from rich.text import Text
@@ -11,9 +11,11 @@ from rich.text import Text
 from adapters.cli.console import harmless
 from adapters.importing.importer import Imported, Refused
 from adapters.jetstream.dead_letters import DeadLetter
+from adapters.roles.recanonicaliser import Recanonicalised
 from projections.audit import AuditEntry
 from projections.backups import Device, Validity
 from projections.diffs import HistoryEntry
+from projections.fleet import Member
 
 SHORT_ID = 8
 _MOST_SECTIONS = 3
@@ -69,9 +71,39 @@ def devices_table(devices: Iterable[Device]) -> Table:
     return made
 
 
-def history_table(entries: Iterable[HistoryEntry]) -> Table:
-    """A device's timeline, newest first."""
-    made = table("FROM", "UNTIL", "SNAPSHOT", "+", "-", "WHERE", "NOTES", numbers=("+", "-"))
+def fleet_table(members: Iterable[Member]) -> Table:
+    """Who waits longest for a backup first."""
+    made = table("DEVICE", "AGE", "LAST BACKUP", "LAST CHANGE", "LAST FAILURE", "UNDER WAY SINCE")
+    for one in members:
+        failed = one.last_failure_at and (
+            not one.last_backup or one.last_failure_at > one.last_backup
+        )
+        failure = f"{when(one.last_failure_at)} {one.last_failure_kind}" if failed else "-"
+        made.add_row(
+            cell(one.device_id, "bold"),
+            cell(_age(one.age)),
+            cell(when(one.last_backup)),
+            cell(when(one.last_change)),
+            cell(failure, "red" if failed else ""),
+            cell(when(one.open_since)),
+        )
+    return made
+
+
+def _age(age: timedelta | None) -> str:
+    """The two largest units of it."""
+    if age is None:
+        return "never read"
+    minutes = max(0, int(age.total_seconds())) // 60
+    days, hours = minutes // 1440, minutes // 60 % 24
+    return f"{days} d {hours} h" if days else f"{hours} h {minutes % 60} min"
+
+
+def history_table(
+    entries: Iterable[HistoryEntry], words: Mapping[tuple[str | None, str], str] | None = None
+) -> Table:
+    """A device's timeline, newest first. `words`: what changed, by the two snapshots."""
+    made = table("FROM", "UNTIL", "SNAPSHOT", "+", "-", "WHAT", "NOTES", numbers=("+", "-"))
     for one in entries:
         diff = one.diff
         made.add_row(
@@ -80,7 +112,7 @@ def history_table(entries: Iterable[HistoryEntry]) -> Table:
             cell(one.snapshot_id[:SHORT_ID], "cyan"),
             cell(diff.lines_added if diff else "", "green"),
             cell(diff.lines_removed if diff else "", "red"),
-            cell(_where(one)),
+            cell((words or {}).get((one.previous_snapshot_id, one.snapshot_id)) or _where(one)),
             cell(", ".join(_notes(one)), "yellow"),
         )
     return made
@@ -172,6 +204,22 @@ def refused_table(refused: Iterable[Refused]) -> Table:
     for one in refused:
         made.add_row(
             cell(one.where), cell(one.letter or "-"), cell(f"{one.field}: {one.rule}", "red")
+        )
+    return made
+
+
+def recanonicalised_table(done: Iterable[tuple[str, Recanonicalised]]) -> Table:
+    """What became of devices' fingerprints, by number."""
+    columns = ("SNAPSHOTS", "RENEWED", "ALREADY", "WITHOUT TEXT", "SAME AS BEFORE")
+    made = table("DEVICE", *columns, numbers=columns)
+    for device_id, one in done:
+        made.add_row(
+            cell(device_id, "bold"),
+            cell(one.snapshots),
+            cell(one.renewed, "green"),
+            cell(one.already),
+            cell(one.missing, "yellow" if one.missing else ""),
+            cell(one.alike),
         )
     return made
 

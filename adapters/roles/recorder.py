@@ -12,6 +12,7 @@ import time
 from datetime import UTC, datetime
 from functools import partial
 
+from msgspec.structs import replace
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
@@ -24,9 +25,17 @@ from adapters.jetstream.streams import INTAKE, INTAKE_SUBJECT
 from adapters.jetstream.work import Job, WorkConsumer, describe
 from adapters.observability.metrics import Metrics
 from adapters.roles.devices import DeviceRepository
-from domain.canonical import Canonical, canonicalise, detect_platform
+from domain.canonical import Canonical, canonicalise, detect_platform, text_under
 from domain.decisions import collection_failed, confirmed, created, observed_event_id
-from domain.device import AlreadyRecorded, Confirms, IsNew, classify, needs_history
+from domain.device import (
+    AlreadyRecorded,
+    Confirms,
+    DeviceState,
+    History,
+    IsNew,
+    classify,
+    needs_history,
+)
 from domain.envelope import StoredEvent
 from domain.errors import AppendConflict, InvalidInput
 from domain.events import ContentRef, SnapshotCreated
@@ -197,6 +206,7 @@ class Recorder:
             completeness=canonical.completeness,
             warnings=canonical.warnings,
             trigger_id=incoming.trigger_id,
+            author=incoming.author,
             correlation_id=incoming.trigger_id or identity,
             causation_id=f"intake.{msg.metadata.sequence.stream}",
             traceparent=(msg.headers or {}).get("traceparent"),
@@ -211,6 +221,7 @@ class Recorder:
             history = None
             if needs_history(state, observation):
                 history = await self._devices.history(tenant_id, device_id, state.head.version)
+            observation = await self._comparable(observation, text, state, history)
             match classify(state, observation, history):
                 case AlreadyRecorded():
                     return None
@@ -228,6 +239,30 @@ class Recorder:
                 return await self._devices.append(event, state)
             except AppendConflict:
                 continue
+
+    async def _comparable(
+        self, observation: Observation, text: str, state: DeviceState, history: History | None
+    ) -> Observation:
+        """The observation with its fingerprints under the rules of what it is compared with.
+
+        So a configuration that was recorded under older rules, and did not change, is known again.
+        """
+        rules = set(history.rules) if history else set()
+        if state.current is not None:
+            rules.add(state.current.canonical)
+        missing = {one for one in rules if observation.fingerprint_under(one) is None}
+        if not missing:
+            return observation
+        key = (await self._keyring.tenant(observation.tenant_id)).fingerprint_key
+        older = list(observation.older)
+        for one in sorted(missing):
+            if len(text) > INLINE_CHARACTERS:
+                canonical = await asyncio.to_thread(text_under, one, text)
+            else:
+                canonical = text_under(one, text)
+            if canonical is not None:
+                older.append((one, canonical_fingerprint(key, one, canonical)))
+        return replace(observation, older=tuple(older))
 
     async def _fail(self, msg: Msg, failure: IntakeFailure) -> None:
         tenant = await self._keyring.tenant(failure.tenant_id)

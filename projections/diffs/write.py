@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, assert_never
 
+import msgspec
 from msgspec import Struct, field
 
 from domain.envelope import StoredEvent
 from domain.events import (
     CollectionFailed,
+    CollectionRecovered,
+    DeviceConfigured,
+    DeviceRetired,
     DiffGenerated,
     DuplicateSkipped,
     EventSkipped,
+    HostKeyChanged,
+    HostKeyPinned,
+    HostKeyReleased,
     ManualBackupFinished,
     ManualBackupTriggered,
     SnapshotCreated,
+    SnapshotRecanonicalised,
 )
 from projections.diffs.tables import DDL, TABLES
 from projections.rows import Connection, copy_rows, storable
@@ -30,6 +38,10 @@ _DIFF_COLUMNS = (
     "coarse",
     "content_sequence",
     "commitment",
+    "summaries",
+    "summaries_more",
+    "changes_sequence",
+    "changes_commitment",
     "position",
     "occurred_at",
 )
@@ -72,6 +84,10 @@ def fold(batch: Sequence[StoredEvent]) -> DiffOps:
                         event.coarse,
                         event.content.sequence,
                         event.content.commitment,
+                        msgspec.to_builtins(event.changes),
+                        event.changes_more,
+                        event.changes_content.sequence if event.changes_content else None,
+                        event.changes_content.commitment if event.changes_content else None,
                         stored.position,
                         stored.occurred_at,
                     )
@@ -86,6 +102,13 @@ def fold(batch: Sequence[StoredEvent]) -> DiffOps:
                 | ManualBackupTriggered()
                 | ManualBackupFinished()
                 | CollectionFailed()
+                | SnapshotRecanonicalised()
+                | CollectionRecovered()
+                | DeviceConfigured()
+                | DeviceRetired()
+                | HostKeyPinned()
+                | HostKeyChanged()
+                | HostKeyReleased()
                 | EventSkipped()
             ):
                 pass
@@ -98,7 +121,7 @@ class Diffs:
     """The projection `diffs`."""
 
     name = "diffs"
-    version = 1
+    version = 2
     tables = TABLES
     ddl = DDL
 
