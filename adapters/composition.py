@@ -100,7 +100,6 @@ class System:
     projections: tuple[ProjectionWorker, ...]
     policies: Policies
     builders: tuple[ProjectionBuilder, ...]
-    watch: StreamWatch
 
 
 @asynccontextmanager
@@ -196,11 +195,6 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
             projections=tuple(ProjectionWorker(pool, shared, one) for one in ALL),
             builders=tuple(ProjectionBuilder(pool, source, one) for one in ALL),
             policies=policies,
-            watch=StreamWatch(
-                js,
-                wanted_streams(settings.stream_replicas, settings.intake_max_bytes),
-                await events.identity(),
-            ),
         )
         await nc.flush()
 
@@ -273,7 +267,9 @@ def roles(system: System) -> dict[str, Role]:
     settings = system.settings
     witnesses = parse_witnesses(settings.witnesses)
     found: dict[str, Role] = {
-        "stream watch": system.watch.run,
+        "stream watch": StreamWatch(
+            system.js, wanted_streams(settings.stream_replicas, settings.intake_max_bytes)
+        ).run,
         "recorder": Recorder(
             system.nc,
             system.js,

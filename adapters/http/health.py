@@ -75,7 +75,6 @@ def router(system: System) -> APIRouter:
                 raise
             reasons.append(f"Postgres: {reason_of(error)}")
         reasons += [reason for lag in lags if (reason := judge(lag))]
-        reasons += system.watch.problems
         if reasons:
             response.status_code = 503
         return ReadyOut(

@@ -1,71 +1,61 @@
-"""Looks at the streams' live settings and identity on a beat: an administrator can change them at
-any time, and the server drops history in spite of its deny flags when they are wrong."""
+"""The watch over the streams: what was right at the start must stay right while the program runs.
+
+The server's deny flags don't protect against an update that sets an age, nor against a stream that
+is deleted and made again. Whoever goes on writing then, loses facts or mixes two histories.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Sequence
+from datetime import datetime
 
 from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
 from nats.js.errors import NotFoundError
 
 from adapters.jetstream.connection import outage_as_unavailable
-from adapters.jetstream.streams import EVENTS, differences, misconfigured
-from domain.envelope import StreamIdentity
-from domain.errors import Unavailable
+from adapters.jetstream.streams import differences, misconfigured
+from domain.errors import StreamMismatch, Unavailable
 
 log = logging.getLogger(__name__)
 
-EVERY_SECONDS = 30.0
+BEAT_SECONDS = 30.0
 
 
 class StreamWatch:
-    """`problems` are what was wrong when it looked last: it makes the program not ready."""
+    """Compares settings and creation times on a beat."""
 
     def __init__(
-        self,
-        js: JetStreamContext,
-        wanted: Sequence[StreamConfig],
-        identity: StreamIdentity,
-        *,
-        every: float = EVERY_SECONDS,
+        self, js: JetStreamContext, wanted: Sequence[StreamConfig], *, every: float = BEAT_SECONDS
     ) -> None:
-        self.problems: tuple[str, ...] = ()
         self._js = js
         self._wanted = wanted
-        self._identity = identity
         self._every = every
+        self._created: dict[str, datetime | None] = {}
+
+    @property
+    def seen(self) -> bool:
+        """Whether every stream was looked at, and was there."""
+        return len(self._created) == len(self._wanted)
 
     async def run(self) -> None:
-        """Look until cancelled; what is new among the problems is logged once."""
+        """Watch until cancelled. Raises `StreamMisconfigured` or `StreamMismatch`, which ends the
+        program: it would refuse to start too."""
         while True:
-            try:
-                looks = [await self._look(one) for one in self._wanted]
-            except Unavailable as error:
-                log.info("the streams can't be looked at now: %s", error)
-            else:
-                found = tuple(problem for look in looks for problem in look)
-                for problem in found:
-                    if problem not in self.problems:
-                        log.error("%s", problem)
-                if self.problems and not found:
-                    log.info("the streams are as they must be again")
-                self.problems = found
+            for wanted in self._wanted:
+                try:
+                    await self._look(wanted)
+                except (Unavailable, NotFoundError) as error:
+                    log.warning("stream watch: %s: %s", wanted.name, error)
             await asyncio.sleep(self._every)
 
-    async def _look(self, wanted: StreamConfig) -> list[str]:
+    async def _look(self, wanted: StreamConfig) -> None:
         assert wanted.name is not None
         with outage_as_unavailable(f"looking at the stream {wanted.name}"):
-            try:
-                info = await self._js.stream_info(wanted.name)
-            except NotFoundError:
-                return [f"stream {wanted.name}: it is gone; restore it from a copy"]
-        problems = [str(misconfigured(one)) for one in differences(wanted, info.config)]
-        if wanted.name == EVENTS and info.created != self._identity.created:
-            problems.append(
-                f"stream {EVENTS}: it was recreated while this program ran; restore the one that "
-                f"was created at {self._identity.created.isoformat()}"
-            )
-        return problems
+            info = await self._js.stream_info(wanted.name)
+        for found in differences(wanted, info.config):
+            raise misconfigured(found)
+        if self._created.setdefault(wanted.name, info.created) != info.created:
+            raise StreamMismatch(wanted.name, "the stream was recreated while the program ran")
