@@ -22,6 +22,8 @@ from projections import backups, diffs
 from projections.audit import AuditEntry, AuditFilter, stream_audit
 
 PAGE = 500
+# Further back a timeline names sections only: each text is read for its own.
+_MOST_IN_WORDS = 200
 
 
 async def devices(
@@ -91,7 +93,7 @@ async def in_words(
     """What changed first in each entry, by its two snapshots. A difference without words, or whose
     words are gone, is left to its numbers."""
     words: dict[tuple[str | None, str], str] = {}
-    for entry in entries:
+    for entry in entries[:_MOST_IN_WORDS]:
         if entry.diff is None:
             continue
         try:

@@ -111,7 +111,7 @@ def _added(change: Change, subject: str, properties: tuple[ToldProperty, ...]) -
         return f"{subject}: {'; '.join(_told(one) for one in properties) or 'set'}"
     position = change.after_place.position if change.after_place else None
     at = f" at {position}" if position else ""
-    on = next((value for name in _PLACES[:1] if (value := change.after.get(name))), None)
+    on = change.after.get("interface")
     where = f" on {on}" if on and change.section.endswith(" address") else ""
     return f"{subject} added{at}{where}"
 
