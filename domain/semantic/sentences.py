@@ -78,6 +78,8 @@ def sentence(change: Change, properties: tuple[ToldProperty, ...], entry: str) -
             assert change.before_place is not None
             assert change.after_place is not None
             before, after = change.before_place.position, change.after_place.position
+            if change.entry is None:
+                subject = f"{where}: a line that is not understood"
             return f"{subject} moved from {before} to {after}"
         case "added" if change.after is None:
             return f"{where}: a line that is not understood added"
