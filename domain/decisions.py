@@ -42,6 +42,7 @@ def confirmed(observation: Observation, verdict: Confirms) -> NewEvent:
             source=observation.source,
             late=verdict.late,
             trigger_id=observation.trigger_id,
+            author=observation.author,
         ),
     )
 
@@ -69,8 +70,14 @@ def created(observation: Observation, verdict: IsNew, content: ContentRef) -> Ne
             predecessor=verdict.predecessor.ref if verdict.predecessor else None,
             successor=verdict.successor.ref if verdict.successor else None,
             trigger_id=observation.trigger_id,
+            author=observation.author,
         ),
     )
+
+
+def observed_event_id(observation_id: str) -> str:
+    """The id of the one event that an observation becomes."""
+    return f"observation.{observation_id}"
 
 
 def diffed(
@@ -270,7 +277,7 @@ def event_skipped(
 
 def _event(observation: Observation, event: SnapshotCreated | DuplicateSkipped) -> NewEvent:
     return NewEvent(
-        event_id=f"observation.{observation.observation_id}",
+        event_id=observed_event_id(observation.observation_id),
         tenant_id=observation.tenant_id,
         device_id=observation.device_id,
         occurred_at=observation.collected_at,

@@ -26,6 +26,7 @@ from domain.errors import (
     KeyUnavailable,
     NotFound,
     NotRedactable,
+    NotVerified,
     Unavailable,
 )
 
@@ -42,6 +43,7 @@ _STATUS: tuple[tuple[type[ConfigtrailError], int, str], ...] = (
     (BackupTimedOut, 504, "backup_timed_out"),
     (Unavailable, 503, "unavailable"),
     (KeyUnavailable, 503, "key_unavailable"),
+    (NotVerified, 503, "not_verified"),
     (ContentMissing, 500, "content_missing"),
     (ContentCorrupt, 500, "content_corrupt"),
 )
@@ -105,7 +107,8 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     place = [str(part) for part in first["loc"]]
-    field = ".".join(place[1:]) or place[0]
+    # Of JSON that can't be read it names the place in it, which is no field.
+    field = "body" if first["type"] == "json_invalid" else ".".join(place[1:]) or place[0]
     return error_response(422, "invalid_input", f"{field}: {first['msg']}", field)
 
 

@@ -19,14 +19,14 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from adapters.crypto.keys import KeyRing
-from adapters.jetstream.dead_letters import DeadLetters
+from adapters.jetstream.dead_letters import Attached, DeadLetters
 from adapters.jetstream.intake import CREATE, FAILED, IntakeParts
 from adapters.jetstream.streams import INTAKE, INTAKE_SUBJECT
 from adapters.jetstream.work import Job, WorkConsumer, describe
 from adapters.observability.metrics import Metrics
 from adapters.roles.devices import DeviceRepository
 from domain.canonical import Canonical, canonicalise, detect_platform, text_under
-from domain.decisions import collection_failed, confirmed, created
+from domain.decisions import collection_failed, confirmed, created, observed_event_id
 from domain.device import (
     AlreadyRecorded,
     Confirms,
@@ -41,9 +41,12 @@ from domain.errors import AppendConflict, InvalidInput
 from domain.events import ContentRef, SnapshotCreated
 from domain.ids import canonical_fingerprint, keyed_digest, observation_id, text_fingerprint
 from domain.intake import (
+    ConfigParts,
     IntakeFailure,
     IntakeObservation,
     check_text,
+    claimed_identity,
+    claimed_parts,
     parse_failure,
     parse_observation,
 )
@@ -117,7 +120,8 @@ class Recorder:
                 return Job(key, work, weight, trigger_id=failure.trigger_id)
             raise InvalidInput("subject", f"must be {CREATE} or {FAILED}")
         except InvalidInput as error:
-            return Job(object(), partial(self._refuse, msg, error), weight)
+            claimed = claimed_identity(msg.data)
+            return Job(object(), partial(self._refuse, msg, error, *claimed), weight)
 
     async def _observe(self, msg: Msg, incoming: IntakeObservation) -> None:
         started = time.perf_counter()
@@ -125,7 +129,10 @@ class Recorder:
             text = await self._text(incoming)
             check_text(text, incoming.sha256_hash)
         except InvalidInput as error:
-            await self._refuse(msg, error, incoming.tenant_id, incoming.device_id)
+            if incoming.config_parts is None:
+                await self._refuse(msg, error, incoming.tenant_id, incoming.device_id)
+            else:
+                await self._refuse_parts(msg, error, incoming, incoming.config_parts)
             return
         platform = incoming.platform or detect_platform(text, incoming.routeros_version)
         if len(text) > INLINE_CHARACTERS:
@@ -147,6 +154,32 @@ class Recorder:
         assert incoming.config_text is not None
         return incoming.config_text
 
+    async def _refuse_parts(
+        self, msg: Msg, error: InvalidInput, incoming: IntakeObservation, parts: ConfigParts
+    ) -> None:
+        """Refuse a text that came in parts, which the letter keeps: they would expire.
+
+        Unless it has its fact already: then another delivery was recorded, and its parts removed.
+        """
+        tenant_id, device_id = incoming.tenant_id, incoming.device_id
+        event_id = observed_event_id(await self._identity(incoming))
+        if event_id not in await self._devices.event_ids(tenant_id, device_id):
+            attached = await self._parts.attached(parts.upload, parts.count)
+            await self._refuse(msg, error, tenant_id, device_id, attached)
+            if not attached:
+                return
+        await self._parts.forget(parts.upload)
+
+    async def _identity(self, incoming: IntakeObservation) -> str:
+        key = (await self._keyring.tenant(incoming.tenant_id)).fingerprint_key
+        return observation_id(
+            key,
+            incoming.tenant_id,
+            incoming.device_id,
+            incoming.collected_at,
+            incoming.sha256_hash,
+        )
+
     async def _observation(
         self,
         msg: Msg,
@@ -156,13 +189,7 @@ class Recorder:
         platform: str,
     ) -> Observation:
         key = (await self._keyring.tenant(incoming.tenant_id)).fingerprint_key
-        identity = observation_id(
-            key,
-            incoming.tenant_id,
-            incoming.device_id,
-            incoming.collected_at,
-            incoming.sha256_hash,
-        )
+        identity = await self._identity(incoming)
         return Observation(
             observation_id=identity,
             tenant_id=incoming.tenant_id,
@@ -179,6 +206,7 @@ class Recorder:
             completeness=canonical.completeness,
             warnings=canonical.warnings,
             trigger_id=incoming.trigger_id,
+            author=incoming.author,
             correlation_id=incoming.trigger_id or identity,
             causation_id=f"intake.{msg.metadata.sequence.stream}",
             traceparent=(msg.headers or {}).get("traceparent"),
@@ -281,6 +309,7 @@ class Recorder:
         error: InvalidInput,
         tenant_id: str | None = None,
         device_id: str | None = None,
+        attached: tuple[Attached, ...] = (),
     ) -> None:
         sequence = msg.metadata.sequence.stream
         await self._dead_letters.put(
@@ -293,12 +322,17 @@ class Recorder:
             device_id=device_id,
             headers=dict(msg.headers or {}),
             dedupe_id=f"intake.{sequence}",
+            attached=attached,
         )
         self._metrics.ingest_errors.labels(error.field).inc()
         log.warning("intake message %d is now a dead letter: %s", sequence, error)
 
     async def _give_up(self, msg: Msg, error: Exception) -> None:
-        await self._refuse(
-            msg,
-            InvalidInput("message", f"recording it failed for a reason of ours: {describe(error)}"),
-        )
+        rule = f"recording it failed for a reason of ours: {describe(error)}"
+        ours = InvalidInput("message", rule)
+        tenant_id, device_id = claimed_identity(msg.data)
+        attached: tuple[Attached, ...] = ()
+        parts = claimed_parts(msg.data)
+        if parts is not None:
+            attached = await self._parts.attached(parts.upload, parts.count)
+        await self._refuse(msg, ours, tenant_id, device_id, attached)

@@ -83,7 +83,7 @@ async def play(nc: Client, url: str, texts: list[str]) -> None:
 
         async def compared() -> bool:
             answer = await api.get("/api/tenants/acme/devices/r1/snapshots")
-            return answer.status_code == 200 and len(answer.json()) >= 2
+            return answer.status_code == 200 and len(answer.json()["items"]) == 2
 
         await eventually(compared)
 

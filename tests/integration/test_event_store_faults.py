@@ -212,3 +212,15 @@ async def test_a_cluster_whose_leader_is_killed_keeps_every_acknowledged_event(
         following.cancel()
         await asyncio.wait([following])
         await nc.close()
+
+
+async def test_more_batches_at_once_than_the_server_takes_are_waited_for(
+    nats_server: EmbeddedNats, nc: Client
+) -> None:
+    for number in range(50):
+        headers = {"Nats-Batch-Id": f"open{number}", "Nats-Batch-Sequence": "1"}
+        await nc.request("configtrail.a.b.C", b"{}", headers=headers)
+    store = JetStreamEventStore(nc, nc.jetstream())
+    with pytest.raises(Unavailable):
+        await store.append_together([failure(1), failure(2)], Head())
+    assert await store.head() == 0
