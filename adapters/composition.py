@@ -20,6 +20,7 @@ from adapters.collecting.schedule import Schedule
 from adapters.collecting.vault import Vault
 from adapters.crypto.keys import KeyRing, open_keyring
 from adapters.jetstream.buckets import Bucket
+from adapters.jetstream.checkpoints import CHECKPOINTS, CheckpointStore
 from adapters.jetstream.connection import connect
 from adapters.jetstream.content_store import JetStreamContentStore
 from adapters.jetstream.dead_letters import DeadLetters
@@ -29,20 +30,25 @@ from adapters.jetstream.key_store import JetStreamKeyStore
 from adapters.jetstream.leases import Leases
 from adapters.jetstream.source import JetStreamSource
 from adapters.jetstream.streams import ensure_streams
+from adapters.jetstream.verbatim import RawFeed
 from adapters.observability.metrics import Metrics
+from adapters.policies import Policies, read_policies
 from adapters.postgres.pool import open_pool
+from adapters.postgres.tiles import TileStore
 from adapters.reading import ConfigReader
 from adapters.roles.collector import Collector
 from adapters.roles.devices import DeviceRepository
 from adapters.roles.differ import Differ
 from adapters.roles.reaper import TriggerReaper
 from adapters.roles.recorder import Recorder
+from adapters.roles.sealer import Sealer, key_loader
 from adapters.roles.supervisor import Role
 from adapters.roles.syslog import SyslogListener, relay_networks
 from adapters.roles.trigger import TriggerService
 from adapters.roles.workers import worker_pool
 from adapters.settings import Settings
 from adapters.syslog.senders import Senders
+from adapters.witness.client import Witnesses, parse_witnesses
 from domain.errors import InvalidInput
 from projections import ALL
 from projections.builder import ProjectionBuilder
@@ -54,6 +60,16 @@ log = logging.getLogger(__name__)
 _OVERDUE_MARGIN_SECONDS = 30.0
 # Each projection's worker holds one session for its lease, and writes through another.
 POOL_SIZE = 24
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiableLog:
+    """The parts of the signed log: the streams to the byte, the checkpoints and the tiles."""
+
+    events: RawFeed
+    notes: RawFeed
+    checkpoints: CheckpointStore
+    tiles: TileStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +95,9 @@ class System:
     reading: ConfigReader
     metrics: Metrics
     workers: ProcessPoolExecutor
+    log: VerifiableLog
     projections: tuple[ProjectionWorker, ...]
+    policies: Policies
     builders: tuple[ProjectionBuilder, ...]
 
 
@@ -94,6 +112,7 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
         raise InvalidInput(
             "CONFIGTRAIL_NATS_URL and CONFIGTRAIL_POSTGRES_DSN", "must both be set, or neither"
         )
+    policies = read_policies(settings.policy_file)
     async with AsyncExitStack() as stack:
         nc = await connect(settings.nats_url.get_secret_value(), name="configtrail")
         stack.push_async_callback(nc.close)
@@ -101,6 +120,8 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
         await ensure_streams(
             js, replicas=settings.stream_replicas, intake_max_bytes=settings.intake_max_bytes
         )
+        checkpoints = CheckpointStore(js)
+        await checkpoints.ensure(settings.stream_replicas)
         key_store = JetStreamKeyStore(js)
         await key_store.ensure(settings.stream_replicas)
         leases = Leases(js)
@@ -160,11 +181,18 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
                 intake=intake,
                 keyring=keyring,
             ),
-            reading=ConfigReader(pool, content),
+            reading=ConfigReader(pool, content, keyring, workers=workers, policies=policies),
             metrics=metrics,
             workers=workers,
+            log=VerifiableLog(
+                events=RawFeed(nc, js),
+                notes=RawFeed(nc, js, CHECKPOINTS),
+                checkpoints=checkpoints,
+                tiles=TileStore(pool),
+            ),
             projections=tuple(ProjectionWorker(pool, source, one) for one in ALL),
             builders=tuple(ProjectionBuilder(pool, source, one) for one in ALL),
+            policies=policies,
         )
         await nc.flush()
 
@@ -203,6 +231,7 @@ def collecting_roles(system: System) -> dict[str, Role]:
 def roles(system: System) -> dict[str, Role]:
     """Every role but the API, by name, for `adapters.roles.supervisor.running`."""
     settings = system.settings
+    witnesses = parse_witnesses(settings.witnesses)
     found: dict[str, Role] = {
         "recorder": Recorder(
             system.nc,
@@ -219,10 +248,12 @@ def roles(system: System) -> dict[str, Role]:
             system.js,
             devices=system.devices,
             content=system.content,
+            keyring=system.keyring,
             dead_letters=system.dead_letters,
             metrics=system.metrics,
             workers=system.workers,
             ack_wait=settings.ack_wait_seconds,
+            policies=system.policies,
         ).run,
         "reaper": TriggerReaper(
             system.nc,
@@ -233,6 +264,22 @@ def roles(system: System) -> dict[str, Role]:
             metrics=system.metrics,
             overdue_after=settings.trigger_timeout_seconds + _OVERDUE_MARGIN_SECONDS,
             ack_wait=settings.ack_wait_seconds,
+        ).run,
+        "sealer": Sealer(
+            system.nc,
+            feed=system.log.events,
+            checkpoints=system.log.checkpoints,
+            tiles=system.log.tiles,
+            leases=system.leases,
+            dead_letters=system.dead_letters,
+            metrics=system.metrics,
+            key=key_loader(
+                settings.log_key.get_secret_value() if settings.log_key else None,
+                settings.signing_key_file,
+            ),
+            base=settings.log_name,
+            every=settings.seal_seconds,
+            witnesses=Witnesses(witnesses) if witnesses else None,
         ).run,
     }
     if settings.collector:

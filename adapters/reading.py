@@ -11,18 +11,20 @@ from concurrent.futures import Executor
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from domain.diffing import text_diff
+from adapters.comparing import Comparison, Job, compare
+from adapters.crypto.keys import KeyRing
+from adapters.policies import Policies
 from domain.errors import NotFound
 from domain.events import ContentRef, SectionChange
 from domain.ports import ContentStore
+from domain.redaction import Redactor, redacted
+from domain.semantic.told import ToldDiff, decode
 from projections.backups import Snapshot, get_device, get_snapshot, snapshot_at
-from projections.diffs import get_diff, predecessor_of
+from projections.diffs import Diff as RecordedDiff
+from projections.diffs import HistoryDiff, get_diff, predecessor_of
 from projections.rows import Pool
-
-# Comparing up to this takes a few milliseconds; more is done elsewhere, since the comparison holds
-# the interpreter's lock.
-INLINE_BYTES = 128 * 1024
 
 
 class ConfigText(Struct, frozen=True):
@@ -36,7 +38,8 @@ class ConfigText(Struct, frozen=True):
 class DiffText(Struct, frozen=True):
     """A unified diff. `recorded_at` is when it became a fact, None when it was worked out just now.
 
-    `sections` are only known of recorded ones.
+    `told` are the changes in words, redacted; None for platforms that have none, and in differences
+    that were recorded before there were any.
     """
 
     diff_id: str
@@ -48,6 +51,7 @@ class DiffText(Struct, frozen=True):
     coarse: bool
     recorded_at: datetime | None
     sections: tuple[SectionChange, ...] = ()
+    told: ToldDiff | None = None
 
 
 def diff_id(from_snapshot_id: str, to_snapshot_id: str) -> str:
@@ -59,11 +63,19 @@ class ConfigReader:
     """Reads texts. All of it raises `NotFound`, and what the content store raises."""
 
     def __init__(
-        self, pool: Pool, content: ContentStore, *, workers: Executor | None = None
+        self,
+        pool: Pool,
+        content: ContentStore,
+        keyring: KeyRing,
+        *,
+        workers: Executor | None = None,
+        policies: Policies | None = None,
     ) -> None:
         self._pool = pool
         self._content = content
+        self._keyring = keyring
         self._workers = workers
+        self._policies = policies or Policies()
 
     async def config_text(self, tenant_id: str, device_id: str, snapshot_id: str) -> ConfigText:
         """The text of a snapshot."""
@@ -104,17 +116,73 @@ class ConfigReader:
                 recorded.coarse,
                 recorded.occurred_at,
                 recorded.sections,
+                await self.told(tenant_id, device_id, recorded),
             )
         texts = [await self._text(one) for one in (before, after)]
-        found = await self._compared(texts[0], texts[1])
-        patch, added, removed, coarse = found
-        return DiffText(diff_id(from_id, to_id), before, after, patch, added, removed, coarse, None)
+        return await self._worked_out(before, after, texts[0], texts[1])
 
-    async def _compared(self, before: bytes, after: bytes) -> tuple[bytes, int, int, bool]:
-        if len(before) + len(after) <= INLINE_BYTES:
-            return _compare(before, after)
+    async def told(
+        self, tenant_id: str, device_id: str, recorded: RecordedDiff | HistoryDiff
+    ) -> ToldDiff | None:
+        """The changes of a recorded difference, in words; None when it has none."""
+        if recorded.changes_sequence is None or recorded.changes_commitment is None:
+            return None
+        ref = ContentRef(sequence=recorded.changes_sequence, commitment=recorded.changes_commitment)
+        return decode(await self._content.get(tenant_id, device_id, "changes", ref))
+
+    async def redacted_text(self, config: ConfigText) -> ConfigText:
+        """The text with its secrets as keyed hashes; `sha256_hash` is that of what is shown.
+
+        Raises `NotRedactable`.
+        """
+        shown = await self._redacted(config.snapshot, config.text)
+        return ConfigText(config.snapshot, shown, hashlib.sha256(shown).hexdigest())
+
+    async def redacted_diff(self, diff: DiffText) -> DiffText:
+        """The difference of the texts without their secrets. Raises `NotRedactable`."""
+        before, after = diff.from_snapshot, diff.to_snapshot
+        shown = [await self._redacted(one, await self._text(one)) for one in (before, after)]
+        made = await self._worked_out(before, after, shown[0], shown[1])
+        told = diff.told or made.told
+        return replace(made, recorded_at=diff.recorded_at, sections=diff.sections, told=told)
+
+    async def _redacted(self, snapshot: Snapshot, text: bytes) -> bytes:
+        tenant = await self._keyring.tenant(snapshot.tenant_id)
+        redactor = Redactor(tenant.fingerprint_key, snapshot.device_id)
+        shown = await asyncio.to_thread(redacted, text.decode(), snapshot.platform, redactor)
+        return shown.encode()
+
+    async def _worked_out(
+        self, before: Snapshot, after: Snapshot, old: bytes, new: bytes
+    ) -> DiffText:
+        tenant = await self._keyring.tenant(after.tenant_id)
+        job = Job(
+            old,
+            new,
+            after.platform,
+            tenant.fingerprint_key,
+            after.device_id,
+            self._policies.of(after.tenant_id),
+        )
+        found = await self._compared(job)
+        return DiffText(
+            diff_id(before.snapshot_id, after.snapshot_id),
+            before,
+            after,
+            found.patch,
+            found.lines_added,
+            found.lines_removed,
+            found.coarse,
+            None,
+            found.sections,
+            found.told,
+        )
+
+    async def _compared(self, job: Job) -> Comparison:
+        if job.is_small:
+            return compare(job)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._workers, _compare, before, after)
+        return await loop.run_in_executor(self._workers, compare, job)
 
     async def _snapshot(self, tenant_id: str, device_id: str, snapshot_id: str) -> Snapshot:
         found = await get_snapshot(self._pool, tenant_id, device_id, snapshot_id)
@@ -131,8 +199,3 @@ class ConfigReader:
     async def _text(self, snapshot: Snapshot) -> bytes:
         ref = ContentRef(sequence=snapshot.content_sequence, commitment=snapshot.commitment)
         return await self._content.get(snapshot.tenant_id, snapshot.device_id, "snapshot", ref)
-
-
-def _compare(before: bytes, after: bytes) -> tuple[bytes, int, int, bool]:
-    found = text_diff(before, after, before_label="before", after_label="after")
-    return found.patch, found.lines_added, found.lines_removed, found.coarse

@@ -8,6 +8,7 @@ from domain.device import Confirms, DeviceState, IsNew
 from domain.envelope import NewEvent
 from domain.events import (
     BackupOutcome,
+    ChangeSummary,
     CollectionFailed,
     ContentRef,
     DiffGenerated,
@@ -17,6 +18,7 @@ from domain.events import (
     ManualBackupTriggered,
     SectionChange,
     SnapshotCreated,
+    SnapshotRecanonicalised,
     Source,
 )
 from domain.ids import snapshot_id
@@ -69,6 +71,11 @@ def created(observation: Observation, verdict: IsNew, content: ContentRef) -> Ne
     )
 
 
+def observed_event_id(observation_id: str) -> str:
+    """The id of the one event that an observation becomes."""
+    return f"observation.{observation_id}"
+
+
 def diffed(
     state: DeviceState,
     tenant_id: str,
@@ -82,6 +89,9 @@ def diffed(
     sections: tuple[SectionChange, ...],
     coarse: bool,
     occurred_at: datetime,
+    changes: tuple[ChangeSummary, ...] = (),
+    changes_more: int = 0,
+    changes_content: ContentRef | None = None,
     causation_id: str | None = None,
     correlation_id: str | None = None,
     traceparent: str | None = None,
@@ -106,6 +116,36 @@ def diffed(
             content=content,
             sections=sections,
             coarse=coarse,
+            changes=changes,
+            changes_more=changes_more,
+            changes_content=changes_content,
+        ),
+    )
+
+
+def recanonicalised(
+    tenant_id: str,
+    device_id: str,
+    *,
+    snapshot_id: str,
+    fingerprint: str,
+    canonical: str,
+    previous_canonical: str,
+    actor: str,
+    occurred_at: datetime,
+) -> NewEvent:
+    """The event for a snapshot whose fingerprint was worked out anew, under newer rules."""
+    return NewEvent(
+        event_id=f"recanonicalised.{snapshot_id}.{canonical}",
+        tenant_id=tenant_id,
+        device_id=device_id,
+        occurred_at=occurred_at,
+        event=SnapshotRecanonicalised(
+            actor=actor,
+            snapshot_id=snapshot_id,
+            fingerprint=fingerprint,
+            canonical=canonical,
+            previous_canonical=previous_canonical,
         ),
     )
 
@@ -232,7 +272,7 @@ def event_skipped(
 
 def _event(observation: Observation, event: SnapshotCreated | DuplicateSkipped) -> NewEvent:
     return NewEvent(
-        event_id=f"observation.{observation.observation_id}",
+        event_id=observed_event_id(observation.observation_id),
         tenant_id=observation.tenant_id,
         device_id=observation.device_id,
         occurred_at=observation.collected_at,

@@ -8,7 +8,7 @@ current one.
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from msgspec import Struct
@@ -30,6 +30,7 @@ from domain.events import (
     ManualBackupFinished,
     ManualBackupTriggered,
     SnapshotCreated,
+    SnapshotRecanonicalised,
     SnapshotRef,
 )
 from domain.observation import Observation
@@ -43,10 +44,8 @@ class Snapshot(Struct, frozen=True):
     canonical: str
 
     def shows(self, observation: Observation) -> bool:
-        """Whether the observation has this snapshot's configuration."""
-        return (
-            self.canonical == observation.canonical and self.fingerprint == observation.fingerprint
-        )
+        """Whether the observation has this snapshot's configuration, by this snapshot's rules."""
+        return self.fingerprint == observation.fingerprint_under(self.canonical)
 
 
 class DeviceState(Struct, frozen=True):
@@ -92,15 +91,25 @@ class History(Struct, frozen=True):
         """The history that a device's events tell, from its first event on."""
         sightings: list[Sighting] = []
         snapshots: dict[str, Snapshot] = {}
+        renewed: dict[str, SnapshotRecanonicalised] = {}
         for stored in events:
+            if isinstance(stored.event, SnapshotRecanonicalised):
+                renewed[stored.event.snapshot_id] = stored.event
             sighting = _sighting(stored, snapshots)
             if sighting is not None:
                 snapshots[sighting.snapshot.ref.snapshot_id] = sighting.snapshot
                 insort(sightings, sighting, key=lambda one: one.collected_at)
-        return cls(tuple(sightings), frozenset(one.observation_id for one in sightings))
+        return cls(
+            tuple(_recanonicalised(sightings, renewed)),
+            frozenset(one.observation_id for one in sightings),
+        )
 
     def extended(self, stored: StoredEvent) -> History:
         """The history with one more event."""
+        if isinstance(stored.event, SnapshotRecanonicalised):
+            event = stored.event
+            renewed = _recanonicalised(self.sightings, {event.snapshot_id: event})
+            return History(tuple(renewed), self.observation_ids)
         snapshots = {one.snapshot.ref.snapshot_id: one.snapshot for one in self.sightings}
         sighting = _sighting(stored, snapshots)
         if sighting is None:
@@ -108,6 +117,11 @@ class History(Struct, frozen=True):
         sightings = list(self.sightings)
         insort(sightings, sighting, key=lambda one: one.collected_at)
         return History(tuple(sightings), self.observation_ids | {sighting.observation_id})
+
+    @property
+    def rules(self) -> frozenset[str]:
+        """The rules under which its snapshots are known."""
+        return frozenset(one.snapshot.canonical for one in self.sightings)
 
     def neighbours(self, moment: datetime) -> tuple[Snapshot | None, Snapshot | None]:
         """The snapshots seen last at or before `moment`, and first after it."""
@@ -205,6 +219,11 @@ def evolve(state: DeviceState, stored: StoredEvent) -> DeviceState:
             return replace(
                 state, pending_diffs=tuple(pair for pair in state.pending_diffs if pair != told)
             )
+        case SnapshotRecanonicalised() as event:
+            current = state.current
+            if current is None or current.ref.snapshot_id != event.snapshot_id:
+                return state
+            return replace(state, current=_renewed(current, event))
         case ManualBackupTriggered() as event:
             return replace(state, open_triggers=(*state.open_triggers, event.trigger_id))
         case ManualBackupFinished() as event:
@@ -245,6 +264,23 @@ def evolve(state: DeviceState, stored: StoredEvent) -> DeviceState:
 def _snapshot(event: SnapshotCreated) -> Snapshot:
     ref = SnapshotRef(snapshot_id=event.snapshot_id, content=event.content)
     return Snapshot(ref, event.fingerprint, event.canonical)
+
+
+def _renewed(snapshot: Snapshot, event: SnapshotRecanonicalised) -> Snapshot:
+    return replace(snapshot, fingerprint=event.fingerprint, canonical=event.canonical)
+
+
+def _recanonicalised(
+    sightings: Sequence[Sighting], renewed: Mapping[str, SnapshotRecanonicalised]
+) -> Sequence[Sighting]:
+    if not renewed:
+        return sightings
+    return [
+        replace(one, snapshot=_renewed(one.snapshot, event))
+        if (event := renewed.get(one.snapshot.ref.snapshot_id)) is not None
+        else one
+        for one in sightings
+    ]
 
 
 def _sighting(stored: StoredEvent, snapshots: dict[str, Snapshot]) -> Sighting | None:

@@ -17,6 +17,7 @@ from pygit2.enums import DiffOption
 
 from domain.canonical import Canonical
 from domain.events import SectionChange
+from domain.routeros.spelling import spelled
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 MAX_LINES: Final = 200_000
@@ -97,7 +98,8 @@ def coarse_diff(before: bytes, after: bytes, *, before_label: str, after_label: 
 def section_changes(before: Canonical, after: Canonical) -> tuple[SectionChange, ...]:
     """Logical lines added to and removed from each section, by order of first appearance.
 
-    Lines are compared as multisets, so a mere reordering gives nothing. What an incomplete export
+    Lines are compared as multisets, so a mere reordering gives nothing, and RouterOS lines in their
+    normal spelling. What an incomplete export
     lacks is unknown, not removed (nor added by the next complete one): sections of menus that the
     device could not export, and, of one that was cut, its last section and those that it lacks.
     """
@@ -120,7 +122,8 @@ class _Sections:
         self._last: str | None = None
         self.lines: dict[str, Counter[str]] = {}
         for section, line in form.lines:
-            self.lines.setdefault(section, Counter())[line] += 1
+            told = spelled(line) if form.sectioned else line
+            self.lines.setdefault(section, Counter())[told] += 1
             self._last = section
 
     def whole(self, section: str) -> bool:

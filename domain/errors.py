@@ -27,6 +27,30 @@ class InvalidInput(ConfigtrailError):
         self.rule = rule
 
 
+class NotUnderstood(ConfigtrailError):
+    """A line of a configuration is not in the form that its platform writes.
+
+    `line` and `column` count from 1. `rule` says what must stand there.
+    """
+
+    def __init__(self, line: int, column: int, rule: str) -> None:
+        super().__init__(f"line {line}, column {column}: {rule}")
+        self.line = line
+        self.column = column
+        self.rule = rule
+
+
+class NotRedactable(ConfigtrailError):
+    """A text can't be shown without its secrets, because nobody knows where they are in it."""
+
+    def __init__(self, platform: str) -> None:
+        super().__init__(
+            f"texts of the platform {platform!r} can't be redacted: where their secrets stand is "
+            "not known; give the platform with the observation"
+        )
+        self.platform = platform
+
+
 class UnknownEventType(ConfigtrailError):
     """An event's type is not known to this version of the code."""
 
@@ -120,11 +144,15 @@ class PoisonEvent(ConfigtrailError):
 class StreamMisconfigured(ConfigtrailError):
     """A stream's live settings would lose or refuse what they must keep."""
 
-    def __init__(self, stream: str, setting: str, expected: object, got: object) -> None:
-        super().__init__(
-            f"stream {stream}: {setting} is {got!r} and must be {expected!r}; "
-            "change it back before starting"
-        )
+    def __init__(
+        self,
+        stream: str,
+        setting: str,
+        expected: object,
+        got: object,
+        mend: str = "change it back before starting",
+    ) -> None:
+        super().__init__(f"stream {stream}: {setting} is {got!r} and must be {expected!r}; {mend}")
         self.stream = stream
         self.setting = setting
         self.expected = expected
@@ -204,6 +232,28 @@ class BackupTimedOut(ConfigtrailError):
         self.reason = reason
 
 
+class NotVerified(ConfigtrailError):
+    """Something that is to prove itself does not: a signature, a checkpoint, a proof, a bundle."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"{what} does not verify: {reason}")
+        self.what = what
+        self.reason = reason
+
+
+class LogBroken(ConfigtrailError):
+    """The stream no longer is what its signed checkpoints say: nothing may be signed over it."""
+
+    def __init__(self, origin: str, size: int, reason: str) -> None:
+        super().__init__(
+            f"the log {origin} at size {size}: {reason}; nothing more is signed: "
+            "run `configtrail audit verify`, and restore the stream from a copy"
+        )
+        self.origin = origin
+        self.size = size
+        self.reason = reason
+
+
 class LeaseHeld(ConfigtrailError):
     """Somebody else holds the lease."""
 
@@ -229,3 +279,14 @@ class Unavailable(ConfigtrailError):
         super().__init__(f"{service} does not answer: {reason}")
         self.service = service
         self.reason = reason
+
+
+class StreamFull(Unavailable):
+    """A stream is full and takes nothing. What waits for it slows down, and nothing is lost."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(f"stream {stream}", "it is full and takes nothing")
+        self.stream = stream
+
+    def __str__(self) -> str:
+        return f"the stream {self.stream} is full and takes nothing; raise its limits or make room"

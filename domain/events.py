@@ -49,6 +49,23 @@ class SectionChange(Struct, frozen=True, kw_only=True, gc=False):
     removed: int
 
 
+class ChangeSummary(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """So many changes of one kind in one section, by names that are known to be names.
+
+    `kind` is added, removed, modified, renamed, enabled, disabled or moved; `properties` the names
+    of those that changed, `risks` tags such as `input-chain`, `level` how the tenant wants it told.
+    `after_upgrade`: the operating system was upgraded and writes a default differently now.
+    """
+
+    section: str
+    kind: str
+    count: int
+    properties: tuple[str, ...] = ()
+    risks: tuple[str, ...] = ()
+    level: str = "report"
+    after_upgrade: bool = False
+
+
 class DeviceSettings(Struct, frozen=True, kw_only=True):
     """How a device is to be read, with the defaults of its group filled in. Never a secret:
     `credential` only says where one lies (`env:NAME`, `file:PATH`, `store:NAME`, `vault:PATH`,
@@ -126,6 +143,9 @@ class DiffGenerated(Fact, frozen=True, kw_only=True, tag="DiffGenerated"):
 
     Line counts come from the edit script over the texts; `sections` from the canonical forms.
     `coarse` says that a limit was hit and the diff replaces more than it had to.
+    `changes` sum up the semantic difference by names only: entries, values and sentences, which are
+    configuration text, are content at `changes_content` (redacted, JSON). `changes_more` counts
+    changes that are in no summary, because there were too many kinds of them.
     """
 
     from_snapshot_id: str
@@ -135,6 +155,21 @@ class DiffGenerated(Fact, frozen=True, kw_only=True, tag="DiffGenerated"):
     content: ContentRef
     sections: tuple[SectionChange, ...] = ()
     coarse: bool = False
+    changes: tuple[ChangeSummary, ...] = ()
+    changes_more: int = 0
+    changes_content: ContentRef | None = None
+
+
+class SnapshotRecanonicalised(Fact, frozen=True, kw_only=True, tag="SnapshotRecanonicalised"):
+    """A snapshot's fingerprint under newer rules, worked out from its stored text.
+
+    From here on readings are compared with this one. The snapshot's own event stays as it is.
+    """
+
+    snapshot_id: str
+    fingerprint: str
+    canonical: str
+    previous_canonical: str
 
 
 class ManualBackupTriggered(Fact, frozen=True, kw_only=True, tag="ManualBackupTriggered"):
@@ -240,6 +275,7 @@ DomainEvent: TypeAlias = (
     SnapshotCreated
     | DuplicateSkipped
     | DiffGenerated
+    | SnapshotRecanonicalised
     | ManualBackupTriggered
     | ManualBackupFinished
     | CollectionFailed

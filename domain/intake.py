@@ -193,6 +193,14 @@ def claimed_identity(body: bytes) -> tuple[str | None, str | None]:
     return _claimed(fields, "tenant_id"), _claimed(fields, "device_id")
 
 
+def claimed_parts(body: bytes) -> ConfigParts | None:
+    """The upload that a body names, None when it names none or is refused for it."""
+    try:
+        return _parts(decode_object(body))
+    except InvalidInput:
+        return None
+
+
 def _claimed(fields: dict[str, object], name: str) -> str | None:
     check = check_tenant_id if name == "tenant_id" else check_device_id
     try:

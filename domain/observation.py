@@ -10,7 +10,11 @@ from domain.events import Completeness, Source
 
 
 class Observation(Struct, frozen=True, kw_only=True):
-    """What the recorder knows of a reading, without its text. Fields as in `SnapshotCreated`."""
+    """What the recorder knows of a reading, without its text. Fields as in `SnapshotCreated`.
+
+    `older` are its fingerprints under older rules, by rules, as far as they are needed to compare
+    it with snapshots that were recorded under those.
+    """
 
     observation_id: str
     tenant_id: str
@@ -25,6 +29,7 @@ class Observation(Struct, frozen=True, kw_only=True):
     os_version: str | None
     source: Source
     completeness: Completeness
+    older: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
     trigger_id: str | None = None
     author: str | None = None
@@ -32,3 +37,7 @@ class Observation(Struct, frozen=True, kw_only=True):
     correlation_id: str | None = None
     causation_id: str | None = None
     traceparent: str | None = None
+
+    def fingerprint_under(self, rules: str) -> str | None:
+        """Its fingerprint under given rules; None when it was not worked out."""
+        return self.fingerprint if rules == self.canonical else dict(self.older).get(rules)

@@ -12,7 +12,7 @@ from domain.events import ContentRef
 ALL = Selection()
 # How many events one append can hold.
 MAX_TOGETHER = 1_000
-ContentKind = Literal["snapshot", "diff"]
+ContentKind = Literal["snapshot", "diff", "changes"]
 
 
 class EventStore(Protocol):

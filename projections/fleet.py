@@ -27,6 +27,7 @@ from domain.events import (
     ManualBackupFinished,
     ManualBackupTriggered,
     SnapshotCreated,
+    SnapshotRecanonicalised,
 )
 from projections.rows import Connection, Reader, columns_of, storable, struct, structs
 
@@ -175,6 +176,7 @@ class Fleet:
                 case (
                     DiffGenerated()
                     | EventSkipped()
+                    | SnapshotRecanonicalised()
                     | CollectionRecovered()
                     | DeviceConfigured()
                     | DeviceRetired()

@@ -21,7 +21,7 @@ from domain.device import (
     needs_history,
 )
 from domain.envelope import NewEvent, StoredEvent, StreamIdentity
-from domain.events import ContentRef, DeviceSettings, SectionChange
+from domain.events import ChangeSummary, ContentRef, DeviceSettings, SectionChange
 from domain.observation import Observation
 
 START = datetime(2026, 1, 5, 6, tzinfo=UTC)
@@ -59,6 +59,7 @@ class Fleet:
             (self._trigger, 1),
             (self._finish, 1),
             (self._fail, 1),
+            (self._recanonicalise, 1),
             (self._manage, 4),
             (self._skip, 1),
         )
@@ -142,6 +143,12 @@ class Fleet:
             lines_removed=self._choice.randrange(20),
             sections=sections,
             coarse=self._choice.random() < 0.1,
+            changes=tuple(
+                ChangeSummary(section=name, kind="modified", count=2, properties=("name", "mtu"))
+                for name in names
+            ),
+            changes_more=self._choice.randrange(2),
+            changes_content=self._content() if names else None,
             occurred_at=self._now(),
         )
         assert event is not None
@@ -188,6 +195,23 @@ class Fleet:
                 attempted_at=START + timedelta(minutes=minute),
                 source="scheduled",
                 attempt=self._choice.randrange(1, 4),
+            )
+        )
+
+    def _recanonicalise(self, key: tuple[str, str]) -> None:
+        current = self.state(key).current
+        if current is None:
+            return
+        rules = f"routeros/{len(self.events) + 2}"
+        self._append(
+            decisions.recanonicalised(
+                *key,
+                snapshot_id=current.ref.snapshot_id,
+                fingerprint=_digest("fingerprint", current.fingerprint, rules),
+                canonical=rules,
+                previous_canonical=current.canonical,
+                actor="user:someone",
+                occurred_at=self._now(),
             )
         )
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 
-from adapters.cli import program
+from adapters.cli import auditing, program
 from adapters.cli.backup import trigger
 from adapters.cli.collecting import collect
 from adapters.cli.credentials import (
@@ -22,6 +22,7 @@ from adapters.cli.credentials import (
     set_credential,
 )
 from adapters.cli.demo import demo
+from adapters.cli.doctor import doctor
 from adapters.cli.importing import import_folder
 from adapters.cli.inventory import (
     apply_inventory,
@@ -33,8 +34,11 @@ from adapters.cli.letters import list_letters, retry_letter, show_letter
 from adapters.cli.listings import audit, devices, history
 from adapters.cli.parked import list_parked, retry_parked, skip_parked
 from adapters.cli.projections import rebuild, status, verify_rows
+from adapters.cli.recanonicalising import recanonicalise
+from adapters.cli.replaying import replay
 from adapters.cli.texts import diff, show
 from adapters.cli.up import up
+from adapters.cli.witnessing import witness
 from adapters.observability.logging import configure_logging
 from adapters.settings import Settings
 from domain.errors import InvalidInput
@@ -156,8 +160,11 @@ command(app, "devices")(devices)
 command(app, "history")(history)
 command(app, "show")(show)
 command(app, "diff")(diff)
-command(app, "audit")(audit)
 command(app, "trigger")(trigger)
+command(app, "recanonicalise")(recanonicalise)
+command(app, "witness", serves=True)(witness)
+command(app, "replay")(replay)
+command(app, "doctor")(doctor)
 command(app, "collect")(collect)
 
 inventory = typer.Typer(rich_markup_mode=None, help="Which devices are collected, and how.")
@@ -177,6 +184,12 @@ host_keys = typer.Typer(rich_markup_mode=None, help="Host keys of devices.")
 app.add_typer(host_keys, name="hostkeys")
 command(host_keys)(list_host_keys)
 command(host_keys, "release")(release_host_key)
+
+audits = typer.Typer(rich_markup_mode=None)
+app.add_typer(audits, name="audit")
+command(audits)(audit)
+for name, one in auditing.COMMANDS.items():
+    command(audits, name)(one)
 
 letters = typer.Typer(rich_markup_mode=None)
 app.add_typer(letters, name="deadletters")

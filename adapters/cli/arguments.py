@@ -87,9 +87,18 @@ def _usage(check: Callable[[str], T]) -> Callable[[str], T]:
     return parse
 
 
+since_option, until_option = _usage(since_time), _usage(at_time)
+checked_device = _usage(check_device_id)
 Device = Annotated[
-    str, typer.Argument(metavar="DEVICE", parser=_usage(check_device_id), help="The device's id.")
+    str, typer.Argument(metavar="DEVICE", parser=checked_device, help="The device's id.")
 ]
+AnyDevice = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[DEVICE]", parser=_usage(check_device_id), help="The device's id; default: all."
+    ),
+]
+Redact = Annotated[bool, typer.Option("--redact", help="Show each secret as a keyed hash.")]
 At = Annotated[
     datetime | None,
     typer.Option(

@@ -10,7 +10,9 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from adapters.cli.changes import changes_text
 from adapters.cli.console import err, harmless, out
+from adapters.cli.listings import in_words
 from adapters.cli.tables import (
     audit_table,
     devices_table,
@@ -107,8 +109,11 @@ async def _show(system: System, made_up: Fleet, shown: DiffText) -> None:
     letters = await letters_of(system, made_up.broken)
     _section("Devices", devices_table(devices))
     _section("Which configuration held when", validity_table(ranges))
-    _section(f"The timeline of {SHOWN}", history_table(history))
+    words = await in_words(system, TENANT, SHOWN, history)
+    _section(f"The timeline of {SHOWN}", history_table(history, words))
     _section(f"What changed last on {SHOWN}")
+    out.print(changes_text(shown.told), soft_wrap=True)
+    out.print()
     print_diff(shown)
     _section(
         f"The audit trail: the newest {len(page.entries)} of {page.total}",

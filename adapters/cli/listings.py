@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Annotated
 
 import typer
 
 from adapters.cli.arguments import Device, Json, Limit, Since, Until
+from adapters.cli.changes import headline
 from adapters.cli.console import err, out, print_json
 from adapters.cli.session import Need, session
 from adapters.cli.tables import audit_table, devices_table, history_table
@@ -15,6 +17,7 @@ from adapters.composition import System
 from adapters.http.audit import audit_out
 from adapters.http.devices import device_out, history_out, require_device
 from adapters.settings import Settings
+from domain.errors import ContentMissing
 from projections import backups, diffs
 from projections.audit import AuditEntry, AuditFilter, stream_audit
 
@@ -71,14 +74,33 @@ async def history(
         found = await diffs.config_history(
             opened.system.pool, settings.tenant, device, limit=limit + 1, section=section
         )
-    shown = found[:limit]
+        shown = found[:limit]
+        words = {} if as_json else await in_words(opened.system, settings.tenant, device, shown)
     if as_json:
         print_json([history_out(one) for one in shown])
     elif shown:
-        out.print(history_table(shown))
+        out.print(history_table(shown, words))
     if len(found) > limit:
         err.print(f"there are more than {limit}; --limit shows more")
     return 0
+
+
+async def in_words(
+    system: System, tenant: str, device: str, entries: Sequence[diffs.HistoryEntry]
+) -> dict[tuple[str | None, str], str]:
+    """What changed first in each entry, by its two snapshots. A difference without words, or whose
+    words are gone, is left to its numbers."""
+    words: dict[tuple[str | None, str], str] = {}
+    for entry in entries:
+        if entry.diff is None:
+            continue
+        try:
+            told = await system.reading.told(tenant, device, entry.diff)
+        except ContentMissing:
+            continue
+        if told is not None:
+            words[entry.previous_snapshot_id, entry.snapshot_id] = headline(told)
+    return words
 
 
 async def audit(

@@ -16,15 +16,19 @@ from enum import Enum
 
 import asyncpg
 from msgspec import Struct
+from nats.aio.client import Client
 from pydantic import SecretStr
 
 from adapters.cli.console import err
 from adapters.composition import System, open_system, roles
 from adapters.embedded.errors import DataFolderInUse
 from adapters.embedded.runtime import Endpoints, embedded, running
+from adapters.jetstream.connection import connect
+from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.roles import supervisor
 from adapters.settings import Settings
-from domain.errors import Unavailable
+from adapters.tlog.reader import StreamReader, open_reader
+from domain.errors import InvalidInput, Unavailable
 from projections.checkpoints import wait_projected
 
 FOLDER_SECONDS = 60.0
@@ -57,7 +61,7 @@ async def session(settings: Settings, need: Need) -> AsyncIterator[Session]:
     what `open_system` raises.
     """
     async with AsyncExitStack() as stack:
-        found, hosts = await _servers(stack, settings)
+        found, hosts = await servers(stack, settings)
         system = await _opened(stack, found)
         if hosts and need is not Need.NOTHING:
             wanted = {
@@ -70,6 +74,51 @@ async def session(settings: Settings, need: Need) -> AsyncIterator[Session]:
             seconds = PROJECTED_SECONDS if hosts else ATTACHED_PROJECTED_SECONDS
             await projected(system, await system.events.head(), seconds)
         yield Session(system, hosts)
+
+
+@asynccontextmanager
+async def reading(settings: Settings) -> AsyncIterator[StreamReader]:
+    """The streams alone, of the servers that a command uses. Raises as `session`."""
+    async with AsyncExitStack() as stack:
+        found, _ = await servers(stack, settings)
+        try:
+            async with asyncio.timeout(settings.connect_seconds):
+                reader = await stack.enter_async_context(open_reader(found))
+        except TimeoutError as error:
+            raise Unavailable(
+                "NATS", f"no connection within {settings.connect_seconds:g} s"
+            ) from error
+        yield reader
+
+
+@asynccontextmanager
+async def log_session(settings: Settings) -> AsyncIterator[JetStreamEventStore]:
+    """The log of events alone: it needs NATS and nothing else, where the settings name it.
+
+    Raises `Unavailable` when it can't be had in time, and `DataFolderInUse`.
+    """
+    async with AsyncExitStack() as stack:
+        found, _ = await servers(stack, settings)
+        nc = await stack.enter_async_context(nats(found))
+        yield JetStreamEventStore(nc, nc.jetstream())
+
+
+@asynccontextmanager
+async def nats(settings: Settings, within: float | None = None) -> AsyncIterator[Client]:
+    """A connection to the NATS server that the settings name, had `within` so many seconds
+    (default: `connect_seconds`)."""
+    within = settings.connect_seconds if within is None else within
+    if settings.nats_url is None:
+        raise InvalidInput("CONFIGTRAIL_NATS_URL", "must be set: Postgres holds no log")
+    try:
+        async with asyncio.timeout(within):
+            nc = await connect(settings.nats_url.get_secret_value(), name="configtrail-log")
+    except TimeoutError as error:
+        raise Unavailable("NATS", f"no connection within {within:g} s") from error
+    try:
+        yield nc
+    finally:
+        await nc.close()
 
 
 async def projected(system: System, position: int, seconds: float) -> None:
@@ -99,7 +148,8 @@ async def _opened(stack: AsyncExitStack, settings: Settings) -> System:
         raise Unavailable("NATS or Postgres", f"no connection within {seconds:g} s") from error
 
 
-async def _servers(stack: AsyncExitStack, settings: Settings) -> tuple[Settings, bool]:
+async def servers(stack: AsyncExitStack, settings: Settings) -> tuple[Settings, bool]:
+    """The settings with servers in them, and whether they are this command's own."""
     if settings.nats_url is not None or settings.postgres_dsn is not None:
         return settings, False
     loop = asyncio.get_running_loop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from rich.table import Table
@@ -11,6 +11,7 @@ from rich.text import Text
 from adapters.cli.console import harmless
 from adapters.importing.importer import Imported, Refused
 from adapters.jetstream.dead_letters import DeadLetter
+from adapters.roles.recanonicaliser import Recanonicalised
 from projections.audit import AuditEntry
 from projections.backups import Device, Validity
 from projections.diffs import HistoryEntry
@@ -69,9 +70,11 @@ def devices_table(devices: Iterable[Device]) -> Table:
     return made
 
 
-def history_table(entries: Iterable[HistoryEntry]) -> Table:
-    """A device's timeline, newest first."""
-    made = table("FROM", "UNTIL", "SNAPSHOT", "+", "-", "WHERE", "NOTES", numbers=("+", "-"))
+def history_table(
+    entries: Iterable[HistoryEntry], words: Mapping[tuple[str | None, str], str] | None = None
+) -> Table:
+    """A device's timeline, newest first. `words`: what changed, by the two snapshots."""
+    made = table("FROM", "UNTIL", "SNAPSHOT", "+", "-", "WHAT", "NOTES", numbers=("+", "-"))
     for one in entries:
         diff = one.diff
         made.add_row(
@@ -80,7 +83,7 @@ def history_table(entries: Iterable[HistoryEntry]) -> Table:
             cell(one.snapshot_id[:SHORT_ID], "cyan"),
             cell(diff.lines_added if diff else "", "green"),
             cell(diff.lines_removed if diff else "", "red"),
-            cell(_where(one)),
+            cell((words or {}).get((one.previous_snapshot_id, one.snapshot_id)) or _where(one)),
             cell(", ".join(_notes(one)), "yellow"),
         )
     return made
@@ -172,6 +175,22 @@ def refused_table(refused: Iterable[Refused]) -> Table:
     for one in refused:
         made.add_row(
             cell(one.where), cell(one.letter or "-"), cell(f"{one.field}: {one.rule}", "red")
+        )
+    return made
+
+
+def recanonicalised_table(done: Iterable[tuple[str, Recanonicalised]]) -> Table:
+    """What became of devices' fingerprints, by number."""
+    columns = ("SNAPSHOTS", "RENEWED", "ALREADY", "WITHOUT TEXT", "SAME AS BEFORE")
+    made = table("DEVICE", *columns, numbers=columns)
+    for device_id, one in done:
+        made.add_row(
+            cell(device_id, "bold"),
+            cell(one.snapshots),
+            cell(one.renewed, "green"),
+            cell(one.already),
+            cell(one.missing, "yellow" if one.missing else ""),
+            cell(one.alike),
         )
     return made
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
+from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from adapters.cli.arguments import At, Device, From, Json, Snapshot, To
+from adapters.cli.arguments import At, Device, From, Json, Redact, Snapshot, To
+from adapters.cli.changes import changes_text
 from adapters.cli.console import err, harmless, out, print_json
 from adapters.cli.session import Need, session
 from adapters.cli.tables import when
@@ -35,6 +37,7 @@ async def show(
     device: Device,
     at: At = None,
     snapshot: Snapshot = None,
+    redact: Redact = False,
     as_json: Json = False,
 ) -> int:
     """Print a configuration: the current one, that of a time, or a snapshot.
@@ -50,8 +53,10 @@ async def show(
         else:
             wanted = await _snapshot_id(system, tenant, device, snapshot)
             config = await system.reading.config_text(tenant, device, wanted)
+        if redact:
+            config = await system.reading.redacted_text(config)
     if as_json:
-        print_json(config_out(config))
+        print_json(config_out(config, redacted=redact))
         return 0
     print_raw(config.text)
     one = config.snapshot
@@ -72,9 +77,14 @@ async def diff(
     device: Device,
     before: From = None,
     after: To = None,
+    semantic: Annotated[
+        bool, typer.Option("--semantic", help="Only what changed in words, a sentence each.")
+    ] = False,
+    redact: Redact = False,
     as_json: Json = False,
 ) -> int:
-    """Print what changed, as a unified diff: last, since FROM, or between FROM and TO.
+    """Print what changed: last, since FROM, or between FROM and TO. In words, on standard error,
+    and as a unified diff on standard output.
 
     Into a pipe it goes byte for byte; on a terminal control characters are spelt out.
     """
@@ -86,9 +96,16 @@ async def diff(
         else:
             older = await _snapshot_id(system, tenant, device, before)
             found = await system.reading.compare(tenant, device, older, newer)
+        if redact:
+            found = await system.reading.redacted_diff(found)
     if as_json:
-        print_json(diff_out(found))
+        print_json(diff_out(found, redacted=redact))
         return 0
+    if semantic:
+        out.print(changes_text(found.told), soft_wrap=True)
+        return 0
+    if found.told is not None:
+        err.print(changes_text(found.told), soft_wrap=True)
     print_diff(found)
     return 0
 

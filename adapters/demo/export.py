@@ -12,7 +12,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from domain.canonical.menus import split_path
+from domain.routeros.menus import split_path
 
 _INDENT = "    "
 _MAY_CUT = " =,"

@@ -13,7 +13,16 @@ import uvicorn
 from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp
 
-from adapters.http import audit, configs, dead_letters, devices, health, inventory, trigger
+from adapters.http import (
+    audit,
+    configs,
+    dead_letters,
+    devices,
+    health,
+    inventory,
+    proofs,
+    trigger,
+)
 from adapters.http.errors import install_error_handlers
 from adapters.http.freshness import freshness
 from adapters.http.guard import LOOPBACK_NAMES, Guard, is_loopback
@@ -22,6 +31,7 @@ from domain.errors import InvalidInput
 
 if TYPE_CHECKING:
     from adapters.composition import System
+    from adapters.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +44,7 @@ CANCELLED_SECONDS = 25.0
 def create_app(system: System) -> FastAPI:
     """The application over a connected system.
 
-    When it is bound to the loopback, only the loopback's names are answered to.
+    Only the loopback's names and those in the settings are answered to.
     """
     app = FastAPI(
         title="Configtrail",
@@ -48,6 +58,7 @@ def create_app(system: System) -> FastAPI:
     app.include_router(dead_letters.router(system))
     app.include_router(trigger.router(system))
     app.include_router(inventory.router(system))
+    app.include_router(proofs.router(system))
     projected = [Depends(freshness(system))]
     for routes in (
         audit.router(system),
@@ -56,10 +67,17 @@ def create_app(system: System) -> FastAPI:
         devices.device_router(system),
     ):
         app.include_router(routes, dependencies=projected)
-    host = system.settings.http_host
-    allowed = LOOPBACK_NAMES | {host.lower()} if is_loopback(host) else None
-    app.add_middleware(Guard, metrics=system.metrics, allowed_hosts=allowed)
+    app.add_middleware(Guard, metrics=system.metrics, allowed_hosts=_allowed_hosts(system.settings))
     return app
+
+
+def _allowed_hosts(settings: Settings) -> frozenset[str] | None:
+    named = {name.strip().lower() for name in settings.http_names.split(",")} - {""}
+    if "*" in named:
+        return None
+    host = settings.http_host.lower()
+    # An address that means all addresses is no name that anybody asks by.
+    return LOOPBACK_NAMES | named | ({host} - {"0.0.0.0", "::"})
 
 
 class _Server(uvicorn.Server):
@@ -71,9 +89,15 @@ class _Server(uvicorn.Server):
 
 
 async def serve(
-    app: ASGIApp, host: str, port: int, *, started: Callable[[str], None] | None = None
+    app: ASGIApp,
+    host: str,
+    port: int,
+    *,
+    started: Callable[[str], None] | None = None,
+    public: bool = False,
 ) -> None:
-    """Serve until cancelled; then requests under way may still end, within bounds.
+    """Serve until cancelled; then requests under way may still end, within bounds. `public`: it is
+    meant for everybody.
 
     `started` is called with the server's address (port 0 takes a free one). Raises `InvalidInput`
     when the address can't be had.
@@ -81,7 +105,9 @@ async def serve(
     bound = _bind(host, port)
     name = f"[{host}]" if ":" in host else host
     address = f"http://{name}:{bound.getsockname()[1]}"
-    if is_loopback(host):
+    if public:
+        log.info("serving %s", address)
+    elif is_loopback(host):
         log.info("serving %s to this machine only: there is no authentication yet", address)
     else:
         log.warning(

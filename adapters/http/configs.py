@@ -11,13 +11,20 @@ from pydantic import BaseModel
 from adapters.http.devices import SectionOut
 from adapters.http.params import DeviceId, SnapshotId, TenantId, check_snapshot_id, moment
 from adapters.reading import ConfigText, DiffText
+from domain.semantic.told import ToldChange
 
 if TYPE_CHECKING:
     from adapters.composition import System
 
 
+Redact = Annotated[bool, Query(description="show each secret as a keyed hash")]
+
+
 class ConfigOut(BaseModel):
-    """A configuration as it was collected. `sha256_hash` is that of `config_text` in UTF-8."""
+    """A configuration as it was collected. `sha256_hash` is that of `config_text` in UTF-8.
+
+    `redacted`: secrets in it are keyed hashes, as was asked for.
+    """
 
     id: str
     device_id: str
@@ -33,10 +40,48 @@ class ConfigOut(BaseModel):
     completeness: str
     warnings: list[str]
     is_current: bool
+    redacted: bool
+
+
+class RiskOut(BaseModel):
+    """Why a change deserves a look."""
+
+    tag: str
+    reason: str
+
+
+class PropertyOut(BaseModel):
+    """A property that changed, secrets as keyed hashes; of a set also the members that differ."""
+
+    name: str
+    before: str | None
+    after: str | None
+    gone: list[str]
+    new: list[str]
+
+
+class ChangeOut(BaseModel):
+    """One change of one entry, in a sentence and for machines."""
+
+    section: str
+    kind: str
+    sentence: str
+    entry: str
+    properties: list[PropertyOut]
+    position_before: int | None
+    position_after: int | None
+    risks: list[RiskOut]
+    level: str
+    after_upgrade: bool
 
 
 class DiffOut(BaseModel):
-    """A unified diff. `recorded` False: worked out for this answer, without `sections`."""
+    """A unified diff, and the changes in words. `recorded` False: worked out for this answer.
+
+    `changes` never hold secrets; `redacted`: neither does `diff_text`, as was asked for. They are
+    None where there is no comparison of meaning. `notes` say what is not told as a change, and
+    `changes_more` counts changes beyond the bound. `upgrade`: another version of the system.
+    """
 
     id: str
     diff_text: str
@@ -49,10 +94,15 @@ class DiffOut(BaseModel):
     created_at: datetime
     coarse: bool
     recorded: bool
+    redacted: bool
     sections: list[SectionOut]
+    changes: list[ChangeOut] | None
+    changes_more: int
+    notes: list[str]
+    upgrade: str | None
 
 
-def config_out(config: ConfigText) -> ConfigOut:
+def config_out(config: ConfigText, *, redacted: bool = False) -> ConfigOut:
     """A text as it is answered."""
     snapshot = config.snapshot
     return ConfigOut(
@@ -70,11 +120,13 @@ def config_out(config: ConfigText) -> ConfigOut:
         completeness=snapshot.completeness,
         warnings=list(snapshot.warnings),
         is_current=snapshot.is_current,
+        redacted=redacted,
     )
 
 
-def diff_out(diff: DiffText) -> DiffOut:
+def diff_out(diff: DiffText, *, redacted: bool = False) -> DiffOut:
     """A difference as it is answered."""
+    told = diff.told
     return DiffOut(
         id=diff.diff_id,
         diff_text=diff.patch.decode(),
@@ -87,6 +139,11 @@ def diff_out(diff: DiffText) -> DiffOut:
         created_at=diff.recorded_at or diff.to_snapshot.collected_at,
         coarse=diff.coarse,
         recorded=diff.recorded_at is not None,
+        redacted=redacted,
+        changes=None if told is None else [change_out(one) for one in told.changes],
+        changes_more=told.more if told else 0,
+        notes=list(told.notes) if told else [],
+        upgrade=told.upgrade if told else None,
         sections=[
             SectionOut(section=one.section, added=one.added, removed=one.removed)
             for one in diff.sections
@@ -94,14 +151,49 @@ def diff_out(diff: DiffText) -> DiffOut:
     )
 
 
+def change_out(one: ToldChange) -> ChangeOut:
+    """A change as it is answered."""
+    return ChangeOut(
+        section=one.section,
+        kind=one.kind,
+        sentence=one.sentence,
+        entry=one.entry,
+        properties=[
+            PropertyOut(
+                name=each.name,
+                before=each.before,
+                after=each.after,
+                gone=list(each.gone),
+                new=list(each.new),
+            )
+            for each in one.properties
+        ],
+        position_before=one.position_before,
+        position_after=one.position_after,
+        risks=[RiskOut(tag=risk.tag, reason=risk.reason) for risk in one.risks],
+        level=one.level,
+        after_upgrade=one.after_upgrade,
+    )
+
+
 def router(system: System) -> APIRouter:
     """The routes of this module. The fixed addresses come before those with an id."""
     routes = APIRouter(prefix="/api/tenants/{tenant}/devices/{device:path}", tags=["config"])
 
+    async def config_answer(config: ConfigText, redact: bool) -> ConfigOut:
+        shown = await system.reading.redacted_text(config) if redact else config
+        return config_out(shown, redacted=redact)
+
+    async def diff_answer(diff: DiffText, redact: bool) -> DiffOut:
+        shown = await system.reading.redacted_diff(diff) if redact else diff
+        return diff_out(shown, redacted=redact)
+
     @routes.get("/config/at")
-    async def config_at(tenant: TenantId, device: DeviceId, time: str) -> ConfigOut:
+    async def config_at(
+        tenant: TenantId, device: DeviceId, time: str, redact: Redact = False
+    ) -> ConfigOut:
         found = await system.reading.config_at(tenant, device, moment(time, "time"))
-        return config_out(found)
+        return await config_answer(found, redact)
 
     @routes.get("/config/compare")
     async def compare(
@@ -109,17 +201,24 @@ def router(system: System) -> APIRouter:
         device: DeviceId,
         from_id: Annotated[str, Query(alias="from")],
         to_id: Annotated[str, Query(alias="to")],
+        redact: Redact = False,
     ) -> DiffOut:
         before = check_snapshot_id(from_id, "from")
         after = check_snapshot_id(to_id, "to")
-        return diff_out(await system.reading.compare(tenant, device, before, after))
+        found = await system.reading.compare(tenant, device, before, after)
+        return await diff_answer(found, redact)
 
     @routes.get("/config/{snapshot_id}/diff")
-    async def diff(tenant: TenantId, device: DeviceId, snapshot_id: SnapshotId) -> DiffOut:
-        return diff_out(await system.reading.diff(tenant, device, snapshot_id))
+    async def diff(
+        tenant: TenantId, device: DeviceId, snapshot_id: SnapshotId, redact: Redact = False
+    ) -> DiffOut:
+        return await diff_answer(await system.reading.diff(tenant, device, snapshot_id), redact)
 
     @routes.get("/config/{snapshot_id}")
-    async def config(tenant: TenantId, device: DeviceId, snapshot_id: SnapshotId) -> ConfigOut:
-        return config_out(await system.reading.config_text(tenant, device, snapshot_id))
+    async def config(
+        tenant: TenantId, device: DeviceId, snapshot_id: SnapshotId, redact: Redact = False
+    ) -> ConfigOut:
+        found = await system.reading.config_text(tenant, device, snapshot_id)
+        return await config_answer(found, redact)
 
     return routes

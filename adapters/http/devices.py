@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from adapters.http.params import DeviceId, PageOf, TenantId, optional_moment
 from adapters.reading import diff_id
 from domain.errors import NotFound
+from domain.events import ChangeSummary
 from projections import backups, diffs
 
 if TYPE_CHECKING:
@@ -97,6 +98,18 @@ class SectionOut(BaseModel):
     removed: int
 
 
+class SummaryOut(BaseModel):
+    """So many changes of one kind in a section, by names only: never a value."""
+
+    section: str
+    kind: str
+    count: int
+    properties: list[str]
+    risks: list[str]
+    level: str
+    after_upgrade: bool
+
+
 class HistoryOut(BaseModel):
     """One change of what the device had. `component` names the section that changed most, and
     `diff_id` is None for the first configuration and while the difference is not worked out."""
@@ -111,6 +124,8 @@ class HistoryOut(BaseModel):
     lines_added: int
     lines_removed: int
     sections: list[SectionOut]
+    changes: list[SummaryOut]
+    changes_more: int
     coarse: bool
     old_snapshot_id: str | None
     returned: bool
@@ -191,6 +206,8 @@ def history_out(entry: diffs.HistoryEntry) -> HistoryOut:
             SectionOut(section=one.section, added=one.added, removed=one.removed)
             for one in sections
         ],
+        changes=[summary_out(one) for one in diff.summaries] if diff else [],
+        changes_more=diff.summaries_more if diff else 0,
         coarse=diff.coarse if diff else False,
         old_snapshot_id=previous,
         returned=entry.returned,
@@ -204,6 +221,19 @@ def history_out(entry: diffs.HistoryEntry) -> HistoryOut:
         size_bytes=entry.size_bytes,
         line_count=entry.line_count,
         position=entry.position,
+    )
+
+
+def summary_out(one: ChangeSummary) -> SummaryOut:
+    """A summary of changes as it is answered."""
+    return SummaryOut(
+        section=one.section,
+        kind=one.kind,
+        count=one.count,
+        properties=list(one.properties),
+        risks=list(one.risks),
+        level=one.level,
+        after_upgrade=one.after_upgrade,
     )
 
 

@@ -25,6 +25,8 @@ from domain.errors import (
     InvalidInput,
     KeyUnavailable,
     NotFound,
+    NotRedactable,
+    NotVerified,
     Unavailable,
 )
 
@@ -35,11 +37,13 @@ RETRY_AFTER_SECONDS = 5
 _STATUS: tuple[tuple[type[ConfigtrailError], int, str], ...] = (
     (InvalidInput, 422, "invalid_input"),
     (NotFound, 404, "not_found"),
+    (NotRedactable, 422, "not_redactable"),
     (BackupUnderWay, 409, "backup_under_way"),
     (BackupFailed, 502, "backup_failed"),
     (BackupTimedOut, 504, "backup_timed_out"),
     (Unavailable, 503, "unavailable"),
     (KeyUnavailable, 503, "key_unavailable"),
+    (NotVerified, 503, "not_verified"),
     (ContentMissing, 500, "content_missing"),
     (ContentCorrupt, 500, "content_corrupt"),
 )
@@ -103,7 +107,8 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     place = [str(part) for part in first["loc"]]
-    field = ".".join(place[1:]) or place[0]
+    # Of JSON that can't be read it names the place in it, which is no field.
+    field = "body" if first["type"] == "json_invalid" else ".".join(place[1:]) or place[0]
     return error_response(422, "invalid_input", f"{field}: {first['msg']}", field)
 
 

@@ -1,8 +1,8 @@
 """The first thing that every request meets: its id, who may ask, how much, and what was answered.
 
 There is no authentication yet, so a browser on this machine must not become anybody's tool: host
-names other than the loopback's are refused (DNS rebinding), and so is every cross-site request that
-changes something.
+names other than the loopback's and the configured ones are refused (DNS rebinding), and so is every
+cross-site request that changes something.
 """
 
 from __future__ import annotations
@@ -104,7 +104,9 @@ class Guard:
         host = headers.get("host", "")
         if self._allowed_hosts is not None and _name(host) not in self._allowed_hosts:
             return error_response(
-                421, "unknown_host", "this server answers to the names of the loopback only"
+                421,
+                "unknown_host",
+                "this server does not answer to that name; CONFIGTRAIL_HTTP_NAMES adds names",
             )
         if scope["method"] in _READING:
             return None

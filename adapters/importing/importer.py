@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -22,14 +23,18 @@ from adapters.jetstream.intake import IntakeFull
 from adapters.jetstream.progress import STALLED_SECONDS, wait_acknowledged
 from adapters.jetstream.streams import INTAKE
 from adapters.roles import recorder
+from domain.decisions import observed_event_id
 from domain.envelope import StoredEvent
 from domain.errors import InvalidInput, Unavailable
 from domain.events import DuplicateSkipped, SnapshotCreated
 from domain.ids import observation_id
 
+log = logging.getLogger(__name__)
+
 # After this long without a new difference, what is missing is looked for among the dead letters.
 GIVEN_UP_SECONDS: Final = 2.0
 _LOOK_SECONDS: Final = 0.05
+_AGAIN_SECONDS: Final = 0.5
 _LETTERS: Final = 200
 
 Told = Callable[[str, int], None]
@@ -128,7 +133,8 @@ async def _send(
         try:
             text = await asyncio.to_thread(reading.text)
             digest = hashlib.sha256(text.encode()).hexdigest()
-            event_id = f"observation.{observation_id(key, tenant_id, device_id, moment, digest)}"
+            identity = observation_id(key, tenant_id, device_id, moment, digest)
+            event_id = observed_event_id(identity)
             if event_id not in before[device_id]:
                 sequence = await _publish(system, tenant_id, reading, text)
                 sent.append(_Sent(reading, sequence, event_id))
@@ -140,7 +146,8 @@ async def _send(
 
 
 async def _publish(system: System, tenant_id: str, reading: Reading, text: str) -> int:
-    """Send one reading; waits for room when the intake is full."""
+    """Send one reading, over outages and while the intake is full: sent twice it is the same
+    observation. Raises `IntakeFull` and `Unavailable` after `STALLED_SECONDS`."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + STALLED_SECONDS
     while True:
@@ -153,10 +160,11 @@ async def _publish(system: System, tenant_id: str, reading: Reading, text: str) 
                 source="imported",
                 author=reading.author,
             )
-        except IntakeFull:
+        except (IntakeFull, Unavailable) as error:
             if loop.time() > deadline:
                 raise
-            await asyncio.sleep(_LOOK_SECONDS * 10)
+            log.warning("sending again: %s", error)
+        await asyncio.sleep(_AGAIN_SECONDS)
 
 
 async def _facts(system: System, tenant_id: str, device_id: str) -> dict[str, StoredEvent]:

@@ -15,8 +15,11 @@ from nats.aio.client import Client
 from nats.js.errors import APIError
 
 from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
-from domain.errors import BatchTooLarge
+from domain.errors import BatchTooLarge, Unavailable
 from domain.ports import MAX_TOGETHER
+
+# A batch that a restart of the server cut off, and one of too many at once: nothing has landed.
+_PASSING = (10176, 10210)
 
 
 class Outgoing(Struct, frozen=True):
@@ -54,6 +57,9 @@ async def publish_batch(nc: Client, messages: Sequence[Outgoing]) -> int:
             )
             answer = json.loads(reply.data) if reply.data else {}
             if "error" in answer:
+                if answer["error"]["err_code"] in _PASSING:
+                    reason = answer["error"]["description"]
+                    raise Unavailable("NATS JetStream", f"appending a batch: {reason}")
                 # The server sends codes of its own; nats-py knows the error by them.
                 APIError.from_error(answer["error"])
             if last:

@@ -48,14 +48,25 @@ _DAY_SECONDS: Final = 24 * 3600
 _FETCH: Final = 256
 # Only the intake's messages can be sent again: a recorded event would be recorded twice.
 _RETRIABLE: Final = "config."
+# What is sealed in one piece has a limit; the message itself and its frame need some of it.
+ATTACHED_MAX: Final = blob.MAX_TEXT - 16 * 1024 * 1024
 
 
-class _Original(Struct, frozen=True):
-    """What is sealed: the message as it came."""
+class Attached(Struct, frozen=True):
+    """Another message that belongs to a refused one: a part of a text that was sent in parts."""
 
     subject: str
     headers: dict[str, str]
     body: bytes
+
+
+class _Original(Struct, frozen=True):
+    """What is sealed: the message as it came, and what belongs to it."""
+
+    subject: str
+    headers: dict[str, str]
+    body: bytes
+    attached: tuple[Attached, ...] = ()
 
 
 def dead_letters_stream_config() -> StreamConfig:
@@ -97,14 +108,16 @@ class DeadLetters:
         device_id: str | None,
         headers: dict[str, str] | None,
         dedupe_id: str | None,
+        attached: tuple[Attached, ...] = (),
     ) -> int:
-        """Keep a message with the reason; returns the letter's sequence once it is durable.
+        """Keep a message, and what is `attached` to it (in all at most `ATTACHED_MAX` bytes), with
+        the reason; returns the letter's sequence once it is durable.
 
         `field` and `rule` must hold nothing from a configuration. The same message under the same
         `dedupe_id` within a day gives the letter that is there. Raises `Unavailable`.
         """
         keys = await self._keyring.system()
-        message = _Original(subject, headers or {}, original)
+        message = _Original(subject, headers or {}, original, attached)
         sealed, commitment = await asyncio.to_thread(
             blob.seal, keys, _context(origin), msgspec.msgpack.encode(message)
         )
@@ -113,7 +126,7 @@ class DeadLetters:
             field=field,
             rule=rule,
             received_at=datetime.now(UTC),
-            size_bytes=len(original),
+            size_bytes=len(original) + sum(len(one.body) for one in attached),
             commitment=commitment,
             tenant_id=tenant_id,
             device_id=device_id,
@@ -183,20 +196,23 @@ class DeadLetters:
         }
         # A retry whose letter could not be removed is found to be one, within the window there.
         headers["Nats-Msg-Id"] = f"retry.{sequence}.{stored.headers.get(COMMITMENT, '')}"
+        for one in message.attached:
+            await self._send(one.subject, one.body, dict(one.headers))
+        sent = await self._send(message.subject, message.body, headers)
+        # A crash between the two leaves parts that no letter lists: sealed bytes, harmless.
+        await self._remove((sequence, *stored.parts))
+        return sent
+
+    async def _send(self, subject: str, body: bytes, headers: dict[str, str]) -> int:
         with outage_as_unavailable("sending a dead letter's message again"):
             try:
                 ack = await self._js.publish(
-                    message.subject,
-                    message.body,
-                    headers=headers,
-                    timeout=REQUEST_TIMEOUT_SECONDS,
+                    subject, body, headers=headers or None, timeout=REQUEST_TIMEOUT_SECONDS
                 )
             except APIError as error:
                 if error.err_code not in FULL:
                     raise
                 raise Unavailable("the intake", "it is full; the letter stays") from error
-        # A crash between the two leaves parts that no letter lists: sealed bytes, harmless.
-        await self._remove((sequence, *stored.parts))
         return ack.seq
 
     async def _remove(self, sequences: tuple[int, ...]) -> None:

@@ -22,17 +22,21 @@ from adapters.jetstream.batch import Outgoing, publish_batch
 from adapters.jetstream.branch import BranchReader
 from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
 from adapters.jetstream.feed import Feed
+from adapters.jetstream.parted import FULL
+from adapters.jetstream.publisher import Publisher
 from adapters.jetstream.raw import RawMessage
 from adapters.jetstream.streams import EVENTS
 from domain.envelope import Head, NewEvent, Selection, StoredEvent, StreamIdentity, stored_event
-from domain.errors import AppendConflict, StreamGap, Unavailable
+from domain.errors import AppendConflict, StreamFull, StreamGap, Unavailable
 from domain.ports import ALL
 
 log = logging.getLogger(__name__)
 
 WRONG_LAST_SEQUENCE = (10071, 10164)
+# The first try of the same append is still on its way through the cluster.
+_IN_PROCESS = 10158
 # A batch holds a message id that the stream has already.
-DUPLICATE_IN_BATCH = 10201
+_DUPLICATE_IN_BATCH = 10201
 
 
 class JetStreamEventStore:
@@ -41,6 +45,7 @@ class JetStreamEventStore:
     def __init__(self, nc: Client, js: JetStreamContext) -> None:
         self._nc = nc
         self._js = js
+        self._publisher = Publisher(nc)
         self._feed = Feed(nc, js, EVENTS)
         self._branches = BranchReader(nc, js, EVENTS)
 
@@ -50,15 +55,16 @@ class JetStreamEventStore:
         subject, headers, body = wire.encode(event, after)
         try:
             with outage_as_unavailable("appending an event"):
-                ack = await self._js.publish(
+                ack = await self._publisher.publish(
                     subject,
                     body,
-                    headers=headers,
-                    stream=EVENTS,
+                    {**headers, "Nats-Expected-Stream": EVENTS},
                     timeout=REQUEST_TIMEOUT_SECONDS,
                 )
         except APIError as error:
-            if error.err_code not in WRONG_LAST_SEQUENCE:
+            if error.err_code in FULL:
+                raise StreamFull(EVENTS) from error
+            if error.err_code not in (*WRONG_LAST_SEQUENCE, _IN_PROCESS):
                 raise
             return (await self._landed([event], after))[0]
         except Unavailable:
@@ -82,7 +88,9 @@ class JetStreamEventStore:
         try:
             first = await publish_batch(self._nc, messages)
         except APIError as error:
-            if error.err_code not in (*WRONG_LAST_SEQUENCE, DUPLICATE_IN_BATCH):
+            if error.err_code in FULL:
+                raise StreamFull(EVENTS) from error
+            if error.err_code not in (*WRONG_LAST_SEQUENCE, _IN_PROCESS, _DUPLICATE_IN_BATCH):
                 raise
             return await self._landed(events, after)
         except Unavailable:

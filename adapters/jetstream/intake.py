@@ -18,6 +18,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError, NotFoundError
 
 from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
+from adapters.jetstream.dead_letters import ATTACHED_MAX, Attached
 from adapters.jetstream.streams import INTAKE
 from domain.errors import ConfigtrailError, InvalidInput
 from domain.intake import MAX_TEXT
@@ -27,6 +28,7 @@ FAILED = "config.snapshot.failed"
 PART = "config.upload"
 PART_TTL_SECONDS = 7 * 24 * 3600
 PART_BYTES = 512 * 1024
+_PART_HEADERS = {"Nats-TTL": f"{PART_TTL_SECONDS}s"}
 _HEADROOM = 4096
 
 
@@ -113,9 +115,7 @@ class IntakePublisher:
         size = min(PART_BYTES, self._nc.max_payload - _HEADROOM)
         pieces = [packed[start : start + size] for start in range(0, len(packed), size)]
         for number, piece in enumerate(pieces):
-            await self.publish_raw(
-                f"{PART}.{upload}.{number}", piece, {"Nats-TTL": f"{PART_TTL_SECONDS}s"}
-            )
+            await self.publish_raw(f"{PART}.{upload}.{number}", piece, dict(_PART_HEADERS))
         return {"upload": upload, "count": len(pieces)}
 
 
@@ -149,6 +149,25 @@ class IntakeParts:
             return raw.decode()
         except UnicodeDecodeError as error:
             raise InvalidInput("config_text", "must be UTF-8") from error
+
+    async def attached(self, upload: str, count: int) -> tuple[Attached, ...]:
+        """The parts that are there, to be kept with a refused message; none when they are more
+        than can be kept."""
+        found: list[Attached] = []
+        room = ATTACHED_MAX
+        for number in range(count):
+            subject = f"{PART}.{upload}.{number}"
+            with outage_as_unavailable("fetching a part of an upload"):
+                try:
+                    msg = await self._js.get_msg(INTAKE, subject=subject)
+                except NotFoundError:
+                    continue
+            body = msg.data or b""
+            room -= len(body)
+            if room < 0:
+                return ()
+            found.append(Attached(subject, _PART_HEADERS, body))
+        return tuple(found)
 
     async def forget(self, upload: str) -> None:
         """Remove the parts of an upload whose fact is recorded."""

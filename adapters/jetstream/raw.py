@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from msgspec import Struct
 from nats.aio.msg import Msg
 from nats.js.api import RawStreamMsg
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class RawMessage(Struct, frozen=True):
@@ -65,4 +63,5 @@ def from_leader(raw: RawStreamMsg) -> RawMessage:
 
 def moment_of(nanoseconds: int) -> datetime:
     """A stream's time stamp, cut to microseconds."""
-    return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
+    # A float is exact to the microsecond until the year 2106.
+    return datetime.fromtimestamp(nanoseconds // 1000 / 1_000_000, UTC)

@@ -6,6 +6,7 @@ that matter are compared at every start.
 
 from __future__ import annotations
 
+from msgspec import Struct
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import BadRequestError, NotFoundError
@@ -21,9 +22,10 @@ INTAKE_SUBJECT = "config.snapshot.>"
 UPLOAD_SUBJECT = "config.upload.>"
 EVENTS_SUBJECT = "configtrail.>"
 
-# What must never differ on a live stream; None and the server's "unlimited" are one.
+# What must never differ on a live stream; None, False and the server's "unlimited" are one.
 _GUARDED = (
     "subjects",
+    "storage",
     "retention",
     "discard",
     "max_msgs",
@@ -31,8 +33,88 @@ _GUARDED = (
     "max_msgs_per_subject",
     "deny_delete",
     "deny_purge",
+    "allow_direct",
+    "allow_atomic",
+    # A message with a roll-up header removes all before it.
+    "allow_rollup_hdrs",
+    "sealed",
+    "mirror",
+    "sources",
+    "subject_transform",
 )
+# What may be more, and never less.
+_AT_LEAST = ("duplicate_window",)
+# What the server does not change on a stream that is there.
+_FIXED = ("storage", "retention", "mirror")
 _UNLIMITED = {None, -1, 0}
+
+
+class Difference(Struct, frozen=True):
+    """A setting of a live stream that would lose or refuse what it must keep."""
+
+    stream: str
+    setting: str
+    expected: object
+    got: object
+
+    @property
+    def mendable(self) -> bool:
+        """Whether an update of the stream can mend it."""
+        return self.setting not in _FIXED
+
+
+def differences(wanted: StreamConfig, live: StreamConfig) -> list[Difference]:
+    """The settings of a live stream that break a rule."""
+    assert wanted.name is not None
+    found = []
+    for setting in (*_GUARDED, *_AT_LEAST):
+        expected, got = getattr(wanted, setting), getattr(live, setting)
+        if setting in _AT_LEAST:
+            same = (got or 0) >= (expected or 0)
+        else:
+            same = expected == got or (_unlimited(expected) and _unlimited(got))
+        if not same:
+            found.append(Difference(wanted.name, setting, expected, got))
+    return found
+
+
+def wanted_streams(replicas: int, intake_max_bytes: int) -> list[StreamConfig]:
+    """Every stream, as it is made."""
+    return [
+        config.evolve(num_replicas=replicas)
+        for config in (
+            events_stream_config(),
+            content_stream_config(),
+            dead_letters_stream_config(),
+            intake_stream_config(intake_max_bytes),
+        )
+    ]
+
+
+async def mend_stream(js: JetStreamContext, wanted: StreamConfig) -> list[Difference]:
+    """Set what breaks a rule back to what it must be; returns what was mended.
+
+    Raises `StreamMisconfigured` for what can't be changed on a stream that is there. What such
+    settings have dropped meanwhile does not come back.
+    """
+    assert wanted.name is not None
+    with outage_as_unavailable(f"mending the stream {wanted.name}"):
+        live = (await js.stream_info(wanted.name)).config
+        found = differences(wanted, live)
+        for one in found:
+            if not one.mendable:
+                raise misconfigured(one)
+        if found:
+            await js.update_stream(live.evolve(**{one.setting: one.expected for one in found}))
+    return found
+
+
+def misconfigured(found: Difference) -> StreamMisconfigured:
+    """The error for a difference, with what mends it."""
+    mend = "run: configtrail doctor --mend"
+    if not found.mendable:
+        mend = "it can't be changed on a stream that is there: restore the stream from a copy"
+    return StreamMisconfigured(found.stream, found.setting, found.expected, found.got, mend)
 
 
 def events_stream_config() -> StreamConfig:
@@ -73,14 +155,12 @@ def intake_stream_config(max_bytes: int) -> StreamConfig:
 
 
 async def ensure_streams(js: JetStreamContext, *, replicas: int, intake_max_bytes: int) -> None:
-    """Make absent streams; raise `StreamMisconfigured` for one whose settings lose history."""
-    for config in (
-        events_stream_config(),
-        content_stream_config(),
-        dead_letters_stream_config(),
-        intake_stream_config(intake_max_bytes),
-    ):
-        await ensure_stream(js, config.evolve(num_replicas=replicas))
+    """Make absent streams; raise `StreamMisconfigured` for one whose settings lose history.
+
+    Streams with fewer replicas get more; none loses any by itself.
+    """
+    for config in wanted_streams(replicas, intake_max_bytes):
+        await ensure_stream(js, config)
 
 
 async def ensure_stream(js: JetStreamContext, wanted: StreamConfig, *, create: bool = True) -> None:
@@ -96,16 +176,17 @@ async def ensure_stream(js: JetStreamContext, wanted: StreamConfig, *, create: b
             if not create:
                 raise
             live = await _create(js, wanted)
-    for setting in _GUARDED:
-        expected, got = getattr(wanted, setting), getattr(live, setting)
-        same = expected == got or (_unlimited(expected) and _unlimited(got))
-        if not same:
-            raise StreamMisconfigured(wanted.name, setting, expected, got)
+    for found in differences(wanted, live):
+        raise misconfigured(found)
+    if (live.num_replicas or 1) < (wanted.num_replicas or 1):
+        with outage_as_unavailable(f"replicating the stream {wanted.name}"):
+            await js.update_stream(live.evolve(num_replicas=wanted.num_replicas))
 
 
 async def _create(js: JetStreamContext, wanted: StreamConfig) -> StreamConfig:
     try:
-        return (await js.add_stream(wanted)).config
+        with outage_as_unavailable(f"making the stream {wanted.name}"):
+            return (await js.add_stream(wanted)).config
     except BadRequestError as error:
         if error.err_code != 10058:  # another program made it meanwhile, maybe with other settings
             raise

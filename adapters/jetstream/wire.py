@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from nats.aio.msg import Msg
@@ -35,7 +36,7 @@ def expected_last(subjects: str, position: int) -> dict[str, str]:
 
 def branch_filter(tenant_id: str, device_id: str) -> str:
     """The subjects of one device's events."""
-    return f"{PREFIX}.{to_token(tenant_id)}.{to_token(device_id)}.>"
+    return f"{_branch(tenant_id, device_id)}.>"
 
 
 def selected_subjects(where: Selection) -> list[str]:
@@ -50,10 +51,7 @@ def selected_subjects(where: Selection) -> list[str]:
 
 def subject_of(event: NewEvent) -> str:
     """The subject that an event is published on."""
-    return (
-        f"{PREFIX}.{to_token(event.tenant_id)}.{to_token(event.device_id)}"
-        f".{event_name(event.event)}"
-    )
+    return f"{_branch(event.tenant_id, event.device_id)}.{event_name(event.event)}"
 
 
 def encode(event: NewEvent, after: Head) -> tuple[str, dict[str, str], bytes]:
@@ -62,9 +60,9 @@ def encode(event: NewEvent, after: Head) -> tuple[str, dict[str, str], bytes]:
         "content-type": "application/json",
         "ce-specversion": "1.0",
         "ce-id": event.event_id,
-        "ce-source": f"/{PREFIX}/{_quoted(event.tenant_id)}",
+        "ce-source": f"/{PREFIX}/{_quoted_id(event.tenant_id)}",
         "ce-type": type_of(event.event),
-        "ce-subject": _quoted(event.device_id),
+        "ce-subject": _quoted_id(event.device_id),
         "ce-time": event.occurred_at.astimezone(UTC).isoformat(timespec="microseconds"),
         "ce-sequence": str(after.version + 1),
         "Nats-Msg-Id": event.event_id,
@@ -112,8 +110,8 @@ def decode(
             version=int(headers["ce-sequence"]),
             stored_at=stored_at,
             event_id=headers["ce-id"],
-            tenant_id=from_token(parts[1]),
-            device_id=from_token(parts[2]),
+            tenant_id=_id(parts[1]),
+            device_id=_id(parts[2]),
             occurred_at=datetime.fromisoformat(headers["ce-time"]),
             event=event,
             correlation_id=_unquoted(headers.get("ce-correlationid")),
@@ -124,6 +122,21 @@ def decode(
         raise MalformedEvent(position, f"the header {error.args[0]} is missing") from error
     except ValueError as error:
         raise MalformedEvent(position, "a header or subject has a malformed value") from error
+
+
+# Ids come again and again: for a fleet of this size each is spelt once.
+_KEPT = 32_768
+_id = lru_cache(_KEPT)(from_token)
+
+
+@lru_cache(_KEPT)
+def _branch(tenant_id: str, device_id: str) -> str:
+    return f"{PREFIX}.{to_token(tenant_id)}.{to_token(device_id)}"
+
+
+@lru_cache(_KEPT)
+def _quoted_id(value: str) -> str:
+    return _quoted(value)
 
 
 def _quoted(value: str) -> str:

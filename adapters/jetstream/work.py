@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Hashable
@@ -25,20 +26,36 @@ from nats.js.errors import NotFoundError
 from adapters.jetstream.connection import RETRY_SECONDS, outage_as_unavailable
 from adapters.jetstream.pull import Puller, PullLost
 from adapters.observability.logging import log_context
-from domain.errors import Unavailable
+from domain.errors import ConfigtrailError, Unavailable
 
 log = logging.getLogger(__name__)
 
 MAX_TRIES = 5
+# Far more than outages and restarts bring about: work that ends the program itself comes again so
+# often. It is given up unseen, so that it can't end every program that takes it up.
+MAX_DELIVERIES = 50
 DRAIN_SECONDS = 5.0
+_ROOT = Path(__file__).parent.parent.parent
+_OURS = tuple(f"{_ROOT / layer}{os.sep}" for layer in ("adapters", "domain", "projections"))
 _OUTAGE_WAITS = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
 def describe(error: BaseException) -> str:
-    """An unexpected error's type and origin. Not its words: they may quote what was worked on."""
+    """An unexpected error's type, and where in our code it came from. Not its words: they may quote
+    what was worked on."""
     frames = traceback.extract_tb(error.__traceback__)
-    origin = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{origin}"
+    ours = [one for one in frames if one.filename.startswith(_OURS)]
+    for one in (ours or frames)[-1:]:
+        return f"{type(error).__name__} at {Path(one.filename).name}:{one.lineno}"
+    return type(error).__name__
+
+
+class DeliveredTooOften(ConfigtrailError):
+    """A message comes again and again, and its work never ended: maybe it ends the program."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__(f"it was delivered {times} times, and its work never ended")
+        self.times = times
 
 
 class Job(Struct, frozen=True):
@@ -190,9 +207,12 @@ class WorkConsumer:
             await self._budget.give_back(job.weight)
 
     async def _until_done(self, msg: Msg, job: Job) -> None:
+        name = f"{self._name}: message {msg.metadata.sequence.stream}"
         tries = 0
         outages = 0
         failure: Exception | None = None
+        if msg.metadata.num_delivered > MAX_DELIVERIES:
+            tries, failure = MAX_TRIES, DeliveredTooOften(msg.metadata.num_delivered)
         while True:
             try:
                 if failure is not None and tries >= MAX_TRIES:
@@ -202,15 +222,15 @@ class WorkConsumer:
             except Unavailable as error:
                 wait = _OUTAGE_WAITS[min(outages, len(_OUTAGE_WAITS) - 1)]
                 outages += 1
-                log.warning("%s: %s; trying again in %s s", self._name, error, wait)
+                log.warning("%s: %s; trying again in %s s", name, error, wait)
                 await asyncio.sleep(wait)
             except Exception as error:  # noqa: BLE001
                 # Whatever it is, it must neither stop the other devices nor be lost: it is logged,
                 # tried again, and in the end becomes a dead letter.
-                what = "giving it up" if failure is not None and tries >= MAX_TRIES else "it"
+                what = ": giving it up" if failure is not None and tries >= MAX_TRIES else ""
                 failure = error
                 tries += 1
-                log.error("%s: %s failed, try %d: %s", self._name, what, tries, describe(error))
+                log.error("%s%s failed, try %d: %s", name, what, tries, describe(error))
                 await asyncio.sleep(min(2 ** (tries - 4), RETRY_SECONDS))
             else:
                 return

@@ -92,6 +92,9 @@ class Metrics:
         self.stream_head = self._gauge(
             "configtrail_stream_head", "Position of the last event in the stream"
         )
+        self.log_position = self._gauge(
+            "configtrail_log_position", "Position up to which the stream is in signed checkpoints"
+        )
         self.dead_letters = self._gauge(
             "configtrail_dead_letters", "Messages that could not be processed and wait for a look"
         )

@@ -12,53 +12,33 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-from msgspec import Struct
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from adapters.comparing import Comparison, Job, compare, summed_up
+from adapters.crypto.keys import KeyRing
 from adapters.jetstream.dead_letters import DeadLetters
 from adapters.jetstream.streams import EVENTS
 from adapters.jetstream.wire import decode_delivery
-from adapters.jetstream.work import Job, WorkConsumer, describe
+from adapters.jetstream.work import Job as WorkJob
+from adapters.jetstream.work import WorkConsumer, describe
 from adapters.observability.metrics import Metrics
+from adapters.policies import Policies
 from adapters.roles.devices import DeviceRepository
-from domain.canonical import canonicalise
 from domain.decisions import diffed
 from domain.device import DeviceState
-from domain.diffing import section_changes, text_diff
 from domain.envelope import NewEvent, StoredEvent
 from domain.errors import ConfigtrailError
-from domain.events import ContentRef, SectionChange, SnapshotCreated, SnapshotRef
+from domain.events import ContentRef, SnapshotCreated, SnapshotRef
 from domain.ports import ContentStore
+from domain.semantic.told import encode
 
 log = logging.getLogger(__name__)
 
 CONSUMER = "differ"
 AT_ONCE = 8
-# Comparing up to this takes a few milliseconds; beyond it a worker process does it, because the
-# comparison holds the interpreter's lock.
-INLINE_BYTES = 128 * 1024
-
-
-class Comparison(Struct, frozen=True):
-    """What the comparison of two texts gives."""
-
-    patch: bytes
-    lines_added: int
-    lines_removed: int
-    coarse: bool
-    sections: tuple[SectionChange, ...]
-
-
-def compare(before: bytes, after: bytes, platform: str) -> Comparison:
-    """Compare two texts, and their canonical forms section by section."""
-    diff = text_diff(before, after, before_label="before", after_label="after")
-    sections = section_changes(
-        canonicalise(before.decode(), platform), canonicalise(after.decode(), platform)
-    )
-    return Comparison(diff.patch, diff.lines_added, diff.lines_removed, diff.coarse, sections)
 
 
 class Differ:
@@ -71,13 +51,17 @@ class Differ:
         *,
         devices: DeviceRepository,
         content: ContentStore,
+        keyring: KeyRing,
         dead_letters: DeadLetters,
         metrics: Metrics,
         workers: ProcessPoolExecutor,
         ack_wait: float,
+        policies: Policies | None = None,
     ) -> None:
         self._devices = devices
         self._content = content
+        self._keyring = keyring
+        self._policies = policies or Policies()
         self._dead_letters = dead_letters
         self._metrics = metrics
         self._workers = workers
@@ -103,10 +87,10 @@ class Differ:
         """Compare until cancelled."""
         await self._work.run()
 
-    def _plan(self, msg: Msg) -> Job:
+    def _plan(self, msg: Msg) -> WorkJob:
         # Any device's comparisons may run in any order: a difference stands for itself.
         event_id = (msg.headers or {}).get("ce-id")
-        return Job(msg.reply, partial(self._compare_neighbours, msg), event_id=event_id)
+        return WorkJob(msg.reply, partial(self._compare_neighbours, msg), event_id=event_id)
 
     async def _compare_neighbours(self, msg: Msg) -> None:
         stored = decode_delivery(msg)
@@ -132,18 +116,31 @@ class Differ:
             await self._content.get(tenant_id, device_id, "snapshot", ref.content)
             for ref in (before, after)
         ]
-        found = await self._compare(texts[0], texts[1], platform)
+        tenant = await self._keyring.tenant(tenant_id)
+        found = await self._compare(
+            Job(
+                texts[0],
+                texts[1],
+                platform,
+                tenant.fingerprint_key,
+                device_id,
+                self._policies.of(tenant_id),
+            )
+        )
         content = await self._content.put(tenant_id, device_id, "diff", found.patch)
-        decide = partial(_decide, stored, before, after, content, found)
+        told = None
+        if found.told is not None:
+            told = await self._content.put(tenant_id, device_id, "changes", encode(found.told))
+        decide = partial(_decide, stored, platform, before, after, content, found, told)
         if await self._devices.record(tenant_id, device_id, decide) is not None:
             self._metrics.diffs.inc()
             self._metrics.diff_seconds.observe(time.perf_counter() - started)
 
-    async def _compare(self, before: bytes, after: bytes, platform: str) -> Comparison:
-        if len(before) + len(after) <= INLINE_BYTES:
-            return compare(before, after, platform)
+    async def _compare(self, job: Job) -> Comparison:
+        if job.is_small:
+            return compare(job)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._workers, compare, before, after, platform)
+        return await loop.run_in_executor(self._workers, compare, job)
 
     async def _give_up(self, msg: Msg, error: Exception) -> None:
         kind = error.__class__.__name__
@@ -164,12 +161,15 @@ class Differ:
 
 def _decide(
     stored: StoredEvent,
+    platform: str,
     before: SnapshotRef,
     after: SnapshotRef,
     content: ContentRef,
     found: Comparison,
+    told: ContentRef | None,
     state: DeviceState,
 ) -> NewEvent | None:
+    changes, more = summed_up(found.told, platform) if found.told else ((), 0)
     return diffed(
         state,
         stored.tenant_id,
@@ -181,6 +181,9 @@ def _decide(
         lines_removed=found.lines_removed,
         sections=found.sections,
         coarse=found.coarse,
+        changes=changes,
+        changes_more=more,
+        changes_content=told,
         occurred_at=stored.occurred_at,
         causation_id=stored.event_id,
         correlation_id=stored.correlation_id,

@@ -12,29 +12,41 @@ import time
 from datetime import UTC, datetime
 from functools import partial
 
+from msgspec.structs import replace
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from adapters.crypto.keys import KeyRing
-from adapters.jetstream.dead_letters import DeadLetters
+from adapters.jetstream.dead_letters import Attached, DeadLetters
 from adapters.jetstream.intake import CREATE, FAILED, IntakeParts
 from adapters.jetstream.streams import INTAKE, INTAKE_SUBJECT
 from adapters.jetstream.work import Job, WorkConsumer, describe
 from adapters.observability.metrics import Metrics
 from adapters.roles.devices import DeviceRepository
-from domain.canonical import Canonical, canonicalise, detect_platform
-from domain.decisions import collection_failed, confirmed, created
-from domain.device import AlreadyRecorded, Confirms, IsNew, classify, needs_history
+from domain.canonical import Canonical, canonicalise, detect_platform, text_under
+from domain.decisions import collection_failed, confirmed, created, observed_event_id
+from domain.device import (
+    AlreadyRecorded,
+    Confirms,
+    DeviceState,
+    History,
+    IsNew,
+    classify,
+    needs_history,
+)
 from domain.envelope import StoredEvent
 from domain.errors import AppendConflict, InvalidInput
 from domain.events import ContentRef, SnapshotCreated
 from domain.ids import canonical_fingerprint, keyed_digest, observation_id, text_fingerprint
 from domain.intake import (
+    ConfigParts,
     IntakeFailure,
     IntakeObservation,
     check_text,
+    claimed_identity,
+    claimed_parts,
     parse_failure,
     parse_observation,
 )
@@ -108,7 +120,8 @@ class Recorder:
                 return Job(key, work, weight, trigger_id=failure.trigger_id)
             raise InvalidInput("subject", f"must be {CREATE} or {FAILED}")
         except InvalidInput as error:
-            return Job(object(), partial(self._refuse, msg, error), weight)
+            claimed = claimed_identity(msg.data)
+            return Job(object(), partial(self._refuse, msg, error, *claimed), weight)
 
     async def _observe(self, msg: Msg, incoming: IntakeObservation) -> None:
         started = time.perf_counter()
@@ -116,7 +129,10 @@ class Recorder:
             text = await self._text(incoming)
             check_text(text, incoming.sha256_hash)
         except InvalidInput as error:
-            await self._refuse(msg, error, incoming.tenant_id, incoming.device_id)
+            if incoming.config_parts is None:
+                await self._refuse(msg, error, incoming.tenant_id, incoming.device_id)
+            else:
+                await self._refuse_parts(msg, error, incoming, incoming.config_parts)
             return
         platform = incoming.platform or detect_platform(text, incoming.routeros_version)
         if len(text) > INLINE_CHARACTERS:
@@ -138,6 +154,32 @@ class Recorder:
         assert incoming.config_text is not None
         return incoming.config_text
 
+    async def _refuse_parts(
+        self, msg: Msg, error: InvalidInput, incoming: IntakeObservation, parts: ConfigParts
+    ) -> None:
+        """Refuse a text that came in parts, which the letter keeps: they would expire.
+
+        Unless it has its fact already: then another delivery was recorded, and its parts removed.
+        """
+        tenant_id, device_id = incoming.tenant_id, incoming.device_id
+        event_id = observed_event_id(await self._identity(incoming))
+        if event_id not in await self._devices.event_ids(tenant_id, device_id):
+            attached = await self._parts.attached(parts.upload, parts.count)
+            await self._refuse(msg, error, tenant_id, device_id, attached)
+            if not attached:
+                return
+        await self._parts.forget(parts.upload)
+
+    async def _identity(self, incoming: IntakeObservation) -> str:
+        key = (await self._keyring.tenant(incoming.tenant_id)).fingerprint_key
+        return observation_id(
+            key,
+            incoming.tenant_id,
+            incoming.device_id,
+            incoming.collected_at,
+            incoming.sha256_hash,
+        )
+
     async def _observation(
         self,
         msg: Msg,
@@ -147,13 +189,7 @@ class Recorder:
         platform: str,
     ) -> Observation:
         key = (await self._keyring.tenant(incoming.tenant_id)).fingerprint_key
-        identity = observation_id(
-            key,
-            incoming.tenant_id,
-            incoming.device_id,
-            incoming.collected_at,
-            incoming.sha256_hash,
-        )
+        identity = await self._identity(incoming)
         return Observation(
             observation_id=identity,
             tenant_id=incoming.tenant_id,
@@ -185,6 +221,7 @@ class Recorder:
             history = None
             if needs_history(state, observation):
                 history = await self._devices.history(tenant_id, device_id, state.head.version)
+            observation = await self._comparable(observation, text, state, history)
             match classify(state, observation, history):
                 case AlreadyRecorded():
                     return None
@@ -202,6 +239,30 @@ class Recorder:
                 return await self._devices.append(event, state)
             except AppendConflict:
                 continue
+
+    async def _comparable(
+        self, observation: Observation, text: str, state: DeviceState, history: History | None
+    ) -> Observation:
+        """The observation with its fingerprints under the rules of what it is compared with.
+
+        So a configuration that was recorded under older rules, and did not change, is known again.
+        """
+        rules = set(history.rules) if history else set()
+        if state.current is not None:
+            rules.add(state.current.canonical)
+        missing = {one for one in rules if observation.fingerprint_under(one) is None}
+        if not missing:
+            return observation
+        key = (await self._keyring.tenant(observation.tenant_id)).fingerprint_key
+        older = list(observation.older)
+        for one in sorted(missing):
+            if len(text) > INLINE_CHARACTERS:
+                canonical = await asyncio.to_thread(text_under, one, text)
+            else:
+                canonical = text_under(one, text)
+            if canonical is not None:
+                older.append((one, canonical_fingerprint(key, one, canonical)))
+        return replace(observation, older=tuple(older))
 
     async def _fail(self, msg: Msg, failure: IntakeFailure) -> None:
         tenant = await self._keyring.tenant(failure.tenant_id)
@@ -248,6 +309,7 @@ class Recorder:
         error: InvalidInput,
         tenant_id: str | None = None,
         device_id: str | None = None,
+        attached: tuple[Attached, ...] = (),
     ) -> None:
         sequence = msg.metadata.sequence.stream
         await self._dead_letters.put(
@@ -260,12 +322,17 @@ class Recorder:
             device_id=device_id,
             headers=dict(msg.headers or {}),
             dedupe_id=f"intake.{sequence}",
+            attached=attached,
         )
         self._metrics.ingest_errors.labels(error.field).inc()
         log.warning("intake message %d is now a dead letter: %s", sequence, error)
 
     async def _give_up(self, msg: Msg, error: Exception) -> None:
-        await self._refuse(
-            msg,
-            InvalidInput("message", f"recording it failed for a reason of ours: {describe(error)}"),
-        )
+        rule = f"recording it failed for a reason of ours: {describe(error)}"
+        ours = InvalidInput("message", rule)
+        tenant_id, device_id = claimed_identity(msg.data)
+        attached: tuple[Attached, ...] = ()
+        parts = claimed_parts(msg.data)
+        if parts is not None:
+            attached = await self._parts.attached(parts.upload, parts.count)
+        await self._refuse(msg, ours, tenant_id, device_id, attached)

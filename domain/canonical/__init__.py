@@ -1,20 +1,44 @@
 """Canonical forms: what of a configuration text counts when two readings are compared.
 
 The text itself is kept as it came; only its fingerprint is taken over the canonical form. The
-rules have a version of their own, because a changed rule makes fingerprints incomparable.
+rules have a version of their own, because a changed rule makes fingerprints incomparable: a
+fingerprint under older rules is compared with one of the new text under those same rules.
 """
 
 from __future__ import annotations
 
-from domain.canonical import plain, routeros
+from domain.canonical import plain, profiled, routeros
 from domain.canonical.form import Canonical
 from domain.canonical.platform import ROUTEROS, TEXT, detect_platform
+from domain.profiles import PROFILES
 
-__all__ = ["ROUTEROS", "TEXT", "Canonical", "canonicalise", "detect_platform"]
+__all__ = ["ROUTEROS", "TEXT", "Canonical", "canonicalise", "detect_platform", "text_under"]
+
+
+_BY_RULES = {one.rules: one for one in PROFILES.values()}
 
 
 def canonicalise(text: str, platform: str) -> Canonical:
     """The canonical form under the rules of `platform`; unknown platforms get the plain rules."""
     if platform == ROUTEROS:
         return routeros.canonicalise(text)
+    if platform in PROFILES:
+        return profiled.canonicalise(text, PROFILES[platform])
     return plain.canonicalise(text)
+
+
+def text_under(rules: str, text: str) -> str | None:
+    """What the fingerprint under given rules, of today or before, is taken over.
+
+    None for rules that this version does not know.
+    """
+    match rules:
+        case routeros.RULES:
+            return routeros.canonicalise(text).text
+        case routeros.RULES_1:
+            return routeros.canonicalise_1(text).text
+        case plain.RULES:
+            return plain.canonicalise(text).text
+        case _:
+            profile = _BY_RULES.get(rules)
+            return profiled.canonicalise(text, profile).text if profile else None

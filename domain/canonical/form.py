@@ -8,8 +8,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from domain.canonical.menus import with_sections
 from domain.events import Completeness
+from domain.routeros.menus import with_sections
 
 BLANKS: Final = " \t"
 _CRLF = re.compile(r"(?<!\r)\r+\n")
@@ -18,15 +18,18 @@ _CRLF = re.compile(r"(?<!\r)\r+\n")
 class Canonical(Struct, frozen=True, kw_only=True):
     """A configuration in canonical form. Equal `rules` and `text`: the same configuration.
 
-    `logical` are its lines, with wrapped ones joined. `line_count` counts the lines of the text as
-    it came. `unread` are menus that the device could not export, and `cut`
-    says that the text ends in the middle of a line: in both cases it is `partial`, and what is
-    missing from it must not be taken for removed.
+    `logical` are its lines as they came, with wrapped ones joined; `normal` the lines of the
+    canonical form, in which spelling and order are no difference where they mean nothing.
+    `line_count` counts the lines of the text as it came. `unread` are menus that the device could
+    not export, and `cut` says that the text ends in the middle of a line: in both cases it is
+    `partial`, and what is missing from it must not be taken for removed.
+    `named` are its lines with their sections, where they are not RouterOS menus.
     Invariant: `warnings`, `unread` and section names never hold values out of the text.
     """
 
     rules: str
     logical: tuple[str, ...]
+    normal: tuple[str, ...]
     line_count: int
     completeness: Completeness = "complete"
     warnings: tuple[str, ...] = ()
@@ -34,11 +37,12 @@ class Canonical(Struct, frozen=True, kw_only=True):
     unread: tuple[str, ...] = ()
     cut: bool = False
     sectioned: bool = False
+    named: tuple[tuple[str, str], ...] | None = None
 
     @property
     def text(self) -> str:
-        """What the fingerprint is taken over: the logical lines, each with a newline."""
-        return "".join(f"{line}\n" for line in self.logical)
+        """What the fingerprint is taken over: the normal lines, each with a newline."""
+        return "\n".join((*self.normal, "")) if self.normal else ""
 
     @property
     def lines(self) -> Iterator[tuple[str, str]]:
@@ -47,23 +51,30 @@ class Canonical(Struct, frozen=True, kw_only=True):
         A section is a menu path such as `/ip firewall filter`; it is empty before the first one
         and where the rules know no sections.
         """
+        if self.named is not None:
+            return iter(self.named)
         if self.sectioned:
             return with_sections(self.logical)
         return (("", line) for line in self.logical)
 
 
-def physical_lines(text: str) -> list[str]:
-    """The lines of a text, without a byte order mark and whatever their line endings.
+def unix(text: str) -> str:
+    """The text without a byte order mark, and with LF as its only line ending.
 
-    Only CR LF (also with several CR, as terminals double them), LF and a lone CR end a line:
-    NEL, LS, FF and the like may stand inside of one.
+    CR LF (also with several CR, as terminals double them) and a lone CR end a line too; NEL, LS,
+    FF and the like may stand inside of one.
     """
     text = text.removeprefix("\ufeff")
     if "\r" in text:
         if "\r\r" in text:
             text = _CRLF.sub("\n", text)
         text = text.replace("\r\n", "\n").replace("\r", "\n")
-    lines = text.split("\n")
+    return text
+
+
+def physical_lines(text: str) -> list[str]:
+    """The lines of a text, without a byte order mark and whatever their line endings."""
+    lines = unix(text).split("\n")
     if not lines[-1]:
         lines.pop()
     return lines

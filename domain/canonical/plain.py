@@ -22,5 +22,6 @@ def canonicalise(text: str) -> Canonical:
     return Canonical(
         rules=RULES,
         logical=tuple(lines),
+        normal=tuple(lines),
         line_count=len(physical),
     )

@@ -7,7 +7,7 @@ from typing import Final
 
 from domain.canonical.form import BLANKS
 from domain.canonical.header import is_header, is_prompt
-from domain.canonical.menus import split_path
+from domain.routeros.menus import split_path
 
 ROUTEROS: Final = "routeros"
 TEXT: Final = "text"

@@ -1,4 +1,4 @@
-r"""Canonical form of RouterOS exports: `routeros/1`.
+r"""Canonical form of RouterOS exports: `routeros/2`.
 
 Dropped, because it is no configuration: a byte order mark, the kind of line endings, every `#`
 line outside of a string, the by-line and its followers where they lost their `#`, prompts around
@@ -7,7 +7,10 @@ earlier property changes. To join, the backslash, the newline and exactly four s
 else; the backslash wraps only at the end of an odd run of them, since `\\` is an escape.
 
 A string may run over real newlines when a file was edited by hand: nothing is dropped inside it.
-Reordering is not normalised in this version: another order of lines or sections is a change.
+
+New in version 2: what RouterOS may write in several ways is written in one, by the rules of
+`domain.routeros.spelling`: the order of menus, the order of entries where it means nothing, paths
+that are repeated, `\_` for a blank, members of sets. What was equal under `routeros/1` still is.
 """
 
 from __future__ import annotations
@@ -15,37 +18,62 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from domain.canonical.form import BLANKS, Canonical, physical_lines
+from domain.canonical.form import BLANKS, Canonical, unix
 from domain.canonical.header import header_version, is_header, is_identity, is_prompt
-from domain.canonical.menus import whole_path
+from domain.routeros.menus import whole_path
+from domain.routeros.spelling import normal
 
-RULES: Final = "routeros/1"
+RULES: Final = "routeros/2"
+RULES_1: Final = "routeros/1"
 _INDENT: Final = "    "
 _MAX_WARNINGS: Final = 50
 _ESCAPE = re.compile(r"\\.")
 _ERROR = re.compile(r"#+[ \t]*error exporting\b[ \t]*(.{0,200})", re.IGNORECASE)
 _ERROR_MENU = re.compile(r'"?(/[^"(]*)"?[ \t]*(?:\([^)]*\))?[ \t]*\Z')
+_PASSED_OVER: Final = ("#", "\n")
+_ENDS_ODDLY: Final = frozenset("\\ \t")
+_BEGINS_LINE: Final = frozenset("/abcdefghijklmnopqrstuvwxyz")
 
 
 def canonicalise(text: str) -> Canonical:
     """The canonical form of an export. Takes time linear in the text's length."""
-    return _Reading(physical_lines(text)).canonical()
+    reading = _Reading(unix(text))
+    return reading.canonical(RULES, tuple(normal(reading.logical)))
+
+
+def canonicalise_1(text: str) -> Canonical:
+    """The form under the rules of version 1: spelling and order as they came."""
+    reading = _Reading(unix(text))
+    return reading.canonical(RULES_1, tuple(reading.logical))
+
+
+def origins(text: str) -> list[tuple[int, int]]:
+    """For each logical line of the form, the physical lines that it stands on: from the first
+    (counted from 0) to before the last."""
+    return _Reading(unix(text), slowly=True).origins
 
 
 class _Reading:
-    """One pass over the physical lines of one export."""
+    """One pass over the physical lines of one export.
 
-    def __init__(self, physical: list[str]) -> None:
-        self._count = len(physical)
-        self._logical: list[str] = []
+    Exports as RouterOS writes them are read in bulk; whatever is odd about a text is for the slow
+    way, which knows all the rules and also notes `origins`. Both give the same.
+    """
+
+    def __init__(self, text: str, *, slowly: bool = False) -> None:
+        self.logical: list[str] = []
+        self.origins: list[tuple[int, int]] = []
+        self._count = text.count("\n") + (text[-1:] not in ("", "\n"))
         self._os_version: str | None = None
         self._unread: dict[str, None] = {}
         self._nameless_error = False
         self._cut = False
         self._in_string = False
-        self._read(physical)
+        if slowly or not self._read_in_bulk(text):
+            self._read(text.removesuffix("\n").split("\n") if text else [])
 
-    def canonical(self) -> Canonical:
+    def canonical(self, rules: str, normal_lines: tuple[str, ...]) -> Canonical:
+        """The form, with the given lines as what the fingerprint is taken over."""
         warnings = [f"error exporting {menu}" for menu in self._unread]
         if self._nameless_error:
             warnings.append("error exporting a menu")
@@ -54,8 +82,9 @@ class _Reading:
         elif self._cut:
             warnings.append("ends inside a wrapped line")
         return Canonical(
-            rules=RULES,
-            logical=tuple(self._logical),
+            rules=rules,
+            logical=tuple(self.logical),
+            normal=normal_lines,
             line_count=self._count,
             completeness="partial" if warnings else "complete",
             warnings=tuple(warnings),
@@ -65,21 +94,52 @@ class _Reading:
             sectioned=True,
         )
 
+    def _read_in_bulk(self, text: str) -> bool:
+        """Read a text without oddities; False, with nothing noted, when it has any."""
+        began = 0
+        while text.startswith(_PASSED_OVER, began):
+            began = text.find("\n", began) + 1 or len(text)
+        body = text[began:]
+        if body[:1] != "/":
+            return False
+        comments: list[str] = []
+        if "\n#" in body:
+            if "\\\n#" in body:
+                return False
+            lines = body.split("\n")
+            comments = [line for line in lines if line[:1] == "#"]
+            body = "\n".join([line for line in lines if line[:1] != "#"])
+        if "\\" in body:
+            # An escape before a line's end, a backslash alone or at the very end: the slow way.
+            if body.endswith("\\") or "\n\\\n" in body:
+                return False
+            if "\\\\" in body and "\\\\\n" in body:
+                return False
+            body = body.replace("\\\n" + _INDENT, "")
+        logical = body.split("\n")
+        begins = {line[:1] for line in logical}
+        if "" in begins:
+            begins.discard("")
+            logical = [line for line in logical if line]
+        if not begins <= _BEGINS_LINE:
+            return False
+        if not _ENDS_ODDLY.isdisjoint({line[-1] for line in logical}):
+            return False
+        quoted = [line for line in logical if '"' in line]
+        if any((_quotes(line) if "\\" in line else line.count('"')) % 2 for line in quoted):
+            return False
+        for line in text[:began].split("\n"):
+            self._note(line.strip(BLANKS), before=True)
+        for line in comments:
+            self._note(line.strip(BLANKS), before=False)
+        self.logical = logical
+        return True
+
     def _read(self, physical: list[str]) -> None:
         parts: list[str] = []  # of the logical line under way; empty between two
         wrapped = ""  # the last part without its backslash, while it may be wrapped
-        for line in physical:
-            if (
-                not parts
-                and self._logical
-                and line[:1].isalpha()
-                and "\\" not in line
-                and line.count('"') % 2 == 0
-            ):
-                # Nearly every line: whole, and plainly configuration.
-                self._logical.append(line.rstrip(BLANKS))
-                self._cut = False
-                continue
+        first = 0  # where the logical line under way begins
+        for at, line in enumerate(physical):
             if parts:
                 if wrapped and line.startswith(_INDENT):
                     parts[-1] = wrapped[:-1]
@@ -87,43 +147,43 @@ class _Reading:
                 elif self._in_string:
                     parts.append("\n")
                 else:
-                    self._add(parts, cut=True)
+                    self._add(parts, first, at, cut=True)
                     parts = []
-            if not parts and self._is_noise(line):
-                continue
+            if not parts:
+                if self._is_noise(line):
+                    continue
+                first = at
             bare = line.rstrip(BLANKS)
             if '"' in bare and _quotes(bare) % 2:
                 self._in_string = not self._in_string
             wrapped = bare if bare.endswith("\\") and _wraps(bare) else ""
             if wrapped or self._in_string:
                 parts.append(line)
-            elif parts:
-                parts.append(bare)
-                self._add(parts)
-                parts = []
             else:
-                self._logical.append(bare)
-                self._cut = False
+                self._add([*parts, bare], first, at + 1)
+                parts = []
         if parts:
-            self._add(parts, cut=bool(wrapped))
+            self._add(parts, first, len(physical), cut=bool(wrapped))
 
-    def _add(self, parts: list[str], *, cut: bool = False) -> None:
-        self._logical.append("".join(parts).rstrip(BLANKS + "\n"))
+    def _add(self, parts: list[str], first: int, after: int, *, cut: bool = False) -> None:
+        self.logical.append("".join(parts).rstrip(BLANKS + "\n"))
+        self.origins.append((first, after))
         self._cut = cut
 
     def _is_noise(self, line: str) -> bool:
         """Whether a line outside of strings and wrapped lines says nothing of the configuration."""
-        if self._logical and line[:1].isalpha():
+        if self.logical and line[:1].isalpha():
             return False
         line = line.strip(BLANKS)
-        if line.startswith("#") or (not self._logical and (is_header(line) or is_identity(line))):
-            self._note(line)
+        before = not self.logical
+        if line.startswith("#") or (before and (is_header(line) or is_identity(line))):
+            self._note(line, before=before)
             return True
         return not line or is_prompt(line)
 
-    def _note(self, line: str) -> None:
-        """Keep what a dropped line says about the export itself."""
-        if not self._logical and self._os_version is None and is_header(line):
+    def _note(self, line: str, *, before: bool) -> None:
+        """Keep what a dropped line says about the export itself. `before` the configuration."""
+        if before and self._os_version is None and is_header(line):
             self._os_version = header_version(line)
         error = _ERROR.match(line)
         if error is None:

@@ -24,6 +24,7 @@ from domain.events import (
     ManualBackupFinished,
     ManualBackupTriggered,
     SnapshotCreated,
+    SnapshotRecanonicalised,
     encode_event,
 )
 from projections.audit.tables import DDL, TABLES
@@ -37,6 +38,7 @@ ACTIONS: dict[type[Fact], str] = {
     ManualBackupTriggered: "config_backup_manual_trigger",
     ManualBackupFinished: "config_backup_manual_finished",
     CollectionFailed: "config_collection_failed",
+    SnapshotRecanonicalised: "config_snapshot_recanonicalised",
     CollectionRecovered: "config_collection_recovered",
     DeviceConfigured: "device_configured",
     DeviceRetired: "device_retired",
@@ -67,7 +69,7 @@ _COLUMNS = (
 def resource_of(event: DomainEvent, device_id: str) -> tuple[str, str]:
     """What the event is about: type and id."""
     match event:
-        case SnapshotCreated() | DuplicateSkipped():
+        case SnapshotCreated() | DuplicateSkipped() | SnapshotRecanonicalised():
             return "snapshot", event.snapshot_id
         case DiffGenerated():
             return "diff", f"{event.from_snapshot_id}..{event.to_snapshot_id}"

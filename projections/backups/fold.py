@@ -23,6 +23,7 @@ from domain.events import (
     ManualBackupFinished,
     ManualBackupTriggered,
     SnapshotCreated,
+    SnapshotRecanonicalised,
 )
 from projections.rows import storable, storable_or_none
 
@@ -118,6 +119,7 @@ def fold(batch: Sequence[StoredEvent]) -> BackupOps:
             case (
                 DiffGenerated()
                 | EventSkipped()
+                | SnapshotRecanonicalised()
                 | CollectionRecovered()
                 | DeviceConfigured()
                 | DeviceRetired()

@@ -11,12 +11,13 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
-from domain.events import Completeness, SectionChange, Source
+from domain.events import ChangeSummary, Completeness, SectionChange, Source
 from projections.rows import Reader
 
 
 class Diff(Struct, frozen=True, kw_only=True):
-    """What differs between two snapshots. The text of it is content `content_sequence`.
+    """What differs between two snapshots. The text of it is content `content_sequence`, and the
+    changes in words are content `changes_sequence`, where there are any.
 
     `coarse`: a limit was hit, and it replaces more than it had to. `occurred_at`: when it was
     worked out.
@@ -31,18 +32,27 @@ class Diff(Struct, frozen=True, kw_only=True):
     coarse: bool
     content_sequence: int
     commitment: str
+    summaries: tuple[ChangeSummary, ...]
+    summaries_more: int
+    changes_sequence: int | None
+    changes_commitment: str | None
     position: int
     occurred_at: datetime
     sections: tuple[SectionChange, ...]
 
 
 class HistoryDiff(Struct, frozen=True, kw_only=True):
-    """The counts of the difference to what held before."""
+    """The counts of the difference to what held before. The changes in words are content
+    `changes_sequence`."""
 
     lines_added: int
     lines_removed: int
     coarse: bool
     content_sequence: int
+    summaries: tuple[ChangeSummary, ...]
+    summaries_more: int
+    changes_sequence: int | None
+    changes_commitment: str | None
     sections: tuple[SectionChange, ...]
 
 
@@ -90,7 +100,8 @@ _SECTIONS = """
 
 _DIFF = """
     d.tenant_id, d.device_id, d.from_snapshot_id, d.to_snapshot_id, d.lines_added,
-    d.lines_removed, d.coarse, d.content_sequence, d.commitment, d.position, d.occurred_at,
+    d.lines_removed, d.coarse, d.content_sequence, d.commitment, d.summaries, d.summaries_more,
+    d.changes_sequence, d.changes_commitment, d.position, d.occurred_at,
     section_names, sections_added, sections_removed
 """
 
@@ -162,6 +173,7 @@ def _history_sql(where: str, limit: str, offset: str) -> str:
                s.completeness, s.warnings, s.source, s.actor, t.actor AS asked_by, s.trigger_id,
                s.size_bytes, s.line_count, s.platform, s.os_version,
                d.lines_added, d.lines_removed, d.coarse, d.content_sequence,
+               d.summaries, d.summaries_more, d.changes_sequence, d.changes_commitment,
                section_names, sections_added, sections_removed
         FROM page
         JOIN configtrail.snapshots s

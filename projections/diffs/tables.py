@@ -13,6 +13,10 @@ CREATE TABLE IF NOT EXISTS diffs (
     coarse boolean NOT NULL,
     content_sequence bigint NOT NULL,
     commitment text NOT NULL,
+    summaries jsonb NOT NULL,
+    summaries_more bigint NOT NULL,
+    changes_sequence bigint,
+    changes_commitment text,
     position bigint NOT NULL,
     occurred_at timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, device_id, to_snapshot_id, from_snapshot_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, assert_never
 
+import msgspec
 from msgspec import Struct, field
 
 from domain.envelope import StoredEvent
@@ -22,6 +23,7 @@ from domain.events import (
     ManualBackupFinished,
     ManualBackupTriggered,
     SnapshotCreated,
+    SnapshotRecanonicalised,
 )
 from projections.diffs.tables import DDL, TABLES
 from projections.rows import Connection, copy_rows, storable
@@ -36,6 +38,10 @@ _DIFF_COLUMNS = (
     "coarse",
     "content_sequence",
     "commitment",
+    "summaries",
+    "summaries_more",
+    "changes_sequence",
+    "changes_commitment",
     "position",
     "occurred_at",
 )
@@ -78,6 +84,10 @@ def fold(batch: Sequence[StoredEvent]) -> DiffOps:
                         event.coarse,
                         event.content.sequence,
                         event.content.commitment,
+                        msgspec.to_builtins(event.changes),
+                        event.changes_more,
+                        event.changes_content.sequence if event.changes_content else None,
+                        event.changes_content.commitment if event.changes_content else None,
                         stored.position,
                         stored.occurred_at,
                     )
@@ -92,6 +102,7 @@ def fold(batch: Sequence[StoredEvent]) -> DiffOps:
                 | ManualBackupTriggered()
                 | ManualBackupFinished()
                 | CollectionFailed()
+                | SnapshotRecanonicalised()
                 | CollectionRecovered()
                 | DeviceConfigured()
                 | DeviceRetired()
@@ -110,7 +121,7 @@ class Diffs:
     """The projection `diffs`."""
 
     name = "diffs"
-    version = 1
+    version = 2
     tables = TABLES
     ddl = DDL
 

@@ -34,6 +34,9 @@ def export(secret: str) -> str:
         f"add name=guests wpa2-pre-shared-key={secret}\n"
         "/system script\n"
         f'add name=upload source="/tool fetch url=\\"ftp://u:{secret}@192.0.2.1/\\""\n'
+        # Names, comments, what stands where a property should, and lines that nobody understands.
+        f"/ip pool\nadd comment=one name=pool-{secret} {secret}=1\nadd name=b comment={secret}\n"
+        f"/ip {secret} add name=a\n/{secret}\n{secret} {secret}\n"
     )
 
 
@@ -80,7 +83,7 @@ async def play(nc: Client, url: str, texts: list[str]) -> None:
 
         async def compared() -> bool:
             answer = await api.get("/api/tenants/acme/devices/r1/snapshots")
-            return answer.status_code == 200 and len(answer.json()) >= 2
+            return answer.status_code == 200 and len(answer.json()["items"]) == 2
 
         await eventually(compared)
 

@@ -11,9 +11,9 @@ import pytest
 from nats.aio.client import Client
 
 from adapters.embedded.nats import EmbeddedNats
-from adapters.jetstream.connection import connect, outage_as_unavailable
+from adapters.jetstream.connection import connect
 from adapters.jetstream.event_store import JetStreamEventStore
-from adapters.jetstream.streams import EVENTS, events_stream_config
+from adapters.jetstream.streams import EVENTS, ensure_stream, events_stream_config
 from domain.envelope import Head, NewEvent, StoredEvent
 from domain.errors import AppendConflict, Unavailable
 from tests.behaviour.event_store import append_many, branch, everything, failure
@@ -175,13 +175,20 @@ async def test_a_cluster_whose_leader_is_killed_keeps_every_acknowledged_event(
         async def made() -> bool:
             # The three elect a leader first.
             try:
-                with outage_as_unavailable("making the stream"):
-                    await nc.jetstream().add_stream(events_stream_config().evolve(num_replicas=3))
+                await ensure_stream(nc.jetstream(), events_stream_config().evolve(num_replicas=1))
             except Unavailable:
                 return False
             return True
 
+        async def replicated() -> bool:
+            info = (await nc.jetstream().stream_info(EVENTS)).cluster
+            assert info is not None
+            return len([peer for peer in info.replicas or () if peer.current]) == 2
+
         await eventually(made, within=30)
+        # A stream that was made on one server follows the cluster's size by setting.
+        await ensure_stream(nc.jetstream(), events_stream_config().evolve(num_replicas=3))
+        await eventually(replicated, within=30)
         store = JetStreamEventStore(nc, nc.jetstream())
         followed: list[int] = []
 
@@ -205,3 +212,15 @@ async def test_a_cluster_whose_leader_is_killed_keeps_every_acknowledged_event(
         following.cancel()
         await asyncio.wait([following])
         await nc.close()
+
+
+async def test_more_batches_at_once_than_the_server_takes_are_waited_for(
+    nats_server: EmbeddedNats, nc: Client
+) -> None:
+    for number in range(50):
+        headers = {"Nats-Batch-Id": f"open{number}", "Nats-Batch-Sequence": "1"}
+        await nc.request("configtrail.a.b.C", b"{}", headers=headers)
+    store = JetStreamEventStore(nc, nc.jetstream())
+    with pytest.raises(Unavailable):
+        await store.append_together([failure(1), failure(2)], Head())
+    assert await store.head() == 0

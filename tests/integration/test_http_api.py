@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import logging
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -222,14 +223,57 @@ async def test_differences_recorded_and_worked_out(filled: Api) -> None:
     assert "\n-add address=192.0.2.1/24 interface=ether1\n" in told["diff_text"]
     assert "\n+add address=192.0.2.2/24 interface=ether1\n" in told["diff_text"]
     assert told["sections"] == [{"section": "/ip address", "added": 1, "removed": 1}]
+    assert [one["sentence"] for one in told["changes"]] == [
+        "ip address: '192.0.2.1/24' removed",
+        "ip address: '192.0.2.2/24' added on ether1",
+    ]
     same = await filled.get(f"{HOME}/r1/config/compare", params={"from": first, "to": second})
     assert same == told
     worked_out = await filled.get(f"{HOME}/r1/config/compare", params={"from": first, "to": third})
     assert (worked_out["recorded"], worked_out["lines_added"]) == (False, 2)
     back = await filled.get(f"{HOME}/r1/config/compare", params={"from": second, "to": first})
     assert "\n+add address=192.0.2.1/24 interface=ether1\n" in back["diff_text"]
+    assert [one["kind"] for one in back["changes"]] == ["removed", "added"]
     problem = await filled.problem(f"{HOME}/r1/config/{first}/diff", 404)
     assert "before" in problem["message"]
+
+
+async def test_history_sums_up_what_changed_by_names(filled: Api) -> None:
+    history = await filled.get(f"{HOME}/r1/config-history")
+    assert [one["changes"] for one in history][1] == [
+        {
+            "section": "/ip address",
+            "kind": kind,
+            "count": 1,
+            "properties": [],
+            "risks": [],
+            "level": "report",
+            "after_upgrade": False,
+        }
+        for kind in ("removed", "added")
+    ]
+    assert "192.0.2" not in str(history)
+
+
+async def test_texts_and_differences_are_redacted_when_asked_for(filled: Api) -> None:
+    first, second, _ = await snapshot_ids(filled)
+    for path in (
+        f"{HOME}/r1/config/{first}",
+        f"{HOME}/r1/config/at?time={(NOON + timedelta(hours=1)).isoformat().replace('+', '%2B')}",
+        f"{HOME}/r1/config/{second}/diff",
+        f"{HOME}/r1/config/compare?from={first}&to={second}",
+    ):
+        shown = await filled.http.get(path)
+        redacted = await filled.http.get(f"{path}{'&' if '?' in path else '?'}redact=true")
+        assert (shown.status_code, redacted.status_code) == (200, 200)
+        assert (shown.json()["redacted"], redacted.json()["redacted"]) == (False, True)
+        assert CANARY not in redacted.text
+        text = redacted.json().get("config_text") or redacted.json()["diff_text"]
+        assert text.count("\n") == (
+            shown.json().get("config_text") or shown.json()["diff_text"]
+        ).count("\n")
+    text = (await filled.get(f"{HOME}/r1/config/{first}", redact="true"))["config_text"]
+    assert re.search(r"^add name=u password=<secret:[0-9a-f]{8}>$", text, re.MULTILINE)
 
 
 async def test_the_audit_trail_in_pages_filters_and_csv(filled: Api) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from bisect import bisect
 from contextlib import AsyncExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from adapters.embedded.nats import EmbeddedNats
 from domain.device import History
+from domain.envelope import StoredEvent
 from domain.events import DuplicateSkipped, SnapshotCreated
 from tests.acceptance.scenario import START, TENANT, Reading, export
 from tests.rig import rig
@@ -30,6 +32,17 @@ def observations(choice: random.Random) -> list[Reading]:
             moment = START + timedelta(minutes=step)
             played.append(Reading(device, export(device, choice.randrange(3), moment), moment))
     return played
+
+
+def assert_judged_by_neighbours(facts: list[StoredEvent], texts: dict[datetime, str]) -> None:
+    """In the order in which they were recorded: what a neighbour in time showed is no snapshot."""
+    before: list[datetime] = []
+    for one in facts:
+        place = bisect(before, one.occurred_at)
+        neighbours = [texts[moment] for moment in before[max(0, place - 1) : place + 1]]
+        new = texts[one.occurred_at] not in neighbours
+        assert isinstance(one.event, SnapshotCreated) == new
+        before.insert(place, one.occurred_at)
 
 
 async def test_eight_recorders_record_every_observation_once(
@@ -75,6 +88,7 @@ async def test_eight_recorders_record_every_observation_once(
                 for reading in played
                 if reading.device_id == f"router-{number:02d}"
             }
+            assert_judged_by_neighbours(facts, texts)
             shown: dict[str, str] = {}
             for sighting in sightings:
                 body = texts[sighting.collected_at]

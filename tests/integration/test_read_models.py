@@ -219,6 +219,11 @@ async def test_history_tells_every_change_with_its_true_difference(
                 assert entry.diff.coarse == event.coarse
                 assert entry.diff.content_sequence == event.content.sequence
                 assert entry.diff.sections == event.sections
+                assert entry.diff.summaries == event.changes
+                assert entry.diff.summaries_more == event.changes_more
+                told_at = event.changes_content
+                assert entry.diff.changes_sequence == (told_at.sequence if told_at else None)
+                assert entry.diff.changes_commitment == (told_at.commitment if told_at else None)
             assert entry.returned == (snapshot_id in seen)
             seen.add(snapshot_id)
             previous = snapshot_id

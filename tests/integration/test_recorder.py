@@ -9,9 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import zstandard
 
 from adapters.embedded.nats import EmbeddedNats
-from adapters.jetstream.intake import CREATE, FAILED
+from adapters.jetstream.intake import CREATE, FAILED, PART
+from adapters.jetstream.streams import INTAKE
 from domain.events import CollectionFailed, DuplicateSkipped, SnapshotCreated
 from tests.rig import Rig, rig
 
@@ -184,3 +186,59 @@ async def test_64_mib_go_through_in_parts_and_65_are_refused_at_the_sender(parts
     assert state.messages == 0, "the parts are removed once the fact is recorded"
     with pytest.raises(Exception, match="config_text: must be at most"):
         await parts.intake.publish("acme", "r1", text + "#" * (2 * 1024 * 1024), NOON)
+
+
+async def in_parts(parts: Rig, text: str, upload: str, *, sha256_hash: str | None = None) -> bytes:
+    """Send a text's parts; the message that names them."""
+    packed = zstandard.compress(text.encode())
+    half = len(packed) // 2 + 1
+    for number, piece in enumerate((packed[:half], packed[half:])):
+        await parts.intake.publish_raw(f"{PART}.{upload}.{number}", piece, {"Nats-TTL": "3600s"})
+    fields = json.loads(wire(text))
+    del fields["config_text"]
+    if sha256_hash is not None:
+        fields["sha256_hash"] = sha256_hash
+    return json.dumps({**fields, "config_parts": {"upload": upload, "count": 2}}).encode()
+
+
+async def test_a_message_with_parts_that_is_delivered_again_is_nothing_new(parts: Rig) -> None:
+    body = await in_parts(parts, export("192.0.2.1"), "first")
+    [event] = await record(parts, body, body, body)
+    assert isinstance(event, SnapshotCreated)
+    assert await parts.dead_letters.list(10) == []
+    # The same observation under a new upload leaves no parts behind either.
+    await record(parts, await in_parts(parts, export("192.0.2.1"), "second"))
+    assert (await parts.js.stream_info(INTAKE)).state.messages == 0
+    assert await parts.dead_letters.list(10) == []
+
+
+async def test_the_letter_of_a_message_with_parts_keeps_them(parts: Rig) -> None:
+    text = export("192.0.2.1")
+    body = await in_parts(parts, text, "upload", sha256_hash="0" * 64)
+    assert await record(parts, body) == []
+    [letter] = await parts.dead_letters.list(10)
+    assert (letter.field, letter.device_id) == ("sha256_hash", "r1")
+    assert letter.size_bytes > len(body), "the parts are counted"
+    assert (await parts.js.stream_info(INTAKE)).state.messages == 0, "they wait for nobody there"
+    async with parts.recording():
+        await parts.dead_letters.retry(letter.sequence)
+        await parts.intake_empty()
+    [again] = await parts.dead_letters.list(10)
+    assert again.sequence > letter.sequence
+    assert again.field == "sha256_hash", "its text came along"
+
+
+async def test_a_refused_message_still_says_whose_it_was(parts: Rig) -> None:
+    await record(parts, wire(export("192.0.2.1"), collected_at="1970-01-02T00:00:00Z"))
+    [letter] = await parts.dead_letters.list(10)
+    assert (letter.field, letter.tenant_id, letter.device_id) == ("collected_at", "acme", "r1")
+
+
+async def test_65_mib_in_parts_are_refused_and_kept(parts: Rig) -> None:
+    line = "add address=192.0.2.1/24 interface=ether1\n"
+    text = "/ip address\n" + line * (65 * 1024 * 1024 // len(line))
+    assert await record(parts, await in_parts(parts, text, "large")) == []
+    [letter] = await parts.dead_letters.list(10)
+    assert letter.field == "config_text"
+    assert "at most" in letter.rule
+    assert (await parts.js.stream_info(INTAKE)).state.messages == 0

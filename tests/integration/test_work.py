@@ -13,7 +13,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StreamConfig
 
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.connection import connect
-from adapters.jetstream.work import Job, WorkConsumer
+from adapters.jetstream.work import MAX_DELIVERIES, Job, WorkConsumer
 from domain.errors import Unavailable
 from tests.support import eventually
 
@@ -243,3 +243,24 @@ async def test_log_lines_of_the_work_carry_its_ids(nc: Client) -> None:
         await eventually(lambda: len(seen) == 2)
     assert [one["event_id"] for one in seen] == ["event-0", "event-1"]
     assert seen[0]["trigger_id"] == "trigger-1"
+
+
+async def test_what_was_delivered_too_often_is_given_up_unseen(nc: Client) -> None:
+    done: list[int] = []
+
+    async def do(number: int) -> None:
+        done.append(number)
+
+    await send(nc, range(1))
+    js = nc.jetstream()
+    await js.add_consumer(STREAM, durable_name="worker", ack_policy=AckPolicy.EXPLICIT)
+    earlier = await js.pull_subscribe_bind("worker", stream=STREAM)
+    for _ in range(MAX_DELIVERIES):
+        # As programs would that die over the first message.
+        [msg] = await earlier.fetch(1)
+        await msg.nak()
+    await send(nc, range(1, 2))
+    async with Worker(nc, do) as worker:
+        await eventually(lambda: done)
+        assert worker.given_up == [(0, "DeliveredTooOften")]
+    assert done == [1]

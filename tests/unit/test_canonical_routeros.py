@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from domain.canonical import Canonical, canonicalise, detect_platform
+from domain.canonical import Canonical, canonicalise, detect_platform, text_under
+from domain.canonical.form import physical_lines
+from domain.canonical.routeros import origins
 
 BODY = """\
 /interface bridge
@@ -57,7 +60,7 @@ def test_every_header_form_is_dropped_and_tells_the_version(
     assert form.text == BODY
     assert form.os_version == version
     assert form.completeness == "complete"
-    assert form.rules == "routeros/1"
+    assert form.rules == "routeros/2"
 
 
 def test_a_by_line_after_the_configuration_began_is_not_the_header() -> None:
@@ -219,9 +222,111 @@ def test_an_export_that_ends_in_a_string_is_partial(end: str) -> None:
     assert form.cut
 
 
-def test_the_same_lines_in_another_order_are_another_configuration() -> None:
-    one, two = "/ip address\nadd address=1\nadd address=2\n", "/ip address\nadd address=2\n"
-    assert routeros(one).text != routeros(two + "add address=1\n").text
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        pytest.param(
+            "/ip address\nadd address=1\nadd address=2\n",
+            "/ip address\nadd address=2\nadd address=1\n",
+            id="entries",
+        ),
+        pytest.param(
+            "/ip address\nadd address=1\n/ip pool\nadd name=p\n",
+            "/ip pool\nadd name=p\n/ip address\nadd address=1\n",
+            id="menus",
+        ),
+        pytest.param(
+            "/ip address\nadd address=1\nadd address=2\n/ip pool\nadd name=p\n",
+            "/ip address\nadd address=1\n/ip pool\nadd name=p\n/ip address\nadd address=2\n",
+            id="a menu in two parts",
+        ),
+        pytest.param(
+            "/ip address\nadd address=1\nadd address=2\n",
+            "/ip address add address=1\n/ip/address/add address=2\n",
+            id="terse",
+        ),
+        pytest.param(
+            "/ip service\nset ftp disabled=yes\nset api disabled=yes\n",
+            "/ip service\nset api disabled=yes\nset ftp disabled=yes\n",
+            id="settings of several things",
+        ),
+        pytest.param(
+            "/interface bridge vlan\nadd bridge=b tagged=e1,e2 vlan-ids=7\n",
+            "/interface bridge vlan\nadd bridge=b tagged=e2,e1 vlan-ids=7\n",
+            id="members of a set",
+        ),
+        pytest.param(
+            '/interface bridge vlan\nadd bridge=b comment="x tagged=b,a" tagged=e1,e2\n',
+            '/interface bridge vlan\nadd bridge=b comment="x tagged=b,a" tagged=e2,e1\n',
+            id="members of a set, beside a string",
+        ),
+        pytest.param(
+            "/interface wifi\nset wifi1 configuration.mode=ap .ssid=x\n",
+            "/interface wifi\nset wifi1 configuration.mode=ap configuration.ssid=x\n",
+            id="a continued prefix",
+        ),
+        pytest.param(
+            '/ip address\nadd comment="a b" address=1\n',
+            '/ip address\nadd comment="a\\_b" address=1\n',
+            id="a blank written as an escape, as at the beginning of a wrapped line",
+        ),
+        pytest.param("/ip address\n/ip pool\n", "", id="menus without a line"),
+    ],
+)
+def test_what_may_be_written_in_several_ways_is_no_difference(one: str, two: str) -> None:
+    assert routeros(one).text == routeros(two).text
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        pytest.param(
+            "/ip firewall filter\nadd action=accept\nadd action=drop\n",
+            "/ip firewall filter\nadd action=drop\nadd action=accept\n",
+            id="rules of which the first one wins",
+        ),
+        pytest.param(
+            "/ip dns static\nadd name=a regexp=x\nadd name=b regexp=y\n",
+            "/ip dns static\nadd name=b regexp=y\nadd name=a regexp=x\n",
+            id="patterns of which the first one wins",
+        ),
+        pytest.param(
+            "/ip pool\nset p ranges=1\nset p ranges=2\n",
+            "/ip pool\nset p ranges=2\nset p ranges=1\n",
+            id="one setting, made twice",
+        ),
+        pytest.param(
+            "/ip address\nremove [ find ]\nadd address=1\n",
+            "/ip address\nadd address=1\nremove [ find ]\n",
+            id="commands beside add and set",
+        ),
+        pytest.param(
+            "/ip pool\nadd name=p ranges=2,1\n",
+            "/ip pool\nadd name=p ranges=1,2\n",
+            id="a list that is no set",
+        ),
+        pytest.param(
+            '/ip pool\nadd comment="servers=2,1" name=p\n',
+            '/ip pool\nadd comment="servers=1,2" name=p\n',
+            id="a string that looks like a set",
+        ),
+        pytest.param(
+            '/ip pool\nadd comment="a\\\\_b" name=p\n',
+            '/ip pool\nadd comment="a\\\\ b" name=p\n',
+            id="an escaped backslash before an underscore",
+        ),
+    ],
+)
+def test_what_means_something_is_a_difference(one: str, two: str) -> None:
+    assert routeros(one).text != routeros(two).text
+
+
+def test_what_was_equal_under_the_first_rules_is_compared_as_it_was() -> None:
+    text = "# a\n/ip pool\nadd name=b\nadd name=a tagged=2,1\n/ip address\n"
+    assert text_under("routeros/1", text) == text.removeprefix("# a\n")
+    assert text_under("routeros/2", text) == "/ip pool\nadd name=a tagged=1,2\nadd name=b\n"
+    assert text_under("plain/1", text) == text
+    assert text_under("routeros/999", text) is None
 
 
 def test_lines_know_their_sections_in_both_forms() -> None:
@@ -310,24 +415,59 @@ def test_wrapping_noise_and_line_endings_never_change_the_form(
     logical, text = made
     form = routeros(text)
     assert list(form.logical) == logical
-    assert form.text == "".join(f"{line}\n" for line in logical)
     assert form.completeness == "complete"
 
 
 @given(st.text(alphabet='a \\"\n\r/;\t', max_size=80))
 def test_nothing_but_blanks_and_wraps_is_ever_lost_of_configuration(text: str) -> None:
     form = routeros(text)
-    assert re.sub(r"[\s\\]", "", form.text) == re.sub(r"[\s\\]", "", text)
-    assert form.text.count("\\") >= text.count("\\") - text.count("\n") - text.count("\r")
+    kept = "\n".join(form.logical)
+    assert re.sub(r"[\s\\]", "", kept) == re.sub(r"[\s\\]", "", text)
+    assert kept.count("\\") >= text.count("\\") - text.count("\n") - text.count("\r")
     assert routeros(text.replace("\r\n", "\n")).text == form.text
+
+
+_PIECES = (
+    "/ip address\n", "add a=1\n", "set x=2\n", "# c\n", "#", "\\\n", "\\\\\n", "\\\n    ", "    ",
+    '"', '\\"', 'add c="x', '"\n', " ", "\n", "\t", "[a@b] > \n", "# by RouterOS 7.1\n", "\\", "é",
+    "by RouterOS 7.2\n", "#error exporting /ip route\n", "\r\n", "/ip route\n", 'add b="q"\n',
+)  # fmt: skip
+
+
+@given(
+    st.sampled_from(["", "# by RouterOS 7.1\n/ip address\n"]),
+    st.lists(st.sampled_from(_PIECES), max_size=14),
+)
+def test_reading_in_bulk_and_line_by_line_are_one(begin: str, pieces: list[str]) -> None:
+    text = begin + "".join(pieces)
+    form = routeros(text)
+    assume(not form.cut)
+    # A line that begins with a blank is for the slow way; one of nothing else means nothing.
+    slow = routeros(f"{text}\n ")
+    assert slow == msgspec.structs.replace(form, line_count=slow.line_count)
+
+
+@given(st.lists(st.sampled_from(_PIECES), max_size=14))
+def test_every_line_of_a_form_is_where_it_is_said_to_stand(pieces: list[str]) -> None:
+    text = "# by RouterOS 7.1\n/ip address\n" + "".join(pieces)
+    form = routeros(text)
+    physical = physical_lines(text)
+    spans = origins(text)
+    assert len(spans) == len(form.logical)
+    end = 0
+    for line, (first, after) in zip(form.logical, spans, strict=True):
+        assert end <= first < after
+        end = after
+        joined = "".join(physical[first:after])
+        assert re.sub(r"[\s\\]", "", line) == re.sub(r"[\s\\]", "", joined)
 
 
 @given(st.text(alphabet='a# \\"\n\r/[]@>\t', max_size=80))
 def test_any_text_has_a_form(text: str) -> None:
     form = routeros(text)
     assert "\r" not in form.text
-    assert form.text == "".join(f"{line}\n" for line in form.logical)
     assert all(line.strip() for line in form.logical)
+    assert text_under(form.rules, text) == form.text
     assert form.cut <= (form.completeness == "partial")
     assert (form.completeness == "partial") == bool(form.warnings)
 

@@ -50,6 +50,7 @@ def test_actions_are_the_published_ones() -> None:
         "ManualBackupTriggered": "config_backup_manual_trigger",
         "ManualBackupFinished": "config_backup_manual_finished",
         "CollectionFailed": "config_collection_failed",
+        "SnapshotRecanonicalised": "config_snapshot_recanonicalised",
         "CollectionRecovered": "config_collection_recovered",
         "DeviceConfigured": "device_configured",
         "DeviceRetired": "device_retired",

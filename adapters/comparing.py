@@ -1,0 +1,85 @@
+"""Comparing two texts, as the differ records it and as it is worked out on demand.
+
+Runs in a worker process for large texts, because it holds the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from domain.canonical import ROUTEROS, Canonical, canonicalise
+from domain.diffing import section_changes, text_diff
+from domain.events import ChangeSummary, SectionChange
+from domain.profiles import PROFILES
+from domain.redaction import Redactor
+from domain.semantic.comparing import compare as compare_meaning
+from domain.semantic.lines import tell_lines
+from domain.semantic.policy import PolicyRule
+from domain.semantic.summary import summaries
+from domain.semantic.telling import tell
+from domain.semantic.told import ToldDiff
+
+# Comparing up to this takes a few milliseconds.
+INLINE_BYTES = 128 * 1024
+# Beyond it the meaning of texts is not compared, only their lines.
+MOST_BYTES = 32 * 1024 * 1024
+
+
+class Job(Struct, frozen=True):
+    """What is to be compared, and under which key secrets are hidden."""
+
+    before: bytes
+    after: bytes
+    platform: str
+    redaction_key: bytes
+    device_id: str
+    policy: Sequence[PolicyRule]
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it may be done beside other work."""
+        return len(self.before) + len(self.after) <= INLINE_BYTES
+
+
+class Comparison(Struct, frozen=True):
+    """What the comparison of two texts gives. `told` is None where there is no semantic one."""
+
+    patch: bytes
+    lines_added: int
+    lines_removed: int
+    coarse: bool
+    sections: tuple[SectionChange, ...]
+    told: ToldDiff | None
+
+
+def compare(job: Job) -> Comparison:
+    """Compare two texts: line by line, section by section, and in meaning."""
+    diff = text_diff(job.before, job.after, before_label="before", after_label="after")
+    before = canonicalise(job.before.decode(), job.platform)
+    after = canonicalise(job.after.decode(), job.platform)
+    return Comparison(
+        diff.patch,
+        diff.lines_added,
+        diff.lines_removed,
+        diff.coarse,
+        section_changes(before, after),
+        _told(before, after, job),
+    )
+
+
+def summed_up(told: ToldDiff, platform: str) -> tuple[tuple[ChangeSummary, ...], int]:
+    """What of the changes may be in an event, and how many are not in it."""
+    profile = PROFILES.get(platform)
+    return summaries(told, profile.section) if profile else summaries(told)
+
+
+def _told(before: Canonical, after: Canonical, job: Job) -> ToldDiff | None:
+    if max(len(job.before), len(job.after)) > MOST_BYTES:
+        return None
+    redactor = Redactor(job.redaction_key, job.device_id)
+    if job.platform == ROUTEROS:
+        return tell(compare_meaning(before, after), redactor, job.policy)
+    profile = PROFILES.get(job.platform)
+    return tell_lines(before, after, profile, redactor) if profile else None

@@ -1,0 +1,52 @@
+"""Policies of tenants for values that machines write, from a file.
+
+    [[acme]]
+    section = "/ip firewall address-list"
+    level = "ignore"
+
+    [[acme]]
+    section = "/system scheduler"
+    property = "comment"
+    level = "low"
+
+A tenant that is not in the file has the default policy; the rules of one that is come before it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import msgspec
+from msgspec import Struct
+
+from domain.errors import InvalidInput
+from domain.semantic.policy import DEFAULT, PolicyRule
+
+_SETTING = "CONFIGTRAIL_POLICY_FILE"
+
+
+class Policies(Struct, frozen=True):
+    """The policies of all tenants."""
+
+    by_tenant: Mapping[str, Sequence[PolicyRule]] = MappingProxyType({})
+
+    def of(self, tenant_id: str) -> tuple[PolicyRule, ...]:
+        """The rules of a tenant, in the order in which they are tried."""
+        return (*self.by_tenant.get(tenant_id, ()), *DEFAULT)
+
+
+def read_policies(path: Path | None) -> Policies:
+    """The policies in a file; the default for everybody without one. Raises `InvalidInput`."""
+    if path is None:
+        return Policies()
+    try:
+        return Policies(
+            msgspec.convert(tomllib.loads(path.read_text()), dict[str, list[PolicyRule]])
+        )
+    except OSError as error:
+        raise InvalidInput(_SETTING, f"{path} can't be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise InvalidInput(_SETTING, f"{path} is no policy file: {error}") from error

@@ -1,0 +1,84 @@
+// Replays Configtrail's events with the official JavaScript client, and keeps its position in a file.
+//
+//     npm install @nats-io/transport-node@3 @nats-io/jetstream@3
+//     node replay.mjs nats://user:password@127.0.0.1:4222 position.json [--follow]
+//
+// It follows docs/contract/guide.md; the numbers in comments are that page's rules.
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { connect } from "@nats-io/transport-node";
+import { AckPolicy, DeliverPolicy, jetstream, jetstreamManager } from "@nats-io/jetstream";
+
+const STREAM = "CONFIGTRAIL_EVENTS";
+const KNOWN = new Set([
+  "configtrail.SnapshotCreated.v1",
+  "configtrail.DuplicateSkipped.v1",
+  "configtrail.DiffGenerated.v1",
+  "configtrail.ManualBackupTriggered.v1",
+  "configtrail.ManualBackupFinished.v1",
+  "configtrail.ManualBackupFinished.v2",
+  "configtrail.CollectionFailed.v1",
+]);
+
+const [url, file, ...flags] = process.argv.slice(2);
+const follow = flags.includes("--follow");
+
+function stop(reason) {
+  console.error(reason);
+  process.exit(1);
+}
+
+const address = new URL(url);
+const nc = await connect({
+  servers: `${address.hostname}:${address.port}`,
+  user: decodeURIComponent(address.username),
+  pass: decodeURIComponent(address.password),
+});
+const jsm = await jetstreamManager(nc);
+const stream = await jsm.streams.info(STREAM);
+
+// Rule 4: a checkpoint belongs to one stream, by name and creation time.
+let position = 0;
+if (existsSync(file)) {
+  const kept = JSON.parse(readFileSync(file, "utf8"));
+  if (kept.created !== stream.created || kept.position > stream.state.last_seq) {
+    stop(`the checkpoint is of another ${STREAM}, or of a later state: look at that first`);
+  }
+  position = kept.position;
+}
+
+// Rule 1: a pull consumer made by ourselves. `consumers.get(STREAM)` without a name is an ordered one.
+const made = await jsm.consumers.add(STREAM, {
+  deliver_policy: DeliverPolicy.StartSequence,
+  opt_start_seq: position + 1,
+  ack_policy: AckPolicy.None,
+  inactive_threshold: 60_000_000_000,
+  mem_storage: true,
+});
+
+function keep() {
+  // Rule 5: what was printed is done. A service keeps this in the transaction of its effects.
+  const text = JSON.stringify({ stream: STREAM, created: stream.created, position });
+  writeFileSync(`${file}.new`, text);
+  renameSync(`${file}.new`, file);
+}
+
+if (made.num_pending > 0 || follow) {
+  const consumer = await jetstream(nc).consumers.get(STREAM, made.name);
+  const messages = await consumer.consume({ max_messages: 500 });
+  for await (const msg of messages) {
+    // Rule 3: without a filter positions are contiguous.
+    if (msg.seq !== position + 1) stop(`position ${position + 1} is missing`);
+    const type = msg.headers.get("ce-type");
+    if (!KNOWN.has(type)) stop(`the type ${type} is new: it may matter, so stop`);
+    const body = msg.json(); // rule 7: unknown fields are simply not looked at
+    console.log(
+      [msg.headers.get("ce-time"), ...msg.subject.split(".").slice(1), body.actor].join(" "),
+    );
+    position = msg.seq;
+    const end = msg.info.pending === 0; // rule 8: the end as of now
+    if (end || position % 500 === 0) keep();
+    if (end && !follow) break;
+  }
+}
+console.error(`up to position ${position}`);
+await nc.close();

@@ -1,0 +1,107 @@
+"""Replays Configtrail's events with nats-py alone, and keeps what it makes of them in SQLite.
+
+    python replay.py nats://user:password@127.0.0.1:4222 events.db [--follow]
+
+It follows docs/contract/guide.md; the numbers in comments are that page's rules.
+"""
+
+import asyncio
+import json
+import sqlite3
+import sys
+
+import nats
+from nats.errors import TimeoutError as NatsTimeout
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+STREAM = "CONFIGTRAIL_EVENTS"
+KNOWN = {
+    "configtrail.SnapshotCreated.v1",
+    "configtrail.DuplicateSkipped.v1",
+    "configtrail.DiffGenerated.v1",
+    "configtrail.ManualBackupTriggered.v1",
+    "configtrail.ManualBackupFinished.v1",
+    "configtrail.ManualBackupFinished.v2",
+    "configtrail.CollectionFailed.v1",
+}
+TABLES = """
+CREATE TABLE IF NOT EXISTS checkpoint (stream TEXT, created TEXT, position INTEGER);
+CREATE TABLE IF NOT EXISTS device (
+    tenant TEXT, device TEXT, snapshots INTEGER DEFAULT 0, failures INTEGER DEFAULT 0,
+    PRIMARY KEY (tenant, device)
+);
+"""
+
+
+def checkpoint(db, created, head):
+    """Rule 4: the position after which to go on, refused when it is of another stream."""
+    found = db.execute("SELECT created, position FROM checkpoint").fetchone()
+    if found is None:
+        db.execute("INSERT INTO checkpoint VALUES (?, ?, 0)", (STREAM, created))
+        return 0
+    if found[0] != created or found[1] > head:
+        sys.exit(
+            f"the checkpoint is of another {STREAM}, or of a later state: look before going on"
+        )
+    return found[1]
+
+
+def apply(db, subject, headers, body):
+    """What this service makes of an event. Rule 7: unknown fields are simply not looked at."""
+    if headers["ce-type"] not in KNOWN:
+        sys.exit(f"the type {headers['ce-type']} is new: it may matter, so stop")
+    _, tenant, device, name = subject.split(".")  # ids with =XX; rule 2
+    column = {"SnapshotCreated": "snapshots", "CollectionFailed": "failures"}.get(name)
+    db.execute("INSERT OR IGNORE INTO device (tenant, device) VALUES (?, ?)", (tenant, device))
+    if column:
+        db.execute(
+            f"UPDATE device SET {column} = {column} + 1 WHERE tenant = ? AND device = ?",
+            (tenant, device),
+        )
+    print(headers["ce-time"], tenant, device, headers["ce-sequence"], name, body["actor"])
+
+
+async def main(url, path, follow):
+    nc = await nats.connect(url)
+    js = nc.jetstream()
+    db = sqlite3.connect(path, isolation_level=None)
+    db.executescript(TABLES)
+    info = await js.stream_info(STREAM)
+    created = info.created.isoformat()
+    position = checkpoint(db, created, info.state.last_seq)
+    # Rule 1: a pull consumer without acknowledgements, from our own position on.
+    consumer = await js.add_consumer(
+        STREAM,
+        ConsumerConfig(
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=position + 1,
+            ack_policy=AckPolicy.NONE,
+            inactive_threshold=60,
+            mem_storage=True,
+        ),
+    )
+    pull = await js.pull_subscribe_bind(consumer=consumer.name, stream=STREAM)
+    pending = consumer.num_pending
+    while pending or follow:
+        try:
+            messages = await pull.fetch(500, timeout=5)
+        except NatsTimeout:
+            continue
+        db.execute("BEGIN")
+        for msg in messages:
+            meta = msg.metadata
+            if meta.sequence.stream != position + 1:  # rule 3: a gap is an error
+                sys.exit(f"position {position + 1} is missing: begin again, and if it stays, stop")
+            position = meta.sequence.stream
+            apply(db, msg.subject, msg.headers, json.loads(msg.data))
+        # Rule 5: effect and position in one transaction, so that each event counts once.
+        db.execute("UPDATE checkpoint SET position = ?", (position,))
+        db.execute("COMMIT")
+        pending = messages[-1].metadata.num_pending  # rule 8: 0 is the end as of now
+    print(f"up to position {position}", file=sys.stderr)
+    db.close()
+    await nc.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2], "--follow" in sys.argv))

@@ -1,0 +1,139 @@
+"""What a profile says, and what follows from it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+Style: TypeAlias = Literal["indent", "brace", "set", "flat", "edit"]
+
+
+class Profile(Struct, frozen=True, kw_only=True):
+    """How one platform writes its configuration.
+
+    `style`: hierarchy by indentation, by braces, as a path in every `set` line, flat under
+    headings, or between `config`, `edit`, `next` and `end`. `volatile` lines say nothing of the
+    configuration; `comment` begins lines that are none either. `secrets` find secrets in a line,
+    each in the group `secret`; of a `salted` one it can't be known whether it changed, because the
+    device writes it differently each time. `heads` are the words that begin sections: of a path
+    only these may be in an event.
+    """
+
+    name: str
+    style: Style
+    comment: str = ""
+    volatile: re.Pattern[str]
+    secrets: tuple[re.Pattern[str], ...]
+    salted: re.Pattern[str] | None = None
+    heads: frozenset[str]
+
+    @property
+    def rules(self) -> str:
+        """The name of the rules of its canonical form."""
+        return f"{self.name}/1"
+
+    def section(self, path: str) -> str:
+        """The known words at the beginning of a path or a line; `other` where there are none."""
+        words = path.split()
+        for count in (2, 1):
+            head = " ".join(words[:count]).strip("{'\";")
+            if head in self.heads:
+                return head
+        return "other"
+
+    def redacted(self, line: str, hide: Callable[[str], str]) -> str:
+        """The line with `hide` of each secret in its place."""
+        if self.salted is not None:
+            line = self.salted.sub(lambda found: _replaced(found, "<secret>"), line)
+        for pattern in self.secrets:
+            line = pattern.sub(lambda found: _replaced(found, hide(found["secret"])), line)
+        return line
+
+
+def _replaced(found: re.Match[str], shown: str) -> str:
+    start, end = (at - found.start() for at in found.span("secret"))
+    return found[0][:start] + shown + found[0][end:]
+
+
+def with_paths(lines: Iterable[str], style: Style) -> list[tuple[tuple[str, ...], str]]:
+    """Each line under its path: the lines that it is nested in, from the outermost."""
+    match style:
+        case "indent":
+            return _indented(lines)
+        case "brace":
+            return _braced(lines)
+        case "set":
+            return [(_set_path(line), line) for line in lines]
+        case "flat":
+            return _flat(lines)
+        case "edit":
+            return _edited(lines)
+
+
+def _indented(lines: Iterable[str]) -> list[tuple[tuple[str, ...], str]]:
+    found = []
+    nest: list[tuple[int, str]] = []
+    for line in lines:
+        depth = len(line) - len(line.lstrip(" \t"))
+        while nest and nest[-1][0] >= depth:
+            nest.pop()
+        bare = line.strip()
+        found.append((tuple(one for _, one in nest), bare))
+        nest.append((depth, bare))
+    return found
+
+
+def _braced(lines: Iterable[str]) -> list[tuple[tuple[str, ...], str]]:
+    found = []
+    nest: list[str] = []
+    for line in lines:
+        bare = line.strip()
+        if bare.startswith("}"):
+            if nest:
+                nest.pop()
+            continue
+        found.append((tuple(nest), bare))
+        if bare.endswith("{"):
+            nest.append(bare.removesuffix("{").strip())
+    return found
+
+
+def _set_path(line: str) -> tuple[str, ...]:
+    words = line.split()
+    return tuple(words[1:3]) if words[:1] in (["set"], ["delete"]) else ()
+
+
+def _flat(lines: Iterable[str]) -> list[tuple[tuple[str, ...], str]]:
+    """As `uci export` writes it: packages, in them `config` lines, in those options."""
+    found = []
+    nest: list[str] = []
+    for line in lines:
+        bare = line.strip()
+        word = bare.split(" ", 1)[0]
+        if word == "package":
+            nest = []
+        elif word == "config":
+            nest = nest[:1]
+        found.append((tuple(nest), bare))
+        if word in ("package", "config"):
+            nest.append(bare)
+    return found
+
+
+def _edited(lines: Iterable[str]) -> list[tuple[tuple[str, ...], str]]:
+    found = []
+    nest: list[str] = []
+    for line in lines:
+        bare = line.strip()
+        word = bare.split(" ", 1)[0]
+        if word in ("end", "next"):
+            if nest:
+                nest.pop()
+            continue
+        found.append((tuple(nest), bare))
+        if word in ("config", "edit"):
+            nest.append(bare)
+    return found

@@ -1,0 +1,1 @@
+"""RouterOS: how its exports are written, and what their words mean."""

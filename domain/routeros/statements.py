@@ -1,0 +1,147 @@
+"""One statement of an export: `add name=lan`, `set [ find default-name=ether1 ] name=wan`.
+
+Parsing is lossless (`render` of what was parsed is the line again) and takes linear time: no part
+of the expressions below can match a text in two ways.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from msgspec import Struct
+
+from domain.errors import NotUnderstood
+from domain.routeros.menus import split_path
+from domain.routeros.properties import NAMES
+from domain.routeros.strings import STRING, members, plain
+from domain.routeros.vocabulary import SETS, VERBS
+
+_VERB = re.compile(r"[a-z][a-z-]*+(?=[ \t]|\Z)")
+_FIND: Final = rf'\[(?:{STRING}|[^\[\]"]++|\[(?:{STRING}|[^\[\]"]++)*+\])*+\]'
+_SELECTOR = re.compile(rf'[ \t]++(?:{_FIND}|(?:{STRING}|[^ \t"=\[\]]++)++)(?=[ \t]|\Z)', re.DOTALL)
+_PROPERTY = re.compile(
+    rf'([ \t]++)(!?[.A-Za-z0-9][A-Za-z0-9_.-]*+)(?:=((?:{STRING}|[^ \t"\n]++)*+))?(?=[ \t]|\Z)',
+    re.DOTALL,
+)
+_BLANKS = re.compile(r"[ \t]+")
+
+
+class Property(Struct, frozen=True):
+    """`name=value` as it is written, with the blanks before it.
+
+    `name` is the full name: a leading dot in `written` continues the prefix of the one before.
+    `value` has its quotes and escapes; None for a word without one: `!comment`, or `passive`, if it
+    is known to be a name.
+    """
+
+    lead: str
+    written: str
+    name: str
+    value: str | None
+
+    @property
+    def meaning(self) -> str:
+        """The value without its spelling: equal for equal values."""
+        if self.value is None:
+            return ""
+        if self.name.rpartition(".")[2] in SETS and "," in self.value:
+            return ",".join(members(self.value))
+        return plain(self.value)
+
+
+class Statement(Struct, frozen=True):
+    """A parsed statement. `path` is the menu that a terse line repeats, as written, else empty.
+
+    `selector` says which entry is meant, with the blanks before it.
+    """
+
+    path: str
+    verb: str
+    selector: str
+    properties: tuple[Property, ...]
+
+    @property
+    def target(self) -> str:
+        """The selector without its spelling: `[ find name=a ]`, `0`, `telnet`, or empty."""
+        return _BLANKS.sub(" ", self.selector).strip()
+
+    def get(self, name: str) -> str | None:
+        """What a property's value means; None without the property."""
+        for one in self.properties:
+            if one.name == name:
+                return one.meaning
+        return None
+
+    def meaning(self) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+        """The statement without its spelling and the order of its properties.
+
+        Should it give a property twice, the order counts.
+        """
+        pairs = [(one.name, one.meaning) for one in self.properties]
+        if not self.repeats:
+            pairs.sort()
+        return self.verb, self.target, tuple(pairs)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it gives a property twice: then it can't be told by its properties."""
+        return len({one.name for one in self.properties}) < len(self.properties)
+
+
+def parse(line: str) -> Statement:
+    """The statement in a logical line.
+
+    Raises `NotUnderstood`, with a line of 1, for a line that is none.
+    """
+    path = ""
+    at = 0
+    if line.startswith("/"):
+        split = split_path(line)
+        if split is None or not split[1]:
+            raise NotUnderstood(1, 1, "a menu and a command must stand here")
+        at = len(line) - len(split[1])
+        path = line[:at]
+    verb = _VERB.match(line, at)
+    if verb is None or verb[0] not in VERBS:
+        raise NotUnderstood(1, at + 1, "a command such as add or set must stand here")
+    at = verb.end()
+    selector = ""
+    if verb[0] != "add":
+        found = _SELECTOR.match(line, at)
+        if found is not None and not found[0].lstrip(" \t").startswith("!"):
+            selector = found[0]
+            at = found.end()
+    properties, at = _properties(line, at)
+    if at != len(line):
+        raise NotUnderstood(1, at + 1, "a property such as name=value must stand here")
+    return Statement(path, verb[0], selector, properties)
+
+
+def _properties(line: str, at: int) -> tuple[tuple[Property, ...], int]:
+    found = []
+    prefix = ""
+    while (match := _PROPERTY.match(line, at)) is not None:
+        lead, written, value = match.groups()
+        if value is None and written.removeprefix("!") not in NAMES:
+            break
+        name = written
+        if written.startswith("."):
+            name = prefix + written if prefix else written[1:]
+        elif "." in written:
+            prefix = written.rpartition(".")[0].removeprefix("!")
+        found.append(Property(lead, written, name, value))
+        at = match.end()
+    return tuple(found), at
+
+
+def render(statement: Statement) -> str:
+    """The line of a statement, as it was written."""
+    parts = [statement.path, statement.verb, statement.selector]
+    for one in statement.properties:
+        parts += (
+            (one.lead, one.written)
+            if one.value is None
+            else (one.lead, one.written, "=", one.value)
+        )
+    return "".join(parts)

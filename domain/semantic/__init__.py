@@ -1,0 +1,1 @@
+"""What changed between two configurations, as a person would say it."""

@@ -1,0 +1,78 @@
+"""By what an entry of a menu is known again in another version of the configuration."""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+from domain.routeros.statements import Statement
+
+Key: TypeAlias = tuple[str, ...]
+
+_BY_NAME: Final[tuple[Key, ...]] = (("name",),)
+_ROUTE: Final[tuple[Key, ...]] = (
+    ("dst-address", "gateway", "routing-table", "routing-mark"),
+    ("dst-address", "routing-table", "routing-mark"),
+)
+_ADDRESS: Final[tuple[Key, ...]] = (("address", "interface"), ("address",))
+
+# The first key is the entry's identity; by a further one it is known again when the first has
+# changed, such as an address that moved to another interface.
+_KEYS: Final[dict[str, tuple[Key, ...]]] = {
+    "/interface bridge port": (("bridge", "interface"), ("interface",)),
+    "/interface bridge vlan": (("bridge", "vlan-ids"), ("vlan-ids",)),
+    "/interface list member": (("interface", "list"), ("interface",)),
+    "/interface wireguard peers": (
+        ("public-key", "interface"),
+        ("name",),
+        ("allowed-address", "interface"),
+        ("comment", "interface"),
+    ),
+    "/ip address": _ADDRESS,
+    "/ip arp": _ADDRESS,
+    "/ip dhcp-client": (("interface",),),
+    "/ip dhcp-server lease": (
+        ("mac-address", "server"),
+        ("client-id", "server"),
+        ("address", "server"),
+        ("mac-address",),
+        ("address",),
+    ),
+    "/ip dhcp-server network": (("address",),),
+    "/ip dns static": (("name", "type"), ("regexp", "type")),
+    "/ip firewall address-list": (("list", "address"),),
+    "/ip ipsec identity": (("peer", "remote-id"), ("peer",)),
+    "/ip route": _ROUTE,
+    "/ipv6 address": _ADDRESS,
+    "/ipv6 dhcp-client": (("interface",),),
+    "/ipv6 firewall address-list": (("list", "address"),),
+    "/ipv6 route": _ROUTE,
+    "/routing ospf interface-template": (("interfaces",), ("networks",)),
+    "/snmp community": (("name",), ("addresses",)),
+    "/system ntp client servers": (("address",),),
+}
+_COMMENTS: Final[tuple[Key, ...]] = (
+    ("comment", "chain", "action"),
+    ("comment", "chain"),
+    ("comment",),
+)
+
+
+def keys(section: str, entry: Statement) -> tuple[Key, ...]:
+    """The keys by which an added entry is known, its identity first; empty when it has none."""
+    known = _KEYS.get(section, _BY_NAME)
+    return tuple(key for key in known if _has(entry, key, section))
+
+
+def comment_keys() -> tuple[Key, ...]:
+    """The keys by which entries without an identity are known."""
+    return _COMMENTS
+
+
+def value(entry: Statement, key: Key) -> tuple[str | None, ...]:
+    """An entry's values for a key."""
+    return tuple(entry.get(name) for name in key)
+
+
+def _has(entry: Statement, key: Key, section: str) -> bool:
+    # A default route of RouterOS 6 has no destination.
+    return section.endswith(" route") or entry.get(key[0]) is not None

@@ -1,0 +1,173 @@
+"""Which entry of one version is which of the other, among those that are not equal."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Final, TypeAlias
+
+from msgspec import Struct
+
+from domain.routeros.statements import Statement
+from domain.semantic import identity
+
+# Comparing each with each stops here: beyond it entries without an identity that changed in several
+# properties at once are told as removed and added.
+MOST_COMPARISONS: Final = 40_000
+# So many entries of a menu that changed are looked at with a property left out.
+MOST_LEFT: Final = 20_000
+_ALIKE: Final = 0.5
+
+Pairs: TypeAlias = list[tuple[int, int]]
+
+
+class Entry(Struct, frozen=True):
+    """An entry with the number of its line; `properties` are its names with what they mean."""
+
+    at: int
+    statement: Statement
+
+    @property
+    def properties(self) -> frozenset[tuple[str, str]]:
+        return frozenset((one.name, one.meaning) for one in self.statement.properties)
+
+
+def pair(section: str, before: Sequence[Entry], after: Sequence[Entry]) -> Pairs:
+    """Pairs of line numbers. Each entry is in one pair at most; both have the same command."""
+    matching = _Matching(section, before, after)
+    matching.settings()
+    matching.keys()
+    matching.but_for_one()
+    matching.comments()
+    matching.alike()
+    return matching.pairs
+
+
+class _Matching:
+    """What is paired so far, and what is left."""
+
+    def __init__(self, section: str, before: Sequence[Entry], after: Sequence[Entry]) -> None:
+        self._section = section
+        self._before = {one.at: one for one in before}
+        self._after = {one.at: one for one in after}
+        self.pairs: Pairs = []
+
+    def settings(self) -> None:
+        """`set` of one thing, with `set` of the same thing; also if repeated, one by one."""
+        self._by(lambda one: one.statement.target, verb="set", repeated=True)
+
+    def keys(self) -> None:
+        """Entries with the same identity, and then by what else they are known."""
+        ranks = {
+            key: rank
+            for one in (*self._before.values(), *self._after.values())
+            if one.statement.verb == "add"
+            for rank, key in enumerate(identity.keys(self._section, one.statement))
+        }
+        for key in sorted(ranks, key=lambda one: (ranks[one], one)):
+
+            def known(one: Entry, key: identity.Key = key) -> Hashable:
+                if key not in identity.keys(self._section, one.statement):
+                    return None
+                return identity.value(one.statement, key)
+
+            self._by(known, repeated=ranks[key] == 0)
+
+    def but_for_one(self) -> None:
+        """Entries that are equal but for one property, which may also be there or not.
+
+        Of entries with an identity only one that was renamed is known by this.
+        """
+        if len(self._before) > MOST_LEFT or len(self._after) > MOST_LEFT:
+            return
+        places: defaultdict[Hashable, deque[int]] = defaultdict(deque)
+        for one in self._before.values():
+            for rest in self._rests(one):
+                places[rest].append(one.at)
+        for one in list(self._after.values()):
+            for rest in self._rests(one):
+                found = places.get(rest)
+                while found and found[0] not in self._before:
+                    found.popleft()
+                if found:
+                    self._pair(found[0], one.at)
+                    break
+
+    def comments(self) -> None:
+        """Entries without an identity, by their comments."""
+        for key in identity.comment_keys():
+
+            def known(one: Entry, key: identity.Key = key) -> Hashable:
+                if one.statement.get("comment") is None or self._has_identity(one):
+                    return None
+                return identity.value(one.statement, key)
+
+            self._by(known)
+
+    def alike(self) -> None:
+        """Entries without an identity that have at least half of their properties in common."""
+        old = [one for one in self._before.values() if self._may_change(one)]
+        new = [one for one in self._after.values() if self._may_change(one)]
+        if not old or not new or len(old) * len(new) > MOST_COMPARISONS:
+            return
+        properties = {id(one): one.properties for one in (*old, *new)}
+        scored = []
+        for one in old:
+            mine = properties[id(one)]
+            for two in new:
+                theirs = properties[id(two)]
+                score = len(mine & theirs) / max(len(mine), len(theirs), 1)
+                same_chain = one.statement.get("chain") == two.statement.get("chain")
+                if score >= _ALIKE and same_chain:
+                    scored.append((-score, abs(one.at - two.at), one.at, two.at))
+        for _, _, here, there in sorted(scored):
+            if here in self._before and there in self._after:
+                self._pair(here, there)
+
+    def _rests(self, one: Entry) -> Iterable[Hashable]:
+        """What is left of an entry without one of its properties, and all of it."""
+        if one.statement.verb != "add":
+            return
+        properties = one.properties
+        if self._has_identity(one):
+            name = one.statement.get("name")
+            rest = properties - {("name", name)}
+            if name is not None and rest:
+                yield "renamed", rest
+            return
+        yield properties
+        if len(properties) > 1:
+            for left_out in sorted(properties):
+                yield properties - {left_out}
+
+    def _may_change(self, one: Entry) -> bool:
+        return one.statement.verb == "add" and not self._has_identity(one)
+
+    def _has_identity(self, one: Entry) -> bool:
+        return bool(identity.keys(self._section, one.statement))
+
+    def _by(
+        self,
+        known: Callable[[Entry], Hashable],
+        *,
+        verb: str = "add",
+        repeated: bool = False,
+    ) -> None:
+        """Pair what is known by the same; what `repeated` says may occur several times."""
+        places: list[defaultdict[Hashable, list[int]]] = []
+        for entries in (self._before, self._after):
+            found: defaultdict[Hashable, list[int]] = defaultdict(list)
+            for one in entries.values():
+                if one.statement.verb == verb and (key := known(one)) is not None:
+                    found[key].append(one.at)
+            places.append(found)
+        old, new = places
+        for key, here in old.items():
+            there = new.get(key, [])
+            if repeated or (len(here) == 1 and len(there) == 1):
+                for old_at, new_at in zip(here, there, strict=False):
+                    self._pair(old_at, new_at)
+
+    def _pair(self, here: int, there: int) -> None:
+        self.pairs.append((here, there))
+        del self._before[here], self._after[there]

@@ -1,0 +1,191 @@
+"""One sentence for each change: "firewall filter: rule 'allow winbox' moved from 4 to 2"."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from domain.routeros.statements import Statement
+from domain.routeros.strings import plain, printable
+from domain.semantic.changes import Change
+from domain.semantic.told import ToldProperty
+
+_LONGEST: Final = 100
+_FIND = re.compile(r"\[ ?find(?: where)? ?(.*?) ?\]\Z")
+_CALLED: Final = (
+    "name",
+    "comment",
+    "address",
+    "dst-address",
+    "interface",
+    "interfaces",
+    "mac-address",
+    "bridge",
+    "list",
+    "peer",
+    "network",
+    "networks",
+    "topics",
+    "chain",
+    "action",
+)
+_MENUS_OF_RULES = re.compile(r".*\bfirewall (?:filter|nat|mangle|raw)\Z|.*\b(?:filter|rule)\Z")
+_SAYS_NOTHING: Final = frozenset(("action", "chain", "disabled", "log", "log-prefix"))
+_MOST_LOOKS: Final = 2
+_PLACES: Final = ("interface", "bridge", "list", "server", "gateway")
+
+
+def place(section: str) -> str:
+    """A menu in words: `/ip firewall filter` is `firewall filter`."""
+    words = section.removeprefix("/")
+    return words.removeprefix("ip ") if words.startswith("ip firewall") else words
+
+
+def called(section: str, entry: Statement) -> str:
+    """What a person calls an entry; empty for the settings of a whole menu."""
+    if entry.verb != "add":
+        target = entry.target
+        found = _FIND.match(target)
+        if found is None:
+            return _short(plain(target))
+        name, _, value = found[1].partition("=")
+        if not value:
+            return found[1] or "all"
+        return "default" if name == "default" else _short(plain(value))
+    if section.endswith(" address-list"):
+        return " in ".join(_short(entry.get(name) or "?") for name in ("address", "list"))
+    if section.endswith((" address", " lease")):
+        return _short(entry.get("address") or entry.get("mac-address") or "")
+    if section.endswith(" route"):
+        return _short(entry.get("dst-address") or "default")
+    if section == "/interface bridge port":
+        return _short(entry.get("interface") or "")
+    if _MENUS_OF_RULES.match(section) and not entry.get("comment"):
+        return _short(_rule(entry))
+    for name in _CALLED:
+        value = entry.get(name)
+        if value:
+            return _short(value)
+    return ""
+
+
+def sentence(change: Change, properties: tuple[ToldProperty, ...], entry: str) -> str:
+    """What changed, in words. All texts given are redacted already."""
+    where = place(change.section)
+    subject = f"{where}: {_noun(change, entry)}" if entry or _is_entry(change) else where
+    match change.kind:
+        case "moved":
+            assert change.before_place is not None
+            assert change.after_place is not None
+            before, after = change.before_place.position, change.after_place.position
+            return f"{subject} moved from {before} to {after}"
+        case "added" if change.after is None:
+            return f"{where}: a line that is not understood added"
+        case "removed" if change.before is None:
+            return f"{where}: a line that is not understood removed"
+        case "added":
+            return _added(change, subject, properties)
+        case "removed":
+            return _removed(change, subject, properties)
+        case "enabled" | "disabled":
+            return f"{subject} {change.kind}"
+        case "renamed":
+            one = properties[0]
+            if one.before is None:
+                return f"{subject} named {_quoted(one.after)}"
+            if one.after is None:
+                return f"{subject} lost its name {_quoted(one.before)}"
+            return f"{where}: {_quoted(one.before)} renamed to {_quoted(one.after)}"
+        case "modified":
+            moved = next((one for one in properties if _is_place(one)), None)
+            if moved is not None and len(properties) == 1 and entry != moved.after:
+                return f"{_one_subject(where, entry)} moved from {moved.before} to {moved.after}"
+            return f"{subject}: {'; '.join(_told(one) for one in properties)}"
+
+
+def _added(change: Change, subject: str, properties: tuple[ToldProperty, ...]) -> str:
+    assert change.after is not None
+    if change.after.verb != "add":
+        if [(one.name, one.after) for one in properties] == [("disabled", "yes")]:
+            return f"{subject} disabled"
+        return f"{subject}: {'; '.join(_told(one) for one in properties) or 'set'}"
+    position = change.after_place.position if change.after_place else None
+    at = f" at {position}" if position else ""
+    on = next((value for name in _PLACES[:1] if (value := change.after.get(name))), None)
+    where = f" on {on}" if on and change.section.endswith(" address") else ""
+    return f"{subject} added{at}{where}"
+
+
+def _removed(change: Change, subject: str, properties: tuple[ToldProperty, ...]) -> str:
+    assert change.before is not None
+    if change.before.verb != "add":
+        if [(one.name, one.before) for one in properties] == [("disabled", "yes")]:
+            return f"{subject} enabled"
+        names = ", ".join(one.name for one in properties)
+        return f"{subject}: back to the default: {names}" if names else f"{subject}: unset"
+    position = change.before_place.position if change.before_place else None
+    at = f", which was at {position}" if position else ""
+    return f"{subject} removed{at}"
+
+
+def _rule(entry: Statement) -> str:
+    """A rule without a comment: what it does, and the first of what it looks at."""
+    looks = [
+        f"{one.name}={one.meaning}" for one in entry.properties if one.name not in _SAYS_NOTHING
+    ]
+    words = (entry.get("action") or "accept", entry.get("chain") or "", *looks[:_MOST_LOOKS])
+    return " ".join(filter(None, words))
+
+
+def _is_entry(change: Change) -> bool:
+    """Whether it is one entry of a menu, not the settings of all of it."""
+    return change.entry is not None and (change.entry.verb == "add" or bool(change.entry.target))
+
+
+def _noun(change: Change, entry: str) -> str:
+    noun = "rule" if _MENUS_OF_RULES.match(change.section) else ""
+    return " ".join(filter(None, (noun, _quoted(entry) if entry else ""))) or "an entry"
+
+
+def _one_subject(where: str, entry: str) -> str:
+    return f"{where} {entry}" if entry else where
+
+
+def _is_place(one: ToldProperty) -> bool:
+    return (
+        one.name in _PLACES
+        and one.before is not None
+        and one.after is not None
+        and not one.gone
+        and not one.new
+    )
+
+
+def _told(one: ToldProperty) -> str:
+    if one.gone or one.new:
+        both = (("added", one.new), ("removed", one.gone))
+        told = (f"{', '.join(members)} {what}" for what, members in both if members)
+        return _short(f"{one.name}: {' and '.join(told)}")
+    if one.before is None:
+        return f"{one.name} set to {_value(one.after)}" if one.after else f"{one.name} set"
+    if one.after is None:
+        return f"{one.name} {_value(one.before)} unset" if one.before else f"{one.name} gone"
+    if max(len(one.before), len(one.after)) > _LONGEST:
+        sizes = f"{len(one.before)} characters before, {len(one.after)} now"
+        return f"{one.name} changed ({sizes})"
+    return f"{one.name} changed from {_value(one.before)} to {_value(one.after)}"
+
+
+def _value(text: str | None) -> str:
+    shown = _short(text or "")
+    return shown if shown and " " not in shown else _quoted(shown)
+
+
+def _quoted(text: str | None) -> str:
+    return f"'{_short(text or '')}'"
+
+
+def _short(text: str) -> str:
+    """A text on one line, cut where it is long."""
+    line = " ".join(printable(text).split())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"

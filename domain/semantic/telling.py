@@ -1,0 +1,109 @@
+"""From what changed to what is told: redacted, in sentences, with risks and levels, bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from domain.redaction.hashing import Redactor
+from domain.redaction.routeros import redact_statement, redact_value
+from domain.routeros.statements import Statement
+from domain.routeros.strings import members, plain, printable
+from domain.routeros.vocabulary import SETS
+from domain.semantic.changes import Change, PropertyChange, SemanticDiff
+from domain.semantic.comparing import property_changes
+from domain.semantic.policy import DEFAULT, PolicyRule, level
+from domain.semantic.risks import risks
+from domain.semantic.sentences import called, place, sentence
+from domain.semantic.told import ToldChange, ToldDiff, ToldProperty
+
+MOST_CHANGES: Final = 5_000
+_LONGEST_VALUE: Final = 20_000
+
+
+def tell(
+    diff: SemanticDiff, redactor: Redactor, policy: Sequence[PolicyRule] = DEFAULT
+) -> ToldDiff:
+    """The difference, told. Of more than 5,000 changes the rest is only counted."""
+    told = tuple(_told(one, redactor, policy) for one in diff.changes[:MOST_CHANGES])
+    return ToldDiff(
+        changes=told,
+        notes=tuple(_notes(diff)),
+        more=max(0, len(diff.changes) - MOST_CHANGES),
+        upgrade=" to ".join(diff.upgraded) if diff.upgraded else None,
+    )
+
+
+def _told(change: Change, redactor: Redactor, policy: Sequence[PolicyRule]) -> ToldChange:
+    entry = change.entry
+    name = ""
+    if entry is not None:
+        name = called(change.section, redact_statement(change.section, entry, redactor))
+    properties = tuple(_property(change.section, one, redactor) for one in _properties(change))
+    return ToldChange(
+        section=change.section,
+        kind=change.kind,
+        sentence=sentence(change, properties, name),
+        entry=name,
+        properties=properties,
+        position_before=change.before_place.position if change.before_place else None,
+        position_after=change.after_place.position if change.after_place else None,
+        risks=risks(change),
+        level=level(policy, change.section, (one.name for one in properties), name),
+        after_upgrade=change.upgrade,
+    )
+
+
+def _properties(change: Change) -> tuple[PropertyChange, ...]:
+    """The properties that changed; of an entry that came or went, all that it has."""
+    if change.kind == "moved":
+        return ()
+    if change.kind == "added" and change.after is not None:
+        return property_changes(_nothing(change.after), change.after)
+    if change.kind == "removed" and change.before is not None:
+        return property_changes(change.before, _nothing(change.before))
+    return change.properties
+
+
+def _nothing(statement: Statement) -> Statement:
+    return Statement("", statement.verb, statement.selector, ())
+
+
+def _property(section: str, one: PropertyChange, redactor: Redactor) -> ToldProperty:
+    before, after = (
+        None if value is None else _shown(section, one.name, value, redactor)
+        for value in (one.before, one.after)
+    )
+    gone: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
+    if one.name.rpartition(".")[2] in SETS and before and after:
+        was, now = members(before), members(after)
+        gone = tuple(member for member in was if member not in now)
+        new = tuple(member for member in now if member not in was)
+    return ToldProperty(one.name, before, after, gone, new)
+
+
+def _shown(section: str, name: str, value: str, redactor: Redactor) -> str:
+    text = printable(plain(redact_value(section, name, value, redactor)))
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
+
+
+def _notes(diff: SemanticDiff) -> list[str]:
+    notes = [
+        f"{place(section) or 'the text'}: {count} line{'s' * (count > 1)} written differently, "
+        "the same in meaning"
+        for section, count in diff.respelled
+    ]
+    notes += [
+        f"{place(section) or 'the text'}: has lines that are not understood; they are compared as "
+        "they are"
+        for section in diff.line_based
+    ]
+    notes += [
+        f"{place(section) or 'the text'}: an incomplete export says too little of it; what is "
+        "missing there is not told as a change"
+        for section in diff.unknown
+    ]
+    if not diff.changes and not notes:
+        notes.append("nothing changed in meaning")
+    return notes

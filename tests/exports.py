@@ -1,0 +1,230 @@
+"""Real and made-up exports for tests, and random edits of them with what must be told of each."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from msgspec import Struct
+
+from adapters.demo import bases
+from domain.canonical import Canonical, canonicalise
+from domain.errors import NotUnderstood
+from domain.routeros.spelling import by_menu
+from domain.routeros.statements import parse
+from domain.routeros.vocabulary import ORDERED
+
+_HERE = Path(__file__).resolve().parents[1]
+
+
+def corpus_folder() -> Path | None:
+    """Where the corpus of real exports is: `CONFIGTRAIL_CORPUS`, or beside the repository."""
+    root = Path(os.environ.get("CONFIGTRAIL_CORPUS") or _HERE.parent / "shared" / "corpus")
+    for folder in (root, root / "routeros"):
+        if (folder / "index.csv").is_file():
+            return folder
+    return None
+
+
+def corpus_texts() -> dict[str, str]:
+    """The texts of the corpus by name; the test is skipped when it is not there."""
+    folder = corpus_folder()
+    if folder is None:
+        pytest.skip("no corpus of real exports: set CONFIGTRAIL_CORPUS to a folder with index.csv")
+    with (folder / "index.csv").open(newline="") as index:
+        names = [row["file"] for row in csv.DictReader(index)]
+    return {name: (folder / name).read_bytes().decode() for name in names}
+
+
+def made_up() -> list[str]:
+    """Exports of made-up devices, one logical line a line."""
+    return [
+        bases.configuration(7, name="a", lan="10.1.1", wan=1, interfaces=bases.WIFI),
+        bases.configuration(6, name="b", lan="10.1.2", wan=2, system=bases.SCRIPTS),
+        bases.configuration(7, name="c", lan="10.1.3", wan=3, protocols=bases.ROUTING),
+        bases.configuration(
+            6, name="d", lan="10.1.4", wan=4, interfaces=bases.VPN_SERVER, protocols=bases.VPN_USERS
+        ),
+    ]
+
+
+def form_of(text: str) -> Canonical:
+    """The canonical form of a RouterOS text."""
+    return canonicalise(text, "routeros")
+
+
+def genuine(form: Canonical) -> bool:
+    """Whether it is a whole export, and not a page of a terminal around one."""
+    return form.completeness == "complete" and not any(
+        _is_odd(line) for lines in by_menu(form.logical).values() for line in lines
+    )
+
+
+def _is_odd(line: str) -> bool:
+    try:
+        parse(line)
+    except NotUnderstood:
+        return True
+    return False
+
+
+class Told(Struct, frozen=True, order=True):
+    """What must be told of an edit: menu, kind, and names of properties that changed."""
+
+    section: str
+    kind: str
+    properties: tuple[str, ...] = ()
+
+
+class Edited:
+    """A configuration by menu, edited step by step; `expected` is what must be told of it.
+
+    No entry is edited twice, so that the edits don't blur one another.
+    """
+
+    def __init__(self, text: str, seed: int) -> None:
+        self.menus = by_menu(form_of(text).logical)
+        self.expected: list[Told] = []
+        self._random = random.Random(seed)
+        self._touched: set[tuple[str, str]] = set()
+        self._moved: set[str] = set()
+
+    def edit(self) -> None:
+        """One edit, if a place for it is found."""
+        edits: tuple[Callable[[], None], ...] = (
+            self._modify,
+            self._disable,
+            self._rename,
+            self._add,
+            self._remove,
+            self._move,
+            self._change_secret,
+        )
+        self._random.choice(edits)()
+
+    def render(self) -> str:
+        """The configuration as an export, its lines and menus in an order that means nothing."""
+        menus = list(self.menus.items())
+        self._random.shuffle(menus)
+        lines = []
+        for path, entries in menus:
+            shown = list(entries)
+            if path not in ORDERED and all(one.startswith("add ") for one in shown):
+                self._random.shuffle(shown)
+            if self._random.random() < 0.3:
+                lines += [f"{path} {one}" for one in shown]
+            elif shown:
+                lines += [path, *shown]
+        return "\n".join(_wrapped(line, self._random) for line in lines) + "\n"
+
+    def _entry(self, want: Callable[[str, str], bool]) -> tuple[str, int] | None:
+        """A random entry that was not edited, is the only one of its kind, and that fits."""
+        found = [
+            (path, at)
+            for path, lines in self.menus.items()
+            for at, line in enumerate(lines)
+            if want(path, line) and lines.count(line) == 1 and (path, line) not in self._touched
+        ]
+        return self._random.choice(found) if found else None
+
+    def _replace(self, path: str, at: int, line: str) -> None:
+        self._touched.add((path, line))
+        self.menus[path][at] = line
+
+    def _tell(self, section: str, kind: str, *properties: str) -> None:
+        self.expected.append(Told(section, kind, properties))
+
+    def _modify(self) -> None:
+        found = self._entry(lambda path, line: _named(line) and " mtu=" not in line)
+        if found:
+            path, at = found
+            self._replace(path, at, f"{self.menus[path][at]} mtu={self._random.randrange(9000)}")
+            self._tell(path, "modified", "mtu")
+
+    def _disable(self) -> None:
+        found = self._entry(lambda path, line: _named(line) and " disabled=" not in line)
+        if found:
+            path, at = found
+            self._replace(path, at, f"{self.menus[path][at]} disabled=yes")
+            self._tell(path, "disabled", "disabled")
+
+    def _rename(self) -> None:
+        found = self._entry(lambda path, line: _named(line) and " name=" in line and len(line) > 40)
+        if found:
+            path, at = found
+            words = self.menus[path][at].split(" ")
+            name = f"renamed-{self._random.randrange(10**9)}"
+            line = " ".join(f"name={name}" if w.startswith("name=") else w for w in words)
+            self._replace(path, at, line)
+            self._tell(path, "renamed", "name")
+
+    def _add(self) -> None:
+        path = self._random.choice(("/ip pool", "/ip firewall filter", "/interface list"))
+        number = self._random.randrange(10**9)
+        line = {
+            "/ip pool": f"add name=new-{number} ranges=192.0.2.{number % 200}",
+            "/ip firewall filter": f"add action=log chain=new-{number} comment=new-{number}",
+            "/interface list": f"add name=new-{number}",
+        }[path]
+        lines = self.menus.setdefault(path, [])
+        lines.insert(self._random.randrange(len(lines) + 1), line)
+        self._touched.add((path, line))
+        self._tell(path, "added")
+
+    def _remove(self) -> None:
+        found = self._entry(lambda path, line: line.startswith("add "))
+        if found:
+            path, at = found
+            del self.menus[path][at]
+            self._tell(path, "removed")
+
+    def _move(self) -> None:
+        path = "/ip firewall filter"
+        lines = self.menus.get(path, [])
+        if len(lines) < 4 or path in self._moved:
+            return
+        found = self._entry(lambda menu, line: menu == path and lines.index(line) < 2)
+        if found:
+            self._moved.add(path)
+            line = lines.pop(found[1])
+            lines.append(line)
+            self._touched.add((path, line))
+            self._tell(path, "moved")
+
+    def _change_secret(self) -> None:
+        found = self._entry(
+            lambda path, line: (
+                '"' not in line
+                and any(f" {name}=" in line for name in ("password", "passphrase", "auth-key"))
+            )
+        )
+        if found:
+            path, at = found
+            words = self.menus[path][at].split(" ")
+            at_word, word = next(
+                (n, w)
+                for n, w in enumerate(words)
+                if w.startswith(("password=", "passphrase=", "auth-key="))
+            )
+            name = word.partition("=")[0]
+            words[at_word] = f"{name}=s3cr3t-{self._random.randrange(10**9)}"
+            self._replace(path, at, " ".join(words))
+            self._tell(path, "modified", name)
+
+
+def _named(line: str) -> bool:
+    """Whether an entry is known by its name, so that any other property of it may change."""
+    return line.startswith("add ") and " name=" in line and '"' not in line
+
+
+def _wrapped(line: str, choice: random.Random) -> str:
+    """The line, wrapped somewhere between its properties or not at all."""
+    at = [n for n, char in enumerate(line) if char == " " and line[n - 1] not in '\\"']
+    if line.count('"') or "\\" in line or not at or choice.random() < 0.5:
+        return line
+    cut = choice.choice(at) + 1
+    return f"{line[:cut]}\\\n    {line[cut:]}" if line[cut:].strip() else line

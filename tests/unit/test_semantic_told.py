@@ -1,0 +1,196 @@
+"""Notes, risks, levels, upgrades, incomplete exports, bounds, and what may be in an event."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.events import ChangeSummary
+from domain.redaction import Redactor
+from domain.semantic.comparing import compare
+from domain.semantic.policy import DEFAULT, PolicyRule
+from domain.semantic.summary import MOST_SUMMARIES, summaries
+from domain.semantic.telling import MOST_CHANGES, tell
+from domain.semantic.told import ToldDiff, decode, encode
+from tests.exports import form_of
+
+REDACTOR = Redactor(b"k" * 32, "r1")
+
+
+def told(before: str, after: str, *rules: PolicyRule) -> ToldDiff:
+    return tell(compare(form_of(before), form_of(after)), REDACTOR, (*rules, *DEFAULT))
+
+
+def by_version(text: str, version: str) -> str:
+    return f"# 2026-01-01 00:00:00 by RouterOS {version}\n{text}"
+
+
+PORTS = "/interface bridge port\n" + "".join(
+    f"add bridge=b interface=ether{n}{{}}\n" for n in range(2, 7)
+)
+
+
+def test_what_an_upgrade_writes_anew_is_told_apart() -> None:
+    before = by_version(PORTS.format(*[""] * 5), "7.12")
+    after = by_version(PORTS.format(*[" hw=yes"] * 4, " hw=no pvid=7"), "7.14")
+    changes = told(before, after).changes
+    assert [(one.after_upgrade, one.entry) for one in changes] == [
+        *[(True, f"ether{n}") for n in range(2, 6)],
+        (False, "ether6"),
+    ]
+    assert told(before, after).upgrade == "7.12 to 7.14"
+    same_version = told(before, after.replace("7.14", "7.12"))
+    assert not any(one.after_upgrade for one in same_version.changes)
+
+
+def test_a_new_property_of_all_entries_comes_with_the_upgrade() -> None:
+    before = by_version(PORTS.format(*[""] * 5), "7.12")
+    after = by_version(PORTS.format(*[" brand-new=x"] * 5), "7.20")
+    assert all(one.after_upgrade for one in told(before, after).changes)
+    not_all = by_version(PORTS.format(*[" brand-new=x"] * 4, ""), "7.20")
+    assert not any(one.after_upgrade for one in told(before, not_all).changes)
+
+
+ADDRESS = "/ip address\nadd address=10.0.0.1/24 interface=e\n"
+POOL = "/ip pool\nadd name=p ranges=10.0.0.2\nadd name=q ranges=10.0.1.2\n"
+
+
+@pytest.mark.parametrize(
+    "partial",
+    [
+        pytest.param(ADDRESS + '#error exporting "/ip/pool" (timeout)\n', id="a menu is missing"),
+        pytest.param(ADDRESS + POOL.split("add name=q")[0] + "add name=\\", id="the tail is cut"),
+        pytest.param(ADDRESS + '/ip pool\nadd name="p', id="cut in a string"),
+        pytest.param(ADDRESS + "/ip pool\\", id="cut before the menu"),
+    ],
+)
+def test_what_an_incomplete_export_lacks_is_not_told_as_removed(partial: str) -> None:
+    whole = ADDRESS + POOL
+    there, back = told(whole, partial), told(partial, whole)
+    assert not [one for one in there.changes if one.kind == "removed"]
+    assert not [one for one in back.changes if one.kind == "added"]
+    assert any("incomplete export" in note for note in there.notes)
+
+
+def test_the_second_part_of_a_menu_may_be_what_was_cut_off() -> None:
+    parted = "/ip pool\nadd name=p\n/ip address\nadd address=1\n/ip pool\nadd name=q\n"
+    cut = "/ip pool\nadd name=p\n/ip address\nadd address=\\"
+    assert not [one for one in told(parted, cut).changes if one.kind == "removed"]
+
+
+def test_changes_in_an_incomplete_export_that_are_sure_are_told() -> None:
+    partial = ADDRESS.replace("=e", "=f") + '#error exporting "/ip/pool" (timeout)\n'
+    assert [one.sentence for one in told(ADDRESS + POOL, partial).changes] == [
+        "ip address 10.0.0.1/24 moved from e to f"
+    ]
+
+
+def test_what_is_only_written_differently_is_a_note() -> None:
+    found = told("/ip pool\nadd name=p ranges=1\n", "/ip pool\nadd ranges=1 name=p\n")
+    assert not found.changes
+    assert found.notes == ("ip pool: 1 line written differently, the same in meaning",)
+
+
+RISKS = {
+    "/ip service\nset www port=8080\n": {"management-access", "services"},
+    "/ip firewall filter\nadd action=accept chain=input comment=x\n": {"input-chain"},
+    "/ip firewall filter\nadd action=accept chain=forward comment=x\n": set(),
+    "/ip firewall filter\nadd action=accept chain=input dst-port=8291\n": {
+        "input-chain",
+        "management-access",
+    },
+    "/ip firewall nat\nadd action=dst-nat chain=dstnat to-addresses=1\n": {"wan-nat"},
+    "/ip firewall nat\nadd action=masquerade chain=srcnat out-interface=ether1-wan\n": {"wan-nat"},
+    "/user\nadd group=full name=x\n": {"users"},
+    "/snmp\nset enabled=yes\n": {"services"},
+    "/ip dns\nset allow-remote-requests=yes\n": {"services"},
+    "/ip address\nadd address=1 interface=ether1-wan\n": {"wan-address"},
+    "/ip address\nadd address=1 interface=bridge-lan\n": set(),
+    "/ip route\nadd gateway=1\n": {"wan-address"},
+    "/ip pool\nadd name=x\n": set(),
+}
+
+
+@pytest.mark.parametrize(("text", "tags"), RISKS.items())
+def test_what_deserves_a_look_has_a_tag_and_a_reason(text: str, tags: set[str]) -> None:
+    for found in (told("", text), told(text, "")):
+        [change] = found.changes
+        assert {risk.tag for risk in change.risks} == tags
+        assert all(risk.reason for risk in change.risks)
+
+
+def test_a_policy_says_how_values_that_machines_write_are_told() -> None:
+    before = "/system note\nset note=a\n/ip pool\nadd name=p comment=a ranges=1\n"
+    after = "/system note\nset note=b\n/ip pool\nadd name=p comment=b ranges=2\n"
+    assert [one.level for one in told(before, after).changes] == ["low", "report"]
+    ignored = PolicyRule(section="/ip pool", property="comment", level="ignore")
+    report = PolicyRule(section="/system note", level="report")
+    # The loudest property counts: the ranges changed too.
+    levels = [one.level for one in told(before, after, ignored, report).changes]
+    assert levels == ["report", "report"]
+    only_comment = after.replace("ranges=2", "ranges=1")
+    assert told(before, only_comment, ignored).changes[1].level == "ignore"
+    all_of_ip = PolicyRule(section="/ip", level="low")
+    assert [one.level for one in told(before, after, all_of_ip).changes] == ["low", "low"]
+
+
+def test_dynamic_entries_are_low() -> None:
+    before, after = "", "/interface pppoe-server\nadd name=<pppoe-u> user=u\n"
+    assert [one.level for one in told(before, after).changes] == ["low"]
+
+
+def test_a_told_difference_is_kept_as_json() -> None:
+    found = told(ADDRESS, POOL)
+    assert decode(encode(found)) == found
+
+
+def test_beyond_the_bound_changes_are_counted() -> None:
+    many = "/ip pool\n" + "".join(f"add name=p{n}\n" for n in range(MOST_CHANGES + 7))
+    found = told("", many)
+    assert (len(found.changes), found.more) == (MOST_CHANGES, 7)
+    assert summaries(found) == (
+        (ChangeSummary(section="/ip pool", kind="added", count=MOST_CHANGES),),
+        7,
+    )
+
+
+def test_an_event_names_no_more_sections_than_the_bound() -> None:
+    text = "".join(f"/ip menu-{n}\nadd name=p\n" for n in range(MOST_SUMMARIES + 5))
+    found, more = summaries(told("", text))
+    assert (len(found), more) == (MOST_SUMMARIES, 5)
+
+
+def test_an_event_has_names_and_counts_and_nothing_of_the_text() -> None:
+    before = "/ppp secret\nadd name=canary-a password=canary-b Canary=1 canary-c=2\n"
+    after = (
+        "/ppp secret\nadd name=canary-a password=canary-d Canary=2 canary-c=3\n"
+        "/ip firewall filter\nadd action=drop chain=input comment=canary-f dst-port=22\n"
+    )
+    found, more = summaries(told(before, after))
+    assert found == (
+        ChangeSummary(
+            section="/ppp secret",
+            kind="modified",
+            count=1,
+            properties=("other", "password"),
+            risks=("users",),
+        ),
+        ChangeSummary(
+            section="/ip firewall filter",
+            kind="added",
+            count=1,
+            risks=("input-chain", "management-access"),
+        ),
+    )
+    assert more == 0
+    for text in ("/canary secret\n", "canary\n", "/ip canary_x add a=1\n", "/ip pool canary_x\n"):
+        assert "canary" not in str(summaries(told(after, after + text)))
+
+
+@given(st.text(alphabet='/ip adset="\\\n .[]x,', max_size=120), st.text(max_size=60))
+def test_any_texts_are_compared_and_told(before: str, after: str) -> None:
+    found = told(before, after)
+    decode(encode(found))
+    summaries(found)
+    assert told(before, before).changes == ()

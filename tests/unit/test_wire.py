@@ -1,0 +1,40 @@
+"""Times and ids on the wire."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.jetstream import wire
+from adapters.jetstream.raw import moment_of
+from domain.envelope import Head, Selection
+from tests.behaviour.event_store import NOON, failure
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@given(st.integers(min_value=0, max_value=2**32 * 10**9))
+def test_a_time_stamp_is_cut_to_the_microsecond_and_exact(nanoseconds: int) -> None:
+    assert moment_of(nanoseconds) == EPOCH + timedelta(microseconds=nanoseconds // 1000)
+
+
+@given(
+    st.text(min_size=1, max_size=30),
+    st.text(min_size=1, max_size=30),
+)
+def test_ids_of_any_kind_come_back_as_they_were(tenant: str, device: str) -> None:
+    subject, headers, body = wire.encode(failure(1, device, tenant), Head(4, 17))
+    assert all(" " not in part and part for part in subject.split("."))
+    stored = wire.decode(subject, headers, body, 18, NOON)
+    assert (stored.tenant_id, stored.device_id, stored.version) == (tenant, device, 5)
+    assert Selection(tenant_id=tenant, device_id=device).takes(stored)
+    [selected] = wire.selected_subjects(Selection(tenant_id=tenant, device_id=device))
+    assert subject.rsplit(".", 1)[0] == selected.rsplit(".", 1)[0]
+    assert headers["Nats-Expected-Last-Subject-Sequence"] == "17"
+    _, unconditional, _ = wire.encode_next(failure(1, device, tenant), 5)
+    assert {*headers} - {*unconditional} == {
+        "Nats-Expected-Last-Subject-Sequence",
+        "Nats-Expected-Last-Subject-Sequence-Subject",
+    }
