@@ -191,7 +191,11 @@ class DeviceCollector:
         seen = Seen()
         try:
             return await read_device(
-                target, settings.platform, seen, secret_values=settings.secret_values
+                target,
+                settings.platform,
+                seen,
+                secret_values=settings.secret_values,
+                os_version=state.os_version,
             )
         finally:
             if seen.keys:
