@@ -53,6 +53,7 @@ from domain.errors import InvalidInput
 from projections import ALL
 from projections.builder import ProjectionBuilder
 from projections.engine import ProjectionWorker
+from projections.shared import SharedSource
 
 log = logging.getLogger(__name__)
 
@@ -139,6 +140,7 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
         events = JetStreamEventStore(nc, js)
         await wait_available(events)
         source = JetStreamSource(nc, js)
+        shared = SharedSource(source)
         pool = await stack.enter_async_context(
             open_pool(settings.postgres_dsn.get_secret_value(), max_size=POOL_SIZE)
         )
@@ -190,7 +192,7 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
                 checkpoints=checkpoints,
                 tiles=TileStore(pool),
             ),
-            projections=tuple(ProjectionWorker(pool, source, one) for one in ALL),
+            projections=tuple(ProjectionWorker(pool, shared, one) for one in ALL),
             builders=tuple(ProjectionBuilder(pool, source, one) for one in ALL),
             policies=policies,
         )

@@ -114,7 +114,7 @@ class ProjectionBuilder:
         except PoisonEvent as error:
             await rebuilds.fail(self._pool, self._projection, str(error))
             raise
-        except NewerProjection:
+        except (NewerProjection, StreamMismatch):
             await rebuilds.cancel(self._pool, self._projection, found.build)
             raise
 
@@ -146,17 +146,18 @@ class ProjectionBuilder:
             async with self._pool.acquire() as connection, connection.transaction():
                 # Holds the live projection's writer, so the new tables get as far as it is.
                 live = await checkpoints.load(connection, self._projection, LIVE, lock=True)
-                async with asyncio.timeout(HELD_SECONDS):
-                    while live is not None and writer.position < live.position:
-                        if batch := await batches.next(HELD_SECONDS):
-                            await writer.apply(batch)
+                while live is not None and writer.position < live.position:
+                    batch = await batches.next(HELD_SECONDS)
+                    if batch is None:
+                        return False
+                    await writer.apply(batch)
                 found = await checkpoints.load(connection, self._projection, BUILD, lock=True)
                 if found is None or found.build != begun.build:
                     raise Rewound(self.name)
                 if live is not None and live.version > self._projection.version:
                     raise NewerProjection(self.name, live.version, self._projection.version)
                 await rebuilds.take_place(connection, self._projection, live)
-        except (TimeoutError, asyncpg.LockNotAvailableError):
+        except asyncpg.LockNotAvailableError:
             log.info("rebuild %d of projection %s: waits for readers", begun.build, self.name)
             return False
         log.info("rebuild %d of projection %s: took the live one's place", begun.build, self.name)

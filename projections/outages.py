@@ -17,6 +17,9 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return state.startswith(_TRANSIENT_CLASSES) or state in _TRANSIENT_STATES
+    # asyncpg stumbles over a session that the server has just said farewell to.
+    if isinstance(error, asyncpg.InternalClientError):
+        return True
     # asyncpg says "connection is closed" with its plain InterfaceError; subclasses are misuse.
     # When the server's farewell comes between two statements of a transaction, the second one finds
     # "another operation in progress", and asyncpg says so with its plain InternalClientError.

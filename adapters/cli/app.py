@@ -31,7 +31,7 @@ from adapters.cli.inventory import (
     set_device,
 )
 from adapters.cli.letters import list_letters, retry_letter, show_letter
-from adapters.cli.listings import audit, devices, history
+from adapters.cli.listings import audit, devices, fleet, history
 from adapters.cli.parked import list_parked, retry_parked, skip_parked
 from adapters.cli.projections import rebuild, status, verify_rows
 from adapters.cli.recanonicalising import recanonicalise
@@ -157,6 +157,7 @@ command(app, "up", serves=True, quiet=False)(up)
 command(app, "demo", serves=True)(demo)
 command(app, "import")(import_folder)
 command(app, "devices")(devices)
+command(app, "fleet")(fleet)
 command(app, "history")(history)
 command(app, "show")(show)
 command(app, "diff")(diff)

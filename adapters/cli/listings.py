@@ -1,9 +1,10 @@
-"""The commands that list: devices, history, audit."""
+"""The commands that list: devices, fleet, history, audit."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -12,14 +13,16 @@ from adapters.cli.arguments import Device, Json, Limit, Since, Until
 from adapters.cli.changes import headline
 from adapters.cli.console import err, out, print_json
 from adapters.cli.session import Need, session
-from adapters.cli.tables import audit_table, devices_table, history_table
+from adapters.cli.tables import audit_table, devices_table, fleet_table, history_table
 from adapters.composition import System
 from adapters.http.audit import audit_out
 from adapters.http.devices import device_out, history_out, require_device
+from adapters.http.fleet import member_out
 from adapters.settings import Settings
 from domain.errors import ContentMissing
 from projections import backups, diffs
 from projections.audit import AuditEntry, AuditFilter, stream_audit
+from projections.fleet import list_fleet
 
 PAGE = 500
 
@@ -55,6 +58,22 @@ async def devices(
     if found:
         out.print(devices_table(found))
     err.print(_count(len(found), "device", f"of tenant {settings.tenant}"))
+    return 0
+
+
+async def fleet(settings: Settings, *, limit: Limit = 100, as_json: Json = False) -> int:
+    """Show who waits longest for a backup, who fails, and what is under way."""
+    async with session(settings, Need.READ_MODELS) as opened:
+        found = await list_fleet(
+            opened.system.pool, settings.tenant, datetime.now(UTC), limit=limit + 1
+        )
+    shown = found[:limit]
+    if as_json:
+        print_json([member_out(one) for one in shown])
+    elif shown:
+        out.print(fleet_table(shown))
+    if len(found) > limit:
+        err.print(f"there are more than {limit}; --limit shows more")
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from rich.table import Table
 from rich.text import Text
@@ -15,6 +15,7 @@ from adapters.roles.recanonicaliser import Recanonicalised
 from projections.audit import AuditEntry
 from projections.backups import Device, Validity
 from projections.diffs import HistoryEntry
+from projections.fleet import Member
 
 SHORT_ID = 8
 _MOST_SECTIONS = 3
@@ -68,6 +69,34 @@ def devices_table(devices: Iterable[Device]) -> Table:
             state,
         )
     return made
+
+
+def fleet_table(members: Iterable[Member]) -> Table:
+    """Who waits longest for a backup first."""
+    made = table("DEVICE", "AGE", "LAST BACKUP", "LAST CHANGE", "LAST FAILURE", "UNDER WAY SINCE")
+    for one in members:
+        failed = one.last_failure_at and (
+            not one.last_backup or one.last_failure_at > one.last_backup
+        )
+        failure = f"{when(one.last_failure_at)} {one.last_failure_kind}" if failed else "-"
+        made.add_row(
+            cell(one.device_id, "bold"),
+            cell(_age(one.age)),
+            cell(when(one.last_backup)),
+            cell(when(one.last_change)),
+            cell(failure, "red" if failed else ""),
+            cell(when(one.open_since)),
+        )
+    return made
+
+
+def _age(age: timedelta | None) -> str:
+    """The two largest units of it."""
+    if age is None:
+        return "never read"
+    minutes = max(0, int(age.total_seconds())) // 60
+    days, hours = minutes // 1440, minutes // 60 % 24
+    return f"{days} d {hours} h" if days else f"{hours} h {minutes % 60} min"
 
 
 def history_table(

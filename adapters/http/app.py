@@ -18,6 +18,7 @@ from adapters.http import (
     configs,
     dead_letters,
     devices,
+    fleet,
     health,
     inventory,
     proofs,
@@ -62,6 +63,7 @@ def create_app(system: System) -> FastAPI:
     projected = [Depends(freshness(system))]
     for routes in (
         audit.router(system),
+        fleet.router(system),
         devices.router(system),
         configs.router(system),
         devices.device_router(system),

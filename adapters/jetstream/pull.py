@@ -96,6 +96,7 @@ class Puller:
         if self._broken is not None:
             raise PullLost(self._broken)
         try:
+            # Not `wait_for`: it swallows a cancellation that comes together with a message.
             async with asyncio.timeout(SILENCE_SECONDS):
                 await self._came.wait()
         except TimeoutError as error:

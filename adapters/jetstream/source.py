@@ -128,7 +128,7 @@ class JetStreamSource:
 
     async def _batches(self, position: int) -> AsyncGenerator[list[Delivered], None]:
         """What one consumer gives, as long as it lasts; each position follows the one before."""
-        consumer = await self._consumer(position + 1)
+        consumer = await self.consumer(position + 1)
         decode = self._decoder.decode
         first = True
         async with RawPuller(self._nc, EVENTS, consumer) as puller:
@@ -143,7 +143,8 @@ class JetStreamSource:
                 yield batch
                 position = batch[-1].position
 
-    async def _consumer(self, start: int) -> str:
+    async def consumer(self, start: int) -> str:
+        """A short-lived consumer of all events from a position on; its name."""
         with outage_as_unavailable("making a consumer"):
             info = await self._js.add_consumer(
                 EVENTS,

@@ -29,6 +29,9 @@ _SERVER_SETTINGS = {
     # A value that is rare gets another plan than one that is common.
     "plan_cache_mode": "force_custom_plan",
     "jit": "off",
+    # Every page has an index in its own order. A bitmap would collect all matches and sort them,
+    # which costs more the longer the history is, and the planner underrates how many there are.
+    "enable_bitmapscan": "off",
     "statement_timeout": "30s",
     "idle_in_transaction_session_timeout": "60s",
     "timezone": "UTC",

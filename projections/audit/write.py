@@ -48,7 +48,7 @@ ACTIONS: dict[type[Fact], str] = {
     EventSkipped: "config_event_skipped",
 }
 
-_COLUMNS = (
+COLUMNS = (
     "position",
     "tenant_id",
     "event_id",
@@ -144,4 +144,4 @@ class Audit:
 
     async def write(self, connection: Connection, ops: list[tuple[Any, ...]]) -> None:
         """Add the rows."""
-        await copy_rows(connection, "audit", _COLUMNS, ops)
+        await copy_rows(connection, "audit", COLUMNS, ops)

@@ -15,6 +15,7 @@ from adapters.postgres.pool import open_pool
 from projections import ALL
 from projections.builder import ProjectionBuilder
 from projections.engine import ProjectionWorker
+from projections.shared import SharedSource
 
 
 async def main() -> None:
@@ -25,8 +26,9 @@ async def main() -> None:
         open_pool(os.environ["CONFIGTRAIL_POSTGRES_DSN"], max_size=24) as pool,
         asyncio.TaskGroup() as group,
     ):
+        shared = SharedSource(source)
         for projection in ALL:
-            group.create_task(ProjectionWorker(pool, source, projection).run())
+            group.create_task(ProjectionWorker(pool, shared, projection).run())
             group.create_task(ProjectionBuilder(pool, source, projection).run())
 
 

@@ -414,6 +414,16 @@ async def test_a_manual_backup_and_every_way_it_can_end(api: Api) -> None:
     assert (body["status"], body["sha256_hash"], body["message"]) == ("success", sha256, "read")
     at_once = await api.get(f"{HOME}/r1/snapshots", min_position=body["position"])
     assert [one["id"] for one in at_once["items"]] == [body["snapshot_id"]]
+    position = made.headers["Configtrail-Position"]
+    assert position == str(body["position"])
+    header = {"Configtrail-Min-Position": position}
+    assert (await api.http.get(f"{HOME}/r1/snapshots", headers=header)).json() == at_once
+    answers.append({"status": "success", "sha256_hash": sha256, "message": "read"})
+    waited = await api.http.post(path, params={"wait": True})
+    assert (waited.status_code, waited.json()["outcome"]) == (201, "duplicate")
+    assert (await api.get(f"{HOME}/r1"))["confirmations"] == 1
+    fleet = (await api.http.get("/api/tenants/acme/fleet")).json()
+    assert [(one["device_id"], one["open_since"]) for one in fleet] == [("r1", None)]
     answers.append({"status": "failed", "error": "login refused"})
     failed = await api.http.post(path)
     assert failed.status_code == 502
@@ -436,6 +446,7 @@ async def test_a_manual_backup_and_every_way_it_can_end(api: Api) -> None:
     asked = [one for one in audit if one["action"] == "config_backup_manual_trigger"]
     ended = [one for one in audit if one["action"] == "config_backup_manual_finished"]
     assert sorted(one["details"]["outcome"] for one in ended) == [
+        "duplicate",
         "failed",
         "failed",
         "locked",

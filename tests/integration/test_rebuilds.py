@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 
 from adapters.postgres.pool import open_pool
-from domain.envelope import StoredEvent
-from domain.errors import PoisonEvent
+from domain.envelope import StoredEvent, StreamIdentity
+from domain.errors import PoisonEvent, StreamMismatch
 from domain.events import DiffGenerated
 from projections import AUDIT, BACKUPS, DIFFS, FLEET, rebuilds
 from projections.audit import audit_page
@@ -23,7 +23,7 @@ from projections.projection import Projection
 from projections.rows import Connection, Pool
 from projections.schema import BUILD, existing
 from projections.writer import ProjectionWriter, Rewound
-from tests.generators import STREAM, played
+from tests.generators import START, STREAM, played
 from tests.listed import Listed
 from tests.support import eventually
 
@@ -349,3 +349,16 @@ async def test_a_stale_writer_of_a_rebuild_is_shut_out(pool: Pool) -> None:
     with pytest.raises((Rewound, asyncpg.UndefinedTableError)):
         await stale.apply(source.events[50:])
     assert await pool.fetchval("SELECT count(*) FROM configtrail.audit") == len(source.events)
+
+
+async def test_a_rebuild_of_a_stream_that_is_gone_is_given_up(pool: Pool) -> None:
+    source = Listed(played(12, 60).events)
+    await rebuilds.begin(pool, AUDIT, STREAM)
+    recreated = Listed(source.events, identity=StreamIdentity(STREAM.name, START))
+    with pytest.raises(StreamMismatch):
+        await ProjectionBuilder(pool, recreated, AUDIT).build()
+    assert await rebuilds.under_way(pool) == []
+    assert await left_over(pool) == []
+    await rebuilds.begin(pool, AUDIT, STREAM)
+    begun = await rebuilds.begin(pool, AUDIT, StreamIdentity(STREAM.name, START))
+    assert (begun.stream_created, begun.position) == (START, 0)

@@ -173,6 +173,7 @@ def test_outages_are_told_from_faults() -> None:
         asyncpg.TooManyConnectionsError("too many"),
         asyncpg.DiskFullError("no space left"),
         asyncpg.DeadlockDetectedError("deadlock"),
+        asyncpg.InternalClientError("cannot switch to state 11; another operation is in progress"),
         closed,
     ):
         assert is_outage(outage), outage

@@ -1,0 +1,58 @@
+"""The fleet at a glance: who waits longest for a backup, who fails, what is under way."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from adapters.http.params import PageOf, TenantId
+from projections.fleet import Member, list_fleet
+
+if TYPE_CHECKING:
+    from adapters.composition import System
+
+
+class MemberOut(BaseModel):
+    """A device. `age_seconds` is that of its last backup, None when it never had one; `open_…` is
+    its oldest manual backup that has no end yet."""
+
+    device_id: str
+    last_backup: datetime | None
+    age_seconds: float | None
+    last_change: datetime | None
+    last_failure_at: datetime | None
+    last_failure_kind: str | None
+    open_trigger_id: str | None
+    open_since: datetime | None
+
+
+def member_out(member: Member) -> MemberOut:
+    """A device as it is answered."""
+    return MemberOut(
+        device_id=member.device_id,
+        last_backup=member.last_backup,
+        age_seconds=None if member.age is None else member.age.total_seconds(),
+        last_change=member.last_change,
+        last_failure_at=member.last_failure_at,
+        last_failure_kind=member.last_failure_kind,
+        open_trigger_id=member.open_trigger_id,
+        open_since=member.open_since,
+    )
+
+
+def router(system: System) -> APIRouter:
+    """The routes of this module."""
+    routes = APIRouter(prefix="/api/tenants/{tenant}/fleet", tags=["devices"])
+
+    @routes.get("")
+    async def fleet(tenant: TenantId, page: PageOf) -> list[MemberOut]:
+        """The devices, those that wait longest for a backup first."""
+        found = await list_fleet(
+            system.pool, tenant, datetime.now(UTC), limit=page.limit, offset=page.offset
+        )
+        return [member_out(one) for one in found]
+
+    return routes

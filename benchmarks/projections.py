@@ -1,0 +1,196 @@
+"""How fast read models follow: every projection alone, all at once, and what they are held against.
+
+    python -m benchmarks.projections [--events 200000] [--rounds 3] [--library 5000]
+
+In the same run: a bare COPY of the same rows into the same table, a bare pull loop over the same
+stream, and the ProjectionRunner of the `eventsourcing` library on the same events into the same
+table. Rates are medians over the rounds, whose order is mixed; ratios are firmer than rates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import platform
+import random
+import resource
+import secrets
+import statistics
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import uvloop
+
+from adapters.embedded.nats import EmbeddedNats
+from adapters.embedded.postgres import EmbeddedPostgres
+from adapters.jetstream.connection import connect
+from adapters.jetstream.source import JetStreamSource, RawPuller
+from adapters.jetstream.streams import EVENTS, events_stream_config
+from adapters.postgres.pool import open_pool
+from benchmarks.history import history
+from domain.envelope import StoredEvent
+from projections import ALL, AUDIT
+from projections.audit.write import COLUMNS
+from projections.engine import ProjectionWorker
+from projections.projection import Projection
+from projections.rows import Pool, copy_rows
+from projections.shared import SharedSource
+from tests.publishing import publish
+
+BATCH = 8_000
+Measured = Callable[[], Awaitable[float]]
+
+
+class Bench:
+    """The servers with a stream of events, and what is measured on them: each gives events/s."""
+
+    def __init__(self, pool: Pool, source: JetStreamSource, nc: Any, count: int) -> None:
+        self._pool = pool
+        self._source = source
+        self._nc = nc
+        self._count = count
+        self._batches: list[list[tuple[Any, ...]]] = []
+
+    async def prepare(self) -> None:
+        """The rows of the audit trail, for the bare COPY."""
+        async with aclosing(self._source.follow()) as feed:
+            events: list[StoredEvent] = []
+            async for batch in feed:
+                events += [one for one in batch if isinstance(one, StoredEvent)]
+                if len(events) >= BATCH or events[-1].position == self._count:
+                    self._batches.append(AUDIT.fold(events))
+                    last, events = events[-1].position, []
+                    if last == self._count:
+                        return
+
+    async def pull(self) -> float:
+        """A bare pull loop: bytes, nothing decoded."""
+        consumer = await self._source.consumer(1)
+        got = 0
+        started = time.perf_counter()
+        async with RawPuller(self._nc, EVENTS, consumer) as puller:
+            while got < self._count:
+                got += len(await puller.take_all())
+        return self._count / (time.perf_counter() - started)
+
+    async def copy(self) -> float:
+        """A bare COPY of the audit trail's rows, in the batches that the worker makes."""
+        await self._clean()
+        async with self._pool.acquire() as connection:
+            await connection.execute("CREATE SCHEMA configtrail; SET search_path = configtrail")
+            await connection.execute(AUDIT.ddl)
+            await connection.execute("SET synchronous_commit = off")
+            started = time.perf_counter()
+            for rows in self._batches:
+                await copy_rows(connection, "audit", COLUMNS, rows)
+            return self._count / (time.perf_counter() - started)
+
+    async def project(self, projections: Sequence[Projection[Any]]) -> float:
+        """Workers from nothing to the head."""
+        await self._clean()
+        shared = SharedSource(self._source)
+        workers = [ProjectionWorker(self._pool, shared, one) for one in projections]
+        started = time.perf_counter()
+        tasks = [asyncio.create_task(worker.run()) for worker in workers]
+        await asyncio.gather(*(worker.wait(self._count) for worker in workers))
+        taken = time.perf_counter() - started
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return self._count / taken
+
+    async def _clean(self) -> None:
+        await self._pool.execute("DROP SCHEMA IF EXISTS configtrail CASCADE")
+
+
+@asynccontextmanager
+async def bench(count: int) -> AsyncIterator[tuple[Bench, str]]:
+    with tempfile.TemporaryDirectory(prefix="configtrail-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        nats = EmbeddedNats(
+            folder / "nats", encryption_key=secrets.token_hex(32), user="bench", password="bench"
+        )
+        postgres = EmbeddedPostgres(folder / "postgres", password=secrets.token_hex(16))
+        await nats.start()
+        await postgres.start()
+        try:
+            nc = await connect(nats.url, name="bench")
+            js = nc.jetstream(timeout=30)
+            await js.add_stream(events_stream_config())
+            await publish(nc, history(count), EVENTS)
+            async with open_pool(postgres.dsn) as pool:
+                made = Bench(pool, JetStreamSource(nc, js), nc, count)
+                await made.prepare()
+                yield made, postgres.dsn
+            await nc.close()
+        finally:
+            await postgres.stop()
+            await nats.stop()
+
+
+async def library_rate(dsn: str, count: int) -> float:
+    """The rate, measured in a process of its own."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "benchmarks.library", dsn, str(count), stdout=asyncio.subprocess.PIPE
+    )
+    told, _ = await process.communicate()
+    if process.returncode:
+        raise RuntimeError("the library's run failed")
+    return float(told)
+
+
+def memory() -> float:
+    """The most that this process ever had in memory, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+async def main(count: int, rounds: int, library: int) -> None:
+    print(
+        f"{count} events of 1,000 devices, {rounds} rounds; Python {platform.python_version()}, "
+        f"asyncpg {asyncpg.__version__}; NATS encrypts and syncs always, Postgres fsync on"
+    )
+    async with bench(count) as (made, dsn):
+        measured: dict[str, Measured] = {
+            "bare pull loop": made.pull,
+            "bare COPY of audit": made.copy,
+            "all projections": lambda: made.project(ALL),
+        }
+        for projection in ALL:
+            measured[projection.name] = lambda one=projection: made.project([one])  # type: ignore[misc]
+        found: dict[str, list[float]] = defaultdict(list)
+        grown: list[float] = []
+        for _ in range(rounds):
+            order = list(measured)
+            random.shuffle(order)
+            for name in order:
+                found[name].append(await measured[name]())
+            grown.append(memory())
+        if library:
+            found["library's ProjectionRunner"].append(await library_rate(dsn, library))
+    rates = {name: statistics.median(one) for name, one in found.items()}
+    for name, rate in rates.items():
+        spread = f"{min(found[name]):,.0f} to {max(found[name]):,.0f}"
+        print(f"  {name:28s} {rate:10,.0f} events/s   ({spread})")
+    audit, copy = rates["audit"], rates["bare COPY of audit"]
+    print(f"  audit / bare COPY            {audit / copy:10.0%}   (target 75 %)")
+    if library:
+        times = audit / rates["library's ProjectionRunner"]
+        print(f"  audit / library              {times:10.0f} ×  (target 30 ×)")
+    print(f"  memory at most, by round: {', '.join(f'{one:.0f} MB' for one in grown)}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=200_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--library", type=int, default=5_000, help="events for it; 0: without")
+    given = parser.parse_args()
+    sys.exit(uvloop.run(main(given.events, given.rounds, given.library)))

@@ -1,0 +1,164 @@
+"""One reading of the stream for all projections of a program: pulled once, decoded once.
+
+Whoever follows from about the same position rides on the same train: one reading, whose last events
+are kept until all its riders had them. A rider that holds the others up for long is left behind and
+goes on by itself, until it is near enough to join again. What is kept is bounded either way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from domain.envelope import StreamIdentity
+from projections.source import Delivered, EventSource
+
+# As many events are kept for riders at most, and so many at least for those who come later.
+MOST_KEPT = 16_000
+LEAST_KEPT = 2_000
+PATIENCE_SECONDS = 1.0
+
+
+class SharedSource:
+    """`EventSource` whose followers share what they can."""
+
+    def __init__(self, source: EventSource) -> None:
+        self._source = source
+        self._trains: list[_Train] = []
+
+    async def follow(self, after: int = 0) -> AsyncGenerator[Sequence[Delivered], None]:
+        """See `EventSource.follow`."""
+        position = after
+        while True:
+            train = self._train_at(position)
+            rider = _Rider(position)
+            train.riders.append(rider)
+            try:
+                while not rider.left_behind:
+                    batch = await train.next(rider)
+                    if not batch:
+                        continue
+                    yield batch
+                    position = rider.position = batch[-1].position
+                    train.make_room()
+                    if len(train.riders) == 1 and self._others_at(train, position):
+                        break
+            finally:
+                train.riders.remove(rider)
+                train.make_room()
+                if not train.riders:
+                    self._trains.remove(train)
+                    await train.stop()
+
+    def _train_at(self, position: int) -> _Train:
+        for train in self._trains:
+            if train.passes(position):
+                return train
+        train = _Train(self._source, position)
+        self._trains.append(train)
+        return train
+
+    def _others_at(self, own: _Train, position: int) -> bool:
+        return any(train is not own and train.passes(position) for train in self._trains)
+
+    async def at(self, position: int) -> Delivered:
+        """See `EventSource.at`."""
+        return await self._source.at(position)
+
+    async def skipped(self, projection: str, event: Delivered) -> bool:
+        """See `EventSource.skipped`."""
+        return await self._source.skipped(projection, event)
+
+    async def head(self) -> int:
+        """See `EventSource.head`."""
+        return await self._source.head()
+
+    async def identity(self) -> StreamIdentity:
+        """See `EventSource.identity`."""
+        return await self._source.identity()
+
+
+class _Rider:
+    """Somebody who follows, and has had all events up to `position`."""
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+        self.left_behind = False
+
+
+class _Train:
+    """One reading. It keeps the events after `begin` and up to `end`."""
+
+    def __init__(self, source: EventSource, after: int) -> None:
+        self.riders: list[_Rider] = []
+        self.begin = self.end = after
+        self._batches: deque[Sequence[Delivered]] = deque()
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._reading = asyncio.create_task(self._read(source))
+
+    def passes(self, position: int) -> bool:
+        """Whether the next event after `position` is kept here, or comes next."""
+        return self.begin <= position <= self.end and not self._reading.done()
+
+    async def next(self, rider: _Rider) -> Sequence[Delivered]:
+        """What follows for the rider, as one batch was read; waits for it. Empty when there may be
+        more to know. Raises what the reading raised, after all that came before."""
+        while rider.position >= self.end:
+            if self._reading.done():
+                self._reading.result()
+                raise RuntimeError("the feed of events ended")
+            self._news.clear()
+            waiting = asyncio.ensure_future(self._news.wait())
+            try:
+                await asyncio.wait((waiting, self._reading), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
+        for batch in self._batches:
+            if batch[-1].position > rider.position:
+                return batch[max(0, rider.position + 1 - batch[0].position) :]
+        return ()
+
+    def make_room(self) -> None:
+        """Forget what all riders had, but for the last of it."""
+        passed = self._passed()
+        while self._batches and self._batches[0][-1].position <= min(passed, self.end - LEAST_KEPT):
+            self.begin = self._batches.popleft()[-1].position
+        if self.end - passed < MOST_KEPT:
+            self._room.set()
+
+    async def stop(self) -> None:
+        """End the reading; nobody follows any more."""
+        self._reading.cancel()
+        await asyncio.gather(self._reading, return_exceptions=True)
+
+    async def _read(self, source: EventSource) -> None:
+        async with aclosing(source.follow(self.end)) as feed:
+            async for batch in feed:
+                self._batches.append(batch)
+                self.end = batch[-1].position
+                self._news.set()
+                while self.end - self._passed() >= MOST_KEPT:
+                    await self._wait_for_room()
+
+    def _passed(self) -> int:
+        """All riders had the events up to here."""
+        return min((one.position for one in self.riders if not one.left_behind), default=self.end)
+
+    async def _wait_for_room(self) -> None:
+        self._room.clear()
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._room.wait()
+        except TimeoutError:
+            if any(one.position >= self.end for one in self.riders):
+                self._leave_behind()
+
+    def _leave_behind(self) -> None:
+        """Go on without those who hold the others up."""
+        for one in self.riders:
+            if self.end - one.position >= MOST_KEPT // 2:
+                one.left_behind = True
+        self.make_room()

@@ -1,0 +1,119 @@
+"""`configtrail projections` beside a program that serves, as an operator uses it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from adapters.embedded.nats import EmbeddedNats
+from projections import ALL
+from tests.acceptance.program import CONFIGTRAIL, Program
+from tests.acceptance.scenario import TENANT, readings
+from tests.acceptance.test_faults import Observer, program
+from tests.support import eventually
+
+
+class Commands:
+    """Runs commands against the servers of a program."""
+
+    def __init__(self, running: Program) -> None:
+        self._running = running
+
+    async def run(self, *words: str) -> tuple[int, str, str]:
+        """Exit status, standard output and standard error."""
+        process = await asyncio.create_subprocess_exec(
+            str(CONFIGTRAIL),
+            "projections",
+            *words,
+            env=self._running.environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        told, complained = await asyncio.wait_for(process.communicate(), 60)
+        assert process.returncode is not None
+        return process.returncode, told.decode(), complained.decode()
+
+    async def json(self, *words: str) -> tuple[int, Any]:
+        """Exit status and the document."""
+        status, told, complained = await self.run(*words, "--json")
+        assert told, complained
+        return status, json.loads(told)
+
+
+async def test_status_rebuild_verify_and_parked_events(
+    tmp_path: Path, nats_server: EmbeddedNats, postgres_dsn: str
+) -> None:
+    played = readings(devices=4, each=8, seed=5)
+    async with (
+        program(tmp_path / "program", nats_server.url, postgres_dsn) as running,
+        Observer(nats_server.url, postgres_dsn) as observer,
+        asyncpg.create_pool(postgres_dsn, min_size=1, max_size=1) as pool,
+    ):
+        commands = Commands(running)
+        await observer.play(played)
+        await observer.settled(len(played), 0)
+
+        status, found = await commands.json("status")
+        assert status == 0
+        assert {one["name"] for one in found} == {one.name for one in ALL}
+        assert all(one["active"] and one["reason"] is None for one in found)
+
+        assert (await commands.run("verify", "audit"))[0] == 0
+        await pool.execute("UPDATE configtrail.audit SET actor = 'user:mallory' WHERE position = 3")
+        status, verified = await commands.json("verify", "audit")
+        assert status == 1
+        assert verified["differences"] == [
+            {"table": "audit", "kind": "differs", "key": {"position": "3"}}
+        ]
+        status, _, told = await commands.run("rebuild", "audit")
+        assert (status, "and serving" in told) == (0, True)
+        assert (await commands.run("verify", "audit"))[0] == 0
+        assert (await commands.run("rebuild", "audit", "--cancel"))[0] == 1  # there is none
+
+        await poisoned(commands, observer, pool)
+        assert await running.stop() == 0
+
+
+async def poisoned(commands: Commands, observer: Observer, pool: Any) -> None:
+    """An event of a type from the future is parked, tried again and skipped."""
+    headers = {
+        "ce-id": "future.1",
+        "ce-type": "configtrail.FromTheFuture.v1",
+        "ce-time": "2026-03-01T12:00:00Z",
+        "ce-sequence": "1",
+    }
+    ack = await observer.js.publish(
+        f"configtrail.{TENANT}.r9.FromTheFuture", b"{}", headers=headers
+    )
+    position = str(ack.seq)
+
+    async def parked() -> bool:
+        return bool(await pool.fetchval("SELECT count(*) FROM configtrail.parked") == len(ALL))
+
+    await eventually(parked)
+    status, listed = await commands.json("parked", "list")
+    assert status == 0
+    assert {one["projection"] for one in listed} == {one.name for one in ALL}
+    assert {one["position"] for one in listed} == {ack.seq}
+    assert "does not know" in listed[0]["error"]
+    assert (await commands.run("status"))[0] == 0  # it is seen, and the others go on
+    assert (await commands.run("parked", "retry", "audit", position))[0] == 1
+    status, _, told = await commands.run("rebuild", "audit")
+    assert status == 1
+    assert f"event {position} can't be taken in" in told
+    assert (await commands.run("rebuild", "audit", "--cancel"))[0] == 0
+    for _ in range(2):  # the second time there is nothing to skip any more
+        status, _, told = await commands.run("parked", "skip", "audit", position, "--reason", "no")
+        assert status == (1 if "no parked event" in told else 0)
+    assert (await commands.run("rebuild", "audit"))[0] == 0
+    assert (await commands.run("verify", "audit"))[0] == 0
+    kinds = await pool.fetch(
+        "SELECT action FROM configtrail.audit WHERE tenant_id = $1 AND device_id = 'r9'", TENANT
+    )
+    assert [kind for (kind,) in kinds] == ["config_event_skipped"]
+    left = await pool.fetch("SELECT DISTINCT projection FROM configtrail.parked ORDER BY 1")
+    assert [name for (name,) in left] == ["backups", "diffs", "fleet"]

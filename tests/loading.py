@@ -1,0 +1,130 @@
+"""A long history straight into the tables, set by set: for queries, where the stream plays no part.
+
+The rows are such as the projections would write; every number in them is worked out from the
+device's and the snapshot's.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from msgspec import Struct
+
+from projections import ALL
+from projections.rows import Connection
+
+START = datetime(2016, 1, 1, tzinfo=UTC)
+CONFIRMATIONS = 3
+_ACTIONS = (
+    "config_snapshot_created",
+    "config_snapshot_skipped_duplicate",
+    "config_diff_generated",
+    "config_backup_manual_trigger",
+)
+
+
+class Long(Struct, frozen=True):
+    """How much there is: devices, snapshots of each (one a day), and rows of the audit trail (one
+    a second)."""
+
+    tenants: int
+    devices: int
+    snapshots: int
+    audit: int
+
+    def tenant(self, device: int) -> str:
+        """Whose a device is."""
+        return f"tenant-{device % self.tenants:03d}"
+
+    def device(self, device: int) -> str:
+        """A device's id."""
+        return f"router-{device:06d}"
+
+    def snapshot_time(self, number: int) -> datetime:
+        """When a device's snapshot was collected."""
+        return START + timedelta(days=number)
+
+    def audit_time(self, position: int) -> datetime:
+        """When the event at a position happened."""
+        return START + timedelta(seconds=position)
+
+
+_DEVICE = "'tenant-' || lpad((d % $1)::text, 3, '0'), 'router-' || lpad(d::text, 6, '0')"
+_ID = "md5(d || '.' || {})::uuid::text"
+_TIME = "'2016-01-01Z'::timestamptz + k * interval '1 day'"
+_PLACE = "(k::bigint * $2 + d) * 8"
+_GRID = "FROM generate_series(0, $2 - 1) d, generate_series(0, $3 - 1) k"
+
+# Each takes the numbers of tenants and devices, and of snapshots or (at the end) of audit rows.
+_STATEMENTS = (
+    f"""
+        INSERT INTO devices SELECT {_DEVICE}, 'routeros', '7.15', '2016-01-01Z',
+            '2016-01-01Z'::timestamptz + $3 * interval '1 day',
+            '2016-01-01Z'::timestamptz + ($3 - 1) * interval '1 day',
+            {_ID.format("($3 - 1)")}, $3, $3 * 3, NULL, NULL, NULL, $2 * $3::bigint * 8 + d
+        FROM generate_series(0, $2 - 1) d
+    """,
+    f"""
+        INSERT INTO fleet SELECT {_DEVICE},
+            '2016-01-01Z'::timestamptz + $3 * interval '1 day' + d * interval '1 second',
+            '2016-01-01Z'::timestamptz + ($3 - 1) * interval '1 day', NULL, NULL, d
+        FROM generate_series(0, $2 - 1) d
+    """,
+    f"""
+        INSERT INTO snapshots SELECT {_DEVICE}, {_ID.format("k")}, k + 1, {_PLACE}, {_TIME},
+            {_TIME}, {_TIME} + interval '18 hours', 3, md5('f' || k), md5('t' || k), md5('c' || k),
+            'routeros/1', {_PLACE}, 30000, 800, 'routeros', '7.15', 'scheduled', 'complete', '{{}}',
+            false, NULL, NULL, NULL, 'system:recorder'
+        {_GRID}
+    """,
+    f"""
+        INSERT INTO observations SELECT {_DEVICE}, {_TIME} + o * interval '6 hours',
+            {_PLACE} + o, {_ID.format("k")}, o = 0
+        {_GRID}, generate_series(0, {CONFIRMATIONS}) o
+    """,
+    f"""
+        INSERT INTO diffs (tenant_id, device_id, from_snapshot_id, to_snapshot_id, lines_added,
+            lines_removed, coarse, content_sequence, commitment, summaries, summaries_more,
+            position, occurred_at)
+        SELECT {_DEVICE}, {_ID.format("(k - 1)")}, {_ID.format("k")}, 4, 2, false, {_PLACE},
+            md5('c' || k), '[]', 0, {_PLACE} + 7, {_TIME}
+        {_GRID} WHERE k > 0
+    """,
+    f"""
+        INSERT INTO changes SELECT {_DEVICE}, {_ID.format("(k - 1)")}, {_ID.format("k")}, o,
+            (ARRAY['/ip firewall filter', '/ip address'])[o + 1], 2, 1
+        {_GRID}, generate_series(0, 1) o WHERE k > 0
+    """,
+    f"""
+        INSERT INTO audit SELECT p, 'tenant-' || lpad((p % $1)::text, 3, '0'), 'event.' || p,
+            '2016-01-01Z'::timestamptz + p * interval '1 second',
+            '2016-01-01Z'::timestamptz + p * interval '1 second',
+            (ARRAY['system:recorder', 'system:differ', 'user:ann'])[1 + p % 3],
+            (ARRAY{list(_ACTIONS)})[1 + p % 4], 'snapshot', md5(p::text),
+            'router-' || lpad((p % $2)::text, 6, '0'), 1 + p / $2, NULL, NULL,
+            jsonb_build_object('type', 'DuplicateSkipped', 'actor', 'system:recorder', 'number', p)
+        FROM generate_series(1::bigint, $3) p
+    """,
+)
+
+
+async def load(connection: Connection, long: Long) -> None:
+    """Make the tables of all projections, and fill them. Indexes are made after the rows."""
+    await connection.execute("CREATE SCHEMA configtrail; SET search_path = configtrail")
+    await connection.execute("SET statement_timeout = 0; SET synchronous_commit = off")
+    await connection.execute("SET maintenance_work_mem = '256MB'")
+    for projection in ALL:
+        await connection.execute(projection.ddl)
+    made = await connection.fetch(
+        "SELECT indexname, indexdef FROM pg_indexes"
+        " WHERE schemaname = 'configtrail' AND indexname NOT LIKE '%_pkey'"
+    )
+    for name, _ in made:
+        await connection.execute(f'DROP INDEX "{name}"')
+    for statement in _STATEMENTS:
+        last = long.audit if statement is _STATEMENTS[-1] else long.snapshots
+        await connection.execute(statement, long.tenants, long.devices, last)
+    for _, definition in made:
+        await connection.execute(definition)
+    await connection.execute("VACUUM ANALYZE")
+    await connection.execute("RESET ALL")

@@ -1,0 +1,74 @@
+"""Every query behind the API, asked at some place of a long history."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+from projections import backups, diffs
+from projections.audit import AuditFilter, audit_page, get_entry
+from projections.fleet import get_member, list_fleet
+from projections.rows import Reader
+from tests.loading import Long
+
+Query = Callable[[Any], Awaitable[object]]
+
+
+def queries(long: Long, reader: Reader, device: int, share: float) -> dict[str, Query]:
+    """The queries by name; each is called with nothing that matters (a device's number). `share`:
+    how far back they look, from 0 (the beginning of the history) to 1 (its end)."""
+    tenant, name = long.tenant(device), long.device(device)
+    number = min(long.snapshots - 1, max(1, int(share * (long.snapshots - 1))))
+    moment = long.snapshot_time(number) + timedelta(hours=1)
+    offset = long.snapshots - 1 - number
+    position = max(long.tenants, int(share * long.audit) - long.tenants)
+    position += (device % long.tenants - position) % long.tenants
+    position = min(position, long.audit - long.tenants + (device % long.tenants))
+    since, until = long.audit_time(position - 3600), long.audit_time(position)
+    now = long.snapshot_time(long.snapshots)
+
+    async def snapshot_id() -> str:
+        found = await backups.snapshot_at(reader, tenant, name, moment)
+        assert found is not None
+        return found.snapshot_id
+
+    async def get_snapshot(_: Any) -> object:
+        return await backups.get_snapshot(reader, tenant, name, await snapshot_id())
+
+    async def diff_of_snapshot(_: Any) -> object:
+        return await diffs.diff_of_snapshot(reader, tenant, name, await snapshot_id())
+
+    return {
+        "devices": lambda _: backups.list_devices(reader, tenant, limit=50),
+        "devices, searched": lambda _: backups.list_devices(reader, tenant, search=name[-3:]),
+        "devices, counted": lambda _: backups.count_devices(reader, tenant),
+        "tenant's numbers": lambda _: backups.stats(reader, tenant),
+        "fleet": lambda _: list_fleet(reader, tenant, now, limit=50),
+        "fleet, one": lambda _: get_member(reader, tenant, name, now),
+        "device": lambda _: backups.get_device(reader, tenant, name),
+        "snapshots": lambda _: backups.list_snapshots(
+            reader, tenant, name, limit=50, offset=offset
+        ),
+        "snapshot": get_snapshot,
+        "snapshot at a time": lambda _: backups.snapshot_at(reader, tenant, name, moment),
+        "validity": lambda _: backups.validity(reader, tenant, name, limit=50, offset=offset),
+        "history": lambda _: diffs.config_history(reader, tenant, name, limit=50, offset=offset),
+        "history of a section": lambda _: diffs.config_history(
+            reader, tenant, name, limit=50, offset=offset, section="/ip firewall"
+        ),
+        "diffs": lambda _: diffs.list_diffs(reader, tenant, name, limit=50, offset=offset),
+        "diff of a snapshot": diff_of_snapshot,
+        "audit entry": lambda _: get_entry(reader, tenant, position),
+        "audit, from here back": lambda _: audit_page(reader, tenant, before=position),
+        "audit of an hour": lambda _: audit_page(
+            reader, tenant, AuditFilter(since=since, until=until)
+        ),
+        "audit by action": lambda _: audit_page(
+            reader, tenant, AuditFilter(action="config_diff_generated"), before=position
+        ),
+        "audit by actor": lambda _: audit_page(
+            reader, tenant, AuditFilter(actor="user:ann"), before=position
+        ),
+        "audit of a device": lambda _: audit_page(reader, tenant, AuditFilter(device_id=name)),
+    }
