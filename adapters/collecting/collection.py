@@ -106,6 +106,10 @@ class DeviceCollector:
             lease_seconds=self._lease_seconds,
         )
 
+    async def registered(self, tenant_id: str, device_id: str) -> DeviceSettings | None:
+        """The device's settings as the log has them now; None when it is not in the inventory."""
+        return (await self._devices.refresh(tenant_id, device_id)).settings
+
     async def collect(
         self,
         tenant_id: str,
@@ -187,7 +191,11 @@ class DeviceCollector:
         seen = Seen()
         try:
             return await read_device(
-                target, settings.platform, seen, secret_values=settings.secret_values
+                target,
+                settings.platform,
+                seen,
+                secret_values=settings.secret_values,
+                os_version=state.os_version,
             )
         finally:
             if seen.keys:
