@@ -12,7 +12,15 @@ import asyncpg
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
+from adapters.collecting.collection import DeviceCollector
+from adapters.collecting.credentials import BUCKET as CREDENTIALS
+from adapters.collecting.credentials import Credentials, CredentialStore
+from adapters.collecting.schedule import BUCKET as SCHEDULE
+from adapters.collecting.schedule import Schedule
+from adapters.collecting.vault import Vault
 from adapters.crypto.keys import KeyRing, open_keyring
+from adapters.jetstream.buckets import Bucket
+from adapters.jetstream.checkpoints import CHECKPOINTS, CheckpointStore
 from adapters.jetstream.connection import connect
 from adapters.jetstream.content_store import JetStreamContentStore
 from adapters.jetstream.dead_letters import DeadLetters
@@ -22,18 +30,25 @@ from adapters.jetstream.key_store import JetStreamKeyStore
 from adapters.jetstream.leases import Leases
 from adapters.jetstream.source import JetStreamSource
 from adapters.jetstream.streams import ensure_streams
+from adapters.jetstream.verbatim import RawFeed
 from adapters.observability.metrics import Metrics
 from adapters.policies import Policies, read_policies
 from adapters.postgres.pool import open_pool
+from adapters.postgres.tiles import TileStore
 from adapters.reading import ConfigReader
+from adapters.roles.collector import Collector
 from adapters.roles.devices import DeviceRepository
 from adapters.roles.differ import Differ
 from adapters.roles.reaper import TriggerReaper
 from adapters.roles.recorder import Recorder
+from adapters.roles.sealer import Sealer, key_loader
 from adapters.roles.supervisor import Role
+from adapters.roles.syslog import SyslogListener, relay_networks
 from adapters.roles.trigger import TriggerService
 from adapters.roles.workers import worker_pool
 from adapters.settings import Settings
+from adapters.syslog.senders import Senders
+from adapters.witness.client import Witnesses, parse_witnesses
 from domain.errors import InvalidInput
 from projections import ALL
 from projections.builder import ProjectionBuilder
@@ -46,6 +61,16 @@ log = logging.getLogger(__name__)
 _OVERDUE_MARGIN_SECONDS = 30.0
 # Each projection's worker holds one session for its lease, and writes through another.
 POOL_SIZE = 24
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiableLog:
+    """The parts of the signed log: the streams to the byte, the checkpoints and the tiles."""
+
+    events: RawFeed
+    notes: RawFeed
+    checkpoints: CheckpointStore
+    tiles: TileStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +90,13 @@ class System:
     devices: DeviceRepository
     leases: Leases
     trigger: TriggerService
+    credentials: CredentialStore
+    schedule: Schedule
+    collecting: DeviceCollector
     reading: ConfigReader
     metrics: Metrics
     workers: ProcessPoolExecutor
+    log: VerifiableLog
     projections: tuple[ProjectionWorker, ...]
     policies: Policies
     builders: tuple[ProjectionBuilder, ...]
@@ -92,6 +121,8 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
         await ensure_streams(
             js, replicas=settings.stream_replicas, intake_max_bytes=settings.intake_max_bytes
         )
+        checkpoints = CheckpointStore(js)
+        await checkpoints.ensure(settings.stream_replicas)
         key_store = JetStreamKeyStore(js)
         await key_store.ensure(settings.stream_replicas)
         leases = Leases(js)
@@ -102,6 +133,10 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
             master_key=given.get_secret_value() if given else None,
             key_file=settings.key_file,
         )
+        credential_bucket = Bucket(js, CREDENTIALS)
+        await credential_bucket.ensure(settings.stream_replicas)
+        schedule_bucket = Bucket(js, SCHEDULE)
+        await schedule_bucket.ensure(settings.stream_replicas)
         events = JetStreamEventStore(nc, js)
         await wait_available(events)
         source = JetStreamSource(nc, js)
@@ -113,6 +148,9 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
         devices = DeviceRepository(events)
         content = JetStreamContentStore(js, keyring)
         metrics = Metrics()
+        intake = IntakePublisher(nc, js)
+        credentials = CredentialStore(credential_bucket, keyring)
+        schedule = Schedule(schedule_bucket)
         yield System(
             settings=settings,
             nc=nc,
@@ -123,7 +161,7 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
             content=content,
             dead_letters=DeadLetters(js, keyring),
             keyring=keyring,
-            intake=IntakePublisher(nc, js),
+            intake=intake,
             devices=devices,
             leases=leases,
             trigger=TriggerService(
@@ -135,9 +173,25 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
                 metrics=metrics,
                 timeout=settings.trigger_timeout_seconds,
             ),
+            credentials=credentials,
+            schedule=schedule,
+            collecting=DeviceCollector(
+                devices=devices,
+                credentials=Credentials(credentials, _vault(settings), settings.credentials_folder),
+                schedule=schedule,
+                leases=leases,
+                intake=intake,
+                keyring=keyring,
+            ),
             reading=ConfigReader(pool, content, keyring, workers=workers, policies=policies),
             metrics=metrics,
             workers=workers,
+            log=VerifiableLog(
+                events=RawFeed(nc, js),
+                notes=RawFeed(nc, js, CHECKPOINTS),
+                checkpoints=checkpoints,
+                tiles=TileStore(pool),
+            ),
             projections=tuple(ProjectionWorker(pool, shared, one) for one in ALL),
             builders=tuple(ProjectionBuilder(pool, source, one) for one in ALL),
             policies=policies,
@@ -145,9 +199,41 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
         await nc.flush()
 
 
+def _vault(settings: Settings) -> Vault | None:
+    if settings.vault_addr is None or settings.vault_token is None:
+        return None
+    return Vault(
+        settings.vault_addr, settings.vault_token.get_secret_value(), settings.vault_namespace
+    )
+
+
+def collecting_roles(system: System) -> dict[str, Role]:
+    """The collector, and the syslog listener when there is to be one."""
+    settings = system.settings
+    collector = Collector(
+        system.nc,
+        system.js,
+        collecting=system.collecting,
+        schedule=system.schedule,
+        trigger=system.trigger,
+        metrics=system.metrics,
+        at_once=settings.collect_at_once,
+    )
+    found: dict[str, Role] = {"collector": collector.run}
+    if settings.syslog_listen is not None:
+        found["syslog"] = SyslogListener(
+            settings.syslog_listen,
+            senders=Senders(collector.settings_at, relay_networks(settings.syslog_relays)),
+            hurry=collector.hurry,
+            metrics=system.metrics,
+        ).run
+    return found
+
+
 def roles(system: System) -> dict[str, Role]:
     """Every role but the API, by name, for `adapters.roles.supervisor.running`."""
     settings = system.settings
+    witnesses = parse_witnesses(settings.witnesses)
     found: dict[str, Role] = {
         "recorder": Recorder(
             system.nc,
@@ -181,7 +267,25 @@ def roles(system: System) -> dict[str, Role]:
             overdue_after=settings.trigger_timeout_seconds + _OVERDUE_MARGIN_SECONDS,
             ack_wait=settings.ack_wait_seconds,
         ).run,
+        "sealer": Sealer(
+            system.nc,
+            feed=system.log.events,
+            checkpoints=system.log.checkpoints,
+            tiles=system.log.tiles,
+            leases=system.leases,
+            dead_letters=system.dead_letters,
+            metrics=system.metrics,
+            key=key_loader(
+                settings.log_key.get_secret_value() if settings.log_key else None,
+                settings.signing_key_file,
+            ),
+            base=settings.log_name,
+            every=settings.seal_seconds,
+            witnesses=Witnesses(witnesses) if witnesses else None,
+        ).run,
     }
+    if settings.collector:
+        found |= collecting_roles(system)
     for worker in system.projections:
         found[f"projection {worker.name}"] = worker.run
     for builder in system.builders:

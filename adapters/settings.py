@@ -23,6 +23,22 @@ class Settings(BaseSettings):
     master_key_file: Path | None = Field(
         default=None, description="where the master key lies; default: master.key in data_dir"
     )
+    log_name: str = Field(
+        default="configtrail.invalid/local",
+        description="what this deployment's signed logs are called; never change it",
+    )
+    log_key: SecretStr | None = Field(
+        default=None, description="32 bytes in base64; signs the logs' checkpoints"
+    )
+    log_key_file: Path | None = Field(
+        default=None, description="where the log key lies; default: log.key in data_dir"
+    )
+    witnesses: str = Field(
+        default="", description="who cosigns checkpoints: 'URL KEY', several with commas between"
+    )
+    seal_seconds: float = Field(
+        default=5.0, gt=0, description="how often what is new is signed, at most"
+    )
     tenant: str = "default"
     http_host: str = "127.0.0.1"
     http_port: int = 8480
@@ -42,12 +58,38 @@ class Settings(BaseSettings):
     ack_wait_seconds: float = Field(
         default=10.0, gt=0, description="after it a dead worker's messages go to another"
     )
+    collector: bool = Field(
+        default=True, description="whether `up` collects the devices of the inventory"
+    )
+    syslog_listen: str | None = Field(
+        default=None, description="host:port for syslog of devices, UDP and TCP"
+    )
+    syslog_relays: str = Field(
+        default="", description="networks of relays that pass on syslog of devices"
+    )
+    collect_at_once: int = Field(default=50, ge=1, le=1000)
+    credentials_dir: Path | None = Field(
+        default=None, description="where file: credentials lie; default: credentials in data_dir"
+    )
+    vault_addr: str | None = None
+    vault_token: SecretStr | None = None
+    vault_namespace: str | None = None
     trigger_timeout_seconds: float = Field(default=60.0, gt=0)
     policy_file: Path | None = Field(
         default=None, description="how values that machines write are told, by tenant (TOML)"
     )
 
     @property
+    def credentials_folder(self) -> Path:
+        """Where files with credentials lie."""
+        return self.credentials_dir or self.data_dir / "credentials"
+
+    @property
     def key_file(self) -> Path:
         """Where the master key lies when it is not in the environment."""
         return self.master_key_file or self.data_dir / "master.key"
+
+    @property
+    def signing_key_file(self) -> Path:
+        """Where the log key lies when it is not in the environment."""
+        return self.log_key_file or self.data_dir / "log.key"

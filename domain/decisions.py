@@ -38,6 +38,7 @@ def confirmed(observation: Observation, verdict: Confirms) -> NewEvent:
             source=observation.source,
             late=verdict.late,
             trigger_id=observation.trigger_id,
+            author=observation.author,
         ),
     )
 
@@ -65,6 +66,7 @@ def created(observation: Observation, verdict: IsNew, content: ContentRef) -> Ne
             predecessor=verdict.predecessor.ref if verdict.predecessor else None,
             successor=verdict.successor.ref if verdict.successor else None,
             trigger_id=observation.trigger_id,
+            author=observation.author,
         ),
     )
 

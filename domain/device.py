@@ -17,9 +17,16 @@ from msgspec.structs import replace
 from domain.envelope import Head, StoredEvent
 from domain.events import (
     CollectionFailed,
+    CollectionRecovered,
+    DeviceConfigured,
+    DeviceRetired,
+    DeviceSettings,
     DiffGenerated,
     DuplicateSkipped,
     EventSkipped,
+    HostKeyChanged,
+    HostKeyPinned,
+    HostKeyReleased,
     ManualBackupFinished,
     ManualBackupTriggered,
     SnapshotCreated,
@@ -46,6 +53,8 @@ class DeviceState(Struct, frozen=True):
 
     `current` is the snapshot that the newest observation showed, at `last_observed_at`.
     `pending_diffs` are pairs of snapshot ids (from, to) whose difference nobody has told yet.
+    `failing_kind` is the failure that was told and has not ended; `refused_key` the host key that
+    blocks the device; `expected_key` the fingerprint of the only key that may be pinned next.
     """
 
     head: Head = Head()
@@ -56,6 +65,11 @@ class DeviceState(Struct, frozen=True):
     open_triggers: tuple[str, ...] = ()
     last_failure_at: datetime | None = None
     last_failure_id: str | None = None
+    settings: DeviceSettings | None = None
+    failing_kind: str | None = None
+    pinned_key: HostKeyPinned | None = None
+    refused_key: HostKeyChanged | None = None
+    expected_key: str | None = None
 
 
 class Sighting(Struct, frozen=True):
@@ -221,7 +235,27 @@ def evolve(state: DeviceState, stored: StoredEvent) -> DeviceState:
             if state.last_failure_at is not None and event.attempted_at < state.last_failure_at:
                 return state
             return replace(
-                state, last_failure_at=event.attempted_at, last_failure_id=event.failure_id
+                state,
+                last_failure_at=event.attempted_at,
+                last_failure_id=event.failure_id,
+                failing_kind=event.kind,
+            )
+        case CollectionRecovered():
+            return replace(state, failing_kind=None)
+        case DeviceConfigured() as event:
+            return replace(state, settings=event.settings)
+        case DeviceRetired():
+            return replace(state, settings=None)
+        case HostKeyPinned() as event:
+            return replace(state, pinned_key=event, refused_key=None, expected_key=None)
+        case HostKeyChanged() as event:
+            return replace(state, refused_key=event)
+        case HostKeyReleased() as event:
+            return replace(
+                state,
+                pinned_key=None,
+                refused_key=None,
+                expected_key=event.expected_fingerprint,
             )
         case DuplicateSkipped() | EventSkipped():
             return state

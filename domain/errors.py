@@ -232,6 +232,28 @@ class BackupTimedOut(ConfigtrailError):
         self.reason = reason
 
 
+class NotVerified(ConfigtrailError):
+    """Something that is to prove itself does not: a signature, a checkpoint, a proof, a bundle."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"{what} does not verify: {reason}")
+        self.what = what
+        self.reason = reason
+
+
+class LogBroken(ConfigtrailError):
+    """The stream no longer is what its signed checkpoints say: nothing may be signed over it."""
+
+    def __init__(self, origin: str, size: int, reason: str) -> None:
+        super().__init__(
+            f"the log {origin} at size {size}: {reason}; nothing more is signed: "
+            "run `configtrail audit verify`, and restore the stream from a copy"
+        )
+        self.origin = origin
+        self.size = size
+        self.reason = reason
+
+
 class LeaseHeld(ConfigtrailError):
     """Somebody else holds the lease."""
 

@@ -66,6 +66,26 @@ class ChangeSummary(Struct, frozen=True, kw_only=True, omit_defaults=True):
     after_upgrade: bool = False
 
 
+class DeviceSettings(Struct, frozen=True, kw_only=True):
+    """How a device is to be read, with the defaults of its group filled in. Never a secret:
+    `credential` only says where one lies (`env:NAME`, `file:PATH`, `store:NAME`, `vault:PATH`,
+    `agent`). `jump` names the device that leads there; `window` is when readings may begin, in UTC.
+    """
+
+    addresses: tuple[str, ...]
+    platform: str = "routeros"
+    port: int = 22
+    username: str | None = None
+    credential: str | None = None
+    group: str | None = None
+    jump: str | None = None
+    interval_seconds: int = 21_600
+    timeout_seconds: int = 300
+    window: str | None = None
+    secret_values: bool = True
+    enabled: bool = True
+
+
 class Fact(Struct, frozen=True, kw_only=True, tag_field="type", gc=False):
     """What every event says: who did it. `actor` is `user:…`, `service:…` or `system:…`."""
 
@@ -82,6 +102,7 @@ class SnapshotCreated(Fact, frozen=True, kw_only=True, tag="SnapshotCreated"):
     `fingerprint` is HMAC-SHA256 (hex) under the tenant's fingerprint key over the canonical form
     `canonical` (`<rules>/<version>`); `text_fingerprint` the same over the text's SHA-256.
     `successor` is set when the snapshot arrived late: it never was the current one.
+    `author` is who made an imported version, in the words of where it came from.
     """
 
     observation_id: str
@@ -101,6 +122,7 @@ class SnapshotCreated(Fact, frozen=True, kw_only=True, tag="SnapshotCreated"):
     predecessor: SnapshotRef | None = None
     successor: SnapshotRef | None = None
     trigger_id: str | None = None
+    author: str | None = None
 
 
 class DuplicateSkipped(Fact, frozen=True, kw_only=True, tag="DuplicateSkipped"):
@@ -113,6 +135,7 @@ class DuplicateSkipped(Fact, frozen=True, kw_only=True, tag="DuplicateSkipped"):
     source: Source
     late: bool = False
     trigger_id: str | None = None
+    author: str | None = None
 
 
 class DiffGenerated(Fact, frozen=True, kw_only=True, tag="DiffGenerated"):
@@ -182,6 +205,60 @@ class CollectionFailed(Fact, frozen=True, kw_only=True, tag="CollectionFailed"):
     trigger_id: str | None = None
 
 
+class CollectionRecovered(Fact, frozen=True, kw_only=True, tag="CollectionRecovered"):
+    """A device that could not be read can be read again. `failures` is how often it could not."""
+
+    recovery_id: str
+    kind: str
+    failures: int
+
+
+class DeviceConfigured(Fact, frozen=True, kw_only=True, tag="DeviceConfigured"):
+    """The inventory says how a device is to be read, from now on. `origin` is where from."""
+
+    change_id: str
+    settings: DeviceSettings
+    origin: str | None = None
+
+
+class DeviceRetired(Fact, frozen=True, kw_only=True, tag="DeviceRetired"):
+    """A device is not read any more. Its history stays."""
+
+    change_id: str
+    reason: str | None = None
+
+
+class HostKeyPinned(Fact, frozen=True, kw_only=True, tag="HostKeyPinned"):
+    """A device showed its host key for the first time (or after a release); no other is accepted
+    from now on. `public_key` is the SSH wire form in base64, `fingerprint` as OpenSSH shows it."""
+
+    change_id: str
+    algorithm: str
+    public_key: str
+    fingerprint: str
+    address: str
+
+
+class HostKeyChanged(Fact, frozen=True, kw_only=True, tag="HostKeyChanged"):
+    """A device showed another host key than the pinned one: it was sent no login, and is not
+    talked to until a person releases the pinned key."""
+
+    change_id: str
+    algorithm: str
+    fingerprint: str
+    pinned_fingerprint: str
+    address: str
+
+
+class HostKeyReleased(Fact, frozen=True, kw_only=True, tag="HostKeyReleased"):
+    """A person says that another host key may be pinned: that with `expected_fingerprint`, or
+    without one, whichever the device shows next."""
+
+    change_id: str
+    reason: str
+    expected_fingerprint: str | None = None
+
+
 class EventSkipped(Fact, frozen=True, kw_only=True, tag="EventSkipped"):
     """Somebody decided that a read model goes on without an event that it can't take in.
 
@@ -202,6 +279,12 @@ DomainEvent: TypeAlias = (
     | ManualBackupTriggered
     | ManualBackupFinished
     | CollectionFailed
+    | CollectionRecovered
+    | DeviceConfigured
+    | DeviceRetired
+    | HostKeyPinned
+    | HostKeyChanged
+    | HostKeyReleased
     | EventSkipped
 )
 EVENT_TYPES: tuple[type[Fact], ...] = get_args(DomainEvent)

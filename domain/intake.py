@@ -23,6 +23,7 @@ MAX_TEXT: Final = 64 * 1024 * 1024
 
 MAX_PARTS: Final = 4096
 MAX_MESSAGE: Final = 500
+MAX_AUTHOR: Final = 200
 EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """No clock that is set shows an earlier time: routers with one that is not write 1970."""
 
@@ -65,6 +66,7 @@ class IntakeObservation(Struct, frozen=True, kw_only=True):
     platform: str | None = None
     source: Source = "scheduled"
     trigger_id: str | None = None
+    author: str | None = None
 
 
 class IntakeFailure(Struct, frozen=True, kw_only=True):
@@ -120,6 +122,7 @@ def parse_observation(body: bytes, now: datetime) -> IntakeObservation:
         ),
         source=_source(fields),
         trigger_id=_trigger_id(fields),
+        author=_author(fields),
     )
 
 
@@ -243,6 +246,13 @@ def _trigger_id(fields: dict[str, object]) -> str | None:
     return matching(
         fields, "trigger_id", _ID, "must be 1 to 128 letters, digits, '.', '_', ':' or '-'"
     )
+
+
+def _author(fields: dict[str, object]) -> str | None:
+    author = optional(fields, "author", str)
+    if author is not None and not (1 <= len(author) <= MAX_AUTHOR and author.isprintable()):
+        raise InvalidInput("author", f"must be 1 to {MAX_AUTHOR} printable characters")
+    return author
 
 
 def _utf8(text: str) -> bytes | None:

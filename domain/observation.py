@@ -32,6 +32,7 @@ class Observation(Struct, frozen=True, kw_only=True):
     older: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
     trigger_id: str | None = None
+    author: str | None = None
     actor: str = "system:recorder"
     correlation_id: str | None = None
     causation_id: str | None = None

@@ -15,9 +15,15 @@ from msgspec import Struct, field
 from domain.envelope import StoredEvent
 from domain.events import (
     CollectionFailed,
+    CollectionRecovered,
+    DeviceConfigured,
+    DeviceRetired,
     DiffGenerated,
     DuplicateSkipped,
     EventSkipped,
+    HostKeyChanged,
+    HostKeyPinned,
+    HostKeyReleased,
     ManualBackupFinished,
     ManualBackupTriggered,
     SnapshotCreated,
@@ -167,7 +173,17 @@ class Fleet:
                 case ManualBackupFinished() as event:
                     ops.asked.pop((*key, event.trigger_id), None)
                     ops.ended.add((*key, event.trigger_id))
-                case DiffGenerated() | EventSkipped() | SnapshotRecanonicalised():
+                case (
+                    DiffGenerated()
+                    | EventSkipped()
+                    | SnapshotRecanonicalised()
+                    | CollectionRecovered()
+                    | DeviceConfigured()
+                    | DeviceRetired()
+                    | HostKeyPinned()
+                    | HostKeyChanged()
+                    | HostKeyReleased()
+                ):
                     pass
                 case _:
                     assert_never(stored.event)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from domain import decisions
+from domain import collecting, decisions
 from domain.device import (
     AlreadyRecorded,
     Confirms,
@@ -21,7 +21,7 @@ from domain.device import (
     needs_history,
 )
 from domain.envelope import NewEvent, StoredEvent, StreamIdentity
-from domain.events import ChangeSummary, ContentRef, SectionChange
+from domain.events import ChangeSummary, ContentRef, DeviceSettings, SectionChange
 from domain.observation import Observation
 
 START = datetime(2026, 1, 5, 6, tzinfo=UTC)
@@ -60,6 +60,7 @@ class Fleet:
             (self._finish, 1),
             (self._fail, 1),
             (self._recanonicalise, 1),
+            (self._manage, 4),
             (self._skip, 1),
         )
         actions, weights = zip(*weighted, strict=True)
@@ -213,6 +214,57 @@ class Fleet:
                 occurred_at=self._now(),
             )
         )
+
+    def _manage(self, key: tuple[str, str]) -> None:
+        """Something about how the device is read, if it is due to be told."""
+        state, now, change = self.state(key), self._now(), f"change-{len(self.events)}"
+        shown = self._choice.choice(("SHA256:one", "SHA256:two"))
+        settings = DeviceSettings(addresses=(f"192.0.2.{self._choice.randrange(3)}",))
+        event = self._choice.choice(
+            (
+                lambda: collecting.configured(
+                    state,
+                    *key,
+                    change_id=change,
+                    actor="user:ann",
+                    occurred_at=now,
+                    settings=settings,
+                    origin="fleet.yaml",
+                ),
+                lambda: collecting.retired(
+                    state,
+                    *key,
+                    change_id=change,
+                    actor="user:ann",
+                    occurred_at=now,
+                    reason="sold\x00",
+                ),
+                lambda: collecting.host_key_shown(
+                    state,
+                    *key,
+                    change_id=change,
+                    occurred_at=now,
+                    algorithm="ssh-ed25519",
+                    public_key="AAAA",
+                    fingerprint=shown,
+                    address="192.0.2.1",
+                ),
+                lambda: collecting.host_key_released(
+                    state,
+                    *key,
+                    change_id=change,
+                    actor="user:bo",
+                    occurred_at=now,
+                    reason="new board",
+                    expected_fingerprint=self._choice.choice((None, "SHA256:two")),
+                ),
+                lambda: collecting.recovered(
+                    state, *key, recovery_id=change, occurred_at=now, failures=3
+                ),
+            )
+        )()
+        if event is not None:
+            self._append(event)
 
     def _skip(self, key: tuple[str, str]) -> None:
         # For a read model that is none of ours: it changes no row but the trail's.

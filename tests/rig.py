@@ -12,6 +12,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from adapters.crypto.keys import KeyRing, MasterKey
+from adapters.jetstream.checkpoints import CHECKPOINTS, CheckpointStore
 from adapters.jetstream.connection import connect
 from adapters.jetstream.content_store import JetStreamContentStore
 from adapters.jetstream.dead_letters import DeadLetters
@@ -19,6 +20,7 @@ from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.jetstream.intake import IntakePublisher
 from adapters.jetstream.key_store import JetStreamKeyStore
 from adapters.jetstream.streams import INTAKE, INTAKE_SUBJECT, ensure_streams
+from adapters.jetstream.verbatim import RawFeed
 from adapters.observability.metrics import Metrics
 from adapters.roles.devices import DeviceRepository
 from adapters.roles.differ import Differ
@@ -42,6 +44,9 @@ class Rig:
     devices: DeviceRepository
     intake: IntakePublisher
     metrics: Metrics
+    raw: RawFeed
+    notes: RawFeed
+    checkpoints: CheckpointStore
 
     @asynccontextmanager
     async def recording(self, *, ack_wait: float = 5.0) -> AsyncIterator[Recorder]:
@@ -115,6 +120,8 @@ async def rig(url: str) -> AsyncIterator[Rig]:
         await key_store.ensure()
         keyring = KeyRing(MASTER, key_store)
         events = JetStreamEventStore(nc, js)
+        checkpoints = CheckpointStore(js)
+        await checkpoints.ensure()
         yield Rig(
             nc=nc,
             js=js,
@@ -125,6 +132,9 @@ async def rig(url: str) -> AsyncIterator[Rig]:
             devices=DeviceRepository(events),
             intake=IntakePublisher(nc, js),
             metrics=Metrics(),
+            raw=RawFeed(nc, js),
+            notes=RawFeed(nc, js, CHECKPOINTS),
+            checkpoints=checkpoints,
         )
     finally:
         await nc.close()

@@ -11,11 +11,25 @@ from typing import Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 
-from adapters.cli import program
+from adapters.cli import auditing, program
 from adapters.cli.backup import trigger
+from adapters.cli.collecting import collect
+from adapters.cli.credentials import (
+    list_credentials,
+    list_host_keys,
+    release_host_key,
+    remove_credential,
+    set_credential,
+)
 from adapters.cli.demo import demo
 from adapters.cli.doctor import doctor
 from adapters.cli.importing import import_folder
+from adapters.cli.inventory import (
+    apply_inventory,
+    list_inventory,
+    remove_device,
+    set_device,
+)
 from adapters.cli.letters import list_letters, retry_letter, show_letter
 from adapters.cli.listings import audit, devices, fleet, history
 from adapters.cli.parked import list_parked, retry_parked, skip_parked
@@ -24,6 +38,7 @@ from adapters.cli.recanonicalising import recanonicalise
 from adapters.cli.replaying import replay
 from adapters.cli.texts import diff, show
 from adapters.cli.up import up
+from adapters.cli.witnessing import witness
 from adapters.observability.logging import configure_logging
 from adapters.settings import Settings
 from domain.errors import InvalidInput
@@ -146,11 +161,36 @@ command(app, "fleet")(fleet)
 command(app, "history")(history)
 command(app, "show")(show)
 command(app, "diff")(diff)
-command(app, "audit")(audit)
 command(app, "trigger")(trigger)
 command(app, "recanonicalise")(recanonicalise)
+command(app, "witness", serves=True)(witness)
 command(app, "replay")(replay)
 command(app, "doctor")(doctor)
+command(app, "collect")(collect)
+
+inventory = typer.Typer(rich_markup_mode=None, help="Which devices are collected, and how.")
+app.add_typer(inventory, name="inventory")
+command(inventory)(list_inventory)
+command(inventory, "apply")(apply_inventory)
+command(inventory, "set")(set_device)
+command(inventory, "remove")(remove_device)
+
+credentials = typer.Typer(rich_markup_mode=None, help="Stored credentials of devices.")
+app.add_typer(credentials, name="credentials")
+command(credentials)(list_credentials)
+command(credentials, "set")(set_credential)
+command(credentials, "remove")(remove_credential)
+
+host_keys = typer.Typer(rich_markup_mode=None, help="Host keys of devices.")
+app.add_typer(host_keys, name="hostkeys")
+command(host_keys)(list_host_keys)
+command(host_keys, "release")(release_host_key)
+
+audits = typer.Typer(rich_markup_mode=None)
+app.add_typer(audits, name="audit")
+command(audits)(audit)
+for name, one in auditing.COMMANDS.items():
+    command(audits, name)(one)
 
 letters = typer.Typer(rich_markup_mode=None)
 app.add_typer(letters, name="deadletters")

@@ -87,8 +87,10 @@ def _usage(check: Callable[[str], T]) -> Callable[[str], T]:
     return parse
 
 
+since_option, until_option = _usage(since_time), _usage(at_time)
+checked_device = _usage(check_device_id)
 Device = Annotated[
-    str, typer.Argument(metavar="DEVICE", parser=_usage(check_device_id), help="The device's id.")
+    str, typer.Argument(metavar="DEVICE", parser=checked_device, help="The device's id.")
 ]
 AnyDevice = Annotated[
     str | None,

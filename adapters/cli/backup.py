@@ -25,6 +25,9 @@ async def trigger(
     timeout: Annotated[
         float | None, typer.Option(min=0.1, help="Seconds; can only shorten the usual bound.")
     ] = None,
+    join: Annotated[
+        bool, typer.Option("--join", help="Rather wait for a collection under way than be refused.")
+    ] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Until every read model shows how it ended.")
     ] = False,
@@ -32,12 +35,18 @@ async def trigger(
 ) -> int:
     """Back one device up now, and wait for how it ends.
 
-    Whatever collects for you must answer `config.backup.trigger` on NATS.
+    The collector reads it when it is in the inventory; or whatever collects for you answers
+    `config.backup.trigger` on NATS.
     """
     async with session(settings, Need.EVERYTHING) as opened:
         with err.status(f"backing up {harmless(device)} …"):
             done = await opened.system.trigger.run(
-                settings.tenant, device, actor=whoami(), reason=reason, timeout=timeout
+                settings.tenant,
+                device,
+                actor=whoami(),
+                reason=reason,
+                timeout=timeout,
+                join=join,
             )
         if wait:
             await projected(opened.system, done.position, ATTACHED_PROJECTED_SECONDS)

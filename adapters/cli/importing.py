@@ -1,7 +1,9 @@
-"""`import`: bring a folder of exports in, through the intake."""
+"""`import`: bring a folder of exports or a git repository in, through the intake."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +16,9 @@ from adapters.cli.console import err, harmless, out, print_json
 from adapters.cli.session import PROJECTED_SECONDS, Need, projected, session
 from adapters.cli.tables import imported_table, refused_table
 from adapters.importing.folder import readings_of
+from adapters.importing.git import Repository, is_repository
 from adapters.importing.importer import Imported, import_readings
+from adapters.importing.reading import Reading
 from adapters.settings import Settings
 
 _STAGES = ("sent", "recorded", "compared")
@@ -46,18 +50,36 @@ class ImportedOut(BaseModel):
 async def import_folder(
     settings: Settings,
     *,
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="The folder.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The folder, or the repository.")],
+    branch: Annotated[
+        str | None, typer.Option(help="Of a git repository; default: the one checked out.")
+    ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="PATTERN", help="Of a git repository: files such as 'edge/*'."),
+    ] = None,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Until every read model shows what came of it.")
     ] = True,
     as_json: Json = False,
 ) -> int:
     """Import a folder of exports: with an index.csv (device,version,commit_time,file), or one file
-    a device, read when it was last modified.
+    a device, read when it was last modified. Or a git repository, as Oxidized and RANCID keep it:
+    every commit's versions, with their authors.
 
-    Importing again adds nothing. The exit status is 1 when something was refused.
+    Importing again adds nothing, and goes on where it was broken off. The exit status is 1 when
+    something was refused.
     """
-    readings = readings_of(path)
+    if await asyncio.to_thread(is_repository, path):
+        repository = await asyncio.to_thread(Repository, path)
+        with err.status("reading the repository's history …"):
+            readings: Sequence[Reading] = await asyncio.to_thread(
+                repository.readings, branch=branch, only=only
+            )
+    elif branch is not None or only is not None:
+        raise typer.BadParameter("--branch and --only are for git repositories")
+    else:
+        readings = readings_of(path)
     async with session(settings, Need.EVERYTHING) as opened:
         with Progress(
             TextColumn("{task.description}"),

@@ -27,6 +27,7 @@ from adapters.jetstream.connection import connect
 from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.roles import supervisor
 from adapters.settings import Settings
+from adapters.tlog.reader import StreamReader, open_reader
 from domain.errors import InvalidInput, Unavailable
 from projections.checkpoints import wait_projected
 
@@ -73,6 +74,21 @@ async def session(settings: Settings, need: Need) -> AsyncIterator[Session]:
             seconds = PROJECTED_SECONDS if hosts else ATTACHED_PROJECTED_SECONDS
             await projected(system, await system.events.head(), seconds)
         yield Session(system, hosts)
+
+
+@asynccontextmanager
+async def reading(settings: Settings) -> AsyncIterator[StreamReader]:
+    """The streams alone, of the servers that a command uses. Raises as `session`."""
+    async with AsyncExitStack() as stack:
+        found, _ = await servers(stack, settings)
+        try:
+            async with asyncio.timeout(settings.connect_seconds):
+                reader = await stack.enter_async_context(open_reader(found))
+        except TimeoutError as error:
+            raise Unavailable(
+                "NATS", f"no connection within {settings.connect_seconds:g} s"
+            ) from error
+        yield reader
 
 
 @asynccontextmanager

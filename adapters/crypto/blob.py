@@ -103,10 +103,11 @@ def decrypt(
 
 class Packed:
     """A blob's decrypted plaintext. `size` is the length that its text is said to have, within
-    the limit; `text` is the second half of `unseal`, whose work goes by that length."""
+    the limit; `text` is the second half of `unseal`, whose work goes by that length. `salt` is what
+    opens the commitment for whoever may see the text."""
 
     def __init__(self, plaintext: bytes, commitment: bytes, sequence: int) -> None:
-        self._salt = plaintext[:SALT_BYTES]
+        self.salt = plaintext[:SALT_BYTES]
         self._frame = memoryview(plaintext)[SALT_BYTES:]
         self._commitment = commitment
         self._sequence = sequence
@@ -126,7 +127,7 @@ class Packed:
             )
         except zstandard.ZstdError as error:
             raise ContentCorrupt(self._sequence, "it does not hold one zstd frame") from error
-        if not hmac.compare_digest(_commit(self._salt, text), self._commitment):
+        if not hmac.compare_digest(_commit(self.salt, text), self._commitment):
             raise ContentCorrupt(self._sequence, "the text is not the one that was committed to")
         return text
 

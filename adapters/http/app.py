@@ -13,7 +13,17 @@ import uvicorn
 from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp
 
-from adapters.http import audit, configs, dead_letters, devices, fleet, health, trigger
+from adapters.http import (
+    audit,
+    configs,
+    dead_letters,
+    devices,
+    fleet,
+    health,
+    inventory,
+    proofs,
+    trigger,
+)
 from adapters.http.errors import install_error_handlers
 from adapters.http.freshness import freshness
 from adapters.http.guard import LOOPBACK_NAMES, Guard, is_loopback
@@ -48,6 +58,8 @@ def create_app(system: System) -> FastAPI:
     app.include_router(health.router(system))
     app.include_router(dead_letters.router(system))
     app.include_router(trigger.router(system))
+    app.include_router(inventory.router(system))
+    app.include_router(proofs.router(system))
     projected = [Depends(freshness(system))]
     for routes in (
         audit.router(system),
@@ -79,9 +91,15 @@ class _Server(uvicorn.Server):
 
 
 async def serve(
-    app: ASGIApp, host: str, port: int, *, started: Callable[[str], None] | None = None
+    app: ASGIApp,
+    host: str,
+    port: int,
+    *,
+    started: Callable[[str], None] | None = None,
+    public: bool = False,
 ) -> None:
-    """Serve until cancelled; then requests under way may still end, within bounds.
+    """Serve until cancelled; then requests under way may still end, within bounds. `public`: it is
+    meant for everybody.
 
     `started` is called with the server's address (port 0 takes a free one). Raises `InvalidInput`
     when the address can't be had.
@@ -89,7 +107,9 @@ async def serve(
     bound = _bind(host, port)
     name = f"[{host}]" if ":" in host else host
     address = f"http://{name}:{bound.getsockname()[1]}"
-    if is_loopback(host):
+    if public:
+        log.info("serving %s", address)
+    elif is_loopback(host):
         log.info("serving %s to this machine only: there is no authentication yet", address)
     else:
         log.warning(

@@ -26,6 +26,7 @@ from domain.errors import (
     KeyUnavailable,
     NotFound,
     NotRedactable,
+    NotVerified,
     Unavailable,
 )
 
@@ -42,6 +43,7 @@ _STATUS: tuple[tuple[type[ConfigtrailError], int, str], ...] = (
     (BackupTimedOut, 504, "backup_timed_out"),
     (Unavailable, 503, "unavailable"),
     (KeyUnavailable, 503, "key_unavailable"),
+    (NotVerified, 503, "not_verified"),
     (ContentMissing, 500, "content_missing"),
     (ContentCorrupt, 500, "content_corrupt"),
 )

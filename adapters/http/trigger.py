@@ -60,6 +60,7 @@ def router(system: System) -> APIRouter:
         request: Request,
         response: Response,
         body: Annotated[TriggerIn | None, Body()] = None,
+        join: Annotated[bool, Query(description="a collection under way, if one is")] = False,
         wait: Annotated[bool, Query(description="until every read model shows it")] = False,
     ) -> TriggerOut:
         done = await system.trigger.run(
@@ -68,6 +69,7 @@ def router(system: System) -> APIRouter:
             actor=ACTOR,
             remote_address=request.client.host if request.client else None,
             reason=body.reason if body else None,
+            join=join,
         )
         response.headers[POSITION] = str(done.position)
         if wait and not await _is_visible(system, done.position):

@@ -1,1 +1,1 @@
-"""Bringing history that exists already in: from folders of exports, through the intake."""
+"""Bringing history that exists already in, through the intake: folders and git repositories."""

@@ -2,13 +2,13 @@
 
 Two layouts. With an `index.csv` (columns `device,version,commit_time,file`, others are ignored but
 for `sha256`, which is checked): a line a reading, `file` relative to the folder. Without one: each
-file in the folder is the only reading of a device, named by the file without its last suffix, taken
-when the file was last modified.
+file in the folder, or in a folder in it (as Oxidized's file output has it for groups), is the only
+reading of a device, named by the file without an ending such as `.rsc`, taken when the file was
+last modified.
 """
 
 from __future__ import annotations
 
-import codecs
 import csv
 import hashlib
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from adapters.importing.reading import decoded, device_name
 from domain.errors import ConfigtrailError, InvalidInput
 from domain.ids import check_device_id
 from domain.json_fields import moment
@@ -25,7 +26,6 @@ from domain.json_fields import moment
 INDEX: Final = "index.csv"
 COLUMNS: Final = ("device", "version", "commit_time", "file")
 _TOLD_MOST: Final = 20
-_UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class FolderReading(Struct, frozen=True, kw_only=True):
@@ -37,6 +37,11 @@ class FolderReading(Struct, frozen=True, kw_only=True):
     path: Path
     where: str
     sha256: str | None = None
+    author: str | None = None
+
+    def text(self) -> str:
+        """The export's text. Raises `InvalidInput`."""
+        return text_of(self)
 
 
 class FolderUnreadable(ConfigtrailError):
@@ -79,16 +84,7 @@ def text_of(reading: FolderReading) -> str:
         raise InvalidInput("file", f"can't be read: {error.strerror}") from error
     if reading.sha256 is not None and hashlib.sha256(raw).hexdigest() != reading.sha256:
         raise InvalidInput("sha256", f"must be that of the file's bytes, as in {INDEX}; it is not")
-    encoding = "utf-16" if raw.startswith(_UTF16) else "utf-8"
-    place = None
-    try:
-        return raw.decode(encoding)
-    except UnicodeDecodeError as error:
-        place = error.start
-    # Raised out here: the error above carries the bytes along.
-    raise InvalidInput(
-        "file", f"must be text in UTF-8 (or UTF-16 with a mark): not at byte {place}"
-    )
+    return decoded(raw)
 
 
 def _indexed(index: Path, problems: list[str]) -> list[FolderReading]:
@@ -134,11 +130,11 @@ def _line(folder: Path, row: dict[str, str | None], where: str) -> FolderReading
 
 def _single_files(folder: Path, problems: list[str]) -> list[FolderReading]:
     found: dict[str, FolderReading] = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted((*folder.iterdir(), *folder.glob("[!.]*/*"))):
         if path.name.startswith(".") or not path.is_file():
             continue
         try:
-            device = check_device_id(path.stem)
+            device = check_device_id(device_name(path.name))
         except InvalidInput as error:
             problems.append(f"{path.name}: {error}")
             continue

@@ -12,14 +12,14 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
-from datetime import datetime
 from typing import Final
 
 from msgspec import Struct
 
 from adapters.composition import System
-from adapters.importing.folder import FolderReading, text_of
+from adapters.importing.reading import Reading
 from adapters.jetstream.dead_letters import DeadLetter
+from adapters.jetstream.intake import IntakeFull
 from adapters.jetstream.progress import STALLED_SECONDS, wait_acknowledged
 from adapters.jetstream.streams import INTAKE
 from adapters.roles import recorder
@@ -38,6 +38,8 @@ _AGAIN_SECONDS: Final = 0.5
 _LETTERS: Final = 200
 
 Told = Callable[[str, int], None]
+# Ids of two snapshots whose difference is told.
+_Pair = tuple[str, str]
 
 
 class Refused(Struct, frozen=True):
@@ -67,13 +69,13 @@ class Imported(Struct, frozen=True, kw_only=True):
 
 
 class _Sent(Struct, frozen=True):
-    reading: FolderReading
+    reading: Reading
     sequence: int
     event_id: str
 
 
 async def import_readings(
-    system: System, tenant_id: str, readings: Sequence[FolderReading], told: Told
+    system: System, tenant_id: str, readings: Sequence[Reading], told: Told
 ) -> Imported:
     """Send every reading, in order, and wait until each is recorded (or refused) and compared.
 
@@ -81,33 +83,31 @@ async def import_readings(
     `recorded` or `compared`, and how many are. Raises `IntakeFull`, `Unavailable`.
     """
     devices = sorted({one.device_id for one in readings})
-    before = {device: await _facts(system, tenant_id, device) for device in devices}
-    sent, refused = await _send(system, tenant_id, readings, told)
+    before = {device: set(await _facts(system, tenant_id, device)) for device in devices}
+    sent, refused, known = await _send(system, tenant_id, readings, before, told)
     if sent:
-        await _recorded(system, sent, told)
-    after = {device: await _facts(system, tenant_id, device) for device in devices}
-    new: dict[str, list[StoredEvent]] = defaultdict(list)
-    known = duplicates = 0
-    unaccounted: list[_Sent] = []
-    counted: set[tuple[str, str]] = set()
+        await wait_recorded(system, [one.sequence for one in sent], told)
+    by_device: dict[str, list[_Sent]] = defaultdict(list)
     for one in sent:
-        device = one.reading.device_id
-        stored = after[device].get(one.event_id)
-        if stored is None:
-            unaccounted.append(one)
-        elif one.event_id in before[device] or (device, one.event_id) in counted:
-            known += 1
-        elif isinstance(stored.event, SnapshotCreated):
-            new[device].append(stored)
-        else:
-            duplicates += 1
-        counted.add((device, one.event_id))
+        by_device[one.reading.device_id].append(one)
+    created = duplicates = 0
+    waiting: dict[str, dict[_Pair, int]] = {}
+    unaccounted: list[_Sent] = []
+    # Device by device: all facts of a long history at once would take much memory.
+    for device, of_device in by_device.items():
+        facts = await _facts(system, tenant_id, device)
+        unaccounted += [one for one in of_device if one.event_id not in facts]
+        made = [facts[one.event_id] for one in of_device if one.event_id in facts]
+        new = [stored for stored in made if isinstance(stored.event, SnapshotCreated)]
+        created += len(new)
+        duplicates += len(made) - len(new)
+        waiting[device] = {pair: stored.position for stored in new for pair in _pairs(stored)}
     refused += await _refusals(system, unaccounted)
-    diffs, failed = await _compared(system, tenant_id, new, told)
+    diffs, failed = await _compared(system, tenant_id, waiting, told)
     return Imported(
         devices=len(devices),
         readings=len(readings),
-        created=sum(map(len, new.values())),
+        created=created,
         duplicates=duplicates,
         known=known,
         refused=tuple(refused),
@@ -117,39 +117,50 @@ async def import_readings(
 
 
 async def _send(
-    system: System, tenant_id: str, readings: Sequence[FolderReading], told: Told
-) -> tuple[list[_Sent], list[Refused]]:
-    """Send each, in order; those that can't even be sent are refused here."""
+    system: System,
+    tenant_id: str,
+    readings: Sequence[Reading],
+    before: Mapping[str, set[str]],
+    told: Told,
+) -> tuple[list[_Sent], list[Refused], int]:
+    """Send each that has no fact yet, in order; those that can't even be sent are refused here.
+    Also, how many were known."""
     key = (await system.keyring.tenant(tenant_id)).fingerprint_key
     sent: list[_Sent] = []
     refused: list[Refused] = []
     for number, reading in enumerate(readings, 1):
         device_id, moment = reading.device_id, reading.collected_at
         try:
-            text = await asyncio.to_thread(text_of, reading)
-            sequence = await _publish(system, tenant_id, device_id, text, moment)
-        except InvalidInput as error:
-            refused.append(Refused(reading.where, error.field, error.rule, None))
-        else:
+            text = await asyncio.to_thread(reading.text)
             digest = hashlib.sha256(text.encode()).hexdigest()
             identity = observation_id(key, tenant_id, device_id, moment, digest)
-            sent.append(_Sent(reading, sequence, observed_event_id(identity)))
+            event_id = observed_event_id(identity)
+            if event_id not in before[device_id]:
+                sequence = await _publish(system, tenant_id, reading, text)
+                sent.append(_Sent(reading, sequence, event_id))
+                before[device_id].add(event_id)
+        except InvalidInput as error:
+            refused.append(Refused(reading.where, error.field, error.rule, None))
         told("sent", number)
-    return sent, refused
+    return sent, refused, len(readings) - len(sent) - len(refused)
 
 
-async def _publish(
-    system: System, tenant_id: str, device_id: str, text: str, moment: datetime
-) -> int:
-    """Send one reading, over outages: sent twice it is the same observation."""
+async def _publish(system: System, tenant_id: str, reading: Reading, text: str) -> int:
+    """Send one reading, over outages and while the intake is full: sent twice it is the same
+    observation. Raises `IntakeFull` and `Unavailable` after `STALLED_SECONDS`."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + STALLED_SECONDS
     while True:
         try:
             return await system.intake.publish(
-                tenant_id, device_id, text, moment, source="imported"
+                tenant_id,
+                reading.device_id,
+                text,
+                reading.collected_at,
+                source="imported",
+                author=reading.author,
             )
-        except Unavailable as error:
+        except (IntakeFull, Unavailable) as error:
             if loop.time() > deadline:
                 raise
             log.warning("sending again: %s", error)
@@ -166,12 +177,12 @@ async def _facts(system: System, tenant_id: str, device_id: str) -> dict[str, St
         }
 
 
-async def _recorded(system: System, sent: Sequence[_Sent], told: Told) -> None:
-    """Return when the recorder has acknowledged all that was sent, whatever else is on the intake.
+async def wait_recorded(system: System, sent: Sequence[int], told: Told) -> None:
+    """Return when the recorder has acknowledged all these of the intake, whatever else is on it.
 
     It acknowledges after the effect is durable.
     """
-    sequences = sorted(one.sequence for one in sent)
+    sequences = sorted(sent)
     await wait_acknowledged(
         system.js,
         INTAKE,
@@ -207,20 +218,17 @@ async def _letters(system: System, wanted: set[str]) -> dict[str, DeadLetter]:
 
 
 async def _compared(
-    system: System, tenant_id: str, new: Mapping[str, Sequence[StoredEvent]], told: Told
+    system: System, tenant_id: str, waiting: Mapping[str, Mapping[_Pair, int]], told: Told
 ) -> tuple[int, int]:
     """Wait for the differences of the new snapshots; how many there are, how many failed."""
-    waiting = {
-        device: {pair: stored.position for stored in events for pair in _pairs(stored)}
-        for device, events in new.items()
-    }
     total = sum(len(pairs) for pairs in waiting.values())
     loop = asyncio.get_running_loop()
     last, moved = -1, loop.time()
     while True:
+        asked = loop.time()
         left = [
             waiting[device][pair]
-            for device in new
+            for device in waiting
             for pair in (await system.devices.refresh(tenant_id, device)).pending_diffs
             if pair in waiting[device]
         ]
@@ -236,10 +244,11 @@ async def _compared(
                 return total - len(left), len(left)
         if loop.time() - moved > STALLED_SECONDS:
             raise Unavailable("the differ", f"it has not moved for {STALLED_SECONDS:g} s")
-        await asyncio.sleep(_LOOK_SECONDS)
+        # Of many devices it is a long question, which must not keep the differ from its work.
+        await asyncio.sleep(max(_LOOK_SECONDS, 4 * (loop.time() - asked)))
 
 
-def _pairs(stored: StoredEvent) -> list[tuple[str, str]]:
+def _pairs(stored: StoredEvent) -> list[_Pair]:
     """The pairs of snapshots whose difference a new snapshot asks for."""
     event = stored.event
     assert isinstance(event, SnapshotCreated)

@@ -75,6 +75,12 @@ class JetStreamContentStore:
         self, tenant_id: str, device_id: str, kind: ContentKind, ref: ContentRef
     ) -> bytes:
         """See `domain.ports.ContentStore.get`. Raises `Unavailable` during an outage as well."""
+        return (await self.opening(tenant_id, device_id, kind, ref))[1]
+
+    async def opening(
+        self, tenant_id: str, device_id: str, kind: ContentKind, ref: ContentRef
+    ) -> tuple[bytes, bytes]:
+        """The salt and the text that the commitment was made of. Raises as `get`."""
         keys = await self._keyring.tenant(tenant_id)
         stored = await self._stream.read(ref.sequence)
         if stored.subject != _subject(tenant_id, device_id):
@@ -88,8 +94,8 @@ class JetStreamContentStore:
             packed = blob.decrypt(keys, context, stored.body, ref.commitment, sequence=ref.sequence)
         # A short blob may be a long text.
         if packed.size > INLINE_BYTES:
-            return await asyncio.to_thread(packed.text)
-        return packed.text()
+            return packed.salt, await asyncio.to_thread(packed.text)
+        return packed.salt, packed.text()
 
 
 def _subject(tenant_id: str, device_id: str) -> str:

@@ -60,6 +60,7 @@ class IntakePublisher:
         routeros_version: str | None = None,
         trigger_id: str | None = None,
         platform: str | None = None,
+        author: str | None = None,
     ) -> int:
         """Send one reading; returns its sequence on the intake once it is durable there.
 
@@ -73,6 +74,7 @@ class IntakePublisher:
             "routeros_version": routeros_version,
             "trigger_id": trigger_id,
             "platform": platform,
+            "author": author,
         }
         message: dict[str, object] = {
             "tenant_id": tenant_id,

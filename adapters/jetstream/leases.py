@@ -75,7 +75,7 @@ class Leases:
         return entry.holder.name if entry.holder else None
 
     @contextlib.asynccontextmanager
-    async def hold(self, name: str, ttl: float) -> AsyncIterator[None]:
+    async def hold(self, name: str, ttl: float) -> AsyncIterator[Hold]:
         """Hold the lease while the block runs; it is renewed until the block ends.
 
         `ttl` is in seconds (whole ones, at least 1): how long after this process's death the
@@ -92,7 +92,7 @@ class Leases:
             await self._take(held)
             async with asyncio.timeout_at(started + seconds) as limit:
                 renewal = loop.create_task(self._renew(held, limit), name=f"lease {name}")
-                yield
+                yield Hold(held)
             if limit.expired():
                 held.lost = held.lost or _NOT_RENEWED
                 raise LeaseLost(name, held.lost)
@@ -159,16 +159,25 @@ class Leases:
             log.warning("lease %s not released, it runs out by itself: %s", held.name, error)
 
     async def _read(self, subject: str) -> _Entry:
-        with outage_as_unavailable("reading a lease"):
-            try:
-                message = await self._js.get_last_msg(_STREAM, subject)
-            except NotFoundError:
-                return _Entry(0, None)
-        headers = message.headers or {}
-        revision = message.seq or 0
-        if _OPERATION in headers or _MARKER in headers:
-            return _Entry(revision, None)
-        return _Entry(revision, msgspec.json.decode(message.data or b"", type=Holder))
+        return await _read(self._js, subject)
+
+
+class Hold:
+    """A lease as its holder has it."""
+
+    def __init__(self, held: _Held) -> None:
+        self._held = held
+
+    async def confirm(self) -> None:
+        """Prove, to the server, that the lease is still ours: to be asked right before an effect
+        that no two holders may have. A program that was stopped for a while and goes on finds out
+        here. Raises `LeaseLost`, and `Unavailable` when it can't be proven now."""
+        if not await self._held.write(self._held.revision):
+            entry = await self._held.read()
+            if entry.holder != self._held.holder:
+                self._held.lost = "somebody else took it"
+                raise LeaseLost(self._held.name, self._held.lost)
+            self._held.revision = entry.revision
 
 
 class _Held:
@@ -201,6 +210,10 @@ class _Held:
         self.revision = ack.seq
         return True
 
+    async def read(self) -> _Entry:
+        """The lease as the server has it."""
+        return await _read(self._js, self.subject)
+
     async def clear(self, after: int) -> None:
         """Mark the lease as free. The mark vanishes soon, so that names cost no memory."""
         try:
@@ -214,6 +227,19 @@ class _Held:
         except APIError as error:
             if error.err_code not in _WRONG_LAST_SEQUENCE:
                 raise
+
+
+async def _read(js: JetStreamContext, subject: str) -> _Entry:
+    with outage_as_unavailable("reading a lease"):
+        try:
+            message = await js.get_last_msg(_STREAM, subject)
+        except NotFoundError:
+            return _Entry(0, None)
+    headers = message.headers or {}
+    revision = message.seq or 0
+    if _OPERATION in headers or _MARKER in headers:
+        return _Entry(revision, None)
+    return _Entry(revision, msgspec.json.decode(message.data or b"", type=Holder))
 
 
 def _subject(name: str) -> str:

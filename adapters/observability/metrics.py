@@ -51,6 +51,22 @@ class Metrics:
             "config_diff_generation_duration_seconds",
             "From fetching both texts to the diff's durable fact",
         )
+        self.collections = self._counter(
+            "configtrail_collections_total",
+            "Scheduled readings of devices: read, or the kind of failure",
+            "outcome",
+        )
+        self.syslog_messages = self._counter(
+            "configtrail_syslog_messages_total",
+            "Syslog messages: change, no change, unknown sender",
+            "kind",
+        )
+        self.collection_seconds = Histogram(
+            "configtrail_collection_duration_seconds",
+            "From contacting a device to its reading being durable on the intake",
+            registry=self.registry,
+            buckets=_WAITS,
+        )
         self.manual_backups = self._counter(
             "configtrail_manual_backups_total", "Manual backups that ended, by outcome", "outcome"
         )
@@ -75,6 +91,9 @@ class Metrics:
         )
         self.stream_head = self._gauge(
             "configtrail_stream_head", "Position of the last event in the stream"
+        )
+        self.log_position = self._gauge(
+            "configtrail_log_position", "Position up to which the stream is in signed checkpoints"
         )
         self.dead_letters = self._gauge(
             "configtrail_dead_letters", "Messages that could not be processed and wait for a look"

@@ -206,6 +206,7 @@ class Recorder:
             completeness=canonical.completeness,
             warnings=canonical.warnings,
             trigger_id=incoming.trigger_id,
+            author=incoming.author,
             correlation_id=incoming.trigger_id or identity,
             causation_id=f"intake.{msg.metadata.sequence.stream}",
             traceparent=(msg.headers or {}).get("traceparent"),

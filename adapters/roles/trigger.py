@@ -12,6 +12,7 @@ import json
 import logging
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
 from functools import partial
@@ -39,7 +40,14 @@ from domain.errors import (
     LeaseLost,
     Unavailable,
 )
-from domain.events import ACTOR, BackupOutcome, DuplicateSkipped, SnapshotCreated
+from domain.events import (
+    ACTOR,
+    BackupOutcome,
+    CollectionFailed,
+    DuplicateSkipped,
+    ManualBackupFinished,
+    SnapshotCreated,
+)
 from domain.ids import check_device_id, check_tenant_id, text_fingerprint, to_token
 from domain.ports import EventStore
 
@@ -50,6 +58,7 @@ LEASE_SECONDS = 10
 FINISH_SECONDS = 10.0
 REASON_MAX = 500
 _LOOK_SECONDS = 0.05
+_RECORDING_SECONDS = 2.0
 
 
 class TriggerResult(Struct, frozen=True):
@@ -72,6 +81,7 @@ class _Request(Struct, frozen=True):
     actor: str
     deadline: float
     opened: StoredEvent
+    join: bool
 
 
 class _Ending(Struct, frozen=True):
@@ -79,6 +89,11 @@ class _Ending(Struct, frozen=True):
     message: str
     sha256_hash: str | None = None
     snapshot_id: str | None = None
+
+
+def collect_lease(tenant_id: str, device_id: str) -> str:
+    """The lease that whoever collects the device holds meanwhile, asked to or on a schedule."""
+    return f"collect.{to_token(tenant_id)}.{to_token(device_id)}"
 
 
 def lease_name(tenant_id: str, device_id: str) -> str:
@@ -121,12 +136,14 @@ class TriggerService:
         reason: str | None = None,
         timeout: float | None = None,
         traceparent: str | None = None,
+        join: bool = False,
     ) -> TriggerResult:
         """Back the device up now; returns when its observation is recorded.
 
-        `timeout` can only shorten the service's. Raises `InvalidInput`, `BackupUnderWay`,
-        `BackupFailed`, `BackupTimedOut`, or `Unavailable` when NATS is away. Cancelling it is
-        recorded as a failure.
+        `timeout` can only shorten the service's. `join`: when a collection of the device is under
+        way, its end is awaited and taken for this one's, instead of refusing. Raises
+        `InvalidInput`, `BackupUnderWay`, `BackupFailed`, `BackupTimedOut`, or `Unavailable` when
+        NATS is away. Cancelling it is recorded as a failure.
         """
         _check(tenant_id, device_id, actor, reason)
         trigger_id = str(uuid.uuid4())
@@ -151,7 +168,7 @@ class TriggerService:
             except asyncio.CancelledError:
                 await surely(self._finish(event.tenant_id, device_id, trigger_id, actor, _STOPPED))
                 raise
-            request = _Request(trigger_id, tenant_id, device_id, actor, deadline, opened)
+            request = _Request(trigger_id, tenant_id, device_id, actor, deadline, opened, join)
             ending, position = await self._perform(request, seconds)
             self._metrics.manual_backups.labels(ending.outcome).inc()
             self._metrics.manual_backup_seconds.observe(time.perf_counter() - started)
@@ -174,12 +191,11 @@ class TriggerService:
             )
             told.append((ending, stored.position if stored else request.opened.position))
 
-        name = lease_name(request.tenant_id, request.device_id)
         try:
-            async with self._leases.hold(name, self._lease_seconds):
-                await tell(await self._ask(request, seconds))
-        except LeaseHeld:
-            await tell(_Ending("locked", "a backup of this device is under way"))
+            while not told:
+                ending = await self._alone(request, seconds, tell)
+                if ending is not None:
+                    await tell(ending)
         except LeaseLost as error:
             if not told:
                 await tell(_Ending("failed", f"interrupted: {error}"))
@@ -196,6 +212,55 @@ class TriggerService:
                 await tell(_Ending("failed", f"interrupted by an error: {type(error).__name__}"))
             raise
         return told[0]
+
+    async def _alone(
+        self, request: _Request, seconds: float, tell: Callable[[_Ending], Awaitable[None]]
+    ) -> _Ending | None:
+        """Do it and tell its end under the lease. When somebody else is at it: how to end instead,
+        None when it is to be tried anew."""
+        try:
+            async with self._leases.hold(
+                lease_name(request.tenant_id, request.device_id), self._lease_seconds
+            ):
+                ending = await self._ask(request, seconds)
+                if not (request.join and ending.outcome == "locked"):
+                    await tell(ending)
+                    return None
+        except LeaseHeld:
+            ending = _Ending("locked", "a backup of this device is under way")
+        if not request.join:
+            return ending
+        return await self._joined(request, seconds)
+
+    async def _joined(self, request: _Request, seconds: float) -> _Ending | None:
+        """The end of the collection that is under way; None when it ended without a fact."""
+        names = (
+            lease_name(request.tenant_id, request.device_id),
+            collect_lease(request.tenant_id, request.device_id),
+        )
+        loop = asyncio.get_running_loop()
+        free_since: float | None = None
+        while True:
+            if free_since is None and not any([await self._leases.holder(one) for one in names]):
+                free_since = loop.time()
+            branch = self._events.read_branch(
+                request.tenant_id,
+                request.device_id,
+                Head(request.opened.version, request.opened.position),
+            )
+            async with aclosing(branch) as events:
+                async for stored in events:
+                    ending = _of_another(stored, request.trigger_id)
+                    if ending is not None:
+                        return ending
+            if loop.time() >= request.deadline:
+                return _Ending(
+                    "timed_out", f"the collection that is under way did not end in {seconds:g} s"
+                )
+            # What was read may still be on its way through the intake.
+            if free_since is not None and loop.time() > free_since + _RECORDING_SECONDS:
+                return None
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _ask(self, request: _Request, seconds: float) -> _Ending:
         body = {
@@ -322,6 +387,23 @@ def _recognised(
         outcome = "duplicate"
         usual = "the configuration is unchanged"
     return _Ending(outcome, clean(reply.message or usual), reply.sha256_hash, event.snapshot_id)
+
+
+def _of_another(stored: StoredEvent, trigger_id: str) -> _Ending | None:
+    """The end that an event after the request gives it, when it joined another collection."""
+    match stored.event:
+        case SnapshotCreated() as event:
+            said = "a new configuration was recorded by the collection that was under way"
+            return _Ending("succeeded", said, None, event.snapshot_id)
+        case DuplicateSkipped() as event:
+            said = "the collection that was under way found the configuration unchanged"
+            return _Ending("duplicate", said, None, event.snapshot_id)
+        case CollectionFailed() as event:
+            return _Ending("failed", clean(event.message))
+        case ManualBackupFinished() as event if event.trigger_id != trigger_id:
+            if event.outcome in ("failed", "timed_out"):
+                return _Ending("failed", clean(event.message or _NO_REASON))
+    return None
 
 
 def _result(request: _Request, ending: _Ending, position: int) -> TriggerResult:

@@ -35,8 +35,8 @@ _IN_MENU: Final = frozenset(
     )
 )
 _KEY_MENU = re.compile(r"/.*\b(?:keys|key-chain|keychain)\b")
-# Names that only look like secrets: their values are words of RouterOS.
-_NOT_SECRET: Final = frozenset(("yes", "no", "none", "auto", "required"))
+# How some menus write that there is none.
+_UNSET: Final = "none"
 _BY_NAME = re.compile(r'(?<=name=)("(?:[^"\\]|\\.)*"|[^\s"\]]+)')
 
 
@@ -54,7 +54,7 @@ def is_secret(menu: str, name: str) -> bool:
 def redact_value(menu: str, name: str, value: str, redactor: Redactor) -> str:
     """A property's value as written, without what is secret in it."""
     if is_secret(menu, name):
-        return value if value in _NOT_SECRET else redactor.secret(value)
+        return value if value == _UNSET else redactor.secret(value)
     return redact_inside(value, redactor.secret)
 
 

@@ -10,11 +10,17 @@ import msgspec
 from domain.envelope import StoredEvent
 from domain.events import (
     CollectionFailed,
+    CollectionRecovered,
+    DeviceConfigured,
+    DeviceRetired,
     DiffGenerated,
     DomainEvent,
     DuplicateSkipped,
     EventSkipped,
     Fact,
+    HostKeyChanged,
+    HostKeyPinned,
+    HostKeyReleased,
     ManualBackupFinished,
     ManualBackupTriggered,
     SnapshotCreated,
@@ -33,6 +39,12 @@ ACTIONS: dict[type[Fact], str] = {
     ManualBackupFinished: "config_backup_manual_finished",
     CollectionFailed: "config_collection_failed",
     SnapshotRecanonicalised: "config_snapshot_recanonicalised",
+    CollectionRecovered: "config_collection_recovered",
+    DeviceConfigured: "device_configured",
+    DeviceRetired: "device_retired",
+    HostKeyPinned: "host_key_pinned",
+    HostKeyChanged: "host_key_changed",
+    HostKeyReleased: "host_key_released",
     EventSkipped: "config_event_skipped",
 }
 
@@ -63,8 +75,10 @@ def resource_of(event: DomainEvent, device_id: str) -> tuple[str, str]:
             return "diff", f"{event.from_snapshot_id}..{event.to_snapshot_id}"
         case ManualBackupTriggered() | ManualBackupFinished():
             return "backup", event.trigger_id
-        case CollectionFailed():
+        case CollectionFailed() | CollectionRecovered() | DeviceConfigured() | DeviceRetired():
             return "device", device_id
+        case HostKeyPinned() | HostKeyChanged() | HostKeyReleased():
+            return "host_key", device_id
         case EventSkipped():
             return "event", event.skipped_event_id
         case _:

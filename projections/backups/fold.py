@@ -11,9 +11,15 @@ from msgspec import Struct, field
 from domain.envelope import StoredEvent
 from domain.events import (
     CollectionFailed,
+    CollectionRecovered,
+    DeviceConfigured,
+    DeviceRetired,
     DiffGenerated,
     DuplicateSkipped,
     EventSkipped,
+    HostKeyChanged,
+    HostKeyPinned,
+    HostKeyReleased,
     ManualBackupFinished,
     ManualBackupTriggered,
     SnapshotCreated,
@@ -110,7 +116,17 @@ def fold(batch: Sequence[StoredEvent]) -> BackupOps:
                 # At the same time the one recorded later is the newest.
                 if device.failure is None or event.attempted_at >= device.failure.attempted_at:
                     device.failure = event
-            case DiffGenerated() | EventSkipped() | SnapshotRecanonicalised():
+            case (
+                DiffGenerated()
+                | EventSkipped()
+                | SnapshotRecanonicalised()
+                | CollectionRecovered()
+                | DeviceConfigured()
+                | DeviceRetired()
+                | HostKeyPinned()
+                | HostKeyChanged()
+                | HostKeyReleased()
+            ):
                 pass
             case _:
                 assert_never(stored.event)

@@ -11,9 +11,15 @@ from msgspec import Struct, field
 from domain.envelope import StoredEvent
 from domain.events import (
     CollectionFailed,
+    CollectionRecovered,
+    DeviceConfigured,
+    DeviceRetired,
     DiffGenerated,
     DuplicateSkipped,
     EventSkipped,
+    HostKeyChanged,
+    HostKeyPinned,
+    HostKeyReleased,
     ManualBackupFinished,
     ManualBackupTriggered,
     SnapshotCreated,
@@ -97,6 +103,12 @@ def fold(batch: Sequence[StoredEvent]) -> DiffOps:
                 | ManualBackupFinished()
                 | CollectionFailed()
                 | SnapshotRecanonicalised()
+                | CollectionRecovered()
+                | DeviceConfigured()
+                | DeviceRetired()
+                | HostKeyPinned()
+                | HostKeyChanged()
+                | HostKeyReleased()
                 | EventSkipped()
             ):
                 pass

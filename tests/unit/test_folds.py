@@ -51,6 +51,12 @@ def test_actions_are_the_published_ones() -> None:
         "ManualBackupFinished": "config_backup_manual_finished",
         "CollectionFailed": "config_collection_failed",
         "SnapshotRecanonicalised": "config_snapshot_recanonicalised",
+        "CollectionRecovered": "config_collection_recovered",
+        "DeviceConfigured": "device_configured",
+        "DeviceRetired": "device_retired",
+        "HostKeyPinned": "host_key_pinned",
+        "HostKeyChanged": "host_key_changed",
+        "HostKeyReleased": "host_key_released",
         "EventSkipped": "config_event_skipped",
     }
 

@@ -95,9 +95,9 @@ def test_nothing_to_import_is_said(tmp_path: Path) -> None:
 
 
 def test_two_files_of_one_device_need_an_index(tmp_path: Path) -> None:
-    for name in ("r1.rsc", "r1.old"):
+    for name in ("r1.rsc", "r1.cfg"):
         (tmp_path / name).write_text("x")
-    with pytest.raises(FolderUnreadable, match=r"r1\.rsc: r1\.old is of the same device"):
+    with pytest.raises(FolderUnreadable, match=r"r1\.rsc: r1\.cfg is of the same device"):
         readings_of(tmp_path)
 
 

@@ -1,0 +1,190 @@
+"""`inventory`: which devices are collected, and how."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import BaseModel
+
+from adapters.cli.arguments import Device, Json
+from adapters.cli.backup import whoami
+from adapters.cli.console import err, harmless, out, print_json
+from adapters.cli.session import Need, session
+from adapters.cli.tables import cell, table
+from adapters.collecting.files import judge_inventory
+from adapters.collecting.netbox import read_netbox
+from adapters.collecting.registered import registered_devices
+from adapters.collecting.registering import Plan, Registrar, plan_of, resolvable_entries
+from adapters.http.inventory import settings_out
+from adapters.settings import Settings
+from adapters.ssh.profiles import PLATFORMS
+from domain.errors import InvalidInput
+from domain.inventory import Entry, Row, judge
+
+NETBOX_TOKEN = "CONFIGTRAIL_NETBOX_TOKEN"
+
+
+class AppliedOut(BaseModel):
+    """What an inventory changed, by device."""
+
+    added: list[str]
+    changed: list[str]
+    unchanged: int
+    retired: list[str]
+    absent: list[str]
+    left_out: list[str]
+    dry_run: bool
+
+
+async def list_inventory(settings: Settings, *, as_json: Json = False) -> int:
+    """List the registered devices and how they are read."""
+    async with session(settings, Need.NOTHING) as opened:
+        found = await registered_devices(opened.system.nc, opened.system.js, settings.tenant)
+    if as_json:
+        print_json([settings_out(name, one) for name, one in found.items()])
+        return 0
+    made = table("DEVICE", "PLATFORM", "ADDRESS", "EVERY", "CREDENTIAL", "VIA", "GROUP", "STATE")
+    for name, one in found.items():
+        made.add_row(
+            cell(name),
+            cell(one.platform),
+            cell(f"{' '.join(one.addresses)}{'' if one.port == 22 else f' port {one.port}'}"),
+            cell(f"{one.interval_seconds / 3600:g} h"),
+            cell(one.credential or "-"),
+            cell(one.jump or "-"),
+            cell(one.group or "-"),
+            cell("on" if one.enabled else "off"),
+        )
+    if found:
+        out.print(made)
+    err.print(harmless(f"{len(found)} devices of tenant {settings.tenant}"), markup=False)
+    return 0
+
+
+async def apply_inventory(
+    settings: Settings,
+    *,
+    path: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="A .yaml or .csv, or a router.db.")
+    ] = None,
+    netbox: Annotated[
+        str | None, typer.Option(metavar="URL", help=f"A NetBox; its token in {NETBOX_TOKEN}.")
+    ] = None,
+    default: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD=VALUE", help="For devices of the NetBox; may be repeated."),
+    ] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Retire devices that are not in it.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would change.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Register the devices of a file or a NetBox. With any mistake in it, nothing is done."""
+    left_out: list[str] = []
+    if (path is None) == (netbox is None):
+        raise typer.BadParameter("name a file, or --netbox URL")
+    if path is not None:
+        judged, origin = judge_inventory(path), path.name
+    else:
+        assert netbox is not None
+        token = os.environ.get(NETBOX_TOKEN)
+        if not token:
+            raise typer.BadParameter(f"the token of the NetBox must be in {NETBOX_TOKEN}")
+        found = await read_netbox(netbox, token, pairs_of(default or []))
+        judged, origin, left_out = found.judged, "netbox", found.left_out
+    entries = await resolvable_entries(judged)
+    async with session(settings, Need.NOTHING) as opened:
+        system = opened.system
+        registered = await registered_devices(system.nc, system.js, settings.tenant)
+        plan = plan_of(registered, entries)
+        if not dry_run:
+            await Registrar(system.devices).apply(
+                settings.tenant, plan, actor=whoami(), origin=origin, prune=prune
+            )
+    _show(plan, left_out, pruned=prune, dry_run=dry_run, as_json=as_json)
+    return 0
+
+
+async def set_device(
+    settings: Settings,
+    *,
+    device: Device,
+    fields: Annotated[
+        list[str], typer.Argument(metavar="FIELD=VALUE...", help="address=192.0.2.1 platform=ios …")
+    ],
+) -> int:
+    """Register one device, or register it anew with these fields."""
+    row = Row(device, {"name": device, **pairs_of(fields)})
+    async with session(settings, Need.NOTHING) as opened:
+        system = opened.system
+        registered = await registered_devices(system.nc, system.js, settings.tenant)
+        known = registered.keys() - {device}
+        (entry,) = await resolvable_entries(judge([row], PLATFORMS, known=known))
+        done = await Registrar(system.devices).configure(
+            settings.tenant, device, entry.settings, actor=whoami(), origin="command line"
+        )
+    err.print(harmless(f"{device}: {'registered' if done else 'unchanged'}"), markup=False)
+    return 0
+
+
+async def remove_device(
+    settings: Settings,
+    *,
+    device: Device,
+    reason: Annotated[str | None, typer.Option(help="For the audit trail.")] = None,
+) -> int:
+    """Take a device out of the inventory. Its history stays."""
+    async with session(settings, Need.NOTHING) as opened:
+        await Registrar(opened.system.devices).retire(
+            settings.tenant, device, actor=whoami(), reason=reason
+        )
+    err.print(harmless(f"{device}: retired; its history stays"), markup=False)
+    return 0
+
+
+def pairs_of(fields: list[str]) -> dict[str, str]:
+    """`field=value` pairs. Raises `InvalidInput`, which does not quote them."""
+    found = {}
+    for one in fields:
+        name, equals, value = one.partition("=")
+        if not equals:
+            raise InvalidInput("fields", "must be given as field=value")
+        found[name.strip()] = value
+    return found
+
+
+def _show(plan: Plan, left_out: list[str], *, pruned: bool, dry_run: bool, as_json: bool) -> None:
+    def names(entries: tuple[Entry, ...]) -> list[str]:
+        return [one.device_id for one in entries]
+
+    if as_json:
+        print_json(
+            AppliedOut(
+                added=names(plan.added),
+                changed=names(plan.changed),
+                unchanged=plan.unchanged,
+                retired=list(plan.absent) if pruned else [],
+                absent=[] if pruned else list(plan.absent),
+                left_out=left_out,
+                dry_run=dry_run,
+            )
+        )
+        return
+    made = table("DEVICE", "CHANGE", "FROM")
+    for change, entries in (("added", plan.added), ("changed", plan.changed)):
+        for one in entries:
+            made.add_row(cell(one.device_id), cell(change), cell(one.where))
+    for name in plan.absent:
+        made.add_row(cell(name), cell("retired" if pruned else "not in it"), cell("-"))
+    for name in left_out:
+        made.add_row(cell(name), cell("left out: no address or platform"), cell("netbox"))
+    if made.row_count:
+        out.print(made)
+    told = f"{len(plan.added)} added, {len(plan.changed)} changed, {plan.unchanged} unchanged"
+    err.print(f"{told}{'; nothing was done (--dry-run)' if dry_run else ''}", markup=False)

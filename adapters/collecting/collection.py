@@ -1,0 +1,310 @@
+"""One collection of one device, whole: alone, read, proven to be ours, sent, and told.
+
+A lease keeps two collections of a device apart across all programs. Right before the reading is
+sent, the lease is confirmed: a program that was stopped while another took over sends nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final
+
+from msgspec import Struct
+
+from adapters.collecting.credentials import Credentials
+from adapters.collecting.schedule import Attempt, Schedule, mark_of
+from adapters.crypto.keys import KeyRing
+from adapters.jetstream.intake import IntakePublisher
+from adapters.jetstream.leases import Hold, Leases
+from adapters.roles.devices import DeviceRepository
+from adapters.roles.shielding import surely
+from adapters.roles.trigger import collect_lease
+from adapters.ssh.connecting import Seen
+from adapters.ssh.failures import DeviceUnread
+from adapters.ssh.reading import Reading, read_device
+from adapters.ssh.target import HostKey, Limits, Target, Trust
+from domain.collecting import failure_told, host_key_shown, recovered
+from domain.device import DeviceState
+from domain.errors import ConfigtrailError, InvalidInput
+from domain.events import DeviceSettings, Source
+from domain.ids import observation_id
+from domain.intake import check_text
+
+LEASE_SECONDS: Final = 20
+_INLINE_CHARACTERS: Final = 256 * 1024
+
+Inventory = Callable[[str], Awaitable[DeviceSettings | None]]
+IsDue = Callable[[Attempt | None, str], bool]
+
+
+class NotDue(ConfigtrailError):
+    """Another program has read the device meanwhile. `last` is its attempt."""
+
+    def __init__(self, last: Attempt | None, mark: str) -> None:
+        super().__init__("the device is not due (any more)")
+        self.last = last
+        self.mark = mark
+
+
+class Collected(Struct, frozen=True, kw_only=True):
+    """A reading that is durable on the intake. `event_id` is that of the fact it becomes."""
+
+    device_id: str
+    sha256_hash: str
+    size_bytes: int
+    sequence: int
+    event_id: str
+    attempt: Attempt
+    seconds: float
+
+
+class Failed(DeviceUnread):
+    """A collection that failed and is told. `attempt` is what is known of it."""
+
+    def __init__(self, failure: DeviceUnread, attempt: Attempt) -> None:
+        super().__init__(failure.kind, failure.reason)
+        self.attempt = attempt
+
+
+class DeviceCollector:
+    """Collects devices, one call each. Any number may run at once, here and elsewhere."""
+
+    def __init__(
+        self,
+        *,
+        devices: DeviceRepository,
+        credentials: Credentials,
+        schedule: Schedule,
+        leases: Leases,
+        intake: IntakePublisher,
+        keyring: KeyRing,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
+        self._devices = devices
+        self._credentials = credentials
+        self._schedule = schedule
+        self._leases = leases
+        self._intake = intake
+        self._keyring = keyring
+        self._lease_seconds = lease_seconds
+
+    def trusting(self) -> DeviceCollector:
+        """The same for an inventory of whoever runs this program."""
+        return DeviceCollector(
+            devices=self._devices,
+            credentials=self._credentials.as_trusted(),
+            schedule=self._schedule,
+            leases=self._leases,
+            intake=self._intake,
+            keyring=self._keyring,
+            lease_seconds=self._lease_seconds,
+        )
+
+    async def collect(
+        self,
+        tenant_id: str,
+        device_id: str,
+        settings: DeviceSettings,
+        inventory: Inventory,
+        *,
+        source: Source,
+        trigger_id: str | None = None,
+        is_due: IsDue | None = None,
+    ) -> Collected:
+        """Read the device and send its configuration to the intake.
+
+        Raises `LeaseHeld` when it is being collected, `NotDue`, `Failed` when it could not be
+        read (which is told then), `LeaseLost`, `IntakeFull`, `Unavailable`.
+        """
+        started = time.perf_counter()
+        name = collect_lease(tenant_id, device_id)
+        async with self._leases.hold(name, self._lease_seconds) as hold:
+            state = await self._devices.refresh(tenant_id, device_id)
+            last = await self._schedule.last(tenant_id, device_id)
+            mark = _mark(settings, state)
+            if is_due is not None and not is_due(last, mark):
+                raise NotDue(last, mark)
+            failures = 0 if last is None else last.failures
+            try:
+                reading = await self._read(tenant_id, device_id, settings, state, inventory)
+                at = datetime.now(UTC)
+                digest = await _checked(reading.text)
+            except DeviceUnread as failure:
+                raise await surely(
+                    self._failed(
+                        hold, tenant_id, device_id, settings, failure, failures, source, trigger_id
+                    )
+                ) from failure
+            await hold.confirm()
+            sequence = await self._intake.publish(
+                tenant_id,
+                device_id,
+                reading.text,
+                at,
+                source=source,
+                routeros_version=reading.os_version if reading.platform == "routeros" else None,
+                platform=reading.platform,
+                trigger_id=trigger_id,
+            )
+            attempt = Attempt(at=at, settings=mark)
+            await self._schedule.tell(tenant_id, device_id, attempt)
+            end = partial(
+                recovered,
+                tenant_id=tenant_id,
+                device_id=device_id,
+                recovery_id=str(uuid.uuid4()),
+                occurred_at=at,
+                failures=failures,
+            )
+            await self._devices.record(tenant_id, device_id, end)
+        keys = await self._keyring.tenant(tenant_id)
+        identity = observation_id(keys.fingerprint_key, tenant_id, device_id, at, digest)
+        return Collected(
+            device_id=device_id,
+            sha256_hash=digest,
+            size_bytes=len(reading.text.encode()),
+            sequence=sequence,
+            event_id=f"observation.{identity}",
+            attempt=attempt,
+            seconds=time.perf_counter() - started,
+        )
+
+    async def _read(
+        self,
+        tenant_id: str,
+        device_id: str,
+        settings: DeviceSettings,
+        state: DeviceState,
+        inventory: Inventory,
+    ) -> Reading:
+        target = await self._target(tenant_id, device_id, settings, state, inventory, ())
+        seen = Seen()
+        try:
+            return await read_device(
+                target, settings.platform, seen, secret_values=settings.secret_values
+            )
+        finally:
+            if seen.keys:
+                await surely(self._keys_shown(tenant_id, seen))
+
+    async def _target(
+        self,
+        tenant_id: str,
+        device_id: str,
+        settings: DeviceSettings,
+        state: DeviceState,
+        inventory: Inventory,
+        passed: tuple[str, ...],
+    ) -> Target:
+        if state.refused_key is not None:
+            raise DeviceUnread(
+                "host_key_changed",
+                f"{device_id} showed another host key than the one that is pinned: "
+                f"{state.refused_key.fingerprint}; it is not contacted until a person releases "
+                "the pinned one",
+            )
+        via = None
+        if settings.jump is not None:
+            over = await inventory(settings.jump)
+            if over is None or settings.jump in passed:
+                raise DeviceUnread("unreachable", "its jump host is not in the inventory")
+            there = await self._devices.refresh(tenant_id, settings.jump)
+            if there.refused_key is not None:
+                raise DeviceUnread(
+                    "unreachable", f"its jump host {settings.jump} is blocked by its host key"
+                )
+            via = await self._target(
+                tenant_id, settings.jump, over, there, inventory, (*passed, device_id)
+            )
+        pinned = state.pinned_key
+        return Target(
+            name=device_id,
+            addresses=settings.addresses,
+            port=settings.port,
+            credential=await self._credentials.find(
+                tenant_id, settings.credential, settings.username
+            ),
+            trust=Trust(
+                pinned=HostKey(algorithm=pinned.algorithm, blob=pinned.public_key)
+                if pinned
+                else None,
+                expected=state.expected_key,
+            ),
+            limits=Limits(total=float(settings.timeout_seconds)),
+            via=via,
+        )
+
+    async def _keys_shown(self, tenant_id: str, seen: Seen) -> None:
+        for device_id, key in seen.keys.items():
+            decide = partial(
+                host_key_shown,
+                tenant_id=tenant_id,
+                device_id=device_id,
+                change_id=str(uuid.uuid4()),
+                occurred_at=datetime.now(UTC),
+                algorithm=key.algorithm,
+                public_key=key.blob,
+                fingerprint=key.fingerprint,
+                address=seen.addresses[device_id],
+            )
+            await self._devices.record(tenant_id, device_id, decide)
+
+    async def _failed(
+        self,
+        hold: Hold,
+        tenant_id: str,
+        device_id: str,
+        settings: DeviceSettings,
+        failure: DeviceUnread,
+        before: int,
+        source: Source,
+        trigger_id: str | None,
+    ) -> Failed:
+        """Tell a failure, once for each kind until it ends."""
+        await hold.confirm()
+        at = datetime.now(UTC)
+        tell = partial(
+            failure_told,
+            tenant_id=tenant_id,
+            device_id=device_id,
+            failure_id=str(uuid.uuid4()),
+            kind=failure.kind,
+            message=failure.reason,
+            attempted_at=at,
+            source=source,
+            attempt=before + 1,
+            trigger_id=trigger_id,
+        )
+        await self._devices.record(tenant_id, device_id, tell)
+        # With what the failure itself changed: a refused key.
+        state = await self._devices.load(tenant_id, device_id)
+        attempt = Attempt(
+            at=at, settings=_mark(settings, state), failures=before + 1, kind=failure.kind
+        )
+        await self._schedule.tell(tenant_id, device_id, attempt)
+        return Failed(failure, attempt)
+
+
+def _mark(settings: DeviceSettings, state: DeviceState) -> str:
+    return mark_of(settings, state.refused_key.fingerprint if state.refused_key else "")
+
+
+async def _checked(text: str) -> str:
+    """The text's SHA-256, when the intake will take it."""
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    try:
+        if len(text) > _INLINE_CHARACTERS:
+            await asyncio.to_thread(check_text, text, digest)
+        else:
+            check_text(text, digest)
+    except InvalidInput as error:
+        raise DeviceUnread("incomplete", f"what it sent is no configuration: {error.rule}") from (
+            error
+        )
+    return digest

@@ -1,0 +1,221 @@
+"""Credentials: where an inventory says that they lie, and what is found there.
+
+    env:NAME     an environment variable
+    file:PATH    a file, relative to the folder of credentials
+    store:NAME   the tenant's own store, encrypted under its key
+    vault:MOUNT/PATH   a secret of a KV engine (version 2) of OpenBao or HashiCorp Vault
+    agent        the SSH agent of this program
+
+What is found is a private key (it begins with -----BEGIN), a JSON object with the fields username,
+password, private_key and passphrase, or else a password. Invariant: none of it is in any error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from adapters.collecting.vault import Vault
+from adapters.crypto import committed
+from adapters.crypto.committed import Unsealable
+from adapters.crypto.keys import KeyRing
+from adapters.jetstream.buckets import Bucket
+from adapters.ssh.failures import DeviceUnread
+from adapters.ssh.target import Credential
+from domain.errors import InvalidInput, KeyUnavailable
+from domain.ids import from_token, to_token
+
+BUCKET: Final = "CONFIGTRAIL_CREDENTIALS"
+KEPT_SECONDS: Final = 30.0
+FILE_MAX: Final = 64 * 1024
+ENVIRONMENT_PREFIX: Final = "CONFIGTRAIL_CREDENTIAL_"
+_OURS: Final = "CONFIGTRAIL_"
+_PURPOSE: Final = b"configtrail/credential/v1"
+
+
+class Stored(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A credential as JSON."""
+
+    username: str | None = None
+    password: str | None = None
+    private_key: str | None = None
+    passphrase: str | None = None
+
+    def __repr__(self) -> str:
+        return "Stored(…)"
+
+
+class CredentialStore:
+    """The tenants' own credentials, each sealed under its tenant's key and bound to its name."""
+
+    def __init__(self, bucket: Bucket, keyring: KeyRing) -> None:
+        self._bucket = bucket
+        self._keyring = keyring
+
+    async def put(self, tenant_id: str, name: str, credential: Stored) -> None:
+        """Keep a credential in place of the one before."""
+        keys = await self._keyring.tenant(tenant_id)
+        sealed = committed.seal(
+            keys.content_key,
+            _PURPOSE,
+            _bound(tenant_id, name),
+            msgspec.json.encode(credential),
+            committed.new_salt(),
+        )
+        await self._bucket.put(sealed, to_token(tenant_id), to_token(name))
+
+    async def get(self, tenant_id: str, name: str) -> Stored | None:
+        """A credential, None when there is none. Raises `KeyUnavailable` when it was altered."""
+        sealed = await self._bucket.get(to_token(tenant_id), to_token(name))
+        if sealed is None:
+            return None
+        keys = await self._keyring.tenant(tenant_id)
+        try:
+            raw = committed.unseal(keys.content_key, _PURPOSE, _bound(tenant_id, name), sealed)
+        except Unsealable as error:
+            raise KeyUnavailable(
+                f"the credential {name}", "it was altered, or sealed under another key; set it anew"
+            ) from error
+        return msgspec.json.decode(raw, type=Stored)
+
+    async def remove(self, tenant_id: str, name: str) -> None:
+        """Remove a credential."""
+        await self._bucket.remove(to_token(tenant_id), to_token(name))
+
+    async def names(self, tenant_id: str) -> list[str]:
+        """The names of the tenant's credentials."""
+        return [from_token(one) for one in await self._bucket.names(to_token(tenant_id))]
+
+
+class Credentials:
+    """Finds credentials. `trusted`: whoever names them is the one who runs this program, so that
+    any variable and any file may be meant; else only those that are put there for it."""
+
+    def __init__(
+        self, store: CredentialStore, vault: Vault | None, folder: Path, *, trusted: bool = False
+    ) -> None:
+        self._store = store
+        self._vault = vault
+        self._folder = folder
+        self._trusted = trusted
+        self._kept: dict[tuple[str, str], tuple[float, Credential]] = {}
+
+    def as_trusted(self) -> Credentials:
+        """The same for references that the user of this program gives."""
+        return Credentials(self._store, self._vault, self._folder, trusted=True)
+
+    async def find(self, tenant_id: str, reference: str | None, username: str | None) -> Credential:
+        """What a reference names, with the user name that the inventory gives before its own.
+
+        Raises `DeviceUnread` (no_credential) without quoting anything but the reference.
+        """
+        found = Credential() if reference is None else await self._cached(tenant_id, reference)
+        if username is None:
+            return found
+        return msgspec.structs.replace(found, username=username)
+
+    async def _cached(self, tenant_id: str, reference: str) -> Credential:
+        key = (tenant_id, reference)
+        kept = self._kept.get(key)
+        if kept is not None and time.monotonic() < kept[0]:
+            return kept[1]
+        found = await self._found(tenant_id, reference)
+        self._kept[key] = (time.monotonic() + KEPT_SECONDS, found)
+        return found
+
+    async def _found(self, tenant_id: str, reference: str) -> Credential:
+        scheme, _, place = reference.partition(":")
+        match scheme:
+            case "agent":
+                return Credential(agent=True)
+            case "env":
+                return _parsed(self._environment(place), reference)
+            case "file":
+                return _parsed(await asyncio.to_thread(self._file, place), reference)
+            case "store":
+                try:
+                    stored = await self._store.get(tenant_id, place)
+                except KeyUnavailable as error:
+                    raise _missing(reference, error.reason) from error
+                if stored is None:
+                    raise _missing(reference, "is not in the tenant's store")
+                return _credential(stored)
+            case "vault":
+                if self._vault is None:
+                    raise _missing(reference, "can't be asked for: CONFIGTRAIL_VAULT_ADDR is unset")
+                return _parsed(await self._vault.read(place), reference)
+            case _:
+                raise _missing("the reference", "names no known place")
+
+    def _environment(self, name: str) -> str:
+        allowed = name.startswith(ENVIRONMENT_PREFIX) or (
+            self._trusted and not name.startswith(_OURS)
+        )
+        if not allowed:
+            raise _missing(f"env:{name}", f"must begin with {ENVIRONMENT_PREFIX}")
+        value = os.environ.get(name)
+        if not value:
+            raise _missing(f"env:{name}", "is not set")
+        return value
+
+    def _file(self, place: str) -> str:
+        path = (self._folder / place).resolve()
+        if not self._trusted and not path.is_relative_to(self._folder.resolve()):
+            raise _missing(f"file:{place}", f"must lie in {self._folder}")
+        if self._trusted and not path.exists():
+            path = Path(place).expanduser()
+        failed = ""
+        try:
+            with path.open("rb") as file:
+                return file.read(FILE_MAX).decode()
+        except OSError as error:
+            failed = error.strerror or type(error).__name__
+        except UnicodeDecodeError:
+            failed = "not UTF-8"
+        # Raised out here: the error above may carry the bytes along.
+        raise _missing(f"file:{place}", f"can't be read ({failed})")
+
+
+def parse_secret(text: str) -> Stored:
+    """What a secret's text is. Raises `InvalidInput`, which quotes nothing."""
+    bare = text.strip()
+    if bare.startswith("-----BEGIN"):
+        return Stored(private_key=bare + "\n")
+    if not bare.startswith("{"):
+        return Stored(password=text.rstrip("\r\n"))
+    rule = "must be a JSON object of username, password, private_key, passphrase: strings"
+    try:
+        return msgspec.json.decode(bare, type=Stored)
+    except msgspec.DecodeError:
+        pass
+    raise InvalidInput("credential", rule)
+
+
+def _parsed(text: str, reference: str) -> Credential:
+    try:
+        return _credential(parse_secret(text))
+    except InvalidInput as error:
+        raise _missing(reference, error.rule) from error
+
+
+def _credential(stored: Stored) -> Credential:
+    return Credential(
+        username=stored.username,
+        password=stored.password,
+        private_key=stored.private_key,
+        passphrase=stored.passphrase,
+    )
+
+
+def _missing(what: str, rule: str) -> DeviceUnread:
+    return DeviceUnread("no_credential", f"the credential {what} {rule}")
+
+
+def _bound(tenant_id: str, name: str) -> bytes:
+    return committed.bound(tenant_id.encode(), name.encode())

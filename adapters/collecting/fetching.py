@@ -1,0 +1,54 @@
+"""JSON over HTTP from servers that an administrator names."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from domain.errors import ConfigtrailError
+
+SECONDS: Final = 30.0
+MOST_BYTES: Final = 64 * 1024 * 1024
+
+
+class HttpFailed(ConfigtrailError):
+    """A server did not answer as it must. `reason` quotes nothing of its answer."""
+
+    def __init__(self, host: str, reason: str) -> None:
+        super().__init__(f"{host}: {reason}")
+        self.reason = reason
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A token must not follow to wherever a server points."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+def get_json(url: str, headers: Mapping[str, str]) -> dict[str, Any]:
+    """The JSON object at a URL; blocks. Raises `HttpFailed`."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    if parts.scheme not in ("http", "https"):
+        raise HttpFailed(host, "its address must begin with http:// or https://")
+    request = urllib.request.Request(url, headers={"Accept": "application/json", **headers})
+    opener = urllib.request.build_opener(_NoRedirect)
+    try:
+        with opener.open(request, timeout=SECONDS) as answer:
+            body = answer.read(MOST_BYTES)
+    except urllib.error.HTTPError as error:
+        raise HttpFailed(host, f"it answers {error.code}") from None
+    except (OSError, ValueError) as error:
+        raise HttpFailed(host, f"it can't be asked ({type(error).__name__})") from None
+    try:
+        found = json.loads(body)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise HttpFailed(host, "its answer is no JSON object")
+    return found

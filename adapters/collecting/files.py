@@ -1,0 +1,228 @@
+"""Inventories in files, as rows with their places: YAML, CSV, and `router.db` of other tools.
+
+`router.db` is either Oxidized's (`name:model`, `name:model:username`) or RANCID's
+(`name;model;up`). What stands in further columns there is a password, and refused.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import yaml
+from msgspec import Struct
+
+from adapters.ssh.profiles import PLATFORMS
+from domain.inventory import (
+    FIELDS,
+    Entry,
+    InventoryRefused,
+    Judged,
+    Problem,
+    Row,
+    check_names,
+    judge,
+    printable,
+)
+
+_MODELS: Final = {
+    "mikrotik": "routeros",
+    "cisco": "ios",
+    "juniper": "junos",
+    "arista": "eos",
+    "fortigate": "fortios",
+    "fortinet": "fortios",
+    "iosxe": "ios",
+}
+
+
+class _Rows(Struct, frozen=True):
+    rows: list[Row]
+    problems: list[Problem]
+
+
+def read_inventory(path: Path) -> list[Entry]:
+    """The entries of an inventory file. Raises `InventoryRefused` with every problem."""
+    judged = judge_inventory(path)
+    if judged.problems:
+        raise InventoryRefused(judged.problems)
+    return judged.entries
+
+
+def judge_inventory(path: Path) -> Judged:
+    """The entries of an inventory file and all its problems. Raises `InventoryRefused` for one
+    that can't be read at all."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InventoryRefused([Problem(path.name, "file", f"can't be read: {reason}")]) from error
+    except UnicodeDecodeError:
+        raise InventoryRefused([Problem(path.name, "file", "must be UTF-8")]) from None
+    match path.suffix.lower():
+        case ".yaml" | ".yml":
+            found = _yaml(text, path.name)
+        case ".csv":
+            found = _csv(text, path.name)
+        case ".db":
+            found = _router_db(text, path.name)
+        case _:
+            rule = "must end with .yaml, .yml, .csv or .db"
+            raise InventoryRefused([Problem(path.name, "file", rule)])
+    if not found.rows and not found.problems:
+        found.problems.append(Problem(path.name, "file", "holds no device"))
+    return judge(found.rows, PLATFORMS, found.problems)
+
+
+def _csv(text: str, name: str) -> _Rows:
+    found = _Rows([], [])
+    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+    header: list[str] | None = None
+    try:
+        for line in reader:
+            where = f"{name} line {reader.line_num}"
+            if not any(cell.strip() for cell in line) or line[0].lstrip().startswith("#"):
+                continue
+            if header is None:
+                header = [cell.strip().lower() for cell in line]
+                doubled = sorted({one for one in header if header.count(one) > 1})
+                if doubled:
+                    found.problems.append(Problem(where, "columns", "must not be there twice"))
+                if "name" not in header or "address" not in header:
+                    rule = "must have name and address"
+                    found.problems.append(Problem(where, "columns", rule))
+                if found.problems:
+                    return found
+                # Told once here, and not again for every line.
+                found.problems.extend(check_names(header, where))
+            elif len(line) != len(header):
+                rule = f"must be {len(header)} as in the first line, there are {len(line)}"
+                found.problems.append(Problem(where, "columns", rule))
+            else:
+                fields = {
+                    name: value for name, value in zip(header, line, strict=True) if name in FIELDS
+                }
+                found.rows.append(Row(where, fields))
+    except csv.Error:
+        found.problems.append(Problem(f"{name} line {reader.line_num}", "file", "must be CSV"))
+    return found
+
+
+def _router_db(text: str, name: str) -> _Rows:
+    found = _Rows([], [])
+    for number, line in enumerate(text.splitlines(), 1):
+        where = f"{name} line {number}"
+        bare = line.strip()
+        if not bare or bare.startswith("#"):
+            continue
+        if ";" in bare:
+            columns = [one.strip() for one in bare.split(";")]
+            fields = {"enabled": "yes" if columns[2:3] == ["up"] else "no"}
+        else:
+            columns = [one.strip() for one in bare.split(":")]
+            fields = {"username": columns[2]} if columns[2:3] not in ([], [""]) else {}
+            if any(columns[3:]):
+                rule = "a secret must not stand in an inventory: take the columns after it out"
+                found.problems.append(Problem(where, "password", rule))
+        if len(columns) < 2:
+            rule = "must be name:model[:username], or name;model;up"
+            found.problems.append(Problem(where, "columns", rule))
+            continue
+        model = columns[1].lower()
+        fields |= {"name": columns[0], "address": columns[0]}
+        found.rows.append(Row(where, {**fields, "platform": _MODELS.get(model, model)}))
+    return found
+
+
+def _yaml(text: str, name: str) -> _Rows:
+    found = _Rows([], [])
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{name} line {mark.line + 1}" if mark else name
+        found.problems.append(Problem(where, "file", "must be YAML"))
+        return found
+    places = _Places(name, found.problems)
+    top = places.mapping(root, "file")
+    defaults: dict[str, str] = {}
+    groups: dict[str, dict[str, str]] = {}
+    for key, node in top.items():
+        if key == "defaults":
+            defaults = places.fields(node, "defaults")
+        elif key == "groups":
+            groups = {
+                group: places.fields(one, "groups")
+                for group, one in places.mapping(node, "groups").items()
+            }
+        elif key != "devices":
+            places.tell(node, printable(key), "must be one of defaults, groups, devices")
+    for node, given in _devices(top.get("devices"), places):
+        group = given.get("group", defaults.get("group"))
+        if group and groups and group not in groups:
+            places.tell(node, "group", "must be one of those under groups")
+            continue
+        fields = {**defaults, **groups.get(group or "", {}), **given}
+        found.rows.append(Row(places.at(node), fields))
+    return found
+
+
+def _devices(node: yaml.Node | None, places: _Places) -> list[tuple[yaml.Node, dict[str, str]]]:
+    """A list of devices, or a mapping of their names."""
+    if isinstance(node, yaml.SequenceNode):
+        return [(one, places.fields(one, "devices")) for one in node.value]
+    if isinstance(node, yaml.MappingNode):
+        return [
+            (one, {"name": str(key.value), **places.fields(one, "devices")})
+            for key, one in node.value
+        ]
+    if node is not None:
+        places.tell(node, "devices", "must be a list, or a mapping of names")
+    return []
+
+
+class _Places:
+    """Nodes of a YAML file as plain values, with their places; what is wrong is told."""
+
+    def __init__(self, name: str, problems: list[Problem]) -> None:
+        self._name = name
+        self._problems = problems
+
+    def at(self, node: yaml.Node) -> str:
+        """Where a node stands."""
+        return f"{self._name} line {node.start_mark.line + 1}"
+
+    def tell(self, node: yaml.Node, field: str, rule: str) -> None:
+        """Tell a problem of a node."""
+        self._problems.append(Problem(self.at(node), field, rule))
+
+    def mapping(self, node: yaml.Node | None, field: str) -> Mapping[str, yaml.Node]:
+        """A mapping's nodes by key."""
+        if node is None or (isinstance(node, yaml.ScalarNode) and not node.value):
+            return {}
+        if not isinstance(node, yaml.MappingNode):
+            self.tell(node, field, "must be a mapping")
+            return {}
+        found: dict[str, yaml.Node] = {}
+        for key, value in node.value:
+            name = str(key.value)
+            if name in found:
+                self.tell(key, printable(name), "must not be there twice")
+            found[name] = value
+        return found
+
+    def fields(self, node: yaml.Node, field: str) -> dict[str, str]:
+        """A mapping's values as text; a list becomes its items with blanks between them."""
+        found = {}
+        for name, value in self.mapping(node, field).items():
+            if isinstance(value, yaml.ScalarNode):
+                found[name] = str(value.value)
+            elif isinstance(value, yaml.SequenceNode) and all(
+                isinstance(one, yaml.ScalarNode) for one in value.value
+            ):
+                found[name] = " ".join(str(one.value) for one in value.value)
+            else:
+                self.tell(value, printable(name), "must be a plain value or a list of such")
+        return found

@@ -1,0 +1,85 @@
+"""The inventory of a NetBox: `GET /api/dcim/devices/`, page after page.
+
+A device becomes an entry when it has a name, a primary address and a platform that can be read; the
+others (patch panels, power strips) are left out and named. Its custom fields
+`configtrail_<field>` stand in for fields that NetBox does not have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from adapters.collecting.fetching import HttpFailed, get_json
+from adapters.ssh.profiles import PLATFORMS
+from domain.inventory import FIELDS, JUMP_PLATFORM, Judged, Row, judge
+
+PAGE: Final = 500
+_CUSTOM: Final = "configtrail_"
+_SLUGS: Final = {
+    "mikrotik": "routeros",
+    "mikrotik-routeros": "routeros",
+    "cisco-ios": "ios",
+    "cisco-ios-xe": "ios",
+    "ios-xe": "ios",
+    "arista-eos": "eos",
+    "juniper-junos": "junos",
+    "fortinet-fortios": "fortios",
+    "frrouting": "frr",
+}
+
+
+class NetBoxDevices(Struct, frozen=True):
+    """The entries with their problems, and the names of devices that were left out."""
+
+    judged: Judged
+    left_out: list[str]
+
+
+async def read_netbox(address: str, token: str, defaults: Mapping[str, str]) -> NetBoxDevices:
+    """The active devices of a NetBox. Raises `HttpFailed`."""
+    base = address.rstrip("/")
+    url: str | None = f"{base}/api/dcim/devices/?status=active&limit={PAGE}"
+    headers = {"Authorization": f"Token {token}"}
+    rows: list[Row] = []
+    left_out: list[str] = []
+    while url is not None:
+        page = await asyncio.to_thread(get_json, url, headers)
+        results, following = page.get("results"), page.get("next")
+        if not isinstance(results, list):
+            raise HttpFailed(urlsplit(base).netloc, "its answer is no page of devices")
+        for device in results:
+            fields = _fields(device, defaults)
+            if fields is None:
+                left_out.append(str(device.get("name") or device.get("id")))
+            else:
+                rows.append(Row(f"NetBox device {device.get('id')}", fields))
+        url = following if isinstance(following, str) else None
+        if url is not None and urlsplit(url)[:2] != urlsplit(base)[:2]:
+            # The token must not go to wherever an answer points.
+            raise HttpFailed(urlsplit(base).netloc, "its next page lies on another server")
+    return NetBoxDevices(judge(rows, PLATFORMS), left_out)
+
+
+def _fields(device: Mapping[str, Any], defaults: Mapping[str, str]) -> dict[str, str] | None:
+    name = device.get("name")
+    primary = device.get("primary_ip") or {}
+    slug = str((device.get("platform") or {}).get("slug") or "").lower()
+    custom = {
+        field: str(value)
+        for field in FIELDS
+        if (value := (device.get("custom_fields") or {}).get(f"{_CUSTOM}{field}")) is not None
+    }
+    platform = custom.get("platform") or _SLUGS.get(slug, slug) or defaults.get("platform", "")
+    address = str(primary.get("address") or "").partition("/")[0]
+    if not name or not (address or custom.get("address")):
+        return None
+    if platform not in PLATFORMS and platform != JUMP_PLATFORM:
+        return None
+    site = str((device.get("site") or {}).get("slug") or "")
+    found = {"name": str(name), "address": address, "group": site}
+    return {**defaults, **found, **custom, "platform": platform}

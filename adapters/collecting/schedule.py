@@ -1,0 +1,89 @@
+"""When a device is read next, and the record of its last attempt that all collectors share.
+
+The record is no fact: lost, every device is due at once, and nothing else happens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from adapters.jetstream.buckets import Bucket
+from adapters.ssh.failures import WAITS_FOR_A_PERSON
+from domain.events import DeviceSettings
+from domain.ids import to_token
+from domain.inventory import seconds_until_open
+
+BUCKET: Final = "CONFIGTRAIL_SCHEDULE"
+BACK_OFF_MINUTES: Final = (1, 5, 15, 60)
+_JITTER: Final = 0.1
+
+
+class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A device's last attempt. `failures` in a row, 0 when it went well; `kind` is the last
+    one's. `settings` is a mark of those that it was made with."""
+
+    at: datetime
+    settings: str
+    failures: int = 0
+    kind: str | None = None
+
+
+class Schedule:
+    """The last attempts, by device."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    async def last(self, tenant_id: str, device_id: str) -> Attempt | None:
+        """The device's last attempt, as far as anybody told."""
+        raw = await self._bucket.get(to_token(tenant_id), to_token(device_id))
+        return None if raw is None else msgspec.json.decode(raw, type=Attempt)
+
+    async def tell(self, tenant_id: str, device_id: str, attempt: Attempt) -> None:
+        """Keep an attempt."""
+        await self._bucket.put(
+            msgspec.json.encode(attempt), to_token(tenant_id), to_token(device_id)
+        )
+
+
+def mark_of(settings: DeviceSettings, trust: str = "") -> str:
+    """A short mark: equal for equal settings and trust. What waits for a person goes on when
+    either changes."""
+    return hashlib.sha256(msgspec.json.encode(settings) + trust.encode()).hexdigest()[:16]
+
+
+def due_at(
+    name: str, settings: DeviceSettings, mark: str, last: Attempt | None, now: datetime
+) -> datetime | None:
+    """When a device is to be read next; None: not before a person does something.
+
+    Successes are an interval apart, less up to a tenth of it, by chance but the same for every
+    collector; failures 1, 5, 15 and then 60 minutes, but never more than the interval.
+    """
+    if not settings.enabled:
+        return None
+    at = now
+    if last is not None and last.failures:
+        if last.kind in WAITS_FOR_A_PERSON and last.settings == mark:
+            return None
+        if last.settings == mark:
+            minutes = BACK_OFF_MINUTES[min(last.failures, len(BACK_OFF_MINUTES)) - 1]
+            at = last.at + timedelta(seconds=min(minutes * 60, settings.interval_seconds))
+    elif last is not None:
+        early = _JITTER * _chance(name, last.at) * settings.interval_seconds
+        at = last.at + timedelta(seconds=settings.interval_seconds - early)
+    moment = max(at, now).astimezone(UTC)
+    of_day = moment - moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    wait = seconds_until_open(settings.window, of_day.total_seconds())
+    return moment + timedelta(seconds=wait) if wait else at
+
+
+def _chance(name: str, at: datetime) -> float:
+    """A number between 0 and 1 that looks random."""
+    digest = hashlib.sha256(f"{name} {at.timestamp()}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") / 2**32

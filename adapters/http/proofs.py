@@ -1,0 +1,73 @@
+"""A tenant's signed log: its checkpoint, its tiles, and proofs, as texts of the C2SP standards.
+
+Nothing of it says what other tenants did. The proof that an event is in the stream's log as well
+holds hashes only.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from fastapi import APIRouter, Path, Query, Response
+
+from adapters.http.params import TenantId
+from adapters.tlog.proofs import Prover
+from adapters.tlog.proving import prove_event, prover_of
+from domain.errors import NotFound
+from domain.tlog.merkle import HASH_BYTES, MAX_SIZE
+from domain.tlog.names import STREAM_LOG, tenant_log
+from domain.tlog.tiles import WIDTH
+
+if TYPE_CHECKING:
+    from adapters.composition import System
+
+_TEXT = "text/plain; charset=utf-8"
+_TILE = re.compile(r"((?:x[0-9]{3}/){0,5}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?\Z", re.ASCII)
+Size = Annotated[int, Query(ge=1, le=MAX_SIZE)]
+
+
+def router(system: System) -> APIRouter:
+    """The routes of this module."""
+    routes = APIRouter(prefix="/api/tenants/{tenant}/log", tags=["log"])
+
+    @routes.get("/checkpoint", response_class=Response)
+    async def checkpoint(tenant: TenantId) -> Response:
+        prover = await prover_of(system)
+        return _text(str((await prover.sealed(tenant_log(tenant))).note))
+
+    @routes.get("/proofs/{position}", response_class=Response)
+    async def inclusion(
+        tenant: TenantId,
+        position: Annotated[int, Path(ge=1, le=MAX_SIZE)],
+        log: Literal["tenant", "stream"] = "tenant",
+    ) -> Response:
+        proof = await prove_event(system, tenant, position, in_stream=log == STREAM_LOG)
+        return _text(str(proof))
+
+    @routes.get("/consistency", response_class=Response)
+    async def consistency(tenant: TenantId, old: Size, new: Size | None = None) -> Response:
+        prover: Prover = await prover_of(system)
+        name = tenant_log(tenant)
+        return _text(str(await prover.consistency(name, old, await prover.sealed(name, new))))
+
+    @routes.get("/tile/{level}/{path:path}", response_class=Response)
+    async def tile(
+        tenant: TenantId, level: Annotated[int, Path(ge=0, le=7)], path: str
+    ) -> Response:
+        found = _TILE.match(path)
+        if found is None:
+            raise NotFound("tile", path[:40])
+        number = int(found[1].replace("x", "").replace("/", ""))
+        width = int(found[2] or WIDTH)
+        kept = await system.log.tiles.tiles(tenant_log(tenant), [(level, number)])
+        hashes = kept.get((level, number), b"")[: width * HASH_BYTES]
+        if len(hashes) != width * HASH_BYTES or not 0 < width <= WIDTH:
+            raise NotFound("tile", path[:40])
+        return Response(hashes, media_type="application/octet-stream")
+
+    return routes
+
+
+def _text(text: str) -> Response:
+    return Response(text, media_type=_TEXT)

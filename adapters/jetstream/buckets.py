@@ -1,0 +1,76 @@
+"""Small values by name in a KV bucket: what programs share that is no fact."""
+
+from __future__ import annotations
+
+from nats.js import JetStreamContext
+from nats.js.api import KeyValueConfig, StorageType
+from nats.js.errors import BadRequestError, KeyDeletedError, KeyNotFoundError, NotFoundError
+from nats.js.kv import KeyValue
+
+from adapters.jetstream.connection import outage_as_unavailable
+
+_NAME_IN_USE = 10058
+
+
+class Bucket:
+    """One bucket. A name is a list of subject tokens."""
+
+    def __init__(self, js: JetStreamContext, bucket: str) -> None:
+        self._js = js
+        self._bucket = bucket
+        self._open: KeyValue | None = None
+
+    async def ensure(self, replicas: int = 1) -> None:
+        """Make the bucket, unless it is there."""
+        with outage_as_unavailable(f"looking at the bucket {self._bucket}"):
+            try:
+                await self._js.stream_info(f"KV_{self._bucket}")
+            except NotFoundError:
+                await self._create(replicas)
+
+    async def _create(self, replicas: int) -> None:
+        try:
+            await self._js.create_key_value(
+                KeyValueConfig(
+                    bucket=self._bucket, history=1, storage=StorageType.FILE, replicas=replicas
+                )
+            )
+        except BadRequestError as error:
+            if error.err_code != _NAME_IN_USE:  # another program made it meanwhile
+                raise
+
+    async def get(self, *name: str) -> bytes | None:
+        """The value, None when there is none."""
+        with outage_as_unavailable(f"reading from {self._bucket}"):
+            try:
+                entry = await (await self._kv()).get(".".join(name))
+            except (KeyNotFoundError, KeyDeletedError):
+                return None
+        return entry.value or b""
+
+    async def put(self, value: bytes, *name: str) -> None:
+        """Keep a value in place of the one before. Returns when it is durable."""
+        with outage_as_unavailable(f"writing to {self._bucket}"):
+            await (await self._kv()).put(".".join(name), value)
+
+    async def remove(self, *name: str) -> None:
+        """Remove a value for good."""
+        with outage_as_unavailable(f"removing from {self._bucket}"):
+            await (await self._kv()).purge(".".join(name))
+
+    async def names(self, first: str) -> list[str]:
+        """The second tokens of all names that begin with a token."""
+        prefix = f"$KV.{self._bucket}.{first}."
+        found = []
+        with outage_as_unavailable(f"listing {self._bucket}"):
+            info = await self._js.stream_info(f"KV_{self._bucket}", subjects_filter=f"{prefix}>")
+        for subject in sorted(info.state.subjects or {}):
+            name = subject.removeprefix(prefix)
+            if await self.get(first, name) is not None:
+                found.append(name)
+        return found
+
+    async def _kv(self) -> KeyValue:
+        if self._open is None:
+            self._open = await self._js.key_value(self._bucket)
+        return self._open

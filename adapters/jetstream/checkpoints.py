@@ -1,0 +1,176 @@
+"""Signed checkpoints on the stream CONFIGTRAIL_CHECKPOINTS: one subject a log, appended by
+compare-and-swap.
+
+Invariant: a note is appended only after the one that its writer saw as the last. So two sealers
+never both publish, and a log's notes are one line of sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from msgspec import Struct
+from nats.js import JetStreamContext
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import APIError, BadRequestError, NotFoundError
+
+from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
+from adapters.jetstream.verbatim import RawFeed
+from domain.errors import StreamMisconfigured, Unavailable
+from domain.ids import from_token, to_token
+from domain.tlog.checkpoint import parse_checkpoint
+from domain.tlog.note import parse_note
+
+CHECKPOINTS = "CONFIGTRAIL_CHECKPOINTS"
+PREFIX = "configtrail-checkpoints"
+_POSITION = "Configtrail-Position"
+_WRONG_LAST_SEQUENCE = (10071, 10164)
+_NO_MESSAGE = 10037
+_NAME_IN_USE = 10058
+
+
+class StoredNote(Struct, frozen=True):
+    """A note as the stream holds it. `origin` is what its subject says; `position` is how far in
+    the stream of events its log was read for it (not signed, and only of use to the sealer)."""
+
+    sequence: int
+    origin: str
+    raw: bytes
+    position: int = 0
+
+
+class Overtaken(Exception):
+    """Somebody else appended to the log's notes first: read the last one again."""
+
+
+class CheckpointStore:
+    """The notes of all logs. Reads ask the stream's leader: they see what was written."""
+
+    def __init__(self, js: JetStreamContext) -> None:
+        self._js = js
+
+    async def ensure(self, replicas: int = 1) -> None:
+        """Make the stream, unless it is there. Raises `StreamMisconfigured` when it may forget."""
+        wanted = StreamConfig(
+            name=CHECKPOINTS,
+            subjects=[f"{PREFIX}.*"],
+            storage=StorageType.FILE,
+            retention=RetentionPolicy.LIMITS,
+            discard=DiscardPolicy.NEW,
+            deny_delete=True,
+            deny_purge=True,
+            allow_direct=True,
+            num_replicas=replicas,
+            duplicate_window=1,
+        )
+        with outage_as_unavailable("looking at the stream of checkpoints"):
+            try:
+                live = (await self._js.stream_info(CHECKPOINTS)).config
+            except NotFoundError:
+                try:
+                    live = (await self._js.add_stream(wanted)).config
+                except BadRequestError as error:
+                    if error.err_code != _NAME_IN_USE:  # another program made it meanwhile
+                        raise
+                    live = (await self._js.stream_info(CHECKPOINTS)).config
+        for setting in ("subjects", "retention", "discard", "deny_delete", "deny_purge"):
+            expected, got = getattr(wanted, setting), getattr(live, setting)
+            if expected != got:
+                raise StreamMisconfigured(CHECKPOINTS, setting, expected, got)
+        for setting in ("max_age", "max_msgs", "max_msgs_per_subject"):
+            got = getattr(live, setting)
+            if got not in (None, 0, -1):
+                raise StreamMisconfigured(CHECKPOINTS, setting, None, got)
+
+    async def last(self, origin: str) -> StoredNote | None:
+        """The log's last note; None when it has none."""
+        with outage_as_unavailable("reading the last checkpoint"):
+            try:
+                message = await self._js.get_last_msg(CHECKPOINTS, _subject(origin))
+            except NotFoundError as error:
+                if error.err_code != _NO_MESSAGE:
+                    raise
+                return None
+        assert message.seq is not None
+        position = int((message.headers or {}).get(_POSITION, "0"))
+        return StoredNote(message.seq, origin, message.data or b"", position)
+
+    async def of_size(self, origin: str, size: int) -> StoredNote | None:
+        """A note of the log with this size; None when it never had one. Sizes only grow, so it is
+        searched for by halves."""
+        last = await self.last(origin)
+        low, high = 1, last.sequence if last else 0
+        while low <= high:
+            middle = (low + high) // 2
+            with outage_as_unavailable("looking for a checkpoint"):
+                message = await self._js.get_msg(
+                    CHECKPOINTS, seq=middle, subject=_subject(origin), next=True
+                )
+            assert message.seq is not None
+            found = StoredNote(message.seq, origin, message.data or b"")
+            has = parse_checkpoint(parse_note(found.raw).text).size
+            if has == size:
+                return found
+            if has < size:
+                low = message.seq + 1
+            else:
+                high = middle - 1
+        return None
+
+    async def append(self, origin: str, raw: bytes, *, after: int, position: int = 0) -> int:
+        """Append a note, if the log's last one still has the sequence `after` (0: it has none).
+
+        Returns its sequence when it is durable; also when it landed at a former try, whose
+        acknowledgement was lost. Raises `Overtaken`, and `Unavailable` when the outcome can't be
+        learnt now.
+        """
+        try:
+            with outage_as_unavailable("publishing a checkpoint"):
+                ack = await self._js.publish(
+                    _subject(origin),
+                    raw,
+                    headers={
+                        "Nats-Expected-Last-Subject-Sequence": str(after),
+                        _POSITION: str(position),
+                    },
+                    stream=CHECKPOINTS,
+                    timeout=REQUEST_TIMEOUT_SECONDS,
+                )
+        except APIError as error:
+            if error.err_code not in _WRONG_LAST_SEQUENCE:
+                raise
+            return await self._landed(origin, raw, after)
+        except Unavailable:
+            return await self._landed(origin, raw, after)
+        return ack.seq
+
+    async def _landed(self, origin: str, raw: bytes, after: int) -> int:
+        """Signatures are deterministic: equal bytes after `after` are what we sent."""
+        last = await self.last(origin)
+        if last is not None and last.sequence > after:
+            if last.raw == raw:
+                return last.sequence
+            raise Overtaken
+        raise Unavailable("NATS", "the checkpoint was not acknowledged and is not in the stream")
+
+    async def origins(self) -> list[str]:
+        """The names of all logs that have notes."""
+        with outage_as_unavailable("listing the logs"):
+            info = await self._js.stream_info(CHECKPOINTS, subjects_filter=f"{PREFIX}.>")
+        return sorted(_origin(subject) for subject in info.state.subjects or {})
+
+
+async def read_notes(feed: RawFeed, after: int = 0) -> AsyncGenerator[list[StoredNote], None]:
+    """All notes of all logs after a sequence, in order. `feed` is that of the checkpoints."""
+    async with aclosing(feed.read(after)) as batches:
+        async for batch in batches:
+            yield [StoredNote(one.position, _origin(one.subject), one.body) for one in batch]
+
+
+def _subject(origin: str) -> str:
+    return f"{PREFIX}.{to_token(origin)}"
+
+
+def _origin(subject: str) -> str:
+    return from_token(subject.removeprefix(f"{PREFIX}."))

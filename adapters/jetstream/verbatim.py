@@ -1,0 +1,168 @@
+"""Events as they are stored, to the byte: subject, header block, body, sequence, time in ns.
+
+nats-py gives parsed headers, which lose duplicates and spaces, and times cut to microseconds. What
+is signed is what is stored, so this takes the bytes off the connection before they are parsed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from adapters.jetstream import wire
+from adapters.jetstream.connection import outage_as_unavailable
+from adapters.jetstream.pull import PullLost
+from adapters.jetstream.raw import moment_of
+from adapters.jetstream.source import RawPuller
+from adapters.jetstream.streams import EVENTS
+from adapters.jetstream.tap import TappedMessage
+from domain.envelope import StoredEvent, StreamIdentity
+from domain.errors import NotFound
+from domain.tlog.leaf import RawEvent
+
+log = logging.getLogger(__name__)
+
+
+class RawFeed:
+    """A stream's messages in order. What is missing in the stream is missing here: callers check
+    positions. What was only lost on its way is fetched again."""
+
+    def __init__(self, nc: Client, js: JetStreamContext, stream: str = EVENTS) -> None:
+        self._nc = nc
+        self._js = js
+        self.stream = stream
+
+    async def identity(self) -> StreamIdentity:
+        """Name and creation time of the stream. Raises `Unavailable`."""
+        with outage_as_unavailable("asking for the stream's identity"):
+            info = await self._js.stream_info(self.stream)
+        assert info.created is not None
+        return StreamIdentity(self.stream, info.created)
+
+    async def ends(self) -> tuple[int, int]:
+        """The first and the last sequence, as the stream tells them; (1, 0) when it is empty."""
+        with outage_as_unavailable("asking for the ends of the stream"):
+            state = (await self._js.stream_info(self.stream)).state
+        return (state.first_seq, state.last_seq) if state.last_seq else (1, 0)
+
+    async def read(self, after: int = 0) -> AsyncGenerator[list[RawEvent], None]:
+        """The messages after a position, up to the end as of now. Raises `Unavailable`."""
+        _, end = await self.ends()
+        position = after
+        while position < end:
+            consumer, pending = await self._consumer(position)
+            if not pending:  # what the stream says to hold up to its end is not there
+                return
+            async with aclosing(self._pulled(consumer, position)) as batches:
+                async for batch, pending in batches:
+                    inside = [one for one in batch if one.position <= end]
+                    if inside:
+                        yield inside
+                        position = inside[-1].position
+                    if not pending or position >= end or len(inside) < len(batch):
+                        return
+
+    async def get(self, position: int) -> RawEvent:
+        """The message at a position. Raises `NotFound`, `Unavailable`."""
+        async with aclosing(self.read(position - 1)) as batches:
+            async for batch in batches:
+                if batch[0].position == position:
+                    return batch[0]
+                break
+        raise NotFound("event at position", str(position))
+
+    async def follow(self, after: int = 0) -> AsyncGenerator[list[RawEvent], None]:
+        """As `read`, and then on for ever. Raises `Unavailable` during an outage."""
+        position = after
+        while True:
+            consumer, _ = await self._consumer(position)
+            async with aclosing(self._pulled(consumer, position)) as batches:
+                async for batch, _ in batches:
+                    yield batch
+                    position = batch[-1].position
+
+    async def _pulled(
+        self, consumer: str, after: int
+    ) -> AsyncGenerator[tuple[list[RawEvent], int], None]:
+        """Batches, each with how many messages are to follow it. Ends when the flow broke off, and
+        before a message that does not follow the one before it: that one may be lost on its way.
+        When it is the first again, it is missing in the stream."""
+        position, first = after, True
+        try:
+            async with RawPuller(self._nc, self.stream, consumer) as puller:
+                while True:
+                    batch: list[RawEvent] = []
+                    pending, whole = 0, True
+                    for message in await puller.take_all():
+                        event, pending = decode(message)
+                        if event.position != position + 1 and not first:
+                            whole = False
+                            break
+                        batch.append(event)
+                        position, first = event.position, False
+                    if batch:
+                        yield batch, pending
+                    if not whole:
+                        return
+        except PullLost as error:
+            log.info("raw feed: %s; going on from position %d", error, position + 1)
+
+    async def _consumer(self, after: int) -> tuple[str, int]:
+        """A consumer of what follows a position, and how many messages that is."""
+        with outage_as_unavailable("making a consumer"):
+            info = await self._js.add_consumer(
+                self.stream,
+                ConsumerConfig(
+                    name=self._nc.new_inbox().rpartition(".")[2],
+                    deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+                    opt_start_seq=after + 1,
+                    ack_policy=AckPolicy.NONE,
+                    mem_storage=True,
+                    num_replicas=1,
+                    inactive_threshold=30.0,
+                ),
+            )
+        assert info.name is not None
+        return info.name, info.num_pending or 0
+
+
+def decode(message: TappedMessage) -> tuple[RawEvent, int]:
+    """The event in a delivered message, and how many are to follow it."""
+    # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<pending>, or the
+    # longer form with domain and account hash in front and a token behind (server ADR-15).
+    tokens = message.reply.split(b".")
+    place = 5 if len(tokens) == 9 else 7
+    event = RawEvent(
+        int(tokens[place]),
+        int(tokens[place + 2]),
+        message.subject.decode(),
+        message.headers,
+        message.data,
+    )
+    return event, int(tokens[place + 3])
+
+
+def headers_of(block: bytes) -> dict[str, str]:
+    """The headers of a block. Of a name that is there twice it is the last, as nats-py has it."""
+    return {
+        name: value.strip()
+        for name, _, value in (
+            line.partition(":") for line in block.decode(errors="replace").split("\r\n")[1:-2]
+        )
+    }
+
+
+def stored_event(event: RawEvent) -> StoredEvent:
+    """What an event says. Raises `MalformedEvent` and `UnknownEventType`."""
+    return wire.decode(
+        event.subject,
+        headers_of(event.block),
+        event.body,
+        event.position,
+        moment_of(event.stored_ns),
+    )

@@ -1,0 +1,275 @@
+"""The collector: every device of the inventory in its turn, and those that somebody asks for.
+
+A due queue: each device has its own next time. Any number of collectors may run; each knows all
+devices, and a lease with the record of the last attempt decides which of them reads one. What a
+dead one held is free again when its lease ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import logging
+import random
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Final
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.js import JetStreamContext
+
+from adapters.collecting.collection import DeviceCollector, Failed, NotDue
+from adapters.collecting.schedule import Attempt, Schedule, due_at, mark_of
+from adapters.jetstream.intake import IntakeFull
+from adapters.jetstream.latest import LatestEvents
+from adapters.jetstream.work import describe
+from adapters.observability.metrics import Metrics
+from adapters.roles.answering import Answering
+from adapters.roles.trigger import SUBJECT, TriggerService
+from domain.envelope import StoredEvent
+from domain.errors import LeaseHeld, LeaseLost, Unavailable
+from domain.events import (
+    DeviceConfigured,
+    DeviceRetired,
+    DeviceSettings,
+    HostKeyChanged,
+    HostKeyReleased,
+    Source,
+)
+from domain.inventory import JUMP_PLATFORM
+
+log = logging.getLogger(__name__)
+
+QUEUE: Final = "configtrail-collector"
+TYPES: Final = (DeviceConfigured, DeviceRetired, HostKeyChanged, HostKeyReleased)
+# Somebody else is at it, or something of ours is away: look again soon.
+AGAIN_SECONDS: Final = 10.0
+# A device that waits for a person is looked at again: another collector may know better.
+LOOK_SECONDS: Final = 300.0
+
+Key = tuple[str, str]
+
+
+class _Planned:
+    """A device as this collector knows it. `turn` numbers its places in the queue: only the newest
+    one counts. `known`: `last` is what the shared record said not long ago."""
+
+    def __init__(self) -> None:
+        self.settings: DeviceSettings | None = None
+        self.position = 0
+        self.refused = ""
+        self.known = False
+        self.last: Attempt | None = None
+        self.turn = 0
+        self.running = False
+        self.source: Source = "scheduled"
+
+
+class Collector:
+    """Collects on a schedule, and when asked on `config.backup.trigger`."""
+
+    def __init__(
+        self,
+        nc: Client,
+        js: JetStreamContext,
+        *,
+        collecting: DeviceCollector,
+        schedule: Schedule,
+        trigger: TriggerService,
+        metrics: Metrics,
+        at_once: int,
+    ) -> None:
+        self._nc = nc
+        self._collecting = collecting
+        self._schedule = schedule
+        self._metrics = metrics
+        self._latest = LatestEvents(nc, js, TYPES)
+        self._answering = Answering(collecting, trigger, self._settings_of, at_once)
+        self._planned: dict[Key, _Planned] = {}
+        self._queue: list[tuple[float, int, Key, int]] = []
+        self._order = itertools.count()
+        self._changed = asyncio.Event()
+        self._free = asyncio.Semaphore(at_once)
+
+    async def run(self) -> None:
+        """Collect until cancelled; what is under way is stopped then."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow(group))
+            await self._work(group)
+
+    def settings_at(self) -> dict[Key, DeviceSettings]:
+        """The devices that are collected now."""
+        return {key: one.settings for key, one in self._planned.items() if one.settings}
+
+    def hurry(self, tenant_id: str, device_id: str) -> bool:
+        """Collect a device as soon as there is room, because it said that it changed; False when
+        it is not collected here."""
+        key = (tenant_id, device_id)
+        planned = self._planned.get(key)
+        if planned is None or planned.settings is None or not planned.settings.enabled:
+            return False
+        planned.source = "pushed"
+        self._place(key, planned, datetime.now(UTC))
+        return True
+
+    async def _settings_of(self, tenant_id: str, device_id: str) -> DeviceSettings | None:
+        planned = self._planned.get((tenant_id, device_id))
+        return None if planned is None else planned.settings
+
+    async def _follow(self, group: asyncio.TaskGroup) -> None:
+        """Keep up with the inventory. Requests are answered only while there is a device: who has
+        collectors of their own, and no inventory here, is not disturbed."""
+        subscription: Subscription | None = None
+
+        async def on_request(msg: Msg) -> None:
+            group.create_task(self._answering.answer(msg))
+
+        try:
+            async with aclosing(self._latest.follow()) as changes:
+                async for newest in changes:
+                    for stored in newest.events:
+                        self._apply(stored)
+                    has_devices = bool(self.settings_at())
+                    if has_devices and subscription is None:
+                        subscription = await self._nc.subscribe(SUBJECT, queue=QUEUE, cb=on_request)
+                    elif not has_devices and subscription is not None:
+                        await subscription.unsubscribe()
+                        subscription = None
+        finally:
+            if subscription is not None and self._nc.is_connected:
+                await subscription.unsubscribe()
+
+    def _apply(self, stored: StoredEvent) -> None:
+        key = (stored.tenant_id, stored.device_id)
+        planned = self._planned.setdefault(key, _Planned())
+        if stored.position <= planned.position:
+            return
+        planned.position = stored.position
+        match stored.event:
+            case DeviceConfigured() as event:
+                planned.settings = event.settings
+            case DeviceRetired():
+                planned.settings = None
+            case HostKeyChanged() as event:
+                planned.refused = event.fingerprint
+            case HostKeyReleased():
+                planned.refused = ""
+        self._plan(key, planned)
+
+    def _plan(self, key: Key, planned: _Planned) -> None:
+        """Give the device its next place in the queue."""
+        settings = planned.settings
+        if settings is None or settings.platform == JUMP_PLATFORM or not settings.enabled:
+            planned.turn += 1
+            return
+        now = datetime.now(UTC)
+        mark = mark_of(settings, planned.refused)
+        due = due_at(key[1], settings, mark, planned.last, now)
+        if due is None:
+            planned.known = False
+            due = now + timedelta(seconds=LOOK_SECONDS)
+        self._place(key, planned, due)
+
+    def _place(self, key: Key, planned: _Planned, at: datetime) -> None:
+        planned.turn += 1
+        heapq.heappush(self._queue, (at.timestamp(), next(self._order), key, planned.turn))
+        self._changed.set()
+
+    async def _work(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            await self._free.acquire()
+            key, planned = await self._next()
+            planned.running = True
+            group.create_task(self._turn(key, planned), name=f"collect {key[1]}")
+
+    async def _next(self) -> tuple[Key, _Planned]:
+        """The next device whose time has come."""
+        while True:
+            self._changed.clear()
+            wait: float | None = None
+            while self._queue:
+                at, _, key, turn = self._queue[0]
+                planned = self._planned[key]
+                if turn != planned.turn or planned.running:
+                    heapq.heappop(self._queue)
+                    continue
+                wait = at - datetime.now(UTC).timestamp()
+                if wait > 0:
+                    break
+                heapq.heappop(self._queue)
+                return key, planned
+            try:
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    async def _turn(self, key: Key, planned: _Planned) -> None:
+        before = planned.turn
+        again: float | None = None
+        source, planned.source = planned.source, "scheduled"
+        try:
+            again = await self._collect(key, planned, source)
+        except (LeaseHeld, LeaseLost, IntakeFull, Unavailable) as error:
+            log.info("%s/%s is not collected now: %s", *key, error)
+            again = AGAIN_SECONDS * (1 + random.random())
+            planned.source = source
+        except Exception as error:  # noqa: BLE001
+            # Whatever it is, the other devices go on; it is logged, counted and tried again.
+            log.error("collecting %s/%s failed: %s", *key, describe(error))
+            self._metrics.collections.labels("error").inc()
+            again = 6 * AGAIN_SECONDS
+        finally:
+            planned.running = False
+            self._free.release()
+        if again is None and planned.source == "pushed":
+            self._place(key, planned, datetime.now(UTC))  # it changed again meanwhile
+        elif again is not None and planned.turn == before:
+            self._place(key, planned, datetime.now(UTC) + timedelta(seconds=again))
+        else:
+            self._plan(key, planned)
+
+    async def _collect(self, key: Key, planned: _Planned, source: Source) -> float | None:
+        """One turn of a device; in how many seconds it is to be looked at again, when that is not
+        what the schedule says."""
+        settings = planned.settings
+        if settings is None:
+            return None
+        is_due = partial(_is_due, key[1], settings, source)
+        if not planned.known:
+            # What others did meanwhile; asked without a lease, which costs more.
+            planned.last = await self._schedule.last(*key)
+            planned.known = True
+            if not is_due(planned.last, mark_of(settings, planned.refused)):
+                return None
+        try:
+            done = await self._collecting.collect(
+                *key, settings, partial(self._settings_of, key[0]), source=source, is_due=is_due
+            )
+        except NotDue as found:
+            planned.last = found.last
+            return None
+        except Failed as failure:
+            planned.last = failure.attempt
+            self._metrics.collections.labels(failure.kind).inc()
+            log.info("%s/%s could not be read (%s): %s", *key, failure.kind, failure.reason)
+            # The event of a refused key is on its way to us, and plans the device anew.
+            return LOOK_SECONDS if failure.kind == "host_key_changed" else None
+        planned.last = done.attempt
+        self._metrics.collections.labels("read").inc()
+        self._metrics.collection_seconds.observe(done.seconds)
+        return None
+
+
+def _is_due(
+    name: str, settings: DeviceSettings, source: Source, last: Attempt | None, mark: str
+) -> bool:
+    """Whether it is the device's turn. One that said that it changed is always due, unless it
+    waits for a person."""
+    now = datetime.now(UTC)
+    due = due_at(name, settings, mark, last, now)
+    return due is not None and (due <= now or source == "pushed")

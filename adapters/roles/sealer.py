@@ -1,0 +1,220 @@
+"""The sealer: one of them at a time keeps the logs signed, on a beat and at once when asked.
+
+Ask by a request on `config.log.seal`; the answer, as JSON, comes when everything that was in the
+stream at the time of asking is signed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+from msgspec import Struct
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from adapters.crypto.signing import SigningKey
+from adapters.jetstream.checkpoints import CheckpointStore, Overtaken
+from adapters.jetstream.dead_letters import DeadLetters
+from adapters.jetstream.leases import Leases
+from adapters.jetstream.verbatim import RawFeed
+from adapters.observability.metrics import Metrics
+from adapters.postgres.tiles import TileStore
+from adapters.roles.sealing import Cosign, Sealing, TilesWrong
+from adapters.tlog.proofs import Prover
+from adapters.witness.client import Witnesses
+from domain.errors import KeyUnavailable, LeaseHeld, LeaseLost
+from domain.tlog.leaf import RawEvent
+from projections.outages import is_outage, reason_of
+
+log = logging.getLogger(__name__)
+
+SEAL_SUBJECT = "config.log.seal"
+LEASE = "sealer"
+RETRY_SECONDS = 1.0
+SAY_EVERY_SECONDS = 5.0
+_TABLES_GONE = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
+
+KeyLoader = Callable[[bool], SigningKey]
+
+
+class SealAnswer(Struct, frozen=True):
+    """Everything up to `position` of the stream is signed."""
+
+    position: int
+
+
+def key_loader(given: str | None, path: Path) -> KeyLoader:
+    """Loads the log's key: as given, else from the file, else, the first time, a new one."""
+
+    def load(first: bool) -> SigningKey:
+        if given is not None:
+            return SigningKey.from_base64(given)
+        if not path.exists():
+            if not first:
+                raise KeyUnavailable(
+                    "the log key",
+                    f"checkpoints are signed with it, but it is not in CONFIGTRAIL_LOG_KEY, and "
+                    f"there is no file {path}; put it back from its copy",
+                )
+            try:
+                return SigningKey.generate_file(path)
+            except FileExistsError:  # another program of this installation was faster
+                return SigningKey.from_file(path)
+        return SigningKey.from_file(path)
+
+    return load
+
+
+class Sealer:
+    """The role. Any number may run: whoever holds the lease works, the others wait."""
+
+    def __init__(
+        self,
+        nc: Client,
+        *,
+        feed: RawFeed,
+        checkpoints: CheckpointStore,
+        tiles: TileStore,
+        leases: Leases,
+        dead_letters: DeadLetters,
+        metrics: Metrics,
+        key: KeyLoader,
+        base: str,
+        every: float,
+        lease_seconds: float = 10.0,
+        witnesses: Witnesses | None = None,
+    ) -> None:
+        self._nc = nc
+        self._feed = feed
+        self._checkpoints = checkpoints
+        self._tiles = tiles
+        self._leases = leases
+        self._dead_letters = dead_letters
+        self._metrics = metrics
+        self._load_key = key
+        self._base = base
+        self._every = every
+        self._lease_seconds = lease_seconds
+        self._witnesses = witnesses
+        self._asked: list[Msg] = []
+        self._wake = asyncio.Event()
+        self._silent_until = 0.0
+
+    async def run(self) -> None:
+        """Seal until cancelled.
+
+        Outages are waited out. What shows that history or key are not what they were is raised:
+        `StreamGap`, `StreamMismatch`, `LogBroken`, `KeyUnavailable`; then nothing is signed.
+        """
+        while True:
+            try:
+                key = await self._key()
+                async with self._leases.hold(LEASE, self._lease_seconds):
+                    await self._work(key)
+            except LeaseHeld:
+                await asyncio.sleep(RETRY_SECONDS)
+            except LeaseLost as error:
+                log.warning("sealer: %s", error)
+            except Exception as error:
+                if not is_outage(error):
+                    raise
+                now = asyncio.get_running_loop().time()
+                if now >= self._silent_until:
+                    log.warning("sealer: waiting for a server: %s", reason_of(error))
+                    self._silent_until = now + SAY_EVERY_SECONDS
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _key(self) -> SigningKey:
+        prefix = f"{self._base}/"
+        first = not any(one.startswith(prefix) for one in await self._checkpoints.origins())
+        return await asyncio.to_thread(self._load_key, first)
+
+    async def _work(self, key: SigningKey) -> None:
+        subscription = await self._nc.subscribe(SEAL_SUBJECT, cb=self._on_request)
+        rebuild = False
+        try:
+            while True:
+                sealing = Sealing(
+                    feed=self._feed,
+                    checkpoints=self._checkpoints,
+                    tiles=self._tiles,
+                    key=key,
+                    base=self._base,
+                    report=self._report,
+                )
+                try:
+                    await sealing.open(rebuild=rebuild)
+                    rebuild = False
+                    await self._follow(sealing)
+                except (TilesWrong, *_TABLES_GONE):
+                    log.warning("sealer: the tiles are not what was signed; building them again")
+                    rebuild = True
+                except Overtaken:
+                    log.warning("sealer: another one was faster; taking up after it")
+        finally:
+            if not self._nc.is_closed:
+                await subscription.unsubscribe()
+
+    async def _follow(self, sealing: Sealing) -> None:
+        loop = asyncio.get_running_loop()
+        cosign: Cosign | None = None
+        if self._witnesses is not None:
+            prover = Prover(self._tiles, self._checkpoints, sealing.names)
+            cosign = partial(self._witnesses.cosign, prover)
+        feed = sealing.follow()
+        coming: asyncio.Future[list[RawEvent]] = asyncio.ensure_future(anext(feed))
+        asked: list[tuple[Msg, int]] = []
+        due = loop.time()
+        try:
+            while True:
+                woken = asyncio.ensure_future(self._wake.wait())
+                wait = max(0.0, due - loop.time()) if sealing.dirty else self._every
+                both: set[asyncio.Future[Any]] = {coming, woken}
+                await asyncio.wait(both, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+                woken.cancel()
+                self._wake.clear()
+                if self._asked:
+                    taken, self._asked = self._asked, []
+                    _, head = await self._feed.ends()
+                    asked += [(msg, head) for msg in taken]
+                if coming.done():
+                    await sealing.apply(coming.result())
+                    coming = asyncio.ensure_future(anext(feed))
+                ready = [msg for msg, position in asked if position <= sealing.position]
+                if ready or loop.time() >= due:
+                    await sealing.seal(cosign)
+                    due = loop.time() + self._every
+                    self._metrics.log_position.set(sealing.position)
+                    asked = [one for one in asked if one[0] not in ready]
+                for msg in ready:
+                    await msg.respond(msgspec.json.encode(SealAnswer(sealing.position)))
+        finally:
+            coming.cancel()
+            await asyncio.wait([coming])
+            await feed.aclose()
+
+    async def _on_request(self, msg: Msg) -> None:
+        self._asked.append(msg)
+        self._wake.set()
+
+    async def _report(self, event: RawEvent, reason: str) -> None:
+        """An event that two readers may read as two: it is in the log as it is stored."""
+        log.error("event %d: %s", event.position, reason)
+        await self._dead_letters.put(
+            "sealer",
+            event.subject,
+            event.body,
+            field="headers",
+            rule=reason,
+            tenant_id=None,
+            device_id=None,
+            headers={},
+            dedupe_id=f"sealer.{event.position}",
+        )

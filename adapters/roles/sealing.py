@@ -1,0 +1,334 @@
+"""The sealer's work: extend the logs with what the stream holds, and sign where they stand.
+
+Invariants
+- Nothing is signed before the log's last checkpoint was read back from the stream and found to be
+  what our tree begins with. So no size of a log ever gets two roots.
+- Our tree never comes from Postgres beyond what a signature covers: tiles are taken up at the size
+  of the last checkpoint, whose root they must have, and the rest is read from the stream again.
+- The stream's checkpoint is signed last in a round: when it is there, every tenant's events up to
+  it are signed in the tenant's log. So a restart goes on from it, and knows of no other place.
+- Positions are contiguous, or the work ends with `StreamGap`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+from msgspec import Struct
+
+from adapters.crypto.signing import SigningKey, check_ed25519
+from adapters.jetstream.checkpoints import CheckpointStore, Overtaken, StoredNote
+from adapters.jetstream.verbatim import RawFeed
+from adapters.postgres.tiles import LogTree, TileStore
+from adapters.tlog.proofs import root_at
+from domain.errors import KeyUnavailable, LogBroken, NotVerified, StreamGap, StreamMismatch
+from domain.ids import check_tenant_id, from_token
+from domain.tlog.checkpoint import Checkpoint, parse_checkpoint
+from domain.tlog.leaf import RawEvent, duplicate_header, hash_of
+from domain.tlog.names import STREAM_LOG, LogNames, tenant_log
+from domain.tlog.note import Note, parse_note, verified
+
+log = logging.getLogger(__name__)
+
+# Trees that are signed to their end are kept in memory up to this many.
+_KEPT_TREES = 256
+Cosign = Callable[[str, Checkpoint, Note], Awaitable[Note]]
+Report = Callable[[RawEvent, str], Awaitable[None]]
+
+
+class TilesWrong(Exception):
+    """The tiles are not what was signed. They are a read model: they are built anew."""
+
+
+class Signed(Struct, frozen=True):
+    """A log's last checkpoint, its note's sequence, and how far in the stream it was read."""
+
+    checkpoint: Checkpoint
+    sequence: int
+    position: int
+
+
+class Sealing:
+    """One sealer's state. Made anew for every hold of the lease."""
+
+    def __init__(
+        self,
+        *,
+        feed: RawFeed,
+        checkpoints: CheckpointStore,
+        tiles: TileStore,
+        key: SigningKey,
+        base: str,
+        report: Report,
+    ) -> None:
+        self._feed = feed
+        self._checkpoints = checkpoints
+        self._tiles = tiles
+        self._key = key
+        self._base = base
+        self._report = report
+        self._trees: dict[str, LogTree] = {}
+        # Of each log: the sequence of the note that our tree was found to begin with, and up to
+        # which position of the stream the tree held events when it was taken up.
+        self._agreed: dict[str, int] = {}
+        self._held_to: dict[str, int] = {}
+        self._dirty: set[str] = set()
+        # Signed, and not cosigned yet: the checkpoint, its note, and its position.
+        self._bare: dict[str, tuple[Checkpoint, Note, int]] = {}
+        self._rebuilding = False
+        self._sealed_to = 0
+        self.position = 0
+        self.checkpoints_made = 0
+
+    async def open(self, *, rebuild: bool = False) -> None:
+        """Take up where the last checkpoint of the stream's log stands. `rebuild`: with new tiles.
+
+        Raises `StreamMismatch`, `StreamGap`, `LogBroken` and `KeyUnavailable`: then nothing may be
+        signed.
+        """
+        self.identity = await self._feed.identity()
+        self.names = LogNames(self._base, self.identity)
+        for origin in await self._checkpoints.origins():
+            if self.names.is_another_streams(origin):
+                raise StreamMismatch(
+                    origin,
+                    f"it was signed over another stream than this {self.identity.name}, created "
+                    f"at {self.identity.created.isoformat()}: restore that one",
+                )
+        first, self._head = await self._feed.ends()
+        if first != 1:
+            raise StreamGap(self.identity.name, 1, first)
+        signed = await self._last(STREAM_LOG)
+        self._sealed_to = signed.checkpoint.size if signed else 0
+        if not rebuild and await self._tiles.resume(self.identity, self._sealed_to):
+            self.position = self._sealed_to
+            try:
+                await self._tree(STREAM_LOG)
+            except TilesWrong:
+                log.warning("the tiles are not what was signed; building them again")
+            else:
+                return
+        await self._rebuild()
+
+    async def _rebuild(self) -> None:
+        await self._tiles.rebuild(self.identity)
+        self._trees.clear()
+        self._held_to.clear()
+        self._agreed.clear()
+        self._dirty.clear()
+        self.position, self._rebuilding = 0, True
+
+    @property
+    def dirty(self) -> bool:
+        """Whether there is something new to sign."""
+        return bool(self._dirty)
+
+    def follow(self) -> AsyncGenerator[list[RawEvent], None]:
+        """The events after where we stand. Give their batches to `apply`."""
+        return self._feed.follow(self.position)
+
+    async def apply(self, batch: list[RawEvent]) -> None:
+        """Extend the logs, and keep the tiles. What has been signed before is compared on the way.
+
+        Raises `StreamGap`, `LogBroken`; and `Overtaken` or `TilesWrong`: then open anew, for the
+        latter with new tiles.
+        """
+        cut = self._sealed_to - self.position
+        if self._rebuilding and 0 < cut < len(batch):
+            await self.apply(batch[:cut])
+            batch = batch[cut:]
+        for expected, event in enumerate(batch, self.position + 1):
+            if event.position != expected:
+                raise StreamGap(self.identity.name, expected, event.position)
+        grown: dict[str, tuple[list[bytes], list[int]]] = {STREAM_LOG: ([], [])}
+        for event in batch:
+            leaf = hash_of(self.identity.name, event)
+            names = [STREAM_LOG]
+            tenant = tenant_of_subject(event.subject)
+            if tenant is not None:
+                names.append(tenant_log(tenant))
+            for name in names:
+                leaves, positions = grown.setdefault(name, ([], []))
+                leaves.append(leaf)
+                positions.append(event.position)
+            if duplicate_header(event.block) is not None:
+                await self._report(event, "a header is there twice: readers may take either")
+        for name, (leaves, positions) in grown.items():
+            await self._extend(name, leaves, positions)
+        old, self.position = self.position, batch[-1].position
+        trees = [self._trees[name] for name in grown]
+        if not await self._tiles.save(self.identity, trees, old=old, new=self.position):
+            raise Overtaken
+        if self._rebuilding and self.position == self._sealed_to:
+            await self._check_rebuilt()
+
+    async def _extend(self, name: str, leaves: list[bytes], positions: list[int]) -> None:
+        tree = await self._tree(name)
+        # A tenant's log may be signed beyond the stream's: a round was broken off there.
+        held = sum(1 for position in positions if position <= self._held_to.get(name, 0))
+        leaves, positions = leaves[held:], positions[held:]
+        if leaves:
+            tree.extend(leaves, positions)
+            self._dirty.add(name)
+
+    async def _check_rebuilt(self) -> None:
+        """All trees stand where the stream's checkpoint does: each must be what was signed."""
+        self._rebuilding = False
+        for origin in await self._checkpoints.origins():
+            name = self.names.log(origin)
+            if name is None:
+                continue
+            signed = await self._last(name)
+            if signed is None or signed.position > self._sealed_to:
+                continue  # the latter is compared when its next leaf comes
+            tree = self._trees.get(name) or LogTree(name)
+            made = (tree.size, tree.root())
+            if made != (signed.checkpoint.size, signed.checkpoint.root):
+                raise LogBroken(
+                    origin, signed.checkpoint.size, "the stream no longer has the signed root"
+                )
+            self._agreed[name] = signed.sequence
+            self._dirty.discard(name)
+
+    async def _tree(self, name: str) -> LogTree:
+        tree = self._trees.get(name)
+        if tree is not None:
+            return tree
+        if self._rebuilding:
+            tree = LogTree(name)
+        else:
+            signed = await self._last(name)
+            size = signed.checkpoint.size if signed else 0
+            try:
+                tree = await self._tiles.load(name, size)
+            except ValueError as error:
+                raise TilesWrong from error
+            if signed is not None:
+                if tree.root() != signed.checkpoint.root:
+                    raise TilesWrong
+                self._agreed[name] = signed.sequence
+                self._held_to[name] = signed.position
+        self._trees[name] = tree
+        return tree
+
+    async def seal(self, cosign: Cosign | None = None) -> int:
+        """Sign every log that grew, the stream's last; returns how many were signed. `cosign` adds
+        what witnesses say, to these and to those that had no witness before.
+
+        Raises `Overtaken` when another sealer was faster, `TilesWrong`, `LogBroken` and
+        `KeyUnavailable`.
+        """
+        if self._rebuilding and self.position < self._sealed_to:
+            return 0
+        self._rebuilding = False
+        made = 0
+        for name in sorted(self._dirty - {STREAM_LOG}) + [STREAM_LOG] * (STREAM_LOG in self._dirty):
+            made += await self._sign(name)
+            self._dirty.discard(name)
+        if cosign is None:
+            self._bare.clear()
+        else:
+            await self._cosign(cosign)
+        self._evict()
+        self.checkpoints_made += made
+        return made
+
+    async def _sign(self, name: str) -> int:
+        tree = await self._tree(name)
+        origin = self.names.origin(name)
+        last = await self._last(name)
+        after = 0
+        if last is not None:
+            if last.checkpoint.size > tree.size:
+                return 0  # an earlier sealer came further: we only repeat its work so far
+            if last.sequence != self._agreed.get(name):
+                await self._compare(name, last)
+            if last.checkpoint.size == tree.size:
+                return 0
+            after = last.sequence
+        checkpoint = Checkpoint(origin, tree.size, tree.root())
+        note = self._key.note(checkpoint)
+        position = self.position
+        after = await self._checkpoints.append(
+            origin, str(note).encode(), after=after, position=position
+        )
+        self._agreed[name] = after
+        self._bare[name] = (checkpoint, note, position)
+        return 1
+
+    async def _cosign(self, cosign: Cosign) -> None:
+        """Publish again, with what witnesses say to it. Who does not answer is asked again at the
+        next round."""
+        for name, (checkpoint, note, position) in list(self._bare.items()):
+            cosigned = await cosign(name, checkpoint, note)
+            if cosigned != note:
+                self._agreed[name] = await self._checkpoints.append(
+                    checkpoint.origin,
+                    str(cosigned).encode(),
+                    after=self._agreed[name],
+                    position=position,
+                )
+                del self._bare[name]
+
+    async def _compare(self, name: str, last: Signed) -> None:
+        """Whether our tree begins with what was signed. When the tiles say no, only building them
+        anew tells whether the stream does."""
+        try:
+            root = await root_at(self._tiles, name, last.checkpoint.size)
+        except NotVerified as error:
+            raise TilesWrong from error
+        if root != last.checkpoint.root:
+            raise TilesWrong
+        self._agreed[name] = last.sequence
+
+    async def _last(self, name: str) -> Signed | None:
+        """The log's last checkpoint, read back from the stream and verified with our own key."""
+        stored = await self._checkpoints.last(self.names.origin(name))
+        if stored is None:
+            return None
+        signed = self._opened(stored)
+        reached = signed.checkpoint.size if name == STREAM_LOG else signed.position
+        if reached > self._head:
+            _, self._head = await self._feed.ends()
+            if reached > self._head:
+                raise LogBroken(
+                    stored.origin,
+                    signed.checkpoint.size,
+                    f"it was signed up to position {reached}, and the stream ends at {self._head}",
+                )
+        return signed
+
+    def _opened(self, stored: StoredNote) -> Signed:
+        try:
+            note = parse_note(stored.raw)
+            checkpoint = parse_checkpoint(note.text)
+            if checkpoint.origin != stored.origin:
+                raise NotVerified("the checkpoint", f"it is of {checkpoint.origin}")
+            verified(note, [self._key.verifier(stored.origin)], check_ed25519)
+        except NotVerified as error:
+            raise KeyUnavailable(
+                "the log key",
+                f"the last checkpoint of {stored.origin} is not of this key ({error.reason}); "
+                "put the key back that signed it, or rotate with a hand-over",
+            ) from error
+        return Signed(checkpoint, stored.sequence, stored.position)
+
+    def _evict(self) -> None:
+        """Forget trees that are signed to their end: their next leaf loads and compares them."""
+        for name in list(self._trees):
+            if len(self._trees) <= _KEPT_TREES:
+                return
+            if name != STREAM_LOG and name not in self._dirty:
+                del self._trees[name]
+
+
+def tenant_of_subject(subject: str) -> str | None:
+    """Whose event it is; None when the subject does not tell."""
+    parts = subject.split(".")
+    if len(parts) != 4:
+        return None
+    try:
+        return check_tenant_id(from_token(parts[1]))
+    except ValueError:
+        return None

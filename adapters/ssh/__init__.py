@@ -1,0 +1,1 @@
+"""Reading configurations from devices over SSH."""

@@ -1,0 +1,211 @@
+"""Logging in to a device, after its host key was found to be the right one.
+
+The key is checked before anything secret is sent: a device that shows another one than expected
+gets neither a password nor a signature. Nothing of the user's own SSH configuration is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import errno
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+import asyncssh
+from asyncssh import SSHClientConnection, SSHKey
+
+from adapters.ssh.failures import TRIES_NEXT_ADDRESS, DeviceUnread
+from adapters.ssh.target import Credential, HostKey, Target, Trust
+
+# The pinned key's own kind is asked for first, so that a router which got a second key after an
+# upgrade still shows the one that is known.
+_HOST_KEY_ALGORITHMS: Final = (
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "rsa-sha2-512",
+    "rsa-sha2-256",
+    "ssh-rsa",
+)
+# AES-GCM first: the processor does it, and as one operation a packet.
+ENCRYPTION: Final = (
+    "aes128-gcm@openssh.com",
+    "aes256-gcm@openssh.com",
+    "chacha20-poly1305@openssh.com",
+    "aes256-ctr",
+    "aes192-ctr",
+    "aes128-ctr",
+)
+_OF_RSA: Final = ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")
+
+
+class Session:
+    """A login at a device, and the address that it was made at."""
+
+    def __init__(self, connection: SSHClientConnection, address: str) -> None:
+        self.connection = connection
+        self.address = address
+
+
+class Seen:
+    """The host keys that targets showed, by name: filled while connecting, also when it fails."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, HostKey] = {}
+        self.addresses: dict[str, str] = {}
+
+
+class _Client(asyncssh.SSHClient):
+    """Judges the host's key. `shown` is what it showed, `refused` that it was the wrong one."""
+
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
+        self.shown: HostKey | None = None
+        self.refused = False
+
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: SSHKey) -> bool:
+        shown = HostKey(
+            algorithm=key.get_algorithm(), blob=base64.b64encode(key.public_data).decode()
+        )
+        self.shown = shown
+        self.refused = not self._trust.accepts(shown)
+        return not self.refused
+
+
+@asynccontextmanager
+async def logged_in(target: Target, seen: Seen) -> AsyncIterator[Session]:
+    """A login at the first of the target's addresses that answers.
+
+    Raises `DeviceUnread`. `seen` tells the shown host keys whatever comes.
+    """
+    async with AsyncExitStack() as stack:
+        tunnel: SSHClientConnection | None = None
+        if target.via is not None:
+            try:
+                over = await stack.enter_async_context(logged_in(target.via, seen))
+            except DeviceUnread as error:
+                # Another host's key is no reason for this device to wait for a person.
+                kind = "unreachable" if error.kind == "host_key_changed" else error.kind
+                raise DeviceUnread(
+                    kind, f"at the jump host {target.via.name}: {error.reason}"
+                ) from error
+            tunnel = over.connection
+        session = await _first_answering(target, tunnel, seen)
+        try:
+            yield session
+        finally:
+            # Not `close` and wait: a device that hangs must not hold us up.
+            session.connection.abort()
+
+
+async def _first_answering(
+    target: Target, tunnel: SSHClientConnection | None, seen: Seen
+) -> Session:
+    failure: DeviceUnread | None = None
+    for address in target.addresses:
+        try:
+            return Session(await _connect(target, address, tunnel, seen), address)
+        except DeviceUnread as error:
+            if error.kind not in TRIES_NEXT_ADDRESS:
+                raise
+            failure = failure or error
+    if failure is None:
+        raise DeviceUnread("unreachable", "it has no address")
+    raise failure
+
+
+async def _connect(
+    target: Target, address: str, tunnel: SSHClientConnection | None, seen: Seen
+) -> SSHClientConnection:
+    client = _Client(target.trust)
+    where = f"{address} port {target.port}"
+    credential = target.credential
+    if credential.username is None:
+        raise DeviceUnread("no_credential", "neither inventory nor credential names a user")
+    try:
+        async with asyncio.timeout(target.limits.connect):
+            return await asyncssh.connect(
+                address,
+                target.port,
+                tunnel=tunnel or (),
+                client_factory=lambda: client,
+                config=None,
+                known_hosts=([], [], []),
+                server_host_key_algs=_algorithms(target.trust),
+                username=credential.username,
+                password=credential.password,
+                client_keys=_client_keys(credential),
+                agent_path=os.environ.get("SSH_AUTH_SOCK") if credential.agent else None,
+                gss_auth=False,
+                gss_kex=False,
+                host_based_auth=False,
+                preferred_auth="publickey,password,keyboard-interactive",
+                compression_algs=["none"],
+                encryption_algs=list(ENCRYPTION),
+                x509_trusted_certs=None,
+                keepalive_interval=0,
+                login_timeout=0,
+                connect_timeout=None,
+            )
+    except TimeoutError as error:
+        raise DeviceUnread(
+            "timeout", f"no login at {where} within {target.limits.connect:g} s"
+        ) from error
+    except (OSError, asyncssh.Error) as error:
+        raise _explained(error, client, where) from error
+    finally:
+        if client.shown is not None:
+            seen.keys[target.name] = client.shown
+            seen.addresses[target.name] = address
+
+
+def _explained(error: Exception, client: _Client, where: str) -> DeviceUnread:
+    if client.refused:
+        assert client.shown is not None
+        return DeviceUnread(
+            "host_key_changed",
+            f"{where} shows another host key than the one that is pinned: "
+            f"{client.shown.algorithm} {client.shown.fingerprint}",
+        )
+    match error:
+        case asyncssh.PermissionDenied():
+            return DeviceUnread("auth_failed", f"{where} refuses the login")
+        case asyncssh.ConnectionLost():
+            return DeviceUnread("connection_lost", f"{where} ended the connection at login")
+        case asyncssh.ChannelOpenError():
+            return DeviceUnread("unreachable", f"the jump host can't reach {where}")
+        case asyncssh.Error():
+            return DeviceUnread("protocol", f"{where}: {type(error).__name__} at login")
+        case socket.gaierror():
+            return DeviceUnread("unresolvable", f"the name of {where} can't be resolved")
+        case ConnectionResetError():
+            return DeviceUnread("connection_lost", f"{where} reset the connection at login")
+        case OSError():
+            reason = errno.errorcode.get(error.errno or 0, type(error).__name__)
+            return DeviceUnread("unreachable", f"{where} can't be reached ({reason})")
+        case _:
+            raise error
+
+
+def _algorithms(trust: Trust) -> list[str]:
+    if trust.pinned is None:
+        return list(_HOST_KEY_ALGORITHMS)
+    own = _OF_RSA if trust.pinned.algorithm == "ssh-rsa" else (trust.pinned.algorithm,)
+    return [*own, *(one for one in _HOST_KEY_ALGORITHMS if one not in own)]
+
+
+def _client_keys(credential: Credential) -> list[SSHKey] | None:
+    if credential.private_key is None:
+        return None
+    failed = ""
+    try:
+        return [asyncssh.import_private_key(credential.private_key, credential.passphrase)]
+    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
+        failed = type(error).__name__
+    # Raised out here: the error above may quote the key.
+    raise DeviceUnread("no_credential", f"the private key can't be read ({failed})")

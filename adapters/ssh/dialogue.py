@@ -1,0 +1,148 @@
+"""A dialogue with a device that only talks at a prompt.
+
+The prompt is learnt from the first line that looks like one; from then on exactly that line, and
+nothing else that may look like a prompt, ends an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, Self
+
+import asyncssh
+from asyncssh import SSHClientConnection
+
+from adapters.ssh.executing import WINDOW
+from adapters.ssh.failures import DeviceUnread
+from adapters.ssh.target import Limits
+from domain.intake import MAX_TEXT
+
+_PROMPT = re.compile(rb"(?:\A|[\r\n])([^\s#>$%][^\r\n]{0,80}?[#>$%] ?)\Z")
+# A prompt stands still: a banner's line that ends alike is followed by more at once.
+_STILL_SECONDS: Final = 0.3
+# Escape sequences (ECMA-48), and what backspaces take back.
+_ESCAPES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\-_]|\][^\x07]*\x07|[=>])")
+_PAGER = re.compile(
+    rb"(?:--\s?More\s?--|<--- More --->|\(more[^)]*\)|lines \d+-\d+)[^\r\n]*\Z", re.I
+)
+
+
+class _Screen(asyncssh.SSHClientSession[bytes]):
+    """What the device wrote since it was last asked."""
+
+    def __init__(self) -> None:
+        self.shown = bytearray()
+        self.came = asyncio.Event()
+        self.closed = False
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        self.shown += data
+        self.came.set()
+
+    def eof_received(self) -> bool:
+        self.closed = True
+        self.came.set()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        self.came.set()
+
+
+class Dialogue:
+    """An open dialogue. `ask` sends a command and gives what was answered."""
+
+    def __init__(
+        self,
+        channel: asyncssh.SSHClientChannel[bytes],
+        screen: _Screen,
+        limits: Limits,
+        until: float,
+    ) -> None:
+        self._channel = channel
+        self._screen = screen
+        self._limits = limits
+        self._until = until
+        self._prompt = b""
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(
+        cls, connection: SSHClientConnection, limits: Limits, until: float
+    ) -> AsyncIterator[Self]:
+        """A dialogue whose prompt has come. Raises `DeviceUnread`."""
+        screen = _Screen()
+        try:
+            async with asyncio.timeout_at(
+                min(until, asyncio.get_running_loop().time() + limits.silence)
+            ):
+                channel, _ = await connection.create_session(
+                    lambda: screen,
+                    encoding=None,
+                    request_pty="force",
+                    term_type="vt100",
+                    term_size=(511, 1000),
+                    window=WINDOW,
+                )
+        except TimeoutError as error:
+            raise DeviceUnread("timeout", "it opens no terminal") from error
+        except (OSError, asyncssh.Error) as error:
+            raise DeviceUnread(
+                "connection_lost", f"it opens no terminal ({type(error).__name__})"
+            ) from error
+        try:
+            dialogue = cls(channel, screen, limits, until)
+            await dialogue._learn_prompt()
+            yield dialogue
+        finally:
+            channel.abort()
+
+    async def ask(self, command: str) -> bytes:
+        """What the device answers to a command: without its echo and the prompt after it."""
+        self._screen.shown.clear()
+        self._channel.write(command.encode() + b"\n")
+        while True:
+            tail = _clean(bytes(self._screen.shown[-4096:]))
+            if tail.endswith(self._prompt) and tail[: -len(self._prompt)][-1:] in (b"", b"\n"):
+                break
+            if _PAGER.search(tail):
+                raise DeviceUnread("incomplete", "it pauses its output in spite of the setup")
+            if len(self._screen.shown) > MAX_TEXT:
+                raise DeviceUnread("too_large", f"it sends more than {MAX_TEXT} bytes")
+            await self._more(self._limits.silence)
+        answer = _clean(bytes(self._screen.shown))
+        echo, _, rest = answer[: -len(self._prompt)].partition(b"\n")
+        return rest if command.encode() in echo else answer[: -len(self._prompt)]
+
+    async def _learn_prompt(self) -> None:
+        while True:
+            found = _PROMPT.search(_clean(bytes(self._screen.shown)))
+            if found is None:
+                await self._more(self._limits.silence)
+                continue
+            try:
+                await self._more(_STILL_SECONDS)
+            except DeviceUnread as error:
+                if error.kind != "timeout":
+                    raise
+                self._prompt = found[1]
+                return
+
+    async def _more(self, silence: float) -> None:
+        """Wait for more to come."""
+        if self._screen.closed:
+            raise DeviceUnread("connection_lost", "it ended the dialogue")
+        self._screen.came.clear()
+        ends = min(self._until, asyncio.get_running_loop().time() + silence)
+        try:
+            async with asyncio.timeout_at(ends):
+                await self._screen.came.wait()
+        except TimeoutError as error:
+            raise DeviceUnread("timeout", f"it sent nothing for {silence:g} s") from error
+
+
+def _clean(raw: bytes) -> bytes:
+    return _ESCAPES.sub(b"", raw).replace(b"\r\n", b"\n").replace(b"\r", b"")

@@ -1,0 +1,42 @@
+"""Why a device could not be read, in classes that decide what happens next.
+
+Invariant: no message quotes what a device said: that may be configuration.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeAlias
+
+from domain.errors import ConfigtrailError
+
+Kind: TypeAlias = Literal[
+    "unresolvable",
+    "unreachable",
+    "timeout",
+    "connection_lost",
+    "protocol",
+    "auth_failed",
+    "no_credential",
+    "host_key_changed",
+    "command_refused",
+    "incomplete",
+    "too_large",
+]
+
+WAITS_FOR_A_PERSON: Final[frozenset[str]] = frozenset(
+    ("auth_failed", "no_credential", "host_key_changed", "command_refused")
+)
+"""Trying these again changes nothing, and may lock an account or help an attacker."""
+
+TRIES_NEXT_ADDRESS: Final[frozenset[str]] = frozenset(
+    ("unresolvable", "unreachable", "timeout", "connection_lost")
+)
+
+
+class DeviceUnread(ConfigtrailError):
+    """A device could not be read. `kind` is its class, `reason` one short line for people."""
+
+    def __init__(self, kind: Kind, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason

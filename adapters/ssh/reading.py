@@ -1,0 +1,47 @@
+"""Reading one device: log in, let its platform's reader work, log out."""
+
+from __future__ import annotations
+
+import asyncio
+
+from msgspec import Struct
+
+from adapters.ssh.connecting import Seen, Session, logged_in
+from adapters.ssh.profiles import ROUTEROS, profile_of
+from adapters.ssh.routeros import Text, read_routeros
+from adapters.ssh.target import Target
+
+
+class Reading(Struct, frozen=True, kw_only=True):
+    """A configuration that was read. `platform` is what the text is, for the intake."""
+
+    text: str
+    platform: str
+    os_version: str | None
+    address: str
+
+
+async def read_device(
+    target: Target, platform: str, seen: Seen, *, secret_values: bool = True
+) -> Reading:
+    """The device's configuration. Raises `adapters.ssh.failures.DeviceUnread`.
+
+    `seen` holds, whatever comes, the host keys that were shown.
+    """
+    until = asyncio.get_running_loop().time() + target.limits.total
+    async with logged_in(target, seen) as session:
+        found = await _read(session, target, platform, secret_values, until)
+        return Reading(
+            text=found.text,
+            platform=platform if platform == ROUTEROS else profile_of(platform).text_kind,
+            os_version=found.os_version,
+            address=session.address,
+        )
+
+
+async def _read(
+    session: Session, target: Target, platform: str, secret_values: bool, until: float
+) -> Text:
+    if platform == ROUTEROS:
+        return await read_routeros(session, target.limits, secret_values=secret_values, until=until)
+    return await profile_of(platform).read(session, target.limits, until)

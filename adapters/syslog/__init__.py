@@ -1,0 +1,1 @@
+"""Hearing from devices that they were changed."""

@@ -1,0 +1,1 @@
+"""What serves the verifiable log: proofs, verification, reconstruction, bundles."""

@@ -1,0 +1,117 @@
+"""What verification looks at, on the running system: streams, notes, tiles, rows and content."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Protocol
+
+from adapters.jetstream.checkpoints import StoredNote, read_notes
+from adapters.jetstream.verbatim import RawFeed
+from adapters.postgres.tiles import TileStore
+from domain.envelope import StreamIdentity
+from domain.events import ContentRef
+from domain.ports import ContentKind, ContentStore
+from domain.tlog.leaf import RawEvent
+from domain.tlog.names import STREAM_LOG
+from projections.audit import AuditEntry
+from projections.rows import Pool
+
+if TYPE_CHECKING:
+    from adapters.composition import System
+
+Row = tuple[Any, ...]
+_COLUMNS = ", ".join(AuditEntry.__struct_fields__)
+_PAGE = 5_000
+
+
+class Evidence(Protocol):
+    """A history, as it is stored, and everything that was made of it."""
+
+    async def identity(self) -> StreamIdentity:
+        """Name and creation time of the stream."""
+        ...
+
+    async def ends(self) -> tuple[int, int]:
+        """The first and the last position, as the stream tells them."""
+        ...
+
+    def read(self, after: int = 0) -> AsyncGenerator[list[RawEvent], None]:
+        """The events after a position, up to the end as of now."""
+        ...
+
+    async def notes(self) -> tuple[list[StoredNote], int]:
+        """All notes, and the last sequence that their stream tells."""
+        ...
+
+    async def signed_leaves(self, count: int) -> list[bytes]:
+        """The leaf hashes that the tiles hold for the stream's first positions."""
+        ...
+
+    def rows(self) -> AsyncGenerator[Sequence[Row], None]:
+        """The rows of the audit read model by position, of all tenants, as they are now."""
+        ...
+
+    async def content(
+        self, tenant_id: str, device_id: str, kind: ContentKind, ref: ContentRef
+    ) -> bytes:
+        """A text, verified. Raises as `domain.ports.ContentStore.get`."""
+        ...
+
+
+class SystemEvidence:
+    """`Evidence` of a connected system."""
+
+    def __init__(
+        self, events: RawFeed, notes: RawFeed, tiles: TileStore, pool: Pool, content: ContentStore
+    ) -> None:
+        self._events = events
+        self._notes = notes
+        self._tiles = tiles
+        self._pool = pool
+        self._content = content
+
+    @classmethod
+    def of(cls, system: System) -> SystemEvidence:
+        """The evidence of a system."""
+        log = system.log
+        return cls(log.events, log.notes, log.tiles, system.pool, system.content)
+
+    async def identity(self) -> StreamIdentity:
+        """See `Evidence.identity`."""
+        return await self._events.identity()
+
+    async def ends(self) -> tuple[int, int]:
+        """See `Evidence.ends`."""
+        return await self._events.ends()
+
+    def read(self, after: int = 0) -> AsyncGenerator[list[RawEvent], None]:
+        """See `Evidence.read`."""
+        return self._events.read(after)
+
+    async def notes(self) -> tuple[list[StoredNote], int]:
+        """See `Evidence.notes`."""
+        _, last = await self._notes.ends()
+        async with aclosing(read_notes(self._notes)) as batches:
+            return [note async for batch in batches for note in batch], last
+
+    async def signed_leaves(self, count: int) -> list[bytes]:
+        """See `Evidence.signed_leaves`."""
+        return await self._tiles.leaves(STREAM_LOG, 0, count)
+
+    async def rows(self) -> AsyncGenerator[Sequence[Row], None]:
+        """See `Evidence.rows`."""
+        query = f"SELECT {_COLUMNS} FROM configtrail.audit ORDER BY position"
+        async with (
+            self._pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            cursor = await connection.cursor(query)
+            while records := await cursor.fetch(_PAGE):
+                yield [tuple(record.values()) for record in records]
+
+    async def content(
+        self, tenant_id: str, device_id: str, kind: ContentKind, ref: ContentRef
+    ) -> bytes:
+        """See `Evidence.content`."""
+        return await self._content.get(tenant_id, device_id, kind, ref)

@@ -1,0 +1,52 @@
+"""What an auditor needs of a deployment: NATS and the keys to the texts. No Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from msgspec import Struct
+
+from adapters.crypto.keys import KeyRing, MasterKey
+from adapters.jetstream.checkpoints import CheckpointStore
+from adapters.jetstream.connection import connect
+from adapters.jetstream.content_store import JetStreamContentStore
+from adapters.jetstream.event_store import JetStreamEventStore
+from adapters.jetstream.key_store import JetStreamKeyStore
+from adapters.jetstream.verbatim import RawFeed
+from adapters.settings import Settings
+from domain.errors import InvalidInput
+from domain.tlog.names import LogNames
+
+
+class StreamReader(Struct, frozen=True):
+    """The streams of a deployment, for reading."""
+
+    events: JetStreamEventStore
+    raw: RawFeed
+    checkpoints: CheckpointStore
+    content: JetStreamContentStore
+    names: LogNames
+
+
+@asynccontextmanager
+async def open_reader(settings: Settings) -> AsyncIterator[StreamReader]:
+    """Connect; waits for NATS. Makes nothing: raises when streams or keys are not there."""
+    if settings.nats_url is None:
+        raise InvalidInput("CONFIGTRAIL_NATS_URL", "must be set")
+    url = settings.nats_url.get_secret_value()
+    async with AsyncExitStack() as stack:
+        nc = await connect(url, name="configtrail reader")
+        stack.push_async_callback(nc.close)
+        js = nc.jetstream(timeout=10)
+        given = settings.master_key
+        master = MasterKey.load(given.get_secret_value() if given else None, settings.key_file)
+        keyring = KeyRing(master, JetStreamKeyStore(js))
+        raw = RawFeed(nc, js)
+        yield StreamReader(
+            events=JetStreamEventStore(nc, js),
+            raw=raw,
+            checkpoints=CheckpointStore(js),
+            content=JetStreamContentStore(js, keyring),
+            names=LogNames(settings.log_name, await raw.identity()),
+        )

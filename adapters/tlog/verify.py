@@ -1,0 +1,315 @@
+"""`audit verify`: a history and all that was made of it, against what was signed.
+
+Events first: every position, every root, every signature. Then what is read from them: versions of
+devices without a gap, the audit read model row by row, every content that an event refers to. From
+the first event on that is not what was signed, the latter say nothing and are not reported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
+
+import msgspec
+from msgspec import Struct
+
+from adapters.crypto.signing import check_ed25519
+from adapters.jetstream.verbatim import headers_of, stored_event
+from adapters.tlog.evidence import Evidence, Row
+from domain.envelope import StoredEvent
+from domain.errors import ContentCorrupt, ContentMissing, MalformedEvent, UnknownEventType
+from domain.events import ContentRef, DiffGenerated, EventSkipped, SnapshotCreated
+from domain.ports import ContentKind
+from domain.tlog.leaf import RawEvent, duplicate_header, hash_of
+from domain.tlog.merkle import root_of
+from domain.tlog.names import LogNames
+from domain.tlog.note import VerifierKey
+from domain.tlog.verification import (
+    WINDOW,
+    Claim,
+    Finding,
+    Kind,
+    StreamCheck,
+    Suspect,
+    judge_notes,
+    locate,
+)
+from projections.audit.write import Audit, fold
+
+MOST_FINDINGS = 1_000
+_CONTENT_AT_ONCE = 16
+
+Progress = Callable[[int, int], None]
+
+
+class Options(Struct, frozen=True):
+    """What to check. `trusted`: the public keys that may speak for the logs. `outside`: notes that
+    were kept elsewhere; a tail that is gone with its checkpoints shows only by them."""
+
+    base: str
+    trusted: tuple[bytes, ...]
+    witnesses: tuple[VerifierKey, ...] = ()
+    outside: tuple[bytes, ...] = ()
+    rows: bool = True
+    content: bool = True
+
+
+class Report(Struct, frozen=True):
+    """What was found. `events` were read, of which `sealed` are under a checkpoint that holds.
+    `unreadable` ones are in the log as they are stored, and no reader can, or may, make sense of
+    them; rows of their devices' later events are held back."""
+
+    findings: tuple[Finding, ...]
+    events: int
+    sealed: int
+    checkpoints: int
+    logs: int
+    rows: int
+    contents: int
+    unreadable: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything is what was signed."""
+        return not self.findings
+
+
+async def verify(evidence: Evidence, options: Options, progress: Progress | None = None) -> Report:
+    """Check everything. Raises `Unavailable`, and `KeyUnavailable` when content can't be opened."""
+    names = LogNames(options.base, await evidence.identity())
+    _, last = await evidence.ends()
+    notes, last_note = await evidence.notes()
+    told = [(0, _origin_of(raw), raw) for raw in options.outside]
+    told += [(one.sequence, one.origin, one.raw) for one in notes]
+    judged = judge_notes(told, names, options.trusted, check_ed25519, witnesses=options.witnesses)
+    findings = [*judged.findings, *_lost_notes([one.sequence for one in notes], last_note)]
+    check = StreamCheck((await evidence.identity()).name, judged.claims)
+    derived = _Derived(evidence, options)
+    async with aclosing(evidence.read()) as batches:
+        async for batch in batches:
+            check.feed(batch)
+            await derived.feed(batch)
+            if progress is not None:
+                progress(check.position, last)
+    await derived.finish()
+    suspect = check.finish(last)
+    events = check.findings
+    if suspect is not None:
+        found = await _located(evidence, (await evidence.identity()).name, suspect)
+        # An event that is gone explains why the stream is too short.
+        gaps = [one for one in events if one.kind == "missing"]
+        events += [one for one in found if one.kind != "truncated" or not gaps]
+    bad = min((one.position for one in events if one.what == "event"), default=None)
+    findings += events
+    findings += [one for one in derived.findings if bad is None or one.position < bad]
+    findings.sort(key=lambda one: (one.what != "event", one.position))
+    return Report(
+        tuple(findings[:MOST_FINDINGS]),
+        events=check.position,
+        sealed=check.matched,
+        checkpoints=len(judged.claims),
+        logs=check.logs,
+        rows=derived.rows,
+        contents=derived.contents,
+        unreadable=derived.unreadable,
+    )
+
+
+async def _located(evidence: Evidence, stream: str, suspect: Suspect) -> list[Finding]:
+    kept = await evidence.signed_leaves(suspect.claims[-1].size)
+    # Leaves under a larger checkpoint tell more; those under the smallest suffice.
+    signed = next(
+        (kept[: one.size] for one in suspect.claims[::-1] if _are_signed(kept, one)), None
+    )
+    events: list[RawEvent] = []
+    async with aclosing(evidence.read(suspect.first - 1)) as batches:
+        async for batch in batches:
+            events += [one for one in batch if one.position <= suspect.last + WINDOW]
+            if batch[-1].position > suspect.last + WINDOW:
+                break
+    if signed is None and _agree(stream, suspect, events, kept):
+        detail = f"events and tiles agree, and not with what was signed at {suspect.claim.size}"
+        return [Finding("checkpoint", "forked", suspect.claim.sequence, detail)]
+    return locate(stream, suspect, events, signed)
+
+
+def _are_signed(leaves: Sequence[bytes], claim: Claim) -> bool:
+    covered = leaves[: claim.size]
+    return len(covered) == claim.size and root_of(covered) == claim.root
+
+
+def _agree(
+    stream: str, suspect: Suspect, events: Sequence[RawEvent], leaves: Sequence[bytes]
+) -> bool:
+    """Whether the tiles hold just these events: then it is the checkpoint that is of another
+    history."""
+    inside = [one for one in events if one.position <= suspect.last]
+    kept = leaves[suspect.first - 1 : suspect.last]
+    return suspect.last == suspect.claim.size and [hash_of(stream, one) for one in inside] == kept
+
+
+def _lost_notes(sequences: Sequence[int], last: int) -> Iterator[Finding]:
+    expected = 1
+    for sequence in sequences:
+        if sequence != expected:
+            yield Finding("checkpoint", "missing", expected, f"none is stored before {sequence}")
+        expected = sequence + 1
+    if expected <= last:
+        yield Finding("checkpoint", "missing", expected, f"none is stored up to {last}")
+
+
+def _origin_of(raw: bytes) -> str:
+    return raw.partition(b"\n")[0].decode(errors="replace")
+
+
+class _Derived:
+    """What is read from the events, compared with the events."""
+
+    def __init__(self, evidence: Evidence, options: Options) -> None:
+        self._evidence = evidence
+        self._options = options
+        self._versions: dict[str, int] = {}
+        self._held: dict[str, list[Finding]] = {}
+        self._rows = _Rows(evidence.rows()) if options.rows else None
+        self.findings: list[Finding] = []
+        self.contents = self.unreadable = 0
+
+    @property
+    def rows(self) -> int:
+        """How many rows were compared."""
+        return self._rows.compared if self._rows else 0
+
+    async def feed(self, batch: Sequence[RawEvent]) -> None:
+        """The next events."""
+        stored: list[StoredEvent] = []
+        withheld: dict[int, str] = {}
+        for event in batch:
+            branch, _, _ = event.subject.rpartition(".")
+            try:
+                one = stored_event(event)
+            except (MalformedEvent, UnknownEventType):
+                self.unreadable += 1
+                self._held.setdefault(branch, [])
+                self._version(event, branch)
+                continue
+            self.unreadable += duplicate_header(event.block) is not None
+            self._version(event, branch, one.version)
+            if isinstance(one.event, EventSkipped) and one.event.projection == Audit.name:
+                self.findings += self._held.pop(branch, [])
+            if branch in self._held:
+                withheld[event.position] = branch
+            stored.append(one)
+        if self._rows is not None:
+            for found in await self._rows.compare(stored, batch[-1].position):
+                held = withheld.get(found.position) if found.kind == "missing" else None
+                if held is not None and held in self._held:
+                    self._held[held].append(found)
+                elif len(self.findings) < MOST_FINDINGS:
+                    self.findings.append(found)
+        if self._options.content:
+            await self._check_contents(stored)
+
+    async def finish(self) -> None:
+        """After the last event."""
+        if self._rows is not None:
+            # Events that came since we began have rows, rightly.
+            _, head = await self._evidence.ends()
+            self.findings += await self._rows.beyond(head)
+
+    async def _check_contents(self, stored: Sequence[StoredEvent]) -> None:
+        wanted: list[tuple[StoredEvent, ContentKind, ContentRef]] = []
+        for one in stored:
+            match one.event:
+                case SnapshotCreated():
+                    wanted.append((one, "snapshot", one.event.content))
+                case DiffGenerated():
+                    wanted.append((one, "diff", one.event.content))
+                case _:
+                    pass
+        for start in range(0, len(wanted), _CONTENT_AT_ONCE):
+            some = wanted[start : start + _CONTENT_AT_ONCE]
+            for found in await asyncio.gather(*(self._content(*one) for one in some)):
+                if found is not None and len(self.findings) < MOST_FINDINGS:
+                    self.findings.append(found)
+        self.contents += len(wanted)
+
+    async def _content(
+        self, stored: StoredEvent, kind: ContentKind, ref: ContentRef
+    ) -> Finding | None:
+        try:
+            await self._evidence.content(stored.tenant_id, stored.device_id, kind, ref)
+        except ContentMissing as error:
+            return Finding("content", "missing", stored.position, str(error))
+        except ContentCorrupt as error:
+            return Finding("content", "altered", stored.position, str(error))
+        return None
+
+    def _version(self, event: RawEvent, branch: str, version: int | None = None) -> None:
+        expected = self._versions.get(branch, 0) + 1
+        if version is None:
+            told = headers_of(event.block).get("ce-sequence", "")
+            if not told.isdigit():
+                return  # somebody else's message, which is in no device's history
+            version = int(told)
+        if version != expected and len(self.findings) < MOST_FINDINGS:
+            kind: Kind = "missing" if version > expected else "reordered"
+            detail = f"version {version} of the device where {expected} belongs"
+            self.findings.append(Finding("device history", kind, event.position, detail))
+        self._versions[branch] = version
+
+
+class _Rows:
+    """The rows of the read model beside those that the events give, both by position."""
+
+    def __init__(self, pages: AsyncGenerator[Sequence[Row], None]) -> None:
+        self._pages = pages
+        self._page: Sequence[Row] = ()
+        self._at = 0
+        self._ended = False
+        self.compared = 0
+
+    async def compare(self, stored: Sequence[StoredEvent], until: int) -> list[Finding]:
+        """The rows up to a position against those of the events."""
+        findings: list[Finding] = []
+        wanted = {row[0]: _comparable(row) for row in fold(stored)}
+        for row in await self._up_to(until):
+            expected = wanted.pop(row[0], None)
+            if expected is None:
+                findings.append(_row_finding("inserted", row[0], "no event says it"))
+            elif expected != row:
+                findings.append(_row_finding("altered", row[0], "it differs from its event"))
+        findings += [_row_finding("missing", position, "its event is there") for position in wanted]
+        return sorted(findings, key=lambda one: one.position)
+
+    async def beyond(self, head: int) -> list[Finding]:
+        """Rows of positions that the stream does not have."""
+        left: list[Finding] = []
+        while (row := await self._next()) and len(left) < MOST_FINDINGS:
+            self._at += 1
+            if row[0] > head:
+                left.append(_row_finding("inserted", row[0], "no event says it"))
+        await self._pages.aclose()
+        return left
+
+    async def _up_to(self, until: int) -> list[Row]:
+        found: list[Row] = []
+        while (row := await self._next()) and row[0] <= until:
+            found.append(row)
+            self._at += 1
+        self.compared += len(found)
+        return found
+
+    async def _next(self) -> Row | None:
+        while self._at >= len(self._page) and not self._ended:
+            page = await anext(self._pages, None)
+            self._page, self._at, self._ended = page or (), 0, page is None
+        return None if self._ended else self._page[self._at]
+
+
+def _comparable(row: Row) -> Row:
+    return (*row[:-1], msgspec.json.decode(row[-1]))
+
+
+def _row_finding(kind: Kind, position: int, detail: str) -> Finding:
+    return Finding("audit row", kind, position, detail)

@@ -1,0 +1,1 @@
+"""A witness: a second party that cosigns checkpoints which extend what it saw, and no others."""

@@ -1,0 +1,81 @@
+"""One of two collectors is killed, again and again: is a device missed, or read twice at once?
+
+    python -m benchmarks.collector_kills [--kills 100] [--devices 200] [--interval 30] [--lease 5]
+
+Prints the longest time that a device was left alone, as a multiple of the interval; exits with 1
+when that is more than two intervals (one reading missed), or a device was read twice at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import secrets
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from adapters.embedded.nats import EmbeddedNats
+from tests.doubles.routeros import RouterOSDouble, export_text, serving
+from tests.fleet_of_doubles import PASSWORD, CollectorProcess, Gaps, register
+from tests.rig import rig
+from tests.support import eventually
+
+
+async def main(kills: int, count: int, interval: int, lease: int) -> int:
+    gaps = Gaps()
+    double = RouterOSDouble(
+        password=PASSWORD,
+        text_of=lambda name: export_text("7.14.3", name=name, size=30_000),
+        on_login=gaps.note,
+    )
+    names = [f"d{number:04}" for number in range(count)]
+    with tempfile.TemporaryDirectory(prefix="configtrail-kills-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        server = EmbeddedNats(
+            folder / "nats", encryption_key=secrets.token_hex(32), user="bench", password="bench"
+        )
+        await server.start()
+        collectors = [
+            CollectorProcess(server.url, at_once=20, lease_seconds=lease) for _ in range(2)
+        ]
+        try:
+            async with serving(double), rig(server.url) as parts, parts.recording():
+                await register(parts, double.port, names, interval_seconds=interval)
+                for one in collectors:
+                    await one.start()
+                await eventually(lambda: len(gaps.times) == count, within=120)
+                started = time.monotonic()
+                for kill in range(kills):
+                    # Long enough for the new one to take part, at another moment each time.
+                    await asyncio.sleep(2 + (kill * 0.37) % 1)
+                    await collectors[kill % 2].kill()
+                    await collectors[kill % 2].start()
+                    if (kill + 1) % 10 == 0:
+                        longest = gaps.longest(time.monotonic())
+                        print(f"{kill + 1:4d} kills, longest gap {longest:.1f} s", flush=True)
+                ended = time.monotonic()
+        finally:
+            for one in collectors:
+                await one.kill()
+            await server.stop()
+    longest = gaps.longest(ended)
+    print(
+        f"{kills} kills in {ended - started:.0f} s, {count} devices, interval {interval} s, lease "
+        f"{lease} s, {sum(map(len, gaps.times.values()))} readings"
+    )
+    print(f"longest gap of a device: {longest:.1f} s = {longest / interval:.2f} intervals")
+    print(f"readings of a device at the same time: {len(double.overlaps)}")
+    return 0 if longest <= 2 * interval and not double.overlaps else 1
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--devices", type=int, default=200)
+    parser.add_argument("--interval", type=int, default=30)
+    parser.add_argument("--lease", type=int, default=5)
+    given = parser.parse_args()
+    sys.exit(asyncio.run(main(given.kills, given.devices, given.interval, given.lease)))

@@ -1,0 +1,183 @@
+"""The events about how devices are read: inventory, trust in host keys, failures and their ends.
+
+Each is a decision on the device's state; None means that there is nothing (more) to tell.
+`change_id` is the change's own id: the same change taken twice has the same event id.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from domain.decisions import collection_failed
+from domain.device import DeviceState
+from domain.envelope import NewEvent
+from domain.events import (
+    CollectionRecovered,
+    DeviceConfigured,
+    DeviceRetired,
+    DeviceSettings,
+    DomainEvent,
+    HostKeyChanged,
+    HostKeyPinned,
+    HostKeyReleased,
+    Source,
+)
+
+COLLECTOR = "system:collector"
+
+
+def configured(
+    state: DeviceState,
+    tenant_id: str,
+    device_id: str,
+    *,
+    change_id: str,
+    actor: str,
+    occurred_at: datetime,
+    settings: DeviceSettings,
+    origin: str | None,
+) -> NewEvent | None:
+    """The inventory has a device, with these settings; None when it has them already."""
+    if state.settings == settings:
+        return None
+    event = DeviceConfigured(actor=actor, change_id=change_id, settings=settings, origin=origin)
+    return _event(tenant_id, device_id, f"configured.{change_id}", occurred_at, event)
+
+
+def retired(
+    state: DeviceState,
+    tenant_id: str,
+    device_id: str,
+    *,
+    change_id: str,
+    actor: str,
+    occurred_at: datetime,
+    reason: str | None,
+) -> NewEvent | None:
+    """A device is taken out of the inventory; None when it is not in it."""
+    if state.settings is None:
+        return None
+    event = DeviceRetired(actor=actor, change_id=change_id, reason=reason)
+    return _event(tenant_id, device_id, f"retired.{change_id}", occurred_at, event)
+
+
+def host_key_shown(
+    state: DeviceState,
+    tenant_id: str,
+    device_id: str,
+    *,
+    change_id: str,
+    occurred_at: datetime,
+    algorithm: str,
+    public_key: str,
+    fingerprint: str,
+    address: str,
+) -> NewEvent | None:
+    """What a host key means that a device showed: the first is pinned, another one blocks.
+
+    None when it is the pinned one, or the refusal of this one is told already.
+    """
+    pinned = state.pinned_key
+    expected = pinned.fingerprint if pinned else state.expected_key
+    if expected is None or (pinned is None and fingerprint == expected):
+        shown = HostKeyPinned(
+            actor=COLLECTOR,
+            change_id=change_id,
+            algorithm=algorithm,
+            public_key=public_key,
+            fingerprint=fingerprint,
+            address=address,
+        )
+        return _event(tenant_id, device_id, f"pinned.{change_id}", occurred_at, shown)
+    refused = state.refused_key
+    if fingerprint == expected or (refused is not None and refused.fingerprint == fingerprint):
+        return None
+    changed = HostKeyChanged(
+        actor=COLLECTOR,
+        change_id=change_id,
+        algorithm=algorithm,
+        fingerprint=fingerprint,
+        pinned_fingerprint=expected,
+        address=address,
+    )
+    return _event(tenant_id, device_id, f"key-changed.{change_id}", occurred_at, changed)
+
+
+def host_key_released(
+    state: DeviceState,
+    tenant_id: str,
+    device_id: str,
+    *,
+    change_id: str,
+    actor: str,
+    occurred_at: datetime,
+    reason: str,
+    expected_fingerprint: str | None,
+) -> NewEvent | None:
+    """A person releases the pinned key; None when none is pinned, refused or expected."""
+    if state.pinned_key is None and state.refused_key is None and state.expected_key is None:
+        return None
+    event = HostKeyReleased(
+        actor=actor, change_id=change_id, reason=reason, expected_fingerprint=expected_fingerprint
+    )
+    return _event(tenant_id, device_id, f"key-released.{change_id}", occurred_at, event)
+
+
+def failure_told(
+    state: DeviceState,
+    tenant_id: str,
+    device_id: str,
+    *,
+    failure_id: str,
+    kind: str,
+    message: str,
+    attempted_at: datetime,
+    source: Source,
+    attempt: int,
+    trigger_id: str | None,
+) -> NewEvent | None:
+    """A reading failed; None when a failure of this kind was told and has not ended."""
+    if state.failing_kind == kind:
+        return None
+    return collection_failed(
+        tenant_id,
+        device_id,
+        failure_id=failure_id,
+        kind=kind,
+        message=message,
+        attempted_at=attempted_at,
+        source=source,
+        attempt=attempt,
+        trigger_id=trigger_id,
+        actor=COLLECTOR,
+    )
+
+
+def recovered(
+    state: DeviceState,
+    tenant_id: str,
+    device_id: str,
+    *,
+    recovery_id: str,
+    occurred_at: datetime,
+    failures: int,
+) -> NewEvent | None:
+    """A reading went well; None when no failure is told that it would end."""
+    if state.failing_kind is None:
+        return None
+    event = CollectionRecovered(
+        actor=COLLECTOR, recovery_id=recovery_id, kind=state.failing_kind, failures=failures
+    )
+    return _event(tenant_id, device_id, f"recovered.{recovery_id}", occurred_at, event)
+
+
+def _event(
+    tenant_id: str, device_id: str, event_id: str, occurred_at: datetime, event: DomainEvent
+) -> NewEvent:
+    return NewEvent(
+        event_id=event_id,
+        tenant_id=tenant_id,
+        device_id=device_id,
+        occurred_at=occurred_at,
+        event=event,
+    )

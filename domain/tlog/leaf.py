@@ -1,0 +1,102 @@
+"""What of an event is in the log: exactly what the stream stores of it, text by hash.
+
+    leaf = "configtrail/leaf/v1\\n"
+           ‖ length (2) ‖ stream name ‖ sequence (8) ‖ store time in ns (8)
+           ‖ length (2) ‖ subject
+           ‖ SHA-256(header block, as stored) ‖ body length (8) ‖ SHA-256(body, as stored)
+
+Numbers are big-endian. Nothing is parsed or serialised again: a byte that differs is a difference.
+"""
+
+from __future__ import annotations
+
+import struct
+from hashlib import sha256
+
+from msgspec import Struct
+
+from domain.errors import NotVerified
+
+_DOMAIN = b"configtrail/leaf/v1\n"
+_NUMBERS = struct.Struct(">QQH")
+
+
+class RawEvent(Struct, frozen=True):
+    """An event as it is stored. `stored_ns` is in nanoseconds since 1970; `block` the headers from
+    `NATS/1.0` to the empty line, with both line ends."""
+
+    position: int
+    stored_ns: int
+    subject: str
+    block: bytes
+    body: bytes
+
+
+def leaf_data(stream: str, event: RawEvent) -> bytes:
+    """The leaf of an event of a stream."""
+    name, subject = stream.encode(), event.subject.encode()
+    return b"".join(
+        (
+            _DOMAIN,
+            len(name).to_bytes(2, "big"),
+            name,
+            _NUMBERS.pack(event.position, event.stored_ns, len(subject)),
+            subject,
+            sha256(event.block).digest(),
+            len(event.body).to_bytes(8, "big"),
+            sha256(event.body).digest(),
+        )
+    )
+
+
+class Leaf(Struct, frozen=True):
+    """What a leaf says."""
+
+    stream: str
+    position: int
+    stored_ns: int
+    subject: str
+    block_sha256: bytes
+    body_bytes: int
+    body_sha256: bytes
+
+
+def parse_leaf(data: bytes) -> Leaf:
+    """What a leaf says. Raises `NotVerified` for any other form."""
+    try:
+        at = len(_DOMAIN) + 2
+        name = data[at : at + int.from_bytes(data[at - 2 : at], "big")]
+        position, stored_ns, length = _NUMBERS.unpack_from(data, at + len(name))
+        rest = data[at + len(name) + _NUMBERS.size :]
+        subject, hashes = rest[:length], rest[length:]
+        if not data.startswith(_DOMAIN) or len(hashes) != 72:
+            raise NotVerified("the leaf", "it is not of the form configtrail/leaf/v1")
+        return Leaf(
+            name.decode(),
+            position,
+            stored_ns,
+            subject.decode(),
+            hashes[:32],
+            int.from_bytes(hashes[32:40], "big"),
+            hashes[40:],
+        )
+    except (struct.error, UnicodeDecodeError) as error:
+        raise NotVerified("the leaf", "it is not of the form configtrail/leaf/v1") from error
+
+
+def hash_of(stream: str, event: RawEvent) -> bytes:
+    """The leaf hash of an event of a stream."""
+    return sha256(b"\x00" + leaf_data(stream, event)).digest()
+
+
+def duplicate_header(block: bytes) -> bytes | None:
+    """A header name that the block has twice. Of such an event two readers may read two things:
+    some clients take the first value, others the last."""
+    seen: set[bytes] = set()
+    for line in block.split(b"\r\n")[1:]:
+        name = line.partition(b":")[0].strip().lower()
+        if name in seen:
+            return name
+        if name:
+            seen.add(name)
+    return None

@@ -1,0 +1,62 @@
+"""The names of a deployment's logs. A name is an identity: two logs never have the same."""
+
+from __future__ import annotations
+
+from datetime import UTC
+
+from domain.envelope import StreamIdentity
+from domain.errors import InvalidInput
+from domain.ids import check_tenant_id, from_token, to_token
+from domain.tlog.note import is_key_name
+
+STREAM_LOG = "stream"
+_TENANT = "tenant/"
+_MAX_BASE = 100
+
+
+def tenant_log(tenant_id: str) -> str:
+    """The log of one tenant's events."""
+    return _TENANT + to_token(tenant_id)
+
+
+def tenant_of(log: str) -> str | None:
+    """The tenant whose log it is; None for the stream's."""
+    return from_token(log.removeprefix(_TENANT)) if log.startswith(_TENANT) else None
+
+
+class LogNames:
+    """The logs over one stream. `base` names the deployment; a stream that was made anew has the
+    same name and another creation time, and so another log."""
+
+    def __init__(self, base: str, identity: StreamIdentity) -> None:
+        if not is_key_name(base) or not base.isascii() or len(base) > _MAX_BASE:
+            raise InvalidInput(
+                "CONFIGTRAIL_LOG_NAME",
+                f"must be 1 to {_MAX_BASE} ASCII characters without spaces and '+', such as "
+                "configtrail.example/prod",
+            )
+        self.base = base
+        created = identity.created.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        self._stream = f"{base}/stream/{identity.name}/{created}"
+
+    def origin(self, log: str) -> str:
+        """The name under which a log's checkpoints are signed."""
+        return self._stream if log == STREAM_LOG else f"{self.base}/{log}"
+
+    def log(self, origin: str) -> str | None:
+        """The log of that name; None when it is none over this stream."""
+        if origin == self._stream:
+            return STREAM_LOG
+        log = origin.removeprefix(f"{self.base}/")
+        if log == origin or not log.startswith(_TENANT):
+            return None
+        try:
+            check_tenant_id(tenant_of(log) or "")
+        except (ValueError, InvalidInput):
+            return None
+        return log
+
+    def is_another_streams(self, origin: str) -> bool:
+        """Whether it names the log of this deployment's stream as it was before it was made anew,
+        or of another stream."""
+        return origin.startswith(f"{self.base}/stream/") and origin != self._stream

@@ -1,0 +1,193 @@
+"""The audit trail as its users have it: a service, a witness elsewhere, and an auditor offline."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest_asyncio
+
+from adapters.crypto.signing import SigningKey
+from adapters.embedded.process import free_port
+from adapters.settings import Settings
+from domain.tlog.note import COSIGNATURE
+from tests.acceptance.program import CONFIGTRAIL, Program
+from tests.acceptance.scenario import START, export
+from tests.integration.test_bundle import unpack
+from tests.support import eventually
+
+KEY = "EHk0kAIC3m4SpXb0fHCq0o9lDkZlNm9Q6JQ5n0yqQ1s="
+NAME = "witness.example/w1"
+
+
+class Service:
+    """A running service with a witness, and its command line."""
+
+    def __init__(self, folder: Path, program: Program, witness: str) -> None:
+        self.folder = folder
+        self.program = program
+        self.witness = witness
+
+    async def run(self, *arguments: str, status: int = 0) -> str:
+        """What a command prints on stdout."""
+        process = await asyncio.create_subprocess_exec(
+            str(CONFIGTRAIL),
+            "--tenant",
+            "acme",
+            *arguments,
+            cwd=self.folder,
+            env=self.program.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        assert process.returncode == status, (arguments, out.decode(), err.decode())
+        return out.decode()
+
+    async def report(self, *arguments: str, status: int = 0) -> dict[str, Any]:
+        """What `audit verify` found."""
+        found: dict[str, Any] = json.loads(
+            await self.run("audit", "verify", "--json", *arguments, status=status)
+        )
+        return found
+
+    async def get(self, path: str, encoding: str = "utf-8") -> str:
+        """An answer of the API."""
+        url = f"{self.program.url}/api/tenants/acme/log/{path}"
+
+        def ask() -> str:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return str(answer.read().decode(encoding))
+
+        return await asyncio.to_thread(ask)
+
+
+def exports(folder: Path) -> Path:
+    """Three devices' exports, in two versions."""
+    folder.mkdir()
+    rows = ["device,version,commit_time,file"]
+    for device in ("r1", "r2", "r3"):
+        for version in (0, 1):
+            (folder / device).mkdir(exist_ok=True)
+            name = f"{device}/{version:03d}.rsc"
+            (folder / name).write_text(export(device, version, START), newline="")
+            rows.append(f"{device},{version},2026-03-0{version + 1}T00:00:00Z,{name}")
+    (folder / "index.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+@pytest_asyncio.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Service]:
+    folder = tmp_path / "service"
+    program = Program(folder, nats_url=None, postgres_dsn=None, key=KEY)
+    key = SigningKey.generate_file(folder / "data" / "log.key")
+    base = key.verifier(Settings().log_name)
+    port = free_port()
+    seen = tmp_path / "witness"
+    witness = await asyncio.create_subprocess_exec(
+        str(CONFIGTRAIL),
+        "witness",
+        *("--name", NAME, "--deployment", str(base), "--folder", str(seen), "--port", str(port)),
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"]},
+        stdout=subprocess.PIPE,
+    )
+    assert witness.stdout is not None
+    try:
+        url, vkey = (await witness.stdout.readline()).decode().split()
+        assert vkey == str(SigningKey.from_file(seen / "witness.key").verifier(NAME, COSIGNATURE))
+        program.environment["CONFIGTRAIL_WITNESSES"] = f"{url} {vkey}"
+        program.environment["CONFIGTRAIL_SEAL_SECONDS"] = "0.2"
+        await program.start()
+        one = Service(folder, program, vkey)
+
+        async def ready() -> bool:
+            assert not program.ended, program.log.read_text()
+            try:
+                await one.get("checkpoint")
+            except urllib.error.HTTPError as error:
+                return error.code == 404  # nothing is sealed yet
+            except OSError:
+                return False
+            return True
+
+        await eventually(ready, within=60)
+        await one.run("import", str(exports(tmp_path / "exports")))
+        await one.run("audit", "seal")
+        yield one
+    finally:
+        if not program.ended:
+            assert await program.stop() == 0
+        witness.terminate()
+        await witness.wait()
+
+
+async def test_what_is_recorded_is_proven_to_whoever_asks(service: Service, tmp_path: Path) -> None:
+    report = await service.report("--require-witness", service.witness)
+    assert report["ok"], report
+    assert report["events"] == report["sealed"] == report["rows"] == 9
+    assert report["contents"] == 9
+
+    proof = tmp_path / "proof"
+    for printed in (await service.run("audit", "prove", "4"), await service.get("proofs/4")):
+        proof.write_text(printed)
+        told = json.loads(await service.run("audit", "verify-proof", "--json", str(proof)))
+        assert (told["ok"], told["position"]) == (True, 4)
+    proof.write_text(printed.replace("\nindex 3\n", "\nindex 2\n"))
+    assert await service.run("audit", "verify-proof", str(proof), status=1) == ""
+    proof.write_text(await service.get("consistency?old=1"))
+    await service.run("audit", "verify-proof", str(proof))
+    proof.write_text(await service.get("proofs/4?log=stream"))
+    await service.run("audit", "verify-proof", str(proof))
+
+    # Any client of such logs can read the tiles: the leaves are those of the proofs.
+    assert len(await service.get("tile/0/000.p/9", "latin-1")) == 9 * 32
+
+    story = json.loads(await service.run("audit", "reconstruct", "r2", "--json"))
+    told_events = sorted(one["event"] for one in story["facts"])
+    assert told_events == ["DiffGenerated", "SnapshotCreated", "SnapshotCreated"]
+    assert all(one["sealed"] for one in story["facts"])
+    text = await service.run("audit", "reconstruct", "r2", "--at", "2026-03-01", "--text")
+    assert text == await service.run("show", "r2", "--at", "2026-03-01")
+
+    bundle = tmp_path / "acme.tar.zst"
+    await service.run("audit", "export", str(bundle), "--content")
+    assert bundle.stat().st_mode & 0o077 == 0
+    unpack(bundle, tmp_path)
+    keys = (await service.run("audit", "keys")).splitlines()
+    verifier = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", str(tmp_path / "bundle" / "verify.py")),
+        *("--key", keys[0], "--key", keys[1]),
+        *("--witness", service.witness, "--max-age", "600"),
+        stdout=subprocess.PIPE,
+    )
+    said = (await verifier.communicate())[0].decode()
+    assert "9 texts are those" in said
+    assert said.endswith("VERIFIED\n")
+    stranger = str(SigningKey(bytes(32)).verifier(NAME, COSIGNATURE))
+    report = await service.report("--require-witness", stranger, status=1)
+    assert {one["kind"] for one in report["findings"]} == {"unwitnessed"}
+
+
+async def test_whoever_has_only_postgres_can_change_nothing_unseen(service: Service) -> None:
+    runtime = json.loads((service.folder / "data" / "runtime.json").read_text())
+    connection = await asyncpg.connect(runtime["postgres_dsn"])
+    try:
+        await connection.execute(
+            "UPDATE configtrail.audit SET actor = 'user:eve' WHERE position = 3"
+        )
+        await connection.execute("DELETE FROM configtrail.audit WHERE position = 5")
+    finally:
+        await connection.close()
+    report = await service.report("--no-content", status=1)
+    found = [(one["what"], one["kind"], one["position"]) for one in report["findings"]]
+    assert found == [("audit row", "altered", 3), ("audit row", "missing", 5)]

@@ -1,0 +1,238 @@
+"""A RouterOS double: an SSH server that speaks its exec dialect, with faults on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+import asyncssh
+from asyncssh import SSHKey, SSHServerConnection, SSHServerProcess
+
+Fault = Literal[
+    "truncated", "hang_middle", "error_exporting", "drip", "reset", "no_permission", "garbage"
+]
+# Where RouterOS cuts when it drops the tail.
+CUT_BYTES = 130_000
+_PUT = re.compile(r'; :put "([^"]*)"\Z')
+
+
+def export_text(version: str, *, name: str = "r1", size: int = 0) -> str:
+    """An export of at least `size` bytes."""
+    lines = [f"# 2026-03-01 12:00:00 by RouterOS {version}", "/interface bridge", "add name=br0"]
+    number = sum(len(line) + 2 for line in lines)
+    if size:
+        lines.append("/ip firewall address-list")
+        entry = 0
+        while number < size:
+            line = f"add address=10.{entry >> 16 & 255}.{entry >> 8 & 255}.{entry & 255} list=big"
+            lines.append(line)
+            number += len(line) + 2
+            entry += 1
+    lines += ["/system identity", f"set name={name}"]
+    return "".join(f"{line}\r\n" for line in lines)
+
+
+@dataclass
+class RouterOSDouble:
+    """One device, or many behind one address: they differ by the login's user name."""
+
+    version: str = "7.14.3 (stable)"
+    password: str = "correct horse"
+    authorized_key: SSHKey | None = None
+    fault: Fault | None = None
+    text: str | None = None
+    host_key: SSHKey = field(default_factory=lambda: asyncssh.generate_private_key("ssh-ed25519"))
+    text_of: Callable[[str], str] | None = None
+    """The export for a user's name; without it everybody gets `text`."""
+
+    port: int = 0
+    listen: str = "127.0.0.1"
+    commands: list[str] = field(default_factory=list)
+    passwords: list[str] = field(default_factory=list)
+    logins: list[str] = field(default_factory=list)
+    at_once: dict[str, int] = field(default_factory=dict)
+    overlaps: list[str] = field(default_factory=list)
+    on_login: Callable[[str], None] | None = None
+    hold: asyncio.Event | None = None
+    """When set, exports wait for this event before they begin."""
+
+    @property
+    def export(self) -> str:
+        """What it exports."""
+        return self.text if self.text is not None else export_text(self.version.split()[0])
+
+    async def start(self) -> asyncssh.SSHAcceptor:
+        """Listen on a free port of the loopback."""
+        acceptor = await asyncssh.create_server(
+            lambda: _Server(self),
+            self.listen,
+            self.port,
+            server_host_keys=[self.host_key],
+            process_factory=self._serve,
+            encoding=None,
+            allow_scp=False,
+            gss_kex=False,
+            gss_auth=False,
+            compression_algs=["none"],
+            reuse_address=True,
+        )
+        self.port = acceptor.get_port()
+        return acceptor
+
+    async def _serve(self, process: SSHServerProcess[bytes]) -> None:
+        user = process.get_extra_info("username")
+        command = process.command
+        if command is None:
+            await self._talk(process, user)
+            return
+        self.commands.append(command)
+        self.at_once[user] = self.at_once.get(user, 0) + 1
+        if self.at_once[user] > 1:
+            self.overlaps.append(user)
+        try:
+            await self._answer(process, command, user)
+        except (BrokenPipeError, asyncssh.Error, ConnectionError):
+            process.close()
+        finally:
+            self.at_once[user] -= 1
+
+    async def _answer(self, process: SSHServerProcess[bytes], command: str, user: str) -> None:
+        out = process.stdout
+        if "/system resource get version" in command:
+            garbage = self.fault == "garbage"
+            out.write(b"hello\r\n" if garbage else f"{self.version}\r\n".encode())
+            process.exit(0)
+            return
+        if self.hold is not None:
+            await self.hold.wait()
+        found = _PUT.search(command)
+        main = command[: found.start()] if found else command
+        refusal = self._refusal(main)
+        if refusal:
+            out.write(f"{refusal}\r\n".encode())
+            process.exit(0)
+            return
+        text = self.text_of(user) if self.text_of else self.export
+        if self.fault == "error_exporting":
+            text += '#error exporting "/ip/dns" (timeout)\r\n'
+        body = text.encode()
+        end = f"{found[1]}\r\n".encode() if found else b""
+        match self.fault:
+            case "truncated":
+                out.write(body[:CUT_BYTES])
+            case "hang_middle":
+                out.write(body[: len(body) // 2])
+                await process.wait_closed()
+            case "drip":
+                for byte in body:
+                    out.write(bytes((byte,)))
+                    await asyncio.sleep(0.05)
+            case "reset":
+                out.write(body[: len(body) // 2])
+                await out.drain()
+                _reset(process)
+                return
+            case _:
+                out.write(body + end)
+                await out.drain()
+        process.exit(0)
+
+    async def _talk(self, process: SSHServerProcess[bytes], user: str) -> None:
+        """At the prompt, as other tools do it: what is typed is echoed, `quit` ends it."""
+        out, typed = process.stdout, b""
+        prompt = f"[{user.partition('+')[0]}@MikroTik] > ".encode()
+        out.write(prompt)
+        while data := await process.stdin.read(4096):
+            for byte in data:
+                if byte not in b"\r\n":
+                    typed += bytes((byte,))
+                    continue
+                out.write(typed + b"\r\n")
+                if typed == b"quit":
+                    process.exit(0)
+                    return
+                if typed == b"export":
+                    out.write(self.text_of(user).encode() if self.text_of else self.export.encode())
+                out.write(prompt)
+                typed = b""
+
+    def _refusal(self, command: str) -> str | None:
+        major = int(self.version.split(".")[0])
+        if self.fault == "no_permission":
+            return "not enough permissions (9)"
+        if not command.startswith("/export"):
+            return "bad command name (line 1 column 1)"
+        if "show-sensitive" in command and major < 7:
+            return "expected end of command (line 1 column 9)"
+        if "hide-sensitive" in command and major >= 7:
+            return "expected end of command (line 1 column 9)"
+        return None
+
+
+class _Server(asyncssh.SSHServer):
+    def __init__(self, double: RouterOSDouble) -> None:
+        self._double = double
+
+    def connection_made(self, conn: SSHServerConnection) -> None:
+        self._connection = conn
+
+    def begin_auth(self, username: str) -> bool:
+        self._double.logins.append(username)
+        if self._double.on_login is not None:
+            self._double.on_login(username)
+        return True
+
+    def password_auth_supported(self) -> bool:
+        return True
+
+    def validate_password(self, username: str, password: str) -> bool:
+        self._double.passwords.append(password)
+        return password == self._double.password
+
+    def public_key_auth_supported(self) -> bool:
+        return self._double.authorized_key is not None
+
+    def validate_public_key(self, username: str, key: SSHKey) -> bool:
+        known = self._double.authorized_key
+        return known is not None and key.public_data == known.public_data
+
+
+def _reset(process: SSHServerProcess[bytes]) -> None:
+    """Break the connection as a router that reboots does: with a reset."""
+    connection = process.channel.get_connection()
+    raw = connection.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    connection.abort()
+
+
+@asynccontextmanager
+async def serving(double: RouterOSDouble) -> AsyncIterator[RouterOSDouble]:
+    """The double, listening while the block runs."""
+    acceptor = await double.start()
+    try:
+        yield double
+    finally:
+        acceptor.close()
+        await acceptor.wait_closed()
+
+
+@asynccontextmanager
+async def silent_host() -> AsyncIterator[int]:
+    """A port that takes connections and never says anything: it hangs before the banner."""
+
+    async def ignore(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(ignore, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()

@@ -1,0 +1,276 @@
+"""A bundle verifies with Python alone, without anything of ours; an altered one does not."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest_asyncio
+import zstandard
+
+from adapters.crypto.signing import SigningKey
+from adapters.embedded.nats import EmbeddedNats
+from adapters.jetstream.raw import moment_of
+from adapters.postgres.pool import open_pool
+from adapters.postgres.tiles import TileStore
+from adapters.tlog.bundle import export
+from domain.tlog.checkpoint import parse_checkpoint
+from domain.tlog.names import STREAM_LOG, tenant_log
+from domain.tlog.note import VerifierKey, parse_note
+from tests.logs import BASE, KEY, Story, names, raw_events, seal
+from tests.rig import rig
+
+TENANT = "acme"
+
+
+class Made:
+    """An exported bundle, unpacked, and the keys that its reader trusts."""
+
+    def __init__(self, folder: Path, keys: tuple[VerifierKey, ...]) -> None:
+        self.folder = folder
+        self.keys = keys
+
+    def check(self, *more: str, keys: bool = True) -> tuple[int, str]:
+        """What the verifier says, run as an auditor would: isolated, and without our packages."""
+        given = [part for key in self.keys for part in ("--key", str(key))] if keys else []
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", str(self.folder / "verify.py"), *given, *more],
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            env={"PATH": os.environ["PATH"]},
+            check=False,
+        )
+        assert not done.stderr, done.stderr
+        return done.returncode, done.stdout
+
+    def copy(self, to: Path) -> Made:
+        shutil.copytree(self.folder, to)
+        return Made(to, self.keys)
+
+    def lines(self) -> list[dict[str, Any]]:
+        text = (self.folder / "events.jsonl").read_text()
+        return [json.loads(line) for line in text.splitlines()]
+
+    def put_lines(self, lines: list[dict[str, Any]]) -> None:
+        text = "".join(json.dumps(one) + "\n" for one in lines)
+        (self.folder / "events.jsonl").write_text(text)
+
+
+@pytest_asyncio.fixture
+async def made(nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path) -> AsyncIterator[Made]:
+    async with rig(nats_server.url) as one, open_pool(postgres_dsn) as pool:
+        story = Story(one, seed=3)
+        for count in (30, 100, 50):
+            await story.tell(count)
+            await seal(one, pool)
+        await story.tell(10)
+        known = await names(one)
+        own = [event for event in await raw_events(one) if f".{TENANT}." in event.subject]
+        since, until = moment_of(own[20].stored_ns), moment_of(own[60].stored_ns)
+        system = SimpleNamespace(
+            log=SimpleNamespace(
+                events=one.raw,
+                notes=one.notes,
+                checkpoints=one.checkpoints,
+                tiles=TileStore(pool),
+            ),
+            settings=SimpleNamespace(log_name=BASE),
+            content=one.content,
+        )
+        keys = tuple(KEY.verifier(known.origin(log)) for log in (tenant_log(TENANT), STREAM_LOG))
+        path = tmp_path / "bundle.tar.zst"
+        done = await export(
+            cast("Any", system),
+            path,
+            tenant_id=TENANT,
+            keys=keys,
+            since=since,
+            until=until,
+            content=True,
+        )
+        assert done.events == 41
+        unpack(path, tmp_path)
+        yield Made(tmp_path / "bundle", keys)
+
+
+def test_it_verifies_and_says_when_its_own_keys_were_used(made: Made) -> None:
+    status, said = made.check()
+    assert (status, said.splitlines()[-1]) == (0, "VERIFIED")
+    assert "WARNING" not in said
+    status, said = made.check(keys=False)
+    assert status == 0
+    assert said.startswith("WARNING: no --key given")
+    assert (made.folder / "README.txt").read_text().startswith("Configtrail audit bundle")
+
+
+def unpack(path: Path, to: Path) -> None:
+    """As `tar --zstd -xf` does."""
+    with (
+        path.open("rb") as packed,
+        zstandard.ZstdDecompressor().stream_reader(packed) as plain,
+        tarfile.open(fileobj=plain, mode="r|") as archive,
+    ):
+        archive.extractall(to, filter="data")
+
+
+def alter_body(made: Made) -> None:
+    lines = made.lines()
+    body = base64.b64decode(lines[7]["body"]).replace(b"system:", b"system;")
+    body = body.replace(b"user:", b"user;").replace(b"service:", b"service;")
+    lines[7]["body"] = base64.b64encode(body).decode()
+    made.put_lines(lines)
+
+
+def alter_time(made: Made) -> None:
+    lines = made.lines()
+    lines[7]["stored_ns"] += 1
+    made.put_lines(lines)
+
+
+def remove(made: Made) -> None:
+    lines = made.lines()
+    made.put_lines(lines[:7] + lines[8:])
+
+
+def remove_first(made: Made) -> None:
+    made.put_lines(made.lines()[1:])
+
+
+def remove_last(made: Made) -> None:
+    made.put_lines(made.lines()[:-1])
+
+
+def remove_last_and_say_so(made: Made) -> None:
+    """The stretch is said to be shorter: then the event after it is not shown."""
+    made.put_lines(made.lines()[:-1])
+    about = json.loads((made.folder / "bundle.json").read_text())
+    about["leaf_after"] = None
+    (made.folder / "bundle.json").write_text(json.dumps(about))
+
+
+def repeat(made: Made) -> None:
+    lines = made.lines()
+    made.put_lines([*lines[:7], lines[7], *lines[7:]])
+
+
+def swap(made: Made) -> None:
+    lines = made.lines()
+    lines[7], lines[8] = lines[8], lines[7]
+    made.put_lines(lines)
+
+
+def move_to_another_tenant(made: Made) -> None:
+    lines = made.lines()
+    lines[7]["subject"] = lines[7]["subject"].replace(".acme.", ".globex.")
+    made.put_lines(lines)
+
+
+def widen_the_window(made: Made) -> None:
+    """As if nothing had happened before: the event before the stretch shows otherwise."""
+    about = json.loads((made.folder / "bundle.json").read_text())
+    about["from_ns"] = 0
+    (made.folder / "bundle.json").write_text(json.dumps(about))
+
+
+def other_root(made: Made) -> None:
+    _rewrite(
+        made, lambda text: text.replace(text.split("\n")[2], base64.b64encode(bytes(32)).decode())
+    )
+
+
+def other_size(made: Made) -> None:
+    _rewrite(made, lambda text: text.replace("\n" + text.split("\n")[1], "\n1000", 1))
+
+
+def _rewrite(made: Made, change: Callable[[str], str]) -> None:
+    path = made.folder / "checkpoint"
+    path.write_text(change(path.read_text()))
+
+
+def sign_with_another_key(made: Made) -> None:
+    path = made.folder / "checkpoint"
+    checkpoint = parse_checkpoint(parse_note(path.read_bytes()).text)
+    path.write_text(str(SigningKey(bytes(32)).note(checkpoint)))
+
+
+def exchange_checkpoints(made: Made) -> None:
+    path = made.folder / "checkpoint"
+    shutil.copy(made.folder / "stream-checkpoint", path)
+
+
+def alter_stream_leaves(made: Made) -> None:
+    path = made.folder / "stream-leaves.bin"
+    raw = path.read_bytes()
+    path.write_bytes(raw[:40] + bytes((raw[40] ^ 1,)) + raw[41:])
+
+
+def alter_older_checkpoint(made: Made) -> None:
+    path = sorted((made.folder / "checkpoints").glob("*.note"))[0]
+    checkpoint = parse_checkpoint(parse_note(path.read_bytes()).text)
+    forged = type(checkpoint)(checkpoint.origin, checkpoint.size, bytes(32))
+    path.write_text(str(KEY.note(forged)))
+
+
+def add_text(made: Made) -> None:
+    (made.folder / "content").mkdir(exist_ok=True)
+    position = next(
+        one["position"] for one in made.lines() if one["subject"].endswith("SnapshotCreated")
+    )
+    (made.folder / "content" / f"{position}.txt").write_text("/ip address\n")
+    (made.folder / "content" / f"{position}.salt").write_text(secrets.token_hex(32))
+
+
+def empty_a_file(made: Made) -> None:
+    (made.folder / "bundle.json").write_text("{}")
+
+
+TAMPERINGS = (
+    alter_body,
+    alter_time,
+    remove,
+    remove_first,
+    remove_last,
+    remove_last_and_say_so,
+    repeat,
+    swap,
+    move_to_another_tenant,
+    widen_the_window,
+    other_root,
+    other_size,
+    sign_with_another_key,
+    exchange_checkpoints,
+    alter_stream_leaves,
+    alter_older_checkpoint,
+    add_text,
+    empty_a_file,
+)
+
+
+def test_an_altered_bundle_does_not_verify(made: Made, tmp_path: Path) -> None:
+    for tamper in TAMPERINGS:
+        other = made.copy(tmp_path / tamper.__name__)
+        tamper(other)
+        status, said = other.check()
+        assert status == 1, tamper.__name__
+        assert said.splitlines()[-1].startswith("FAILED: "), (tamper.__name__, said)
+
+
+def test_a_bundle_of_another_log_is_not_taken_for_this_one(made: Made) -> None:
+    stranger = Made(made.folder, (SigningKey(bytes(32)).verifier(made.keys[0].name), made.keys[1]))
+    status, said = stranger.check()
+    assert status == 1
+    assert "not signed by its log" in said
+    status, said = made.check("--max-age", "60")
+    assert status == 1
+    assert "only a witness tells a time" in said

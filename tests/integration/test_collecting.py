@@ -1,0 +1,499 @@
+"""Collections, whole: from the device through the intake to the facts, and who else is told."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from adapters.collecting.collection import Collected, DeviceCollector, Failed, Inventory, NotDue
+from adapters.collecting.credentials import BUCKET as CREDENTIALS
+from adapters.collecting.credentials import Credentials, CredentialStore, Stored
+from adapters.collecting.registering import Registrar
+from adapters.collecting.schedule import BUCKET as SCHEDULE
+from adapters.collecting.schedule import Attempt, Schedule
+from adapters.embedded.nats import EmbeddedNats
+from adapters.jetstream.buckets import Bucket
+from adapters.jetstream.leases import Leases
+from adapters.roles.collector import Collector
+from adapters.roles.devices import DeviceRepository
+from adapters.roles.supervisor import running
+from adapters.roles.trigger import SUBJECT, TriggerService
+from domain.errors import BackupFailed, BackupUnderWay, LeaseHeld, LeaseLost, NotFound
+from domain.events import (
+    CollectionFailed,
+    CollectionRecovered,
+    DeviceConfigured,
+    DeviceSettings,
+    DuplicateSkipped,
+    HostKeyChanged,
+    HostKeyPinned,
+    HostKeyReleased,
+    ManualBackupFinished,
+    ManualBackupTriggered,
+    SnapshotCreated,
+)
+from tests.doubles.routeros import RouterOSDouble, export_text, serving
+from tests.rig import Rig, rig
+from tests.support import eventually
+
+TENANT, DEVICE, ALICE = "acme", "r1", "user:alice"
+PASSWORD = "correct horse"
+
+
+@dataclass
+class Stack:
+    """A rig with what collecting needs on top."""
+
+    rig: Rig
+    store: CredentialStore
+    schedule: Schedule
+    leases: Leases
+    folder: Path
+
+    def collecting(self, lease_seconds: float = 20) -> DeviceCollector:
+        """A collector of another program."""
+        return DeviceCollector(
+            devices=DeviceRepository(self.rig.events),
+            credentials=Credentials(self.store, None, self.folder),
+            schedule=self.schedule,
+            leases=self.leases,
+            intake=self.rig.intake,
+            keyring=self.rig.keyring,
+            lease_seconds=lease_seconds,
+        )
+
+    def trigger(self, timeout: float = 20) -> TriggerService:
+        return TriggerService(
+            self.rig.nc,
+            devices=DeviceRepository(self.rig.events),
+            events=self.rig.events,
+            leases=self.leases,
+            keyring=self.rig.keyring,
+            metrics=self.rig.metrics,
+            timeout=timeout,
+        )
+
+    def role(self) -> Collector:
+        return Collector(
+            self.rig.nc,
+            self.rig.js,
+            collecting=self.collecting(),
+            schedule=self.schedule,
+            trigger=self.trigger(),
+            metrics=self.rig.metrics,
+            at_once=8,
+        )
+
+    @property
+    def registrar(self) -> Registrar:
+        return Registrar(DeviceRepository(self.rig.events))
+
+    async def kinds(self, device: str = DEVICE) -> list[str]:
+        """The device's events, by name."""
+        return [type(one.event).__name__ for one in await self.rig.history(TENANT, device)]
+
+    async def count(self, kind: type[object], device: str = DEVICE) -> int:
+        found = await self.rig.history(TENANT, device)
+        return sum(isinstance(one.event, kind) for one in found)
+
+
+@pytest.fixture
+async def stack(nats_server: EmbeddedNats, tmp_path: Path) -> AsyncIterator[Stack]:
+    async with rig(nats_server.url) as parts:
+        leases = Leases(parts.js)
+        await leases.ensure()
+        credentials, schedule = Bucket(parts.js, CREDENTIALS), Bucket(parts.js, SCHEDULE)
+        await credentials.ensure()
+        await schedule.ensure()
+        store = CredentialStore(credentials, parts.keyring)
+        await store.put(TENANT, "main", Stored(username="backup", password=PASSWORD))
+        yield Stack(parts, store, Schedule(schedule), leases, tmp_path)
+
+
+def settings(port: int, **given: object) -> DeviceSettings:
+    fields: dict[str, object] = {
+        "addresses": ("127.0.0.1",),
+        "port": port,
+        "credential": "store:main",
+    }
+    return DeviceSettings(**{**fields, **given})  # type: ignore[arg-type]
+
+
+def only(**known: DeviceSettings) -> Inventory:
+    async def found(name: str) -> DeviceSettings | None:
+        return known.get(name)
+
+    return found
+
+
+async def collect(stack: Stack, wanted: DeviceSettings, device: str = DEVICE) -> Collected:
+    return await stack.collecting().collect(TENANT, device, wanted, only(), source="scheduled")
+
+
+@asynccontextmanager
+async def collecting(stack: Stack, *roles: Collector) -> AsyncIterator[None]:
+    """Collectors at work beside a recorder."""
+    named = {f"collector {number}": role.run for number, role in enumerate(roles)}
+    async with stack.rig.recording(), running(named):
+        yield
+
+
+async def test_a_reading_of_a_megabyte_becomes_a_fact_and_the_next_a_confirmation(
+    stack: Stack,
+) -> None:
+    text = export_text("7.14.3", size=1_200_000)
+    async with serving(RouterOSDouble(text=text)) as double, stack.rig.recording():
+        done = await collect(stack, settings(double.port))
+        await stack.rig.intake_empty()
+        again = await collect(stack, settings(double.port))
+        await stack.rig.intake_empty()
+    stored = await stack.rig.history(TENANT, DEVICE)
+    assert await stack.kinds() == ["HostKeyPinned", "SnapshotCreated", "DuplicateSkipped"]
+    assert [one.event_id for one in stored[1:]] == [done.event_id, again.event_id]
+    fact = stored[1].event
+    assert isinstance(fact, SnapshotCreated)
+    assert (fact.platform, fact.os_version, fact.source) == ("routeros", "7.14.3", "scheduled")
+    assert await stack.rig.content.get(TENANT, DEVICE, "snapshot", fact.content) == text.encode()
+
+
+async def test_another_host_key_blocks_the_device_until_a_person_releases_it(
+    stack: Stack,
+) -> None:
+    first = RouterOSDouble()
+    async with serving(first):
+        await collect(stack, settings(first.port))
+    impostor = RouterOSDouble(port=first.port)
+    async with serving(impostor):
+        for _ in range(3):
+            with pytest.raises(Failed) as failed:
+                await collect(stack, settings(impostor.port))
+            assert failed.value.kind == "host_key_changed"
+        assert (impostor.logins, impostor.passwords) == ([], [])
+        assert await stack.kinds() == ["HostKeyPinned", "HostKeyChanged", "CollectionFailed"]
+        shown = impostor.host_key.get_fingerprint()
+        changed = (await stack.rig.history(TENANT, DEVICE))[1].event
+        assert isinstance(changed, HostKeyChanged)
+        assert changed.fingerprint == shown
+        assert changed.pinned_fingerprint == first.host_key.get_fingerprint()
+        await stack.registrar.release_host_key(
+            TENANT, DEVICE, actor=ALICE, reason="new board", expected_fingerprint="SHA256:other"
+        )
+        with pytest.raises(Failed) as failed:
+            await collect(stack, settings(impostor.port))
+        assert (failed.value.kind, impostor.passwords) == ("host_key_changed", [])
+        await stack.registrar.release_host_key(
+            TENANT, DEVICE, actor=ALICE, reason="new board", expected_fingerprint=shown
+        )
+        await collect(stack, settings(impostor.port))
+    events = [one.event for one in await stack.rig.history(TENANT, DEVICE)]
+    released = [one for one in events if isinstance(one, HostKeyReleased)]
+    assert {(one.actor, one.reason) for one in released} == {(ALICE, "new board")}
+    pins = [one for one in events if isinstance(one, HostKeyPinned)]
+    assert [base64.b64decode(one.public_key) for one in pins] == [
+        first.host_key.public_data,
+        impostor.host_key.public_data,
+    ]
+    assert isinstance(events[-1], CollectionRecovered)
+
+
+async def test_a_host_key_of_a_failed_login_is_pinned_too(stack: Stack) -> None:
+    async with serving(RouterOSDouble(password="another")) as double:
+        with pytest.raises(Failed):
+            await collect(stack, settings(double.port))
+    assert await stack.kinds() == ["HostKeyPinned", "CollectionFailed"]
+
+
+async def test_a_host_key_can_only_be_released_where_there_is_one(stack: Stack) -> None:
+    with pytest.raises(NotFound):
+        await stack.registrar.release_host_key(
+            TENANT, DEVICE, actor=ALICE, reason="why not", expected_fingerprint=None
+        )
+
+
+async def test_a_failure_is_told_once_and_so_is_its_end(stack: Stack) -> None:
+    double = RouterOSDouble(fault="truncated", text=export_text("7.14.3", size=200_000))
+    async with serving(double):
+        for number in (1, 2, 3):
+            with pytest.raises(Failed) as failed:
+                await collect(stack, settings(double.port))
+            assert failed.value.attempt.failures == number
+        double.fault = "no_permission"
+        with pytest.raises(Failed):
+            await collect(stack, settings(double.port))
+        double.fault = None
+        await collect(stack, settings(double.port))
+        await collect(stack, settings(double.port))
+    events = [one.event for one in await stack.rig.history(TENANT, DEVICE)]
+    told = [one for one in events if isinstance(one, CollectionFailed)]
+    assert [(one.kind, one.attempt) for one in told] == [("incomplete", 1), ("command_refused", 4)]
+    ends = [one for one in events if isinstance(one, CollectionRecovered)]
+    assert [(one.kind, one.failures) for one in ends] == [("command_refused", 4)]
+    assert await stack.schedule.last(TENANT, DEVICE) is not None
+
+
+async def test_no_device_is_collected_twice_at_once(stack: Stack) -> None:
+    double = RouterOSDouble(hold=asyncio.Event())
+    async with serving(double):
+        first = asyncio.create_task(collect(stack, settings(double.port)))
+        await eventually(lambda: len(double.commands) == 2)
+        with pytest.raises(LeaseHeld):
+            await collect(stack, settings(double.port))
+        assert double.hold is not None
+        double.hold.set()
+        await first
+    assert double.overlaps == []
+
+
+async def test_who_lost_the_lease_sends_nothing(stack: Stack) -> None:
+    double = RouterOSDouble(hold=asyncio.Event())
+    async with serving(double):
+        slow = asyncio.create_task(
+            stack.collecting().collect(
+                TENANT, DEVICE, settings(double.port), only(), source="scheduled"
+            )
+        )
+        await eventually(lambda: len(double.commands) == 2)
+        # As when the program was stopped for longer than the lease, and another took over.
+        await stack.rig.js.purge_stream("KV_CONFIGTRAIL_LEASES")
+        async with stack.leases.hold("collect.acme.r1", 20):
+            assert double.hold is not None
+            double.hold.set()
+            with pytest.raises(LeaseLost):
+                await slow
+    info = await stack.rig.js.stream_info("CONFIGTRAIL_INTAKE")
+    assert info.state.messages == 0
+
+
+async def test_what_another_program_has_just_read_is_not_due(stack: Stack) -> None:
+    async with serving(RouterOSDouble()) as double:
+        await collect(stack, settings(double.port))
+        with pytest.raises(NotDue) as found:
+            await stack.collecting().collect(
+                TENANT,
+                DEVICE,
+                settings(double.port),
+                only(),
+                source="scheduled",
+                is_due=lambda last, _: last is None,
+            )
+    assert isinstance(found.value.last, Attempt)
+
+
+async def test_a_credential_lies_sealed_and_is_bound_to_its_name(stack: Stack) -> None:
+    bucket = Bucket(stack.rig.js, CREDENTIALS)
+    raw = await bucket.get(TENANT, "main")
+    assert raw is not None
+    assert PASSWORD.encode() not in raw
+    assert await stack.store.names(TENANT) == ["main"]
+    await bucket.put(raw, TENANT, "other")
+    with pytest.raises(Failed, match="store:other") as failed:
+        await collect(stack, settings(1, credential="store:other"))
+    assert failed.value.kind == "no_credential"
+    await stack.store.remove(TENANT, "main")
+    assert await stack.store.get(TENANT, "main") is None
+
+
+@pytest.mark.parametrize(
+    "reference", ["env:CONFIGTRAIL_MASTER_KEY", "env:HOME", "file:/etc/hostname", "file:../x"]
+)
+async def test_an_inventory_can_only_name_secrets_that_are_meant_for_it(
+    stack: Stack, reference: str
+) -> None:
+    async with serving(RouterOSDouble()) as double:
+        with pytest.raises(Failed) as failed:
+            await collect(stack, settings(double.port, username="u", credential=reference))
+    assert failed.value.kind == "no_credential"
+    assert double.passwords == []
+
+
+async def test_a_file_in_the_folder_of_credentials_is_a_secret(stack: Stack) -> None:
+    secret = json.dumps({"username": "backup", "password": PASSWORD})
+    (stack.folder / "routers").write_text(secret)
+    async with serving(RouterOSDouble()) as double:
+        await collect(stack, settings(double.port, credential="file:routers"))
+    assert double.passwords == [PASSWORD]
+
+
+async def test_the_inventory_is_followed_without_a_restart(stack: Stack) -> None:
+    async with serving(RouterOSDouble()) as double, collecting(stack, stack.role()):
+        await stack.registrar.configure(TENANT, DEVICE, settings(double.port), actor=ALICE)
+        await eventually(lambda: stack.count(SnapshotCreated))
+        await stack.registrar.configure(
+            TENANT, "r2", settings(double.port, enabled=False), actor=ALICE
+        )
+        await stack.registrar.configure(TENANT, "r2", settings(double.port), actor=ALICE)
+        await eventually(lambda: stack.count(SnapshotCreated, "r2"))
+        await stack.registrar.retire(TENANT, DEVICE, actor=ALICE, reason="sold")
+        with pytest.raises(BackupFailed, match="not in the inventory"):
+            await stack.trigger().run(TENANT, DEVICE, actor=ALICE)
+
+
+async def test_two_collectors_share_the_work_and_read_each_device_once(stack: Stack) -> None:
+    double = RouterOSDouble(text_of=lambda user: export_text("7.14.3", name=user))
+    names = [f"d{number:02}" for number in range(40)]
+    async with serving(double):
+        for name in names:
+            await stack.registrar.configure(
+                TENANT, name, settings(double.port, username=name), actor=ALICE
+            )
+        async with collecting(stack, stack.role(), stack.role()):
+            for name in names:
+                await eventually(partial(stack.count, SnapshotCreated, name))
+            assert sorted(double.logins) == names
+            assert double.overlaps == []
+
+
+async def test_wrong_credentials_wait_for_a_person_and_go_on_with_the_settings(
+    stack: Stack,
+) -> None:
+    await stack.store.put(TENANT, "wrong", Stored(username="backup", password="wrong"))
+    async with serving(RouterOSDouble()) as double, collecting(stack, stack.role()):
+        await stack.registrar.configure(
+            TENANT, DEVICE, settings(double.port, credential="store:wrong"), actor=ALICE
+        )
+        await eventually(lambda: stack.count(CollectionFailed))
+        await stack.registrar.configure(TENANT, DEVICE, settings(double.port), actor=ALICE)
+        await eventually(lambda: stack.count(SnapshotCreated))
+    assert double.passwords == ["wrong", PASSWORD]
+    assert "CollectionRecovered" in await stack.kinds()
+
+
+async def test_a_manual_backup_reaches_the_device_and_comes_back_with_the_truth(
+    stack: Stack,
+) -> None:
+    double = RouterOSDouble()
+    async with serving(double), collecting(stack, stack.role()):
+        await stack.registrar.configure(
+            TENANT, DEVICE, settings(double.port, interval_seconds=86_400), actor=ALICE
+        )
+        await eventually(lambda: stack.count(SnapshotCreated))
+        done = await stack.trigger().run(TENANT, DEVICE, actor=ALICE)
+        assert done.outcome == "duplicate"
+        double.text = export_text("7.14.3", name="renamed")
+        changed = await stack.trigger().run(TENANT, DEVICE, actor=ALICE)
+        assert changed.outcome == "succeeded"
+        double.password = "rotated"
+        with pytest.raises(BackupFailed, match="auth_failed"):
+            await stack.trigger().run(TENANT, DEVICE, actor=ALICE)
+    last = (await stack.rig.history(TENANT, DEVICE))[-1].event
+    assert isinstance(last, ManualBackupFinished)
+    assert last.outcome == "failed"
+
+
+async def test_a_manual_backup_joins_a_collection_under_way_when_asked_to(stack: Stack) -> None:
+    double = RouterOSDouble(hold=asyncio.Event())
+    async with serving(double), collecting(stack, stack.role()):
+        await stack.registrar.configure(TENANT, DEVICE, settings(double.port), actor=ALICE)
+        await eventually(lambda: len(double.commands) == 2)
+        with pytest.raises(BackupUnderWay):
+            await stack.trigger().run(TENANT, DEVICE, actor=ALICE)
+        joined = [
+            asyncio.create_task(stack.trigger().run(TENANT, DEVICE, actor=ALICE, join=True))
+            for _ in range(2)
+        ]
+        await eventually(lambda: _asked(stack, 3))
+        assert double.hold is not None
+        double.hold.set()
+        results = await asyncio.gather(*joined)
+    assert double.overlaps == []
+    assert {one.outcome for one in results} <= {"succeeded", "duplicate"}
+    ends = [one.event for one in await stack.rig.history(TENANT, DEVICE)]
+    outcomes = [one.outcome for one in ends if isinstance(one, ManualBackupFinished)]
+    assert outcomes[0] == "locked"
+    assert set(outcomes[1:]) <= {"succeeded", "duplicate"}
+
+
+async def _asked(stack: Stack, times: int) -> bool:
+    return await stack.count(ManualBackupTriggered) == times
+
+
+async def test_a_request_of_another_program_on_nats_is_recorded_before_it_is_done(
+    stack: Stack,
+) -> None:
+    double = RouterOSDouble()
+    async with serving(double), collecting(stack, stack.role()):
+        await stack.registrar.configure(TENANT, DEVICE, settings(double.port), actor=ALICE)
+        await eventually(lambda: stack.count(SnapshotCreated))
+        body = json.dumps({"tenant_id": TENANT, "device_id": DEVICE}).encode()
+        reply = json.loads((await stack.rig.nc.request(SUBJECT, body, timeout=20)).data)
+        nonsense = json.loads((await stack.rig.nc.request(SUBJECT, b"{", timeout=20)).data)
+    assert reply["status"] == "success"
+    assert len(reply["sha256_hash"]) == 64
+    assert nonsense["status"] == "failed"
+    assert (await stack.kinds())[-3:] == [
+        "ManualBackupTriggered",
+        "DuplicateSkipped",
+        "ManualBackupFinished",
+    ]
+    asked = (await stack.rig.history(TENANT, DEVICE))[-3].event
+    assert asked.actor == "service:nats"
+
+
+async def test_a_device_behind_a_jump_host_of_the_inventory_is_collected(stack: Stack) -> None:
+    class Jump(asyncssh.SSHServer):
+        def begin_auth(self, username: str) -> bool:
+            return True
+
+        def password_auth_supported(self) -> bool:
+            return True
+
+        def validate_password(self, username: str, password: str) -> bool:
+            return password == PASSWORD
+
+        def connection_requested(
+            self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
+        ) -> bool:
+            return True
+
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    acceptor = await asyncssh.create_server(Jump, "127.0.0.1", 0, server_host_keys=[key])
+    gate = settings(acceptor.get_port(), platform="jump")
+    try:
+        async with serving(RouterOSDouble()) as double:
+            await stack.collecting().collect(
+                TENANT,
+                DEVICE,
+                settings(double.port, jump="gate"),
+                only(gate=gate),
+                source="scheduled",
+            )
+    finally:
+        acceptor.close()
+        await acceptor.wait_closed()
+    assert await stack.kinds() == ["HostKeyPinned"]
+    assert await stack.kinds("gate") == ["HostKeyPinned"]
+
+
+async def test_configuring_the_same_again_is_no_event(stack: Stack) -> None:
+    assert await stack.registrar.configure(TENANT, DEVICE, settings(22), actor=ALICE)
+    assert not await stack.registrar.configure(TENANT, DEVICE, settings(22), actor=ALICE)
+    assert await stack.count(DeviceConfigured) == 1
+    assert await stack.count(DuplicateSkipped) == 0
+
+
+async def test_a_device_that_tells_of_a_change_is_collected_before_its_turn(stack: Stack) -> None:
+    role = stack.role()
+    double = RouterOSDouble()
+    async with serving(double), collecting(stack, role):
+        assert not role.hurry(TENANT, DEVICE)
+        await stack.registrar.configure(TENANT, DEVICE, settings(double.port), actor=ALICE)
+        await eventually(partial(stack.count, SnapshotCreated))
+        double.text = export_text("7.14.3", name="renamed")
+        assert role.hurry(TENANT, DEVICE)
+        await eventually(lambda: _has(stack, SnapshotCreated, 2))
+    fact = (await stack.rig.history(TENANT, DEVICE))[-1].event
+    assert isinstance(fact, SnapshotCreated)
+    assert fact.source == "pushed"
+
+
+async def _has(stack: Stack, kind: type[object], times: int) -> bool:
+    return await stack.count(kind) == times

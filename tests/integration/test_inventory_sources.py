@@ -1,0 +1,176 @@
+"""Inventories and secrets from other systems, spoken to over HTTP."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from adapters.collecting.credentials import parse_secret
+from adapters.collecting.fetching import HttpFailed
+from adapters.collecting.files import judge_inventory
+from adapters.collecting.netbox import read_netbox
+from adapters.collecting.registering import resolvable_entries
+from adapters.collecting.vault import Vault
+from adapters.ssh.failures import DeviceUnread
+from domain.inventory import InventoryRefused
+
+TOKEN = "0123456789abcdef"
+
+
+class _Server(ThreadingHTTPServer):
+    """Speaks NetBox's list of devices and a Vault's KV engine, as far as they are documented."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.devices: list[dict[str, object]] = []
+        self.secrets: dict[str, dict[str, object]] = {}
+        self.next_host: str | None = None
+        self.page = 2
+        self.stolen: list[str] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        if parts.path == "/api/dcim/devices/":
+            self._netbox(parse_qs(parts.query))
+        elif parts.path.startswith("/v1/"):
+            self._vault(parts.path.removeprefix("/v1/"))
+        elif parts.path == "/moved/v1/secret/data/routers":
+            self._send(302, {}, {"Location": f"{self.server.url}/stolen"})
+        else:
+            self.server.stolen.append(self.headers.get("X-Vault-Token") or "")
+            self._send(404, {})
+
+    def _netbox(self, query: dict[str, list[str]]) -> None:
+        if self.headers.get("Authorization") != f"Token {TOKEN}":
+            self._send(403, {"detail": "Invalid token"})
+            return
+        assert query["status"] == ["active"]
+        start = int(query.get("offset", ["0"])[0])
+        end = start + self.server.page
+        host = self.server.next_host or self.server.url
+        more = end < len(self.server.devices)
+        following = f"{host}/api/dcim/devices/?status=active&limit=2&offset={end}" if more else None
+        results = self.server.devices[start:end]
+        self._send(200, {"count": 9, "next": following, "previous": None, "results": results})
+
+    def _vault(self, place: str) -> None:
+        if self.headers.get("X-Vault-Token") != TOKEN or place not in self.server.secrets:
+            self._send(403, {"errors": ["permission denied"]})
+            return
+        data = {"data": self.server.secrets[place], "metadata": {"version": 1}}
+        self._send(200, {"request_id": "x", "data": data})
+
+    def _send(self, status: int, body: object, headers: dict[str, str] | None = None) -> None:
+        raw = json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(raw)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(raw)
+
+
+@contextmanager
+def serving() -> Iterator[_Server]:
+    server = _Server()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def device(number: int, **given: object) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "id": number,
+        "name": f"r{number}",
+        "platform": {"id": 1, "name": "MikroTik RouterOS", "slug": "mikrotik-routeros"},
+        "primary_ip": {"id": 4, "family": {"value": 4}, "address": f"192.0.2.{number}/24"},
+        "site": {"id": 1, "name": "Berlin", "slug": "berlin"},
+        "status": {"value": "active"},
+        "custom_fields": {},
+    }
+    return {**fields, **given}
+
+
+async def test_the_devices_of_a_netbox_are_read_page_after_page() -> None:
+    with serving() as netbox:
+        netbox.devices = [
+            device(1),
+            device(2, platform={"slug": "cisco-ios"}, custom_fields={"configtrail_port": 2222}),
+            device(3, primary_ip=None),
+            device(4, platform=None, name="patch-panel"),
+            device(5, site=None),
+        ]
+        found = await read_netbox(netbox.url, TOKEN, {"credential": "store:main"})
+    entries = {one.device_id: one.settings for one in found.judged.entries}
+    assert found.judged.problems == []
+    assert list(entries) == ["r1", "r2", "r5"]
+    assert found.left_out == ["r3", "patch-panel"]
+    assert entries["r1"].addresses == ("192.0.2.1",)
+    assert (entries["r1"].group, entries["r5"].group) == ("berlin", None)
+    assert (entries["r2"].platform, entries["r2"].port) == ("ios", 2222)
+    assert entries["r1"].credential == "store:main"
+
+
+async def test_a_token_that_is_refused_and_a_page_that_leads_elsewhere_are_told() -> None:
+    with serving() as netbox:
+        netbox.devices = [device(number) for number in range(1, 6)]
+        with pytest.raises(HttpFailed, match="answers 403"):
+            await read_netbox(netbox.url, "wrong", {})
+        netbox.next_host = "http://127.0.0.9:1"
+        with pytest.raises(HttpFailed, match="another server"):
+            await read_netbox(netbox.url, TOKEN, {})
+
+
+async def test_a_secret_of_a_vault_is_read_and_its_token_follows_no_redirect() -> None:
+    with serving() as vault:
+        vault.secrets["secret/data/routers"] = {"username": "backup", "password": "pw"}
+        text = await Vault(vault.url, TOKEN).read("secret/routers")
+        assert (parse_secret(text).username, parse_secret(text).password) == ("backup", "pw")
+        for wrong in (
+            Vault(vault.url, "wrong"),
+            Vault(f"{vault.url}/moved", TOKEN),
+            Vault("ftp://x", TOKEN),
+        ):
+            with pytest.raises(DeviceUnread) as failed:
+                await wrong.read("secret/routers")
+            assert failed.value.kind == "no_credential"
+            assert TOKEN not in str(failed.value)
+        assert vault.stolen == []
+
+
+async def test_hosts_that_cannot_be_resolved_are_told_with_all_other_mistakes(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "fleet.csv"
+    path.write_text(
+        "name,address,platform,jump\nr1,no-such-host.invalid,ios,\nr2,127.0.0.1,toaster,\n"
+        "r3,only-known-there.invalid,ios,r1\n"
+    )
+    with pytest.raises(InventoryRefused) as found:
+        await resolvable_entries(judge_inventory(path))
+    assert [(one.where, one.field) for one in found.value.problems] == [
+        ("fleet.csv line 3", "platform"),
+        ("fleet.csv line 2", "address"),
+    ]

@@ -1,0 +1,234 @@
+"""Reading RouterOS over SSH: whole or not at all, and never a password to a stranger."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+
+import asyncssh
+import pytest
+
+from adapters.ssh.connecting import Seen
+from adapters.ssh.failures import DeviceUnread
+from adapters.ssh.reading import Reading, read_device
+from adapters.ssh.target import Credential, HostKey, Limits, Target, Trust
+from tests.doubles.routeros import RouterOSDouble, export_text, serving, silent_host
+
+PASSWORD = "correct horse"
+
+
+def target(port: int, **given: object) -> Target:
+    settings: dict[str, object] = {
+        "name": "r1",
+        "addresses": ("127.0.0.1",),
+        "port": port,
+        "credential": Credential(username="backup", password=PASSWORD),
+        "limits": Limits(connect=5, silence=1, total=20),
+    }
+    return Target(**{**settings, **given})  # type: ignore[arg-type]
+
+
+async def read(wanted: Target, seen: Seen | None = None, **given: bool) -> Reading:
+    return await read_device(wanted, "routeros", seen or Seen(), **given)
+
+
+def host_key(double: RouterOSDouble) -> HostKey:
+    key = double.host_key
+    return HostKey(algorithm=key.get_algorithm(), blob=base64.b64encode(key.public_data).decode())
+
+
+@pytest.mark.parametrize(
+    ("version", "secret_values", "command"),
+    [
+        ("6.49.10 (long-term)", True, "/export"),
+        ("6.49.10 (long-term)", False, "/export hide-sensitive"),
+        ("7.14.3 (stable)", True, "/export show-sensitive"),
+        ("7.20 (stable)", False, "/export"),
+    ],
+)
+async def test_the_command_fits_the_version(
+    version: str, secret_values: bool, command: str
+) -> None:
+    async with serving(RouterOSDouble(version=version)) as double:
+        found = await read(target(double.port), secret_values=secret_values)
+    assert found.text == double.export
+    assert found.os_version == version.split()[0]
+    assert [one.partition(";")[0] for one in double.commands][1] == command
+
+
+async def test_five_megabytes_come_whole() -> None:
+    text = export_text("7.14.3", size=5_000_000)
+    async with serving(RouterOSDouble(text=text)) as double:
+        assert (await read(target(double.port))).text == text
+
+
+async def test_text_that_is_not_utf_8_is_kept_byte_for_byte() -> None:
+    text = export_text("7.14.3", name="Zürich")
+
+    class Latin(str):
+        __slots__ = ()
+
+        def encode(self, encoding: str = "latin-1", errors: str = "strict") -> bytes:
+            return super().encode("latin-1")
+
+    async with serving(RouterOSDouble(text=Latin(text))) as double:
+        assert (await read(target(double.port))).text == text
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ("truncated", "incomplete"),
+        ("hang_middle", "timeout"),
+        ("reset", "connection_lost"),
+        ("no_permission", "command_refused"),
+        ("garbage", "command_refused"),
+    ],
+)
+async def test_what_did_not_come_whole_is_a_failure(fault: str, kind: str) -> None:
+    text = export_text("7.14.3", size=300_000)
+    async with serving(RouterOSDouble(text=text, fault=fault)) as double:  # type: ignore[arg-type]
+        with pytest.raises(DeviceUnread) as failed:
+            await read(target(double.port))
+    assert failed.value.kind == kind
+    assert "address-list" not in failed.value.reason
+    assert failed.value.reason.isprintable()
+
+
+async def test_a_slow_drip_ends_with_the_time_for_everything() -> None:
+    async with serving(RouterOSDouble(fault="drip", text="x" * 10_000)) as double:
+        with pytest.raises(DeviceUnread, match="not done within 1 s") as failed:
+            await read(target(double.port, limits=Limits(connect=5, silence=5, total=1)))
+    assert failed.value.kind == "timeout"
+
+
+async def test_a_section_that_could_not_be_exported_is_not_a_failure() -> None:
+    async with serving(RouterOSDouble(fault="error_exporting")) as double:
+        found = await read(target(double.port))
+    assert '#error exporting "/ip/dns" (timeout)' in found.text
+
+
+async def test_a_host_that_hangs_before_its_banner_times_out() -> None:
+    async with silent_host() as port:
+        with pytest.raises(DeviceUnread) as failed:
+            await read(target(port, limits=Limits(connect=0.3)))
+    assert failed.value.kind == "timeout"
+
+
+async def test_a_wrong_password_is_told_apart() -> None:
+    async with serving(RouterOSDouble(password="another")) as double:
+        with pytest.raises(DeviceUnread) as failed:
+            await read(target(double.port))
+    assert failed.value.kind == "auth_failed"
+    assert PASSWORD not in repr(failed.value)
+
+
+async def test_nobody_listening_is_unreachable_and_a_wrong_name_unresolvable() -> None:
+    async with serving(RouterOSDouble()) as double:
+        port = double.port
+    with pytest.raises(DeviceUnread) as failed:
+        await read(target(port))
+    assert failed.value.kind == "unreachable"
+    with pytest.raises(DeviceUnread) as failed:
+        await read(target(port, addresses=("no-such-host.invalid",)))
+    assert failed.value.kind == "unresolvable"
+
+
+async def test_the_next_address_is_tried_when_one_does_not_answer() -> None:
+    async with serving(RouterOSDouble()) as double:
+        found = await read(target(double.port, addresses=("127.0.0.9", "127.0.0.1")))
+    assert found.address == "127.0.0.1"
+
+
+async def test_a_pinned_key_is_accepted_and_a_first_contact_shows_it() -> None:
+    async with serving(RouterOSDouble()) as double:
+        seen = Seen()
+        await read(target(double.port), seen)
+        assert seen.keys == {"r1": host_key(double)}
+        await read(target(double.port, trust=Trust(pinned=host_key(double))))
+
+
+async def test_an_unexpected_host_key_gets_no_login_at_all() -> None:
+    other = RouterOSDouble()
+    async with serving(RouterOSDouble()) as double:
+        seen = Seen()
+        with pytest.raises(DeviceUnread, match="another host key") as failed:
+            await read(target(double.port, trust=Trust(pinned=host_key(other))), seen)
+        assert failed.value.kind == "host_key_changed"
+        assert host_key(double).fingerprint in failed.value.reason
+        assert (double.logins, double.passwords) == ([], [])
+        assert seen.keys["r1"] == host_key(double)
+        with pytest.raises(DeviceUnread) as failed:
+            await read(target(double.port, trust=Trust(expected=host_key(other).fingerprint)))
+        assert failed.value.kind == "host_key_changed"
+        await read(target(double.port, trust=Trust(expected=host_key(double).fingerprint)))
+
+
+async def test_a_key_is_offered_before_a_password() -> None:
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    credential = Credential(
+        username="backup", password=PASSWORD, private_key=key.export_private_key().decode()
+    )
+    async with serving(RouterOSDouble(authorized_key=key)) as double:
+        await read(target(double.port, credential=credential))
+    assert double.passwords == []
+
+
+async def test_a_key_that_cannot_be_read_is_told_without_quoting_it() -> None:
+    credential = Credential(username="backup", private_key="-----BEGIN nonsense s3cret")
+    async with serving(RouterOSDouble()) as double:
+        with pytest.raises(DeviceUnread) as failed:
+            await read(target(double.port, credential=credential))
+    assert failed.value.kind == "no_credential"
+    assert "s3cret" not in f"{failed.value!r} {failed.value.__cause__!r}"
+
+
+async def test_a_device_behind_a_jump_host_is_read_and_both_show_their_keys() -> None:
+    class Jump(asyncssh.SSHServer):
+        def begin_auth(self, username: str) -> bool:
+            return True
+
+        def password_auth_supported(self) -> bool:
+            return True
+
+        def validate_password(self, username: str, password: str) -> bool:
+            return (username, password) == ("jumper", "over")
+
+        def connection_requested(
+            self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
+        ) -> bool:
+            return True
+
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    acceptor = await asyncssh.create_server(Jump, "127.0.0.1", 0, server_host_keys=[key])
+    try:
+        via = target(
+            acceptor.get_port(),
+            name="jump",
+            credential=Credential(username="jumper", password="over"),
+        )
+        async with serving(RouterOSDouble()) as double:
+            seen = Seen()
+            found = await read(target(double.port, via=via), seen)
+            assert found.text == double.export
+            assert set(seen.keys) == {"jump", "r1"}
+            wrong = target(
+                acceptor.get_port(), name="jump", credential=Credential(username="jumper")
+            )
+            with pytest.raises(DeviceUnread, match="at the jump host jump") as failed:
+                await read(target(double.port, via=wrong))
+            assert failed.value.kind == "auth_failed"
+    finally:
+        acceptor.close()
+        await acceptor.wait_closed()
+
+
+async def test_many_readings_of_a_large_export_run_side_by_side() -> None:
+    text = export_text("7.14.3", size=200_000)
+    async with serving(RouterOSDouble(text_of=lambda _: text)) as double:
+        wanted = [
+            target(double.port, credential=Credential(username=f"d{n}", password=PASSWORD))
+            for n in range(20)
+        ]
+        found = await asyncio.gather(*(read(one) for one in wanted))
+    assert {one.text for one in found} == {text}

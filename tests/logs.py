@@ -1,0 +1,160 @@
+"""Made-up histories on a real stream, and sealers over them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+from adapters.crypto.signing import SigningKey, check_ed25519
+from adapters.jetstream.checkpoints import StoredNote, read_notes
+from adapters.jetstream.leases import Leases
+from adapters.postgres.tiles import TileStore
+from adapters.roles.sealer import Sealer
+from adapters.roles.sealing import Cosign, Sealing, TilesWrong
+from domain.envelope import Head, NewEvent
+from domain.tlog.checkpoint import Checkpoint, parse_checkpoint
+from domain.tlog.leaf import RawEvent, hash_of
+from domain.tlog.merkle import root_of
+from domain.tlog.names import LogNames
+from domain.tlog.note import parse_note, verified
+from projections.rows import Pool
+from tests.generators import Fleet
+from tests.rig import Rig
+
+BASE = "configtrail.example/test"
+KEY = SigningKey(bytes(range(32)))
+
+
+class Story:
+    """A fleet's events, appended to a real stream bit by bit."""
+
+    def __init__(self, rig: Rig, seed: int = 1) -> None:
+        self._rig = rig
+        self._fleet = Fleet(seed)
+        self._told = 0
+        self._heads: dict[tuple[str, str], Head] = {}
+
+    async def tell(self, count: int) -> None:
+        """Append at least so many more events."""
+        while len(self._fleet.events) < self._told + count:
+            self._fleet.step()
+        for one in self._fleet.events[self._told :]:
+            branch = (one.tenant_id, one.device_id)
+            event = NewEvent(
+                event_id=one.event_id,
+                tenant_id=one.tenant_id,
+                device_id=one.device_id,
+                occurred_at=one.occurred_at,
+                event=one.event,
+                correlation_id=one.correlation_id,
+                causation_id=one.causation_id,
+            )
+            stored = await self._rig.events.append(event, self._heads.get(branch, Head()))
+            self._heads[branch] = Head(stored.version, stored.position)
+        self._told = len(self._fleet.events)
+
+    @property
+    def told(self) -> int:
+        """How many events are in the stream."""
+        return self._told
+
+
+def sealing(rig: Rig, pool: Pool, key: SigningKey = KEY) -> Sealing:
+    """A sealer's work, without its lease."""
+    return Sealing(
+        feed=rig.raw,
+        checkpoints=rig.checkpoints,
+        tiles=TileStore(pool),
+        key=key,
+        base=BASE,
+        report=_unexpected,
+    )
+
+
+async def _unexpected(event: RawEvent, reason: str) -> None:
+    raise AssertionError(f"event {event.position}: {reason}")
+
+
+async def seal(rig: Rig, pool: Pool, key: SigningKey = KEY, cosign: Cosign | None = None) -> int:
+    """Seal everything that the stream holds, once; how many checkpoints that made."""
+    rebuild = False
+    while True:
+        work = sealing(rig, pool, key)
+        try:
+            await work.open(rebuild=rebuild)
+            async with aclosing(rig.raw.read(work.position)) as batches:
+                async for batch in batches:
+                    await work.apply(batch)
+            return await work.seal(cosign)
+        except TilesWrong:
+            assert not rebuild
+            rebuild = True
+
+
+@asynccontextmanager
+async def sealer(rig: Rig, pool: Pool, *, every: float = 0.1) -> AsyncIterator[Sealer]:
+    """The role, running while the block runs."""
+    leases = Leases(rig.js)
+    await leases.ensure()
+    role = Sealer(
+        rig.nc,
+        feed=rig.raw,
+        checkpoints=rig.checkpoints,
+        tiles=TileStore(pool),
+        leases=leases,
+        dead_letters=rig.dead_letters,
+        metrics=rig.metrics,
+        key=lambda first: KEY,
+        base=BASE,
+        every=every,
+        lease_seconds=2,
+    )
+    task = asyncio.create_task(role.run())
+    try:
+        yield role
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
+
+
+async def raw_events(rig: Rig) -> list[RawEvent]:
+    """Everything that the stream holds."""
+    async with aclosing(rig.raw.read()) as batches:
+        return [event async for batch in batches for event in batch]
+
+
+async def stored_notes(rig: Rig) -> list[StoredNote]:
+    """All checkpoints' notes."""
+    async with aclosing(read_notes(rig.notes)) as batches:
+        return [note async for batch in batches for note in batch]
+
+
+async def names(rig: Rig) -> LogNames:
+    """The names of the logs over the stream."""
+    return LogNames(BASE, await rig.raw.identity())
+
+
+async def assert_truly_signed(rig: Rig) -> dict[str, list[Checkpoint]]:
+    """Every checkpoint is what the stream gives, one root a size, and grows; by origin."""
+    known = await names(rig)
+    leaves: dict[str, list[bytes]] = {}
+    for event in await raw_events(rig):
+        leaf = hash_of(rig.raw.stream, event)
+        tenant = event.subject.split(".")[1]
+        for log in ("stream", f"tenant/{tenant}"):
+            leaves.setdefault(known.origin(log), []).append(leaf)
+    found: dict[str, list[Checkpoint]] = {}
+    for stored in await stored_notes(rig):
+        note = parse_note(stored.raw)
+        assert verified(note, [KEY.verifier(stored.origin)], check_ed25519)
+        checkpoint = parse_checkpoint(note.text)
+        assert checkpoint.origin == stored.origin
+        assert checkpoint.root == root_of(leaves[stored.origin][: checkpoint.size])
+        found.setdefault(stored.origin, []).append(checkpoint)
+    for checkpoints in found.values():
+        sizes = [one.size for one in checkpoints]
+        assert sizes == sorted(set(sizes)), "one checkpoint a size, and no way back"
+    return found

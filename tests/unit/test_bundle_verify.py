@@ -1,0 +1,74 @@
+"""The verifier that travels with a bundle agrees with the rules, and with OpenSSL's signatures."""
+
+from __future__ import annotations
+
+import json
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapters.crypto.signing import SigningKey, check_ed25519
+from adapters.tlog.bundle_verify import grew, signed_by, stretch_root
+from domain.tlog.merkle import leaf_hash, root_of
+from domain.tlog.ranges import after_plan, before_plan, range_root
+from domain.tlog.tiles import TileReader, TileTree, consistency_plan
+from tests.vectors import vectors
+
+LEAVES = [leaf_hash(str(number).encode()) for number in range(700)]
+_tree = TileTree()
+_tree.extend(LEAVES)
+TILES = TileReader(_tree.taken())
+
+
+def test_signatures_are_judged_as_by_openssl_on_published_edge_cases() -> None:
+    given = json.loads((vectors("ed25519") / "ed25519vectors.json").read_text())
+    accepted = 0
+    for one in given:
+        key, signature = bytes.fromhex(one["key"]), bytes.fromhex(one["sig"])
+        message = one["msg"].encode()
+        verdict = signed_by(key, message, signature)
+        assert verdict == check_ed25519(key, message, signature), one["number"]
+        accepted += verdict
+    assert accepted == 208
+
+
+def test_true_signatures_hold_and_altered_ones_do_not() -> None:
+    choice = random.Random(1)
+    for _ in range(20):
+        key, message = SigningKey(choice.randbytes(32)), choice.randbytes(90)
+        signature = key._private.sign(message)
+        assert signed_by(key.public, message, signature)
+        assert not signed_by(key.public, message + b"x", signature)
+        assert not signed_by(key.public, message, signature[:-1] + bytes((signature[-1] ^ 1,)))
+    assert not signed_by(key.public, message, signature[:63])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_stretch_of_leaves_gives_the_root_and_no_other_does(data: st.DataObject) -> None:
+    size = data.draw(st.integers(1, 700))
+    start = data.draw(st.integers(0, size))
+    end = data.draw(st.integers(start, size))
+    before = [TILES.node(one) for one in before_plan(start)]
+    after = [TILES.node(one) for one in after_plan(end, size)]
+    leaves = LEAVES[start:end]
+    root = root_of(LEAVES[:size])
+    assert range_root(start, before, leaves, after, size) == root
+    assert stretch_root(start, before, leaves, after, size) == root
+    if leaves:
+        at = data.draw(st.integers(0, len(leaves) - 1))
+        altered = [*leaves[:at], leaf_hash(b"other"), *leaves[at + 1 :]]
+        assert stretch_root(start, before, altered, after, size) != root
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 700), st.integers(1, 700))
+def test_growth_is_judged_as_by_the_rules(one: int, two: int) -> None:
+    old, new = sorted((one, two))
+    proof = [TILES.join(nodes) for nodes in consistency_plan(old, new)]
+    roots = root_of(LEAVES[:old]), root_of(LEAVES[:new])
+    assert grew(old, roots[0], new, roots[1], proof)
+    if old < new:
+        assert not grew(old, roots[1], new, roots[1], proof)
+        assert not grew(old, roots[0], new, roots[0], proof)

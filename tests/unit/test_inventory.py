@@ -1,0 +1,195 @@
+"""Inventories: every mistake at once with its place, no secret taken, none quoted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.collecting.files import read_inventory
+from adapters.ssh.profiles import PLATFORMS
+from domain.events import DeviceSettings
+from domain.inventory import (
+    InventoryRefused,
+    Problem,
+    Row,
+    entries_of,
+    seconds_until_open,
+    settings_of,
+)
+
+
+def written(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refused(path: Path) -> list[tuple[str, str]]:
+    with pytest.raises(InventoryRefused) as found:
+        read_inventory(path)
+    return [(one.where, one.field) for one in found.value.problems]
+
+
+def test_yaml_with_groups_and_defaults(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "fleet.yaml",
+        """
+defaults: {username: backup, credential: "env:ROUTERS"}
+groups:
+  edge: {interval: 1h, window: "22:00-05:00"}
+devices:
+  - name: r1
+    address: 192.0.2.1
+    group: edge
+  - {name: r2, address: [192.0.2.2, r2.example.net], interval: 1d, secrets: no, jump: gate}
+  - {name: gate, address: 192.0.2.3, platform: jump, credential: agent}
+""",
+    )
+    first, second, third = read_inventory(path)
+    assert (first.device_id, first.where) == ("r1", "fleet.yaml line 6")
+    assert first.settings == DeviceSettings(
+        addresses=("192.0.2.1",),
+        username="backup",
+        credential="env:ROUTERS",
+        group="edge",
+        interval_seconds=3600,
+        window="22:00-05:00",
+    )
+    assert second.settings.addresses == ("192.0.2.2", "r2.example.net")
+    assert (second.settings.interval_seconds, second.settings.secret_values) == (86_400, False)
+    assert (second.settings.jump, third.settings.credential) == ("gate", "agent")
+
+
+def test_csv(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "fleet.csv",
+        "name,address,platform,credential\n# not yet\nr1,192.0.2.1,routeros,store:main\n"
+        "r2,2001:db8::1,ios,file:/run/secrets/ios\n",
+    )
+    assert [(one.device_id, one.settings.platform) for one in read_inventory(path)] == [
+        ("r1", "routeros"),
+        ("r2", "ios"),
+    ]
+
+
+def test_router_db_of_two_tools(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "router.db",
+        "# ours\nr1.example.net:routeros\nr2.example.net:ios:backup\n"
+        "r3.example.net;mikrotik;up\nr4.example.net;juniper;down\n",
+    )
+    found = {one.device_id.partition(".")[0]: one.settings for one in read_inventory(path)}
+    assert {name: one.platform for name, one in found.items()} == {
+        "r1": "routeros",
+        "r2": "ios",
+        "r3": "routeros",
+        "r4": "junos",
+    }
+    assert found["r2"].username == "backup"
+    assert (found["r3"].enabled, found["r4"].enabled) == (True, False)
+    assert found["r1"].addresses == ("r1.example.net",)
+
+
+def test_every_mistake_is_told_at_once_with_its_line(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "fleet.yaml",
+        """devices:
+  - {name: r1, address: 192.0.2.1, platform: toaster}
+  - {name: r2, address: 192.0.2.2, password: hunter2}
+  - {name: r2, address: 192.0.2.2}
+  - {name: r2, address: 192.0.2.4}
+  - {name: r5, adress: 192.0.2.2}
+  - {name: r6, address: 192.0.2.6, credential: hunter2, port: 0, interval: soon, window: late}
+  - {name: r7, address: 192.0.2.7, jump: nowhere}
+""",
+    )
+    assert refused(path) == [
+        ("fleet.yaml line 2", "platform"),
+        ("fleet.yaml line 3", "password"),
+        ("fleet.yaml line 6", "adress"),
+        ("fleet.yaml line 6", "address"),
+        ("fleet.yaml line 7", "credential"),
+        ("fleet.yaml line 7", "window"),
+        ("fleet.yaml line 7", "port"),
+        ("fleet.yaml line 7", "interval"),
+        ("fleet.yaml line 4", "name"),
+        ("fleet.yaml line 5", "name"),
+        ("fleet.yaml line 8", "jump"),
+    ]
+    with pytest.raises(InventoryRefused) as found:
+        read_inventory(path)
+    assert "hunter2" not in str(found.value)
+
+
+def test_wrong_columns_and_passwords_in_csv_and_router_db(tmp_path: Path) -> None:
+    no_address = written(tmp_path, "a.csv", "name,host\nr1,192.0.2.1\n")
+    assert refused(no_address) == [("a.csv line 1", "columns")]
+    secret = written(tmp_path, "b.csv", "name,address,password\nr1,192.0.2.1,hunter2\n")
+    assert refused(secret) == [("b.csv line 1", "password")]
+    short = written(tmp_path, "c.csv", "name,address,port\nr1,192.0.2.1\nr2,192.0.2.2,1,2\n")
+    assert refused(short) == [("c.csv line 2", "columns"), ("c.csv line 3", "columns")]
+    database = written(tmp_path, "router.db", "r1:routeros:admin:hunter2\nr2\n")
+    assert refused(database) == [("router.db line 1", "password"), ("router.db line 2", "columns")]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.yaml", "devices: [{name"),
+        ("a.yaml", "devices: 7"),
+        ("a.yaml", "- r1"),
+        ("a.yaml", ""),
+        ("a.yaml", "devices: [{name: r1, address: {a: b}}]"),
+        ("a.csv", ""),
+        ("a.txt", "r1"),
+        ("a.csv", 'name,address\n"r1'),
+        ("absent.yaml", None),
+    ],
+)
+def test_files_of_another_kind_are_refused(tmp_path: Path, name: str, text: str | None) -> None:
+    path = tmp_path / name if text is None else written(tmp_path, name, text)
+    assert refused(path)
+
+
+def test_jumps_must_not_lead_back() -> None:
+    rows = [
+        Row(name, {"name": name, "address": name, "jump": over})
+        for name, over in (("a", "b"), ("b", "a"))
+    ]
+    with pytest.raises(InventoryRefused) as found:
+        entries_of(rows, PLATFORMS)
+    assert [one.field for one in found.value.problems] == ["jump", "jump"]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["name", "address", "port", "interval", "window", "credential", "x"]),
+        st.text(max_size=30),
+    )
+)
+def test_whatever_stands_in_the_fields_is_taken_or_told(fields: dict[str, str]) -> None:
+    told: list[Problem] = []
+    settings = settings_of(fields, PLATFORMS, "here", told)
+    assert (settings is None) == bool(told)
+
+
+@pytest.mark.parametrize(
+    ("window", "hour", "hours"),
+    [
+        (None, 3, 0),
+        ("22:00-05:00", 23, 0),
+        ("22:00-05:00", 3, 0),
+        ("22:00-05:00", 5, 17),
+        ("01:00-05:00", 6, 19),
+        ("01:00-05:00", 0, 1),
+    ],
+)
+def test_a_window_says_how_long_to_wait(window: str | None, hour: int, hours: int) -> None:
+    assert seconds_until_open(window, hour * 3600) == hours * 3600

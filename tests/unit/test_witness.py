@@ -1,0 +1,171 @@
+"""The witness's rules: it cosigns what extends what it saw, and nothing else, whoever signs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from adapters.crypto.signing import SigningKey, check_ed25519
+from adapters.witness.client import Answered, WitnessAddress, Witnesses, parse_witnesses
+from adapters.witness.state import WitnessState
+from adapters.witness.witness import SIZE_TYPE, Witness
+from domain.errors import InvalidInput
+from domain.tlog.checkpoint import Checkpoint
+from domain.tlog.merkle import leaf_hash, root_of
+from domain.tlog.note import COSIGNATURE, Note, parse_signatures, verified
+from domain.tlog.request import WitnessRequest
+from domain.tlog.tiles import TileReader, TileTree, consistency_plan
+
+BASE = "configtrail.example/prod"
+ORIGIN = f"{BASE}/tenant/acme"
+LOG, OTHER, OWN = SigningKey(bytes(range(32))), SigningKey(bytes(32)), SigningKey(b"w" * 32)
+NAME = "witness.example/w1"
+LEAVES = [leaf_hash(bytes((number,))) for number in range(40)]
+_tree = TileTree()
+_tree.extend(LEAVES)
+TILES = TileReader(_tree.taken())
+
+
+def checkpoint(size: int, *, forked: bool = False) -> Checkpoint:
+    leaves = [leaf_hash(b"another"), *LEAVES[1:]] if forked else LEAVES
+    return Checkpoint(ORIGIN, size, root_of(leaves[:size]))
+
+
+def request(old: int, new: int, *, forked: bool = False, key: SigningKey = LOG) -> bytes:
+    hashes = tuple(TILES.join(nodes) for nodes in consistency_plan(old, new))
+    return str(WitnessRequest(old, hashes, key.note(checkpoint(new, forked=forked)))).encode()
+
+
+@pytest.fixture
+def witness(tmp_path: Path) -> Witness:
+    return opened(tmp_path)
+
+
+def opened(folder: Path) -> Witness:
+    return Witness(
+        NAME,
+        OWN,
+        WitnessState(folder / "state" / "cosigned.db"),
+        deployments=[LOG.verifier(BASE)],
+        clock=lambda: 1_790_000_000.5,
+    )
+
+
+def test_it_cosigns_a_log_as_it_grows(witness: Witness) -> None:
+    for old, new in ((0, 5), (5, 6), (6, 6), (6, 40)):
+        answer = witness.add_checkpoint(request(old, new))
+        assert answer.status == 200, answer
+        note = LOG.note(checkpoint(new))
+        cosigned = Note(note.text, parse_signatures(answer.body.encode()))
+        key = OWN.verifier(NAME, COSIGNATURE)
+        assert verified(cosigned, [key], check_ed25519) == (key,)
+
+
+def test_it_remembers_over_a_restart(tmp_path: Path) -> None:
+    assert opened(tmp_path).add_checkpoint(request(0, 9)).status == 200
+    answer = opened(tmp_path).add_checkpoint(request(0, 12))
+    assert (answer.status, answer.body, answer.media_type) == (409, "9\n", SIZE_TYPE)
+    assert opened(tmp_path).add_checkpoint(request(9, 12)).status == 200
+
+
+def test_it_refuses_a_fork_that_the_true_key_signed(witness: Witness) -> None:
+    assert witness.add_checkpoint(request(0, 9)).status == 200
+    assert witness.add_checkpoint(request(9, 12, forked=True)).status == 422
+    assert witness.add_checkpoint(request(9, 9, forked=True)).status == 409
+    assert witness.add_checkpoint(request(9, 12)).status == 200, "and goes on with the true one"
+
+
+def test_it_refuses_to_go_back(witness: Witness) -> None:
+    assert witness.add_checkpoint(request(0, 9)).status == 200
+    answer = witness.add_checkpoint(request(5, 5))
+    assert (answer.status, answer.body) == (409, "9\n")
+    body = request(5, 9).replace(b"old 5", b"old 10")
+    assert witness.add_checkpoint(body).status == 400
+
+
+def test_it_knows_only_its_logs_and_their_keys(witness: Witness) -> None:
+    assert witness.add_checkpoint(request(0, 9, key=OTHER)).status == 403
+    elsewhere = LOG.note(Checkpoint("configtrail.example/production/x", 3, bytes(32)))
+    body = str(WitnessRequest(0, (), elsewhere)).encode()
+    assert witness.add_checkpoint(body).status == 404
+    assert witness.add_checkpoint(b"old 0\n").status == 400
+    assert witness.add_checkpoint(request(0, 9).replace(b"old 0", b"old 00")).status == 400
+    assert witness.add_checkpoint(request(0, 9)).status == 200
+
+
+def test_from_nothing_there_is_nothing_to_prove(witness: Witness) -> None:
+    body = request(0, 9).replace(b"old 0\n", b"old 0\n" + b"A" * 43 + b"=\n")
+    assert witness.add_checkpoint(body).status == 422
+
+
+class Tiles:
+    """Proofs straight from the tiles of this test."""
+
+    async def consistency(self, name: str, old: int, sealed: object) -> object:
+        hashes = tuple(TILES.join(nodes) for nodes in consistency_plan(old, 12))
+        return WitnessRequest(old, hashes, LOG.note(checkpoint(12)))
+
+
+ADDRESS = WitnessAddress("http://witness.example", OWN.verifier(NAME, COSIGNATURE))
+
+
+async def cosigned(answers: list[Answered] | Witness) -> tuple[Note, int]:
+    asked = 0
+
+    async def post(url: str, body: bytes) -> Answered:
+        nonlocal asked
+        asked += 1
+        if isinstance(answers, Witness):
+            answer = answers.add_checkpoint(body)
+            return Answered(answer.status, answer.body.encode())
+        return answers[min(asked, len(answers)) - 1]
+
+    witnesses = Witnesses([ADDRESS], post=post)
+    note = LOG.note(checkpoint(12))
+    made = await witnesses.cosign(Tiles(), "tenant/acme", checkpoint(12), note)  # type: ignore[arg-type]
+    return made, asked
+
+
+async def test_a_client_that_knows_nothing_asks_from_where_the_witness_is(witness: Witness) -> None:
+    assert witness.add_checkpoint(request(0, 9)).status == 200
+    note, asked = await cosigned(witness)
+    assert (len(note.signatures), asked) == (2, 2)
+
+
+async def test_a_witness_that_keeps_answering_409_is_left_alone() -> None:
+    note, asked = await cosigned(
+        [Answered(409, b"3\n"), Answered(409, b"4\n"), Answered(409, b"5\n")]
+    )
+    assert (len(note.signatures), asked) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answered(409, b"13\n"),
+        Answered(409, b"another root\n"),
+        Answered(422, b"no\n"),
+        Answered(500, b""),
+        Answered(200, b""),
+        Answered(200, OTHER.cosign(NAME, checkpoint(12).text, 1).line.encode()),
+        Answered(200, OWN.cosign(NAME, checkpoint(11).text, 1).line.encode()),
+    ],
+)
+async def test_an_answer_that_is_no_cosignature_is_not_passed_on(answer: Answered) -> None:
+    note, asked = await cosigned([answer])
+    assert note == LOG.note(checkpoint(12))
+    assert asked == 1
+
+
+def test_witnesses_are_given_as_addresses_and_keys() -> None:
+    text = f"https://a.example {ADDRESS.key}, http://b.example/w/ {ADDRESS.key}"
+    assert [one.url for one in parse_witnesses(text)] == ["https://a.example", "http://b.example/w"]
+    assert parse_witnesses("") == ()
+    for wrong in (
+        "https://a.example",
+        f"a.example {ADDRESS.key}",
+        f"https://a {LOG.verifier(NAME)}",
+    ):
+        with pytest.raises(InvalidInput):
+            parse_witnesses(wrong)
