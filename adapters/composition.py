@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -46,7 +45,7 @@ from adapters.roles.stream_watch import StreamWatch
 from adapters.roles.supervisor import Role
 from adapters.roles.syslog import SyslogListener, relay_networks
 from adapters.roles.trigger import TriggerService
-from adapters.roles.workers import worker_pool
+from adapters.roles.workers import Workers
 from adapters.settings import Settings
 from adapters.syslog.senders import Senders
 from adapters.witness.client import Witnesses, parse_witnesses
@@ -96,7 +95,7 @@ class System:
     collecting: DeviceCollector
     reading: ConfigReader
     metrics: Metrics
-    workers: ProcessPoolExecutor
+    workers: Workers
     log: VerifiableLog
     projections: tuple[ProjectionWorker, ...]
     policies: Policies
@@ -145,7 +144,7 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
         pool = await stack.enter_async_context(
             open_pool(settings.postgres_dsn.get_secret_value(), max_size=POOL_SIZE)
         )
-        workers = stack.enter_context(worker_pool(1))
+        workers = stack.enter_context(Workers(1))
         devices = DeviceRepository(events)
         content = JetStreamContentStore(js, keyring)
         metrics = Metrics()
@@ -231,6 +230,38 @@ def collecting_roles(system: System) -> dict[str, Role]:
     return found
 
 
+def differ(system: System) -> Differ:
+    """What works out differences: as a role, or for one that had failed."""
+    settings = system.settings
+    return Differ(
+        system.nc,
+        system.js,
+        devices=system.devices,
+        content=system.content,
+        keyring=system.keyring,
+        dead_letters=system.dead_letters,
+        metrics=system.metrics,
+        workers=system.workers,
+        ack_wait=settings.ack_wait_seconds,
+        policies=system.policies,
+    )
+
+
+def reaper(system: System) -> TriggerReaper:
+    """What ends interrupted backups: as a role, or for one that had failed."""
+    settings = system.settings
+    return TriggerReaper(
+        system.nc,
+        system.js,
+        devices=system.devices,
+        leases=system.leases,
+        dead_letters=system.dead_letters,
+        metrics=system.metrics,
+        overdue_after=settings.trigger_timeout_seconds + _OVERDUE_MARGIN_SECONDS,
+        ack_wait=settings.ack_wait_seconds,
+    )
+
+
 def roles(system: System) -> dict[str, Role]:
     """Every role but the API, by name, for `adapters.roles.supervisor.running`."""
     settings = system.settings
@@ -249,28 +280,8 @@ def roles(system: System) -> dict[str, Role]:
             metrics=system.metrics,
             ack_wait=settings.ack_wait_seconds,
         ).run,
-        "differ": Differ(
-            system.nc,
-            system.js,
-            devices=system.devices,
-            content=system.content,
-            keyring=system.keyring,
-            dead_letters=system.dead_letters,
-            metrics=system.metrics,
-            workers=system.workers,
-            ack_wait=settings.ack_wait_seconds,
-            policies=system.policies,
-        ).run,
-        "reaper": TriggerReaper(
-            system.nc,
-            system.js,
-            devices=system.devices,
-            leases=system.leases,
-            dead_letters=system.dead_letters,
-            metrics=system.metrics,
-            overdue_after=settings.trigger_timeout_seconds + _OVERDUE_MARGIN_SECONDS,
-            ack_wait=settings.ack_wait_seconds,
-        ).run,
+        "differ": differ(system).run,
+        "reaper": reaper(system).run,
         "sealer": Sealer(
             system.nc,
             feed=system.log.events,

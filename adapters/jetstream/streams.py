@@ -37,6 +37,8 @@ _GUARDED = (
     "allow_atomic",
     # A message with a roll-up header removes all before it.
     "allow_rollup_hdrs",
+    # A message with a lifetime leaves by itself.
+    "allow_msg_ttl",
     "sealed",
     "mirror",
     "sources",
