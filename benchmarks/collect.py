@@ -5,7 +5,8 @@
 All devices are doubles of RouterOS in this process, behind one address, on the same machine as the
 collector: half of the work that is measured is theirs. A device counts when its export is durable
 on the intake. The bare handshake is asyncssh's connect and close, with the same algorithms, the
-same password, the same number at once and the same doubles. RANCID is its collector for RouterOS
+same password, the same number at once and the same doubles; the bare reading runs the same
+export besides, and throws away what comes. RANCID is its collector for RouterOS
 (`mtlogin` with the commands of `rancid -t routeros`), ten at once, where Debian's package is there.
 """
 
@@ -43,8 +44,8 @@ RANCID_DEVICES = 20
 RANCID_AT_ONCE = 10
 
 
-async def bare(port: int, count: int, at_once: int) -> float:
-    """Handshakes and logins a second, without anything else."""
+async def bare(port: int, count: int, at_once: int, reading: int) -> float:
+    """Handshakes and logins a second, without anything else; or with the commands of a reading."""
     turns = asyncio.Semaphore(at_once)
 
     async def one(number: int) -> None:
@@ -64,6 +65,8 @@ async def bare(port: int, count: int, at_once: int) -> float:
                 compression_algs=["none"],
                 encryption_algs=list(ENCRYPTION),
             )
+            if reading:
+                await connection.run('/export show-sensitive; :put "end"', encoding=None)
             connection.abort()
 
     started = time.perf_counter()
@@ -71,11 +74,11 @@ async def bare(port: int, count: int, at_once: int) -> float:
     return count / (time.perf_counter() - started)
 
 
-async def bare_in_a_process(port: int, count: int, at_once: int) -> float:
+async def bare_in_a_process(port: int, count: int, at_once: int, *, reading: bool) -> float:
     """The same from a process of its own, as the collector is one."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.collect", "--bare", str(port), str(count)),
-        str(at_once),
+        *(str(at_once), str(int(reading))),
         stdout=asyncio.subprocess.PIPE,
     )
     out, _ = await process.communicate()
@@ -184,11 +187,17 @@ async def main(count: int, size: int, widths: list[int], repeats: int) -> None:
             run = Run(parts, double, server.url, count)
             rate, memory = await run.measure(widths[-1])
             print(f"first contact, {widths[-1]} at once: {rate:.0f} devices/s, {memory:.0f} MB")
+            # From now on the collector knows the devices' versions, as it does day by day.
+            async with parts.recording():
+                await parts.intake_empty()
             best = 0.0
             for width in widths:
-                rates, bares, memories = [], [], []
+                rates, bares, readings, memories = [], [], [], []
                 for _ in range(repeats):
-                    bares.append(await bare_in_a_process(double.port, count, width))
+                    bares.append(await bare_in_a_process(double.port, count, width, reading=False))
+                    readings.append(
+                        await bare_in_a_process(double.port, count, width, reading=True)
+                    )
                     rate, memory = await run.measure(width)
                     rates.append(rate)
                     memories.append(memory)
@@ -196,7 +205,9 @@ async def main(count: int, size: int, widths: list[int], repeats: int) -> None:
                 best = max(best, rate)
                 print(
                     f"{width:4d} at once: {rate:6.1f} devices/s, bare handshakes "
-                    f"{handshakes:6.1f}/s: {rate / handshakes:4.0%}; memory {max(memories):.0f} MB",
+                    f"{handshakes:6.1f}/s: {rate / handshakes:4.0%}; bare readings "
+                    f"{median(readings):6.1f}/s: {rate / median(readings):4.0%}; memory "
+                    f"{max(memories):.0f} MB",
                     flush=True,
                 )
             theirs = await rancid(double.port, folder)
@@ -218,7 +229,7 @@ if __name__ == "__main__":
     parser.add_argument("--size", type=int, default=30_000)
     parser.add_argument("--at-once", type=int, nargs="+", default=[10, 100, 300])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--bare", type=int, nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--bare", type=int, nargs=4, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.bare:
         sys.stdout.write(f"{uvloop.run(bare(*given.bare))}\n")

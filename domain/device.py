@@ -65,6 +65,7 @@ class DeviceState(Struct, frozen=True):
     open_triggers: tuple[str, ...] = ()
     last_failure_at: datetime | None = None
     last_failure_id: str | None = None
+    os_version: str | None = None
     settings: DeviceSettings | None = None
     failing_kind: str | None = None
     pinned_key: HostKeyPinned | None = None
@@ -205,6 +206,7 @@ def evolve(state: DeviceState, stored: StoredEvent) -> DeviceState:
                 state,
                 pending_diffs=tuple(pairs),
                 current=_snapshot(event),
+                os_version=event.os_version,
                 last_observed_at=event.collected_at,
                 last_observation_id=event.observation_id,
             )

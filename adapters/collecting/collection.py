@@ -24,7 +24,7 @@ from adapters.jetstream.intake import IntakePublisher
 from adapters.jetstream.leases import Hold, Leases
 from adapters.roles.devices import DeviceRepository
 from adapters.roles.shielding import surely
-from adapters.roles.trigger import collect_lease
+from adapters.roles.trigger_endings import collect_lease
 from adapters.ssh.connecting import Seen
 from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.reading import Reading, read_device
@@ -105,6 +105,10 @@ class DeviceCollector:
             keyring=self._keyring,
             lease_seconds=self._lease_seconds,
         )
+
+    async def registered(self, tenant_id: str, device_id: str) -> DeviceSettings | None:
+        """The device's settings as the log has them now; None when it is not in the inventory."""
+        return (await self._devices.refresh(tenant_id, device_id)).settings
 
     async def collect(
         self,
@@ -187,7 +191,11 @@ class DeviceCollector:
         seen = Seen()
         try:
             return await read_device(
-                target, settings.platform, seen, secret_values=settings.secret_values
+                target,
+                settings.platform,
+                seen,
+                secret_values=settings.secret_values,
+                os_version=state.os_version,
             )
         finally:
             if seen.keys:

@@ -12,8 +12,9 @@ from msgspec import Struct
 from adapters.collecting.collection import Collected, DeviceCollector, Failed
 from adapters.composition import System
 from adapters.importing.importer import wait_recorded
+from adapters.jetstream.intake import IntakeFull
 from domain.envelope import Head
-from domain.errors import LeaseHeld
+from domain.errors import LeaseHeld, LeaseLost
 from domain.events import DeviceSettings, DuplicateSkipped, SnapshotCreated
 from domain.inventory import JUMP_PLATFORM
 
@@ -47,7 +48,7 @@ async def collect_once(
     """Collect all devices that are enabled (or the named ones), and wait until each reading is
     recorded. `told` hears of the stages `collected` and `recorded`. A recorder must run somewhere.
 
-    Raises `LeaseLost`, `IntakeFull`, `Unavailable`.
+    Raises `Unavailable`.
     """
     wanted = [
         name
@@ -72,6 +73,10 @@ async def collect_once(
             except Failed as failure:
                 found = Result(
                     device_id=name, outcome="failed", kind=failure.kind, message=failure.reason
+                )
+            except (LeaseLost, IntakeFull) as error:
+                found = Result(
+                    device_id=name, outcome="failed", kind="not_recorded", message=str(error)
                 )
             except LeaseHeld:
                 found = Result(

@@ -25,6 +25,7 @@ from nats.js.api import KeyValueConfig
 from nats.js.errors import APIError, NotFoundError
 
 from adapters.jetstream.connection import outage_as_unavailable
+from adapters.jetstream.streams import replicate
 from domain.errors import LeaseHeld, LeaseLost, Unavailable
 
 BUCKET = "CONFIGTRAIL_LEASES"
@@ -65,9 +66,11 @@ class Leases:
         """Make the bucket, unless it is there."""
         with outage_as_unavailable("looking at the bucket of leases"):
             try:
-                await self._js.stream_info(_STREAM)
+                live = (await self._js.stream_info(_STREAM)).config
             except NotFoundError:
                 await self._js.create_key_value(KeyValueConfig(bucket=BUCKET, replicas=replicas))
+            else:
+                await replicate(self._js, live, replicas)
 
     async def holder(self, name: str) -> str | None:
         """Who holds the lease now, None when it is free. Raises `Unavailable`."""
@@ -152,6 +155,9 @@ class Leases:
     async def _release(self, held: _Held) -> None:
         """End the lease if it is ours. When NATS is away it ends by itself."""
         try:
+            if held.revision and await held.clear(held.revision):
+                return
+            # The revision that we know is an older one when an acknowledgement was lost.
             entry = await self._read(held.subject)
             if entry.holder == held.holder:
                 await held.clear(entry.revision)
@@ -214,8 +220,9 @@ class _Held:
         """The lease as the server has it."""
         return await _read(self._js, self.subject)
 
-    async def clear(self, after: int) -> None:
-        """Mark the lease as free. The mark vanishes soon, so that names cost no memory."""
+    async def clear(self, after: int) -> bool:
+        """Mark the lease as free, if that is its revision. The mark vanishes soon, so that names
+        cost no memory."""
         try:
             with outage_as_unavailable("releasing a lease"):
                 await self._js.publish(
@@ -227,6 +234,8 @@ class _Held:
         except APIError as error:
             if error.err_code not in _WRONG_LAST_SEQUENCE:
                 raise
+            return False
+        return True
 
 
 async def _read(js: JetStreamContext, subject: str) -> _Entry:

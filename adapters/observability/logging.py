@@ -133,6 +133,8 @@ def configure_logging(level: str = "INFO", *, stream: TextIO | None = None) -> N
         child.propagate = True
     # Of an outage of Postgres we tell in a line every few seconds, the pool in a trace every time.
     logging.getLogger("asyncpg.pool").setLevel(max(number, logging.ERROR))
+    # It tells of every step of every login, and of commands.
+    logging.getLogger("asyncssh").setLevel(max(number, logging.ERROR))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -100,6 +100,9 @@ class Answering:
         except InvalidInput as error:
             return Answer("failed", error=str(error))
         settings = await self._settings_of(asked.tenant_id, asked.device_id)
+        if settings is None:
+            # It may have been registered so lately that we have not heard of it yet.
+            settings = await self._collecting.registered(asked.tenant_id, asked.device_id)
         if settings is None or settings.platform == JUMP_PLATFORM:
             return Answer("failed", error="the device is not in the inventory")
         if asked.trigger_id is None:

@@ -25,8 +25,11 @@ _PROMPT = re.compile(rb"(?:\A|[\r\n])([^\s#>$%][^\r\n]{0,80}?[#>$%] ?)\Z")
 _STILL_SECONDS: Final = 0.3
 # Escape sequences (ECMA-48), and what backspaces take back.
 _ESCAPES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\-_]|\][^\x07]*\x07|[=>])")
-_PAGER = re.compile(
-    rb"(?:--\s?More\s?--|<--- More --->|\(more[^)]*\)|lines \d+-\d+)[^\r\n]*\Z", re.I
+# Where a device stops until a key is pressed, and how it wipes that away afterwards.
+_PAGER = re.compile(rb"(?:--\s?More\s?--|<--- More --->|---\(more[^)]*\)---)\s*\Z", re.IGNORECASE)
+_PAGED = re.compile(
+    rb"\r?(?:--\s?More\s?--|<--- More --->|---\(more[^)]*\)---)(?: ?\r +\r| ?\x08+ +\x08+| ?\r)?",
+    re.IGNORECASE,
 )
 
 
@@ -104,16 +107,20 @@ class Dialogue:
         """What the device answers to a command: without its echo and the prompt after it."""
         self._screen.shown.clear()
         self._channel.write(command.encode() + b"\n")
+        pressed = 0
         while True:
             tail = _clean(bytes(self._screen.shown[-4096:]))
             if tail.endswith(self._prompt) and tail[: -len(self._prompt)][-1:] in (b"", b"\n"):
                 break
-            if _PAGER.search(tail):
-                raise DeviceUnread("incomplete", "it pauses its output in spite of the setup")
+            if _PAGER.search(tail) and len(self._screen.shown) > pressed:
+                pressed = len(self._screen.shown)
+                self._channel.write(b" ")
             if len(self._screen.shown) > MAX_TEXT:
                 raise DeviceUnread("too_large", f"it sends more than {MAX_TEXT} bytes")
             await self._more(self._limits.silence)
-        answer = _clean(bytes(self._screen.shown))
+        shown = bytes(self._screen.shown)
+        # Only if there were any: a banner of the configuration may hold such words.
+        answer = _clean(_unpaged(shown) if pressed else shown)
         echo, _, rest = answer[: -len(self._prompt)].partition(b"\n")
         return rest if command.encode() in echo else answer[: -len(self._prompt)]
 
@@ -146,3 +153,8 @@ class Dialogue:
 
 def _clean(raw: bytes) -> bytes:
     return _ESCAPES.sub(b"", raw).replace(b"\r\n", b"\n").replace(b"\r", b"")
+
+
+def _unpaged(raw: bytes) -> bytes:
+    """Without the pauses; what is left between two pages is as if there had been none."""
+    return _PAGED.sub(b"", _ESCAPES.sub(b"", raw))

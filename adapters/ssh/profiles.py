@@ -1,8 +1,8 @@
 """How other platforms than RouterOS are read: by one command, or in a dialogue with a prompt.
 
-Each profile says how the end of a complete configuration looks. Where a shell runs the command, a
-random word is printed after it; where that is not to be had, the configuration's own last line
-must be there.
+Nothing is ever changed on a device but the session's own terminal. Each profile says how the end
+of a complete configuration looks. Where a shell runs the command, a random word is printed after
+it; where that is not to be had, the configuration's own last line must be there.
 """
 
 from __future__ import annotations
@@ -103,7 +103,6 @@ PROFILES: Final = {
         Profile(
             name="fortios",
             mode="dialogue",
-            setup=("config system console", "set output standard", "end"),
             command="show full-configuration",
             end=_IOS_END,
         ),

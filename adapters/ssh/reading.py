@@ -22,15 +22,21 @@ class Reading(Struct, frozen=True, kw_only=True):
 
 
 async def read_device(
-    target: Target, platform: str, seen: Seen, *, secret_values: bool = True
+    target: Target,
+    platform: str,
+    seen: Seen,
+    *,
+    secret_values: bool = True,
+    os_version: str | None = None,
 ) -> Reading:
     """The device's configuration. Raises `adapters.ssh.failures.DeviceUnread`.
 
-    `seen` holds, whatever comes, the host keys that were shown.
+    `os_version` is what it had last, as far as known: it saves a question. `seen` holds, whatever
+    comes, the host keys that were shown.
     """
     until = asyncio.get_running_loop().time() + target.limits.total
     async with logged_in(target, seen) as session:
-        found = await _read(session, target, platform, secret_values, until)
+        found = await _read(session, target, platform, secret_values, os_version, until)
         return Reading(
             text=found.text,
             platform=platform if platform == ROUTEROS else profile_of(platform).text_kind,
@@ -40,8 +46,19 @@ async def read_device(
 
 
 async def _read(
-    session: Session, target: Target, platform: str, secret_values: bool, until: float
+    session: Session,
+    target: Target,
+    platform: str,
+    secret_values: bool,
+    os_version: str | None,
+    until: float,
 ) -> Text:
     if platform == ROUTEROS:
-        return await read_routeros(session, target.limits, secret_values=secret_values, until=until)
+        return await read_routeros(
+            session,
+            target.limits,
+            secret_values=secret_values,
+            os_version=os_version,
+            until=until,
+        )
     return await profile_of(platform).read(session, target.limits, until)

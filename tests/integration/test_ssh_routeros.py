@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from typing import Any
 
 import asyncssh
 import pytest
@@ -28,7 +29,7 @@ def target(port: int, **given: object) -> Target:
     return Target(**{**settings, **given})  # type: ignore[arg-type]
 
 
-async def read(wanted: Target, seen: Seen | None = None, **given: bool) -> Reading:
+async def read(wanted: Target, seen: Seen | None = None, **given: Any) -> Reading:
     return await read_device(wanted, "routeros", seen or Seen(), **given)
 
 
@@ -54,6 +55,26 @@ async def test_the_command_fits_the_version(
     assert found.text == double.export
     assert found.os_version == version.split()[0]
     assert [one.partition(";")[0] for one in double.commands][1] == command
+
+
+@pytest.mark.parametrize(
+    ("known", "now", "commands"),
+    [
+        ("7.13", "7.14.3", ["/export show-sensitive"]),
+        ("6.49.10", "6.49.18", ["/export"]),
+        ("6.49.10", "7.14.3", ["/export", ":put", "/export show-sensitive"]),
+        ("7.14.3", "6.49.10", ["/export show-sensitive", ":put", "/export"]),
+        ("nonsense", "7.14.3", [":put", "/export show-sensitive"]),
+    ],
+)
+async def test_a_known_version_saves_a_question_and_a_wrong_one_is_found_out(
+    known: str, now: str, commands: list[str]
+) -> None:
+    async with serving(RouterOSDouble(version=now)) as double:
+        found = await read(target(double.port), os_version=known)
+    assert (found.text, found.os_version) == (double.export, now)
+    asked = [one.partition(";")[0].partition(" [")[0] for one in double.commands]
+    assert asked == commands
 
 
 async def test_five_megabytes_come_whole() -> None:

@@ -1,0 +1,193 @@
+"""Devices, the program and its commands as a person uses them: from a list of routers to a diff."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import secrets
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pygit2
+import pytest
+
+from adapters.embedded.nats import EmbeddedNats
+from tests.acceptance.program import CONFIGTRAIL, Program
+from tests.doubles.routeros import RouterOSDouble, export_text, serving
+from tests.support import eventually
+
+PASSWORD = "Zaunkoenig-2b7d-Passwort"
+SIZE = 1_000_000
+
+
+class Commands:
+    """The command line, on the same servers as a program."""
+
+    def __init__(self, program: Program, folder: Path) -> None:
+        self._environment = {**program.environment, "CONFIGTRAIL_TENANT": "acme"}
+        self._folder = folder
+
+    async def run(self, *arguments: str, given: str = "", status: int = 0) -> str:
+        """What a command says; fails when its exit status is another one."""
+        process = await asyncio.create_subprocess_exec(
+            *(str(CONFIGTRAIL), *arguments),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=self._folder,
+            env=self._environment,
+        )
+        out, err = await process.communicate(given.encode())
+        assert PASSWORD.encode() not in out + err
+        assert process.returncode == status, (arguments, out, err)
+        return (out + (err if status else b"")).decode()
+
+
+@pytest.fixture
+async def program(
+    nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path
+) -> AsyncIterator[Program]:
+    running = Program(
+        tmp_path / "program",
+        nats_url=nats_server.url,
+        postgres_dsn=postgres_dsn,
+        key=base64.b64encode(secrets.token_bytes(32)).decode(),
+    )
+    await running.start()
+    try:
+        await eventually(lambda: _ready(running), within=60)
+        yield running
+        assert await running.stop() == 0
+    finally:
+        await running.kill()
+    assert PASSWORD.encode() not in await asyncio.to_thread(running.log.read_bytes)
+
+
+async def _ready(program: Program) -> bool:
+    assert not program.ended, program.log.read_text()
+    try:
+        async with httpx.AsyncClient() as api:
+            return (await api.get(f"{program.url}/readyz")).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@asynccontextmanager
+async def api_of(program: Program) -> AsyncIterator[httpx.AsyncClient]:
+    base = f"{program.url}/api/tenants/acme/"
+    async with httpx.AsyncClient(base_url=base, timeout=60) as api:
+        yield api
+
+
+async def test_a_registered_router_is_collected_on_demand_and_its_change_is_shown(
+    program: Program, tmp_path: Path
+) -> None:
+    double = RouterOSDouble(password=PASSWORD, text=export_text("7.14.3", size=SIZE))
+    commands = Commands(program, tmp_path)
+    async with serving(double), api_of(program) as api:
+        await commands.run("credentials", "set", "main", "--username", "backup", given=PASSWORD)
+        (tmp_path / "fleet.csv").write_text(
+            f"name,address,port,credential\nr1,127.0.0.1,{double.port},store:main\n"
+        )
+        await commands.run("inventory", "apply", "fleet.csv")
+        first = json.loads(await commands.run("trigger", "r1", "--wait", "--join", "--json"))
+        assert first["outcome"] in ("succeeded", "duplicate")
+        text = export_text("7.14.3", size=SIZE, name="renamed")
+        double.text = text
+        asked = await api.post("devices/r1/config-snapshot/trigger?wait=true&join=true")
+        assert asked.status_code == 201, asked.text
+        done = asked.json()
+        assert done["outcome"] == "succeeded"
+        diff = await commands.run("diff", "r1")
+        assert "+set name=renamed" in diff
+        assert "-set name=r1" in diff
+        history = (await api.get("devices/r1/config-history")).json()
+        assert len(history) == 2
+        audit = (await api.get("audit-logs?per_page=100")).json()
+        actions = {one["action"] for one in audit["items"]}
+        assert {"device_configured", "host_key_pinned", "config_backup_manual_trigger"} <= actions
+        impostor = RouterOSDouble(password=PASSWORD, port=double.port)
+    async with serving(impostor), api_of(program) as api:
+        told = await api.post("devices/r1/config-snapshot/trigger?join=true")
+        assert told.status_code == 502
+        assert "host_key_changed" in told.text
+        assert impostor.logins == []
+        await commands.run("hostkeys", "release", "r1", "--reason", "new board")
+        asked = await api.post("devices/r1/config-snapshot/trigger?join=true")
+        assert asked.status_code == 201, asked.text
+
+
+async def test_the_inventory_is_kept_over_the_api_and_refuses_what_breaks_its_rules(
+    program: Program,
+) -> None:
+    async with api_of(program) as api:
+        refused = await api.put("inventory/r 1", json={"address": "127.0.0.1", "password": "x"})
+        assert (refused.status_code, refused.json()["error"]["field"]) == (422, "password")
+        refused = await api.put("inventory/r1", json={"address": "no-such-host.invalid"})
+        assert "can't be resolved" in refused.text
+        refused = await api.put("inventory/r1", json={"address": "127.0.0.1", "jump": "gate"})
+        assert refused.json()["error"]["field"] == "jump"
+        body = {"address": "127.0.0.1", "enabled": False, "port": 2222, "interval": "1d"}
+        done = await api.put("inventory/r1", json=body)
+        assert (done.status_code, done.json()["interval_seconds"]) == (200, 86_400)
+        assert (await api.get("inventory")).json() == [done.json()]
+        gone = await api.request("DELETE", "inventory/r1", json={"reason": "sold"})
+        assert gone.status_code == 204
+        assert (await api.get("inventory")).json() == []
+        assert (await api.delete("inventory/r1")).status_code == 404
+        key = await api.post("devices/r1/host-key/release", json={"reason": "why not"})
+        assert key.status_code == 404
+
+
+async def test_collect_once_tells_what_came_of_each_device_by_table_and_status(
+    program: Program, tmp_path: Path
+) -> None:
+    commands = Commands(program, tmp_path)
+    (tmp_path / "secret").write_text(PASSWORD)
+    async with serving(RouterOSDouble(password=PASSWORD)) as double:
+        fleet = (
+            "defaults: {username: backup, credential: 'file:secret', address: 127.0.0.1}\n"
+            f"devices: [{{name: r1, port: {double.port}}}, {{name: r2, port: 1}}]\n"
+        )
+        (tmp_path / "fleet.yaml").write_text(fleet)
+        arguments = ("collect", "--once", "--inventory", "fleet.yaml", "--json")
+        results = await commands.run(*arguments, status=1)
+        found: list[dict[str, Any]] = json.loads(results[: results.rindex("]") + 1])
+        assert [(one["device_id"], one["outcome"], one["kind"]) for one in found] == [
+            ("r1", "new", None),
+            ("r2", "failed", "unreachable"),
+        ]
+        again = json.loads(await commands.run(*arguments, "r1"))
+        assert [(one["device_id"], one["outcome"]) for one in again] == [("r1", "unchanged")]
+        (tmp_path / "fleet.yaml").write_text(fleet.replace("port: 1}", f"password: {PASSWORD}}}"))
+        refused = await commands.run(*arguments, status=1)
+        assert "fleet.yaml line 2: password: a secret must not stand" in refused
+
+
+async def test_the_history_of_a_repository_comes_in_with_its_authors_once(
+    program: Program, tmp_path: Path
+) -> None:
+    commands = Commands(program, tmp_path)
+    repo = pygit2.init_repository(str(tmp_path / "repo"), bare=True, initial_head="main")
+    parents: list[pygit2.Oid] = []
+    for number in range(12):
+        text = export_text("7.14.3", name=f"n{number}")
+        index = pygit2.Index()
+        blob = repo.create_blob(text.encode())
+        index.add(pygit2.IndexEntry("edge/r1", blob, pygit2.enums.FileMode.BLOB))
+        who = pygit2.Signature("Ann", "ann@example.net", 1_700_000_000 + 3600 * number, 60)
+        tree = index.write_tree(repo)
+        parents = [repo.create_commit("refs/heads/main", who, who, "x", tree, parents)]
+    done = json.loads(await commands.run("import", "repo", "--json"))
+    assert (done["created"], done["diffs"], done["refused"]) == (12, 11, [])
+    again = json.loads(await commands.run("import", "repo", "--json"))
+    assert (again["created"], again["known"]) == (0, 12)
+    audit = json.loads(await commands.run("audit", "--action", "config_snapshot_created", "--json"))
+    assert {one["details"]["author"] for one in audit} == {"Ann <ann@example.net>"}
+    history = json.loads(await commands.run("history", "r1", "--json"))
+    assert len(history) == 12
