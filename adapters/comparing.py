@@ -5,9 +5,11 @@ Runs in a worker process for large texts, because it holds the interpreter's loc
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from domain.canonical import ROUTEROS, Canonical, canonicalise
 from domain.diffing import section_changes, text_diff
@@ -20,11 +22,13 @@ from domain.semantic.policy import PolicyRule
 from domain.semantic.summary import summaries
 from domain.semantic.telling import tell
 from domain.semantic.told import ToldDiff
+from domain.semantic.understanding import not_understood
 
 # Comparing up to this takes a few milliseconds.
 INLINE_BYTES = 128 * 1024
 # Beyond it the meaning of texts is not compared, only their lines.
 MOST_BYTES = 32 * 1024 * 1024
+_MOST_PLACES = 5
 
 
 class Job(Struct, frozen=True):
@@ -75,11 +79,21 @@ def summed_up(told: ToldDiff, platform: str) -> tuple[tuple[ChangeSummary, ...],
     return summaries(told, profile.section) if profile else summaries(told)
 
 
+def _places(text: str) -> list[str]:
+    """Where the newer text is not understood: the first places, in words."""
+    first = itertools.islice(not_understood(text), _MOST_PLACES)
+    return [f"not understood in the newer text: {error}" for error in first]
+
+
 def _told(before: Canonical, after: Canonical, job: Job) -> ToldDiff | None:
     if max(len(job.before), len(job.after)) > MOST_BYTES:
         return None
     redactor = Redactor(job.redaction_key, job.device_id)
     if job.platform == ROUTEROS:
-        return tell(compare_meaning(before, after), redactor, job.policy)
+        found = compare_meaning(before, after)
+        told = tell(found, redactor, job.policy)
+        if found.line_based:
+            told = replace(told, notes=(*told.notes, *_places(job.after.decode())))
+        return told
     profile = PROFILES.get(job.platform)
     return tell_lines(before, after, profile, redactor) if profile else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -29,7 +28,7 @@ from adapters.jetstream.intake import IntakePublisher
 from adapters.jetstream.key_store import JetStreamKeyStore
 from adapters.jetstream.leases import Leases
 from adapters.jetstream.source import JetStreamSource
-from adapters.jetstream.streams import ensure_streams
+from adapters.jetstream.streams import ensure_streams, wanted_streams
 from adapters.jetstream.verbatim import RawFeed
 from adapters.observability.metrics import Metrics
 from adapters.policies import Policies, read_policies
@@ -42,10 +41,11 @@ from adapters.roles.differ import Differ
 from adapters.roles.reaper import TriggerReaper
 from adapters.roles.recorder import Recorder
 from adapters.roles.sealer import Sealer, key_loader
+from adapters.roles.stream_watch import StreamWatch
 from adapters.roles.supervisor import Role
 from adapters.roles.syslog import SyslogListener, relay_networks
 from adapters.roles.trigger import TriggerService
-from adapters.roles.workers import worker_pool
+from adapters.roles.workers import Workers
 from adapters.settings import Settings
 from adapters.syslog.senders import Senders
 from adapters.witness.client import Witnesses, parse_witnesses
@@ -95,7 +95,7 @@ class System:
     collecting: DeviceCollector
     reading: ConfigReader
     metrics: Metrics
-    workers: ProcessPoolExecutor
+    workers: Workers
     log: VerifiableLog
     projections: tuple[ProjectionWorker, ...]
     policies: Policies
@@ -144,7 +144,7 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
         pool = await stack.enter_async_context(
             open_pool(settings.postgres_dsn.get_secret_value(), max_size=POOL_SIZE)
         )
-        workers = stack.enter_context(worker_pool(1))
+        workers = stack.enter_context(Workers(1))
         devices = DeviceRepository(events)
         content = JetStreamContentStore(js, keyring)
         metrics = Metrics()
@@ -230,11 +230,46 @@ def collecting_roles(system: System) -> dict[str, Role]:
     return found
 
 
+def differ(system: System) -> Differ:
+    """What works out differences: as a role, or for one that had failed."""
+    settings = system.settings
+    return Differ(
+        system.nc,
+        system.js,
+        devices=system.devices,
+        content=system.content,
+        keyring=system.keyring,
+        dead_letters=system.dead_letters,
+        metrics=system.metrics,
+        workers=system.workers,
+        ack_wait=settings.ack_wait_seconds,
+        policies=system.policies,
+    )
+
+
+def reaper(system: System) -> TriggerReaper:
+    """What ends interrupted backups: as a role, or for one that had failed."""
+    settings = system.settings
+    return TriggerReaper(
+        system.nc,
+        system.js,
+        devices=system.devices,
+        leases=system.leases,
+        dead_letters=system.dead_letters,
+        metrics=system.metrics,
+        overdue_after=settings.trigger_timeout_seconds + _OVERDUE_MARGIN_SECONDS,
+        ack_wait=settings.ack_wait_seconds,
+    )
+
+
 def roles(system: System) -> dict[str, Role]:
     """Every role but the API, by name, for `adapters.roles.supervisor.running`."""
     settings = system.settings
     witnesses = parse_witnesses(settings.witnesses)
     found: dict[str, Role] = {
+        "stream watch": StreamWatch(
+            system.js, wanted_streams(settings.stream_replicas, settings.intake_max_bytes)
+        ).run,
         "recorder": Recorder(
             system.nc,
             system.js,
@@ -245,28 +280,8 @@ def roles(system: System) -> dict[str, Role]:
             metrics=system.metrics,
             ack_wait=settings.ack_wait_seconds,
         ).run,
-        "differ": Differ(
-            system.nc,
-            system.js,
-            devices=system.devices,
-            content=system.content,
-            keyring=system.keyring,
-            dead_letters=system.dead_letters,
-            metrics=system.metrics,
-            workers=system.workers,
-            ack_wait=settings.ack_wait_seconds,
-            policies=system.policies,
-        ).run,
-        "reaper": TriggerReaper(
-            system.nc,
-            system.js,
-            devices=system.devices,
-            leases=system.leases,
-            dead_letters=system.dead_letters,
-            metrics=system.metrics,
-            overdue_after=settings.trigger_timeout_seconds + _OVERDUE_MARGIN_SECONDS,
-            ack_wait=settings.ack_wait_seconds,
-        ).run,
+        "differ": differ(system).run,
+        "reaper": reaper(system).run,
         "sealer": Sealer(
             system.nc,
             feed=system.log.events,

@@ -119,7 +119,7 @@ async def _server(nc: Client, settings: Settings) -> list[Finding]:
     version = nc.connected_server_version
     with outage_as_unavailable("asking for the account"):
         level = (await nc.jetstream().account_info()).api.level or 0
-    found = f"nats-server {version}, API level {level}"
+    found = f"nats-server {version.major}.{version.minor}.{version.patch}, API level {level}"
     if (version.major, version.minor) < SERVER_MIN or level < API_LEVEL_MIN:
         return [
             Finding(
@@ -187,7 +187,8 @@ async def _streams(nc: Client, settings: Settings) -> list[Finding]:
 
 def _state(name: str, info: StreamInfo, replicas: int) -> Finding:
     state, limit = info.state, info.config.max_bytes or 0
-    told = f"{state.messages} messages, {state.bytes / 1e6:.1f} MB"
+    plural = "" if state.messages == 1 else "s"
+    told = f"{state.messages} message{plural}, {state.bytes / 1e6:.1f} MB"
     if name == EVENTS and state.messages != state.last_seq:
         return Finding(
             name,

@@ -67,7 +67,7 @@ def export(lines: int, seed: int) -> list[str]:
         "/ip route",
         *times(10, lambda n: f"add disabled=no dst-address={address()}/32 gateway={address()}"),
     ]
-    return [physical for line in logical for physical in wrapped(line, 80)]
+    return [physical for line in logical for physical in wrapped(line, 80)][:lines]
 
 
 def pair(case: str, lines: int) -> tuple[list[str], list[str]]:
@@ -75,7 +75,7 @@ def pair(case: str, lines: int) -> tuple[list[str], list[str]]:
     choice = random.Random(lines)
     if case.endswith("lines"):
         kinds = [f"add address=10.0.0.{n % 250} list=l{n}" for n in range(int(case.split()[0]))]
-        old, new = ([choice.choice(kinds) for _ in range(lines)] for _ in range(2))
+        old, new = ([choice.choice(kinds) for _ in range(lines - 1)] for _ in range(2))
         return ["/ip firewall filter", *old], ["/ip firewall filter", *new]
     old = export(lines, lines)
     new = list(old)

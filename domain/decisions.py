@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from domain.device import Confirms, DeviceState, IsNew
 from domain.envelope import NewEvent
@@ -23,6 +24,9 @@ from domain.events import (
 )
 from domain.ids import snapshot_id
 from domain.observation import Observation
+
+# A text may name any number of menus, and an event must stay small.
+MOST_SECTIONS: Final = 500
 
 
 def confirmed(observation: Observation, verdict: Confirms) -> NewEvent:
@@ -114,7 +118,8 @@ def diffed(
             lines_added=lines_added,
             lines_removed=lines_removed,
             content=content,
-            sections=sections,
+            sections=sections[:MOST_SECTIONS],
+            sections_more=max(0, len(sections) - MOST_SECTIONS),
             coarse=coarse,
             changes=changes,
             changes_more=changes_more,

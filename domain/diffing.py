@@ -128,6 +128,8 @@ class _Sections:
 
     def whole(self, section: str) -> bool:
         """Whether a line that is not in the section here was not on the device either."""
+        if section in self._form.unread:
+            return False
         if section in self.lines:
             return not (self._form.cut and section == self._last)
         unread = (f"{section} ".startswith(f"{menu} ") for menu in self._form.unread)

@@ -145,7 +145,8 @@ class DiffGenerated(Fact, frozen=True, kw_only=True, tag="DiffGenerated"):
     `coarse` says that a limit was hit and the diff replaces more than it had to.
     `changes` sum up the semantic difference by names only: entries, values and sentences, which are
     configuration text, are content at `changes_content` (redacted, JSON). `changes_more` counts
-    changes that are in no summary, because there were too many kinds of them.
+    changes that are in no summary, because there were too many kinds of them, and `sections_more`
+    sections that are not in `sections`.
     """
 
     from_snapshot_id: str
@@ -155,6 +156,7 @@ class DiffGenerated(Fact, frozen=True, kw_only=True, tag="DiffGenerated"):
     content: ContentRef
     sections: tuple[SectionChange, ...] = ()
     coarse: bool = False
+    sections_more: int = 0
     changes: tuple[ChangeSummary, ...] = ()
     changes_more: int = 0
     changes_content: ContentRef | None = None

@@ -16,8 +16,8 @@ from domain.envelope import StreamIdentity
 from projections.source import Delivered, EventSource
 
 # As many events are kept for riders at most, and so many at least for those who come later.
-MOST_KEPT = 16_000
-LEAST_KEPT = 2_000
+MOST_KEPT = 32_000
+LEAST_KEPT = 16_000
 PATIENCE_SECONDS = 1.0
 
 

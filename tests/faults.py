@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from nats.aio.client import Client
+from nats.js import JetStreamContext
 
 from adapters.embedded.nats import EmbeddedNats
 from adapters.embedded.process import free_port
@@ -115,6 +116,9 @@ cluster {{
 }}
 """
         )
+
+    async def _check_restored(self, jetstream: JetStreamContext) -> None:
+        """A node that comes back gets its streams from the others, after it serves."""
 
 
 class Cluster:

@@ -29,6 +29,7 @@ from adapters.roles.sealer import SEAL_SUBJECT, SealAnswer
 from adapters.settings import Settings
 from adapters.tlog.bundle import export
 from adapters.tlog.evidence import SystemEvidence
+from adapters.tlog.handing import hand_over
 from adapters.tlog.proving import names_of, prove_event, prover_of
 from adapters.tlog.verify import Options, Report, verify
 from domain.errors import InvalidInput, NotVerified, Unavailable
@@ -130,6 +131,22 @@ async def show_keys(settings: Settings) -> int:
         out.print(str(key.verifier(names.origin(log))), markup=False, soft_wrap=True)
     out.print(str(key.verifier(names.base)), markup=False, soft_wrap=True)
     return 0
+
+
+async def rotate_key(settings: Settings) -> int:
+    """Hand the logs over to a new signing key, which takes the old one's place in its file.
+
+    Keep the new key elsewhere too, give its verifier keys to whoever verifies, and destroy the old
+    one: nothing that it signs from now on counts.
+    """
+    if settings.log_key is not None:
+        raise InvalidInput("CONFIGTRAIL_LOG_KEY", "is set: only a key in a file can be rotated")
+    async with session(settings, Need.NOTHING) as opened:
+        retired = await hand_over(
+            opened.system.log.checkpoints, settings.log_name, settings.signing_key_file
+        )
+    err.print(f"the logs are handed over; the old key is in {retired}: destroy it", soft_wrap=True)
+    return await show_keys(settings)
 
 
 async def prove(
@@ -400,4 +417,5 @@ COMMANDS: dict[str, Callable[..., Coroutine[Any, Any, int]]] = {
     "checkpoint": show_checkpoint,
     "keys": show_keys,
     "seal": seal_now,
+    "rotate-key": rotate_key,
 }

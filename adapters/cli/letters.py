@@ -16,6 +16,7 @@ from adapters.http.dead_letters import DeadLetterOut
 from adapters.jetstream.dead_letters import DeadLetter
 from adapters.jetstream.progress import wait_acknowledged
 from adapters.jetstream.streams import INTAKE
+from adapters.retrying import retry
 from adapters.roles.recorder import CONSUMER
 from adapters.settings import Settings
 
@@ -58,14 +59,16 @@ async def show_letter(settings: Settings, *, number: Number, as_json: Json = Fal
 
 
 async def retry_letter(settings: Settings, *, number: Number) -> int:
-    """Send the message again. If it is refused again, it comes back under another number."""
+    """Send the message again, or do the work that failed. If it is refused again, it comes back
+    under another number."""
     async with session(settings, Need.EVERYTHING) as opened:
         system = opened.system
-        sequence = await system.dead_letters.retry(number)
-        if opened.hosts:
+        sequence = await retry(system, number)
+        if sequence is not None and opened.hosts:
             # Nobody works it off after us.
             await wait_acknowledged(system.js, INTAKE, CONSUMER, sequence)
-    err.print(f"dead letter {number} was sent to the intake again")
+    told = "was sent to the intake again" if sequence else "is settled: its work is done now"
+    err.print(f"dead letter {number} {told}")
     return 0
 
 

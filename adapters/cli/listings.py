@@ -25,6 +25,8 @@ from projections.audit import AuditEntry, AuditFilter, stream_audit
 from projections.fleet import list_fleet
 
 PAGE = 500
+# Further back a timeline names sections only: each text is read for its own.
+_MOST_IN_WORDS = 200
 
 
 async def devices(
@@ -110,7 +112,7 @@ async def in_words(
     """What changed first in each entry, by its two snapshots. A difference without words, or whose
     words are gone, is left to its numbers."""
     words: dict[tuple[str | None, str], str] = {}
-    for entry in entries:
+    for entry in entries[:_MOST_IN_WORDS]:
         if entry.diff is None:
             continue
         try:

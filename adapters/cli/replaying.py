@@ -121,7 +121,8 @@ def _progress(head: int) -> Iterator[Callable[[int], None]]:
         yield lambda position: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
+    # By default the bar would take what is written to stdout, and show it itself.
+    with Progress(*columns, console=err, transient=True, redirect_stdout=False) as bar:
         task = bar.add_task("replaying", total=head)
         yield lambda position: bar.update(task, completed=position, total=max(head, position))
 

@@ -24,7 +24,7 @@ from adapters.jetstream.intake import IntakePublisher
 from adapters.jetstream.leases import Hold, Leases
 from adapters.roles.devices import DeviceRepository
 from adapters.roles.shielding import surely
-from adapters.roles.trigger import collect_lease
+from adapters.roles.trigger_endings import collect_lease
 from adapters.ssh.connecting import Seen
 from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.reading import Reading, read_device

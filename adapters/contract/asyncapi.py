@@ -1,4 +1,4 @@
-"""The AsyncAPI 3.0 document of the stream of events: streams, subjects, headers, messages."""
+"""The AsyncAPI 3.0 document: streams, subjects, headers, messages, of the log and of the intake."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ from typing import Any
 
 from nats.js.api import StreamConfig
 
-from adapters.jetstream.streams import EVENTS, EVENTS_SUBJECT, events_stream_config
+from adapters.contract.intake import (
+    intake_channels,
+    intake_messages,
+    intake_operations,
+    intake_schemas,
+)
+from adapters.jetstream.streams import EVENTS, events_stream_config, intake_stream_config
 from adapters.jetstream.wire import PREFIX
 from domain.events import EVENT_TYPES
 from domain.ids import DEVICE_MAX, TENANT
@@ -24,11 +30,12 @@ def asyncapi(published: list[str]) -> Document:
     return {
         "asyncapi": "3.0.0",
         "info": {
-            "title": "Configtrail events",
+            "title": "Configtrail",
             "version": "1",
             "description": (
                 "Facts about the configuration history of network devices, as CloudEvents 1.0 in"
-                " NATS binary mode. How to read them rightly: guide.md beside this file."
+                " NATS binary mode. How to read them rightly: guide.md beside this file. And the"
+                " intake, where observations come from."
             ),
         },
         "defaultContentType": "application/json",
@@ -57,18 +64,21 @@ def asyncapi(published: list[str]) -> Document:
                 },
                 "messages": {one: {"$ref": f"#/components/messages/{one}"} for one in messages},
                 "x-jetstream": _stream(events_stream_config()),
-            }
+            },
+            **intake_channels(_stream(intake_stream_config(max_bytes=1 << 30))),
         },
         "operations": {
             "tell": {
                 "action": "send",
                 "channel": {"$ref": "#/channels/events"},
                 "summary": "Configtrail tells what happened. Nobody else may publish here.",
-            }
+            },
+            **intake_operations(),
         },
         "components": {
-            "messages": messages,
+            "messages": {**messages, **intake_messages()},
             "messageTraits": {"event": {"headers": _headers()}},
+            "schemas": intake_schemas(),
         },
     }
 
@@ -128,12 +138,12 @@ def _stream(config: StreamConfig) -> Document:
     assert config.discard is not None
     return {
         "stream": config.name,
-        "subjects": [EVENTS_SUBJECT],
+        "subjects": config.subjects,
         "retention": str(config.retention.value),
         "discard": str(config.discard.value),
         "maxAge": 0,
         "denyDelete": config.deny_delete,
         "denyPurge": config.deny_purge,
         "allowDirect": config.allow_direct,
-        "positions": "stream sequences: 1, 2, 3 … without gaps",
+        "duplicateWindowSeconds": config.duplicate_window,
     }

@@ -57,8 +57,12 @@ class SigningKey:
 
     def sign(self, checkpoint: Checkpoint) -> Signature:
         """The signature of the log that the checkpoint names."""
-        key = self.verifier(checkpoint.origin)
-        return Signature(key.name, key.key_id, self._private.sign(checkpoint.text.encode()))
+        return self.sign_text(checkpoint.origin, checkpoint.text)
+
+    def sign_text(self, name: str, text: str) -> Signature:
+        """A signature over any text of a note, under a name."""
+        key = self.verifier(name)
+        return Signature(key.name, key.key_id, self._private.sign(text.encode()))
 
     def note(self, checkpoint: Checkpoint) -> Note:
         """The checkpoint as a signed note."""

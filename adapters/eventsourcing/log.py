@@ -20,7 +20,7 @@ from nats.js.errors import APIError
 
 from adapters.eventsourcing.wire import Subjects, event_of, version_of
 from adapters.jetstream.batch import Outgoing, publish_batch
-from adapters.jetstream.branch import BranchReader
+from adapters.jetstream.branch import PAGE, BranchReader
 from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
 from adapters.jetstream.event_store import WRONG_LAST_SEQUENCE
 from adapters.jetstream.feed import Feed
@@ -135,7 +135,8 @@ class Log:
         """At most `limit` messages of these topics from position `start` to `stop`, in order."""
         wanted = set(self._subjects.of_topics(topics))
         found: list[RawMessage] = []
-        async with aclosing(self._reader.read(self._subjects.all, start)) as messages:
+        page = PAGE if wanted else min(limit, PAGE)
+        async with aclosing(self._reader.read(self._subjects.all, start, page=page)) as messages:
             async for raw in messages:
                 if len(found) == limit or (stop is not None and raw.position > stop):
                     break

@@ -16,7 +16,7 @@ from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_una
 from adapters.jetstream.raw import RawMessage, from_direct, from_leader
 from domain.errors import Unavailable
 
-_BATCH = 500
+PAGE = 500
 
 
 class BranchReader:
@@ -27,13 +27,15 @@ class BranchReader:
         self._js = js
         self._stream = stream
 
-    async def read(self, subjects: str, start: int = 1) -> AsyncGenerator[RawMessage, None]:
-        """The messages from position `start` on, by batched direct get (server ADR-31).
+    async def read(
+        self, subjects: str, start: int = 1, *, page: int = PAGE
+    ) -> AsyncGenerator[RawMessage, None]:
+        """The messages from position `start` on, by batched direct gets (server ADR-31) of `page`.
 
         A replica may lag behind: whoever appends on what it told gets a conflict with the rest.
         """
         while True:
-            messages, more = await self._direct_get(subjects, start, _BATCH)
+            messages, more = await self._direct_get(subjects, start, page)
             for msg in messages:
                 raw = from_direct(msg)
                 yield raw

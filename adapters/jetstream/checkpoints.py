@@ -96,6 +96,23 @@ class CheckpointStore:
         position = int((message.headers or {}).get(_POSITION, "0"))
         return StoredNote(message.seq, origin, message.data or b"", position)
 
+    async def all_of(self, origin: str) -> list[StoredNote]:
+        """All notes of a log that has few, in order."""
+        found: list[StoredNote] = []
+        while True:
+            after = found[-1].sequence if found else 0
+            with outage_as_unavailable("reading checkpoints"):
+                try:
+                    message = await self._js.get_msg(
+                        CHECKPOINTS, seq=after + 1, subject=_subject(origin), next=True
+                    )
+                except NotFoundError as error:
+                    if error.err_code != _NO_MESSAGE:
+                        raise
+                    return found
+            assert message.seq is not None
+            found.append(StoredNote(message.seq, origin, message.data or b""))
+
     async def of_size(self, origin: str, size: int) -> StoredNote | None:
         """A note of the log with this size; None when it never had one. Sizes only grow, so it is
         searched for by halves."""

@@ -7,6 +7,8 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
+from weakref import WeakKeyDictionary, WeakSet
 
 import nats.errors
 import nats.js.errors
@@ -71,9 +73,27 @@ async def connect(url: str, *, name: str) -> Client:
             await asyncio.sleep(RETRY_SECONDS)
 
 
+class GivesUp(Protocol):
+    """Somebody who waits for answers over a connection."""
+
+    def give_up(self) -> None:
+        """The connection is lost, and with it the answers."""
+        ...
+
+
+_waiters: WeakKeyDictionary[Client, WeakSet[GivesUp]] = WeakKeyDictionary()
+
+
+def tell_of_losses(client: Client, waiter: GivesUp) -> None:
+    """Let the waiter know whenever the connection (made by `connect`) is lost."""
+    _waiters.setdefault(client, WeakSet()).add(waiter)
+
+
 def _give_requests_up(client: Client) -> None:
     """End the requests whose answers are lost with the connection: as outages, which are tried
     again. The client would let each of them wait out its time (seconds, after a short restart)."""
+    for waiter in list(_waiters.get(client, ())):
+        waiter.give_up()
     for waiting in list(client._resp_map.values()):
         if not waiting.done():
             waiting.set_exception(nats.errors.ConnectionReconnectingError())

@@ -203,6 +203,11 @@ class DeadLetters:
         await self._remove((sequence, *stored.parts))
         return sent
 
+    async def settle(self, sequence: int) -> None:
+        """Remove a letter whose work is done. Raises `NotFound`, `Unavailable`."""
+        stored = await self._read(sequence)
+        await self._remove((sequence, *stored.parts))
+
     async def _send(self, subject: str, body: bytes, headers: dict[str, str]) -> int:
         with outage_as_unavailable("sending a dead letter's message again"):
             try:

@@ -7,6 +7,7 @@ from nats.js.api import KeyValueConfig, StorageType
 from nats.js.errors import APIError, BadRequestError, NotFoundError
 
 from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
+from adapters.jetstream.streams import replicate
 from domain.errors import KeyUnavailable, StreamMisconfigured
 from domain.ids import from_token, to_token
 
@@ -36,6 +37,8 @@ class JetStreamKeyStore:
             raise StreamMisconfigured(_STREAM, "storage", StorageType.FILE, live.storage)
         if live.max_age:
             raise StreamMisconfigured(_STREAM, "max_age", 0, live.max_age)
+        # A key that is on one server alone is lost with it, and with it all texts of its tenant.
+        await replicate(self._js, live, replicas)
 
     async def _create(self, replicas: int) -> None:
         try:

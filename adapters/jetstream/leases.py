@@ -25,6 +25,7 @@ from nats.js.api import KeyValueConfig
 from nats.js.errors import APIError, NotFoundError
 
 from adapters.jetstream.connection import outage_as_unavailable
+from adapters.jetstream.streams import replicate
 from domain.errors import LeaseHeld, LeaseLost, Unavailable
 
 BUCKET = "CONFIGTRAIL_LEASES"
@@ -65,9 +66,11 @@ class Leases:
         """Make the bucket, unless it is there."""
         with outage_as_unavailable("looking at the bucket of leases"):
             try:
-                await self._js.stream_info(_STREAM)
+                live = (await self._js.stream_info(_STREAM)).config
             except NotFoundError:
                 await self._js.create_key_value(KeyValueConfig(bucket=BUCKET, replicas=replicas))
+            else:
+                await replicate(self._js, live, replicas)
 
     async def holder(self, name: str) -> str | None:
         """Who holds the lease now, None when it is free. Raises `Unavailable`."""

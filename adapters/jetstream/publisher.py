@@ -17,6 +17,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.errors import APIError, NoStreamResponseError
 
+from adapters.jetstream.connection import tell_of_losses
+
 
 class Ack(Struct, frozen=True):
     """The stream has the message, at this position; `duplicate`: it had it already."""
@@ -34,6 +36,7 @@ class Publisher:
         self._inbox: str | None = None
         self._numbers = itertools.count()
         self._waiting: dict[str, asyncio.Future[Msg]] = {}
+        tell_of_losses(nc, self)
 
     async def publish(
         self, subject: str, body: bytes, headers: Mapping[str, str], *, timeout: float
@@ -64,6 +67,12 @@ class Publisher:
             # nats-py knows the error by the server's code.
             APIError.from_error(told["error"])
         return Ack(told["seq"], told.get("duplicate", False))
+
+    def give_up(self) -> None:
+        """The connection is lost: whoever waits for an answer looks what became of it instead."""
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(nats.errors.ConnectionReconnectingError())
 
     async def _start(self) -> str:
         async with self._starting:

@@ -37,6 +37,8 @@ _GUARDED = (
     "allow_atomic",
     # A message with a roll-up header removes all before it.
     "allow_rollup_hdrs",
+    # A message with a lifetime leaves by itself.
+    "allow_msg_ttl",
     "sealed",
     "mirror",
     "sources",
@@ -178,9 +180,14 @@ async def ensure_stream(js: JetStreamContext, wanted: StreamConfig, *, create: b
             live = await _create(js, wanted)
     for found in differences(wanted, live):
         raise misconfigured(found)
-    if (live.num_replicas or 1) < (wanted.num_replicas or 1):
-        with outage_as_unavailable(f"replicating the stream {wanted.name}"):
-            await js.update_stream(live.evolve(num_replicas=wanted.num_replicas))
+    await replicate(js, live, wanted.num_replicas or 1)
+
+
+async def replicate(js: JetStreamContext, live: StreamConfig, replicas: int) -> None:
+    """Give a stream more copies, if it has fewer. It never loses any: that is for a person."""
+    if (live.num_replicas or 1) < replicas:
+        with outage_as_unavailable(f"replicating the stream {live.name}"):
+            await js.update_stream(live.evolve(num_replicas=replicas))
 
 
 async def _create(js: JetStreamContext, wanted: StreamConfig) -> StreamConfig:

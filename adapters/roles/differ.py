@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor
 from functools import partial
 
 from nats.aio.client import Client
@@ -54,7 +54,7 @@ class Differ:
         keyring: KeyRing,
         dead_letters: DeadLetters,
         metrics: Metrics,
-        workers: ProcessPoolExecutor,
+        workers: Executor,
         ack_wait: float,
         policies: Policies | None = None,
     ) -> None:
@@ -90,10 +90,13 @@ class Differ:
     def _plan(self, msg: Msg) -> WorkJob:
         # Any device's comparisons may run in any order: a difference stands for itself.
         event_id = (msg.headers or {}).get("ce-id")
-        return WorkJob(msg.reply, partial(self._compare_neighbours, msg), event_id=event_id)
+        return WorkJob(msg.reply, partial(self._work_off, msg), event_id=event_id)
 
-    async def _compare_neighbours(self, msg: Msg) -> None:
-        stored = decode_delivery(msg)
+    async def _work_off(self, msg: Msg) -> None:
+        await self.compare_neighbours(decode_delivery(msg))
+
+    async def compare_neighbours(self, stored: StoredEvent) -> None:
+        """Record the differences of a new snapshot that nobody has told yet."""
         event = stored.event
         assert isinstance(event, SnapshotCreated)
         here = SnapshotRef(snapshot_id=event.snapshot_id, content=event.content)

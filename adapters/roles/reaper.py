@@ -23,8 +23,9 @@ from adapters.jetstream.wire import decode_delivery
 from adapters.jetstream.work import Job, WorkConsumer, describe
 from adapters.observability.metrics import Metrics
 from adapters.roles.devices import DeviceRepository
-from adapters.roles.trigger import lease_name
+from adapters.roles.trigger_endings import lease_name
 from domain.decisions import finished
+from domain.envelope import StoredEvent
 from domain.events import ManualBackupTriggered
 
 log = logging.getLogger(__name__)
@@ -80,10 +81,13 @@ class TriggerReaper:
     def _plan(self, msg: Msg) -> Job:
         # The requests for one device are watched side by side: each has its own end.
         event_id = (msg.headers or {}).get("ce-id")
-        return Job(msg.reply, partial(self._watch, msg), event_id=event_id)
+        return Job(msg.reply, partial(self._work_off, msg), event_id=event_id)
 
-    async def _watch(self, msg: Msg) -> None:
-        stored = decode_delivery(msg)
+    async def _work_off(self, msg: Msg) -> None:
+        await self.watch(decode_delivery(msg))
+
+    async def watch(self, stored: StoredEvent) -> None:
+        """Wait for the end of a manual backup, and record it when nobody else can."""
         event = stored.event
         assert isinstance(event, ManualBackupTriggered)
         tenant_id, device_id = stored.tenant_id, stored.device_id

@@ -26,7 +26,7 @@ from adapters.jetstream.leases import Leases
 from adapters.jetstream.verbatim import RawFeed
 from adapters.observability.metrics import Metrics
 from adapters.postgres.tiles import TileStore
-from adapters.roles.sealing import Cosign, Sealing, TilesWrong
+from adapters.roles.sealing import Cosign, KeyRetired, Sealing, TilesWrong
 from adapters.tlog.proofs import Prover
 from adapters.witness.client import Witnesses
 from domain.errors import KeyUnavailable, LeaseHeld, LeaseLost
@@ -122,6 +122,10 @@ class Sealer:
                 await asyncio.sleep(RETRY_SECONDS)
             except LeaseLost as error:
                 log.warning("sealer: %s", error)
+            except KeyRetired as error:
+                # Whoever handed over puts the new key in place right after.
+                log.warning("sealer: %s", error)
+                await asyncio.sleep(RETRY_SECONDS)
             except Exception as error:
                 if not is_outage(error):
                     raise

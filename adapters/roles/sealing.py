@@ -25,9 +25,10 @@ from adapters.tlog.proofs import root_at
 from domain.errors import KeyUnavailable, LogBroken, NotVerified, StreamGap, StreamMismatch
 from domain.ids import check_tenant_id, from_token
 from domain.tlog.checkpoint import Checkpoint, parse_checkpoint
+from domain.tlog.handover import Trust, handover_origin, parse_handover
 from domain.tlog.leaf import RawEvent, duplicate_header, hash_of
 from domain.tlog.names import STREAM_LOG, LogNames, tenant_log
-from domain.tlog.note import Note, parse_note, verified
+from domain.tlog.note import Note, VerifierKey, parse_note, verified
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,10 @@ Report = Callable[[RawEvent, str], Awaitable[None]]
 
 class TilesWrong(Exception):
     """The tiles are not what was signed. They are a read model: they are built anew."""
+
+
+class KeyRetired(KeyUnavailable):
+    """The logs were handed over to another key: load that one, and open anew."""
 
 
 class Signed(Struct, frozen=True):
@@ -76,6 +81,8 @@ class Sealing:
         self._dirty: set[str] = set()
         # Signed, and not cosigned yet: the checkpoint, its note, and its position.
         self._bare: dict[str, tuple[Checkpoint, Note, int]] = {}
+        self._accepted: list[bytes] = []
+        self._handed_over = 0
         self._rebuilding = False
         self._sealed_to = 0
         self.position = 0
@@ -96,6 +103,7 @@ class Sealing:
                     f"it was signed over another stream than this {self.identity.name}, created "
                     f"at {self.identity.created.isoformat()}: restore that one",
                 )
+        await self._learn_keys()
         first, self._head = await self._feed.ends()
         if first != 1:
             raise StreamGap(self.identity.name, 1, first)
@@ -110,6 +118,23 @@ class Sealing:
             else:
                 return
         await self._rebuild()
+
+    async def _learn_keys(self) -> None:
+        """Which keys' checkpoints are ours to go on from. Raises `KeyRetired`."""
+        notes = await self._checkpoints.all_of(handover_origin(self._base))
+        try:
+            handovers = [
+                parse_handover(self._base, one.raw, check_ed25519, one.sequence) for one in notes
+            ]
+        except NotVerified as error:
+            raise LogBroken(self._base, 0, error.reason) from error
+        trust = Trust([self._key.public], handovers)
+        if trust.retired(self._key.public):
+            raise KeyRetired(
+                "the log key", "the logs were handed over to another key; put that one in place"
+            )
+        self._accepted = trust.at(0)
+        self._handed_over = notes[-1].sequence if notes else 0
 
     async def _rebuild(self) -> None:
         await self._tiles.rebuild(self.identity)
@@ -221,6 +246,9 @@ class Sealing:
         """
         if self._rebuilding and self.position < self._sealed_to:
             return 0
+        handover = await self._checkpoints.last(handover_origin(self._base))
+        if (handover.sequence if handover else 0) != self._handed_over:
+            raise KeyRetired("the log key", "the logs were just handed over to another key")
         self._rebuilding = False
         made = 0
         for name in sorted(self._dirty - {STREAM_LOG}) + [STREAM_LOG] * (STREAM_LOG in self._dirty):
@@ -283,7 +311,8 @@ class Sealing:
         self._agreed[name] = last.sequence
 
     async def _last(self, name: str) -> Signed | None:
-        """The log's last checkpoint, read back from the stream and verified with our own key."""
+        """The log's last checkpoint, read back from the stream and verified with our own key or
+        with those that handed over to it."""
         stored = await self._checkpoints.last(self.names.origin(name))
         if stored is None:
             return None
@@ -305,7 +334,8 @@ class Sealing:
             checkpoint = parse_checkpoint(note.text)
             if checkpoint.origin != stored.origin:
                 raise NotVerified("the checkpoint", f"it is of {checkpoint.origin}")
-            verified(note, [self._key.verifier(stored.origin)], check_ed25519)
+            keys = [VerifierKey(stored.origin, public) for public in self._accepted]
+            verified(note, keys, check_ed25519)
         except NotVerified as error:
             raise KeyUnavailable(
                 "the log key",

@@ -13,7 +13,6 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 from datetime import UTC, datetime
 from functools import partial
 
@@ -28,9 +27,16 @@ from adapters.observability.logging import log_context
 from adapters.observability.metrics import Metrics
 from adapters.roles.devices import DeviceRepository
 from adapters.roles.shielding import surely
-from adapters.roles.trigger_reply import BadReply, Reply, clean, parse_reply
+from adapters.roles.trigger_endings import (
+    NO_REASON,
+    Ending,
+    Endings,
+    Request,
+    lease_name,
+)
+from adapters.roles.trigger_reply import BadReply, clean, parse_reply
 from domain.decisions import finished, triggered
-from domain.envelope import Head, StoredEvent
+from domain.envelope import StoredEvent
 from domain.errors import (
     BackupFailed,
     BackupTimedOut,
@@ -43,12 +49,8 @@ from domain.errors import (
 from domain.events import (
     ACTOR,
     BackupOutcome,
-    CollectionFailed,
-    DuplicateSkipped,
-    ManualBackupFinished,
-    SnapshotCreated,
 )
-from domain.ids import check_device_id, check_tenant_id, text_fingerprint, to_token
+from domain.ids import check_device_id, check_tenant_id
 from domain.ports import EventStore
 
 log = logging.getLogger(__name__)
@@ -58,7 +60,6 @@ LEASE_SECONDS = 10
 FINISH_SECONDS = 10.0
 REASON_MAX = 500
 _LOOK_SECONDS = 0.05
-_RECORDING_SECONDS = 2.0
 
 
 class TriggerResult(Struct, frozen=True):
@@ -72,33 +73,6 @@ class TriggerResult(Struct, frozen=True):
     message: str
     snapshot_id: str | None
     position: int
-
-
-class _Request(Struct, frozen=True):
-    trigger_id: str
-    tenant_id: str
-    device_id: str
-    actor: str
-    deadline: float
-    opened: StoredEvent
-    join: bool
-
-
-class _Ending(Struct, frozen=True):
-    outcome: BackupOutcome
-    message: str
-    sha256_hash: str | None = None
-    snapshot_id: str | None = None
-
-
-def collect_lease(tenant_id: str, device_id: str) -> str:
-    """The lease that whoever collects the device holds meanwhile, asked to or on a schedule."""
-    return f"collect.{to_token(tenant_id)}.{to_token(device_id)}"
-
-
-def lease_name(tenant_id: str, device_id: str) -> str:
-    """The lease that a backup of the device holds while it runs."""
-    return f"backup.{to_token(tenant_id)}.{to_token(device_id)}"
 
 
 class TriggerService:
@@ -119,9 +93,8 @@ class TriggerService:
     ) -> None:
         self._nc = nc
         self._devices = devices
-        self._events = events
+        self._endings = Endings(events, keyring, leases)
         self._leases = leases
-        self._keyring = keyring
         self._metrics = metrics
         self._timeout = timeout
         self._lease_seconds = lease_seconds
@@ -168,18 +141,18 @@ class TriggerService:
             except asyncio.CancelledError:
                 await surely(self._finish(event.tenant_id, device_id, trigger_id, actor, _STOPPED))
                 raise
-            request = _Request(trigger_id, tenant_id, device_id, actor, deadline, opened, join)
+            request = Request(trigger_id, tenant_id, device_id, actor, deadline, opened, join)
             ending, position = await self._perform(request, seconds)
             self._metrics.manual_backups.labels(ending.outcome).inc()
             self._metrics.manual_backup_seconds.observe(time.perf_counter() - started)
             log.info("manual backup of %s/%s: %s", tenant_id, device_id, ending.outcome)
         return _result(request, ending, position)
 
-    async def _perform(self, request: _Request, seconds: float) -> tuple[_Ending, int]:
+    async def _perform(self, request: Request, seconds: float) -> tuple[Ending, int]:
         """Do it, and record its end, under the lease. Every way out records an end."""
-        told: list[tuple[_Ending, int]] = []
+        told: list[tuple[Ending, int]] = []
 
-        async def tell(ending: _Ending) -> None:
+        async def tell(ending: Ending) -> None:
             stored = await surely(
                 self._finish(
                     request.tenant_id,
@@ -198,10 +171,10 @@ class TriggerService:
                     await tell(ending)
         except LeaseLost as error:
             if not told:
-                await tell(_Ending("failed", f"interrupted: {error}"))
+                await tell(Ending("failed", f"interrupted: {error}"))
         except Unavailable as error:
             if not told:
-                await tell(_Ending("failed", f"{error}"))
+                await tell(Ending("failed", f"{error}"))
                 raise
         except asyncio.CancelledError:
             if not told:
@@ -209,13 +182,13 @@ class TriggerService:
             raise
         except BaseException as error:
             if not told:
-                await tell(_Ending("failed", f"interrupted by an error: {type(error).__name__}"))
+                await tell(Ending("failed", f"interrupted by an error: {type(error).__name__}"))
             raise
         return told[0]
 
     async def _alone(
-        self, request: _Request, seconds: float, tell: Callable[[_Ending], Awaitable[None]]
-    ) -> _Ending | None:
+        self, request: Request, seconds: float, tell: Callable[[Ending], Awaitable[None]]
+    ) -> Ending | None:
         """Do it and tell its end under the lease. When somebody else is at it: how to end instead,
         None when it is to be tried anew."""
         try:
@@ -227,42 +200,12 @@ class TriggerService:
                     await tell(ending)
                     return None
         except LeaseHeld:
-            ending = _Ending("locked", "a backup of this device is under way")
+            ending = Ending("locked", "a backup of this device is under way")
         if not request.join:
             return ending
-        return await self._joined(request, seconds)
+        return await self._endings.joined(request, seconds)
 
-    async def _joined(self, request: _Request, seconds: float) -> _Ending | None:
-        """The end of the collection that is under way; None when it ended without a fact."""
-        names = (
-            lease_name(request.tenant_id, request.device_id),
-            collect_lease(request.tenant_id, request.device_id),
-        )
-        loop = asyncio.get_running_loop()
-        free_since: float | None = None
-        while True:
-            if free_since is None and not any([await self._leases.holder(one) for one in names]):
-                free_since = loop.time()
-            branch = self._events.read_branch(
-                request.tenant_id,
-                request.device_id,
-                Head(request.opened.version, request.opened.position),
-            )
-            async with aclosing(branch) as events:
-                async for stored in events:
-                    ending = _of_another(stored, request.trigger_id)
-                    if ending is not None:
-                        return ending
-            if loop.time() >= request.deadline:
-                return _Ending(
-                    "timed_out", f"the collection that is under way did not end in {seconds:g} s"
-                )
-            # What was read may still be on its way through the intake.
-            if free_since is not None and loop.time() > free_since + _RECORDING_SECONDS:
-                return None
-            await asyncio.sleep(_LOOK_SECONDS)
-
-    async def _ask(self, request: _Request, seconds: float) -> _Ending:
+    async def _ask(self, request: Request, seconds: float) -> Ending:
         body = {
             "device_id": request.device_id,
             "tenant_id": request.tenant_id,
@@ -274,52 +217,25 @@ class TriggerService:
                     SUBJECT, json.dumps(body).encode(), timeout=_remaining(request)
                 )
         except nats.errors.NoRespondersError:
-            return _Ending("failed", f"no collector answers on {SUBJECT}")
+            return Ending("failed", f"no collector answers on {SUBJECT}")
         except TimeoutError:
-            return _Ending("timed_out", f"the collector did not answer within {seconds:g} s")
+            return Ending("timed_out", f"the collector did not answer within {seconds:g} s")
         except nats.errors.Error as error:
-            return _Ending("failed", f"NATS does not answer: {type(error).__name__}")
+            return Ending("failed", f"NATS does not answer: {type(error).__name__}")
         try:
             reply = parse_reply(msg.data)
         except BadReply as error:
-            return _Ending("failed", f"the collector's answer breaks the contract: {error}")
+            return Ending("failed", f"the collector's answer breaks the contract: {error}")
         match reply.status:
             case "success":
-                return await self._confirm(request, reply, seconds)
+                return await self._endings.confirmed(request, reply, seconds)
             case "locked":
-                return _Ending("locked", clean(reply.message or reply.error or _LOCKED))
+                return Ending("locked", clean(reply.message or reply.error or _LOCKED))
             case "failed":
-                return _Ending("failed", clean(reply.error or reply.message or _NO_REASON))
-
-    async def _confirm(self, request: _Request, reply: Reply, seconds: float) -> _Ending:
-        """Wait until the collector's observation is a fact in the device's history."""
-        fingerprint: str | None = None
-        if reply.sha256_hash is not None:
-            keys = await self._keyring.tenant(request.tenant_id)
-            fingerprint = text_fingerprint(keys.fingerprint_key, reply.sha256_hash)
-        head = Head(request.opened.version, request.opened.position)
-        loop = asyncio.get_running_loop()
-        while True:
-            branch = self._events.read_branch(request.tenant_id, request.device_id, head)
-            try:
-                async with aclosing(branch) as events:
-                    async for stored in events:
-                        head = Head(stored.version, stored.position)
-                        ending = _recognised(stored, request.trigger_id, fingerprint, reply)
-                        if ending is not None:
-                            return ending
-            except Unavailable as error:
-                log.warning("waiting for the backup to be recorded: %s", error)
-            if loop.time() >= request.deadline:
-                return _Ending(
-                    "timed_out",
-                    f"the collector reports success, but its snapshot was not recorded within "
-                    f"{seconds:g} s; look at the recorder and at the dead letters",
-                )
-            await asyncio.sleep(_LOOK_SECONDS)
+                return Ending("failed", clean(reply.error or reply.message or NO_REASON))
 
     async def _finish(
-        self, tenant_id: str, device_id: str, trigger_id: str, actor: str, ending: _Ending
+        self, tenant_id: str, device_id: str, trigger_id: str, actor: str, ending: Ending
     ) -> StoredEvent | None:
         """Record the end; None when it is told already. `Unavailable` after a bounded wait."""
         decide = partial(
@@ -355,8 +271,7 @@ class TriggerService:
 
 
 _LOCKED = "a backup of this device is under way at the collector"
-_NO_REASON = "the collector gives no reason"
-_STOPPED = _Ending("failed", "interrupted: the program was stopped")
+_STOPPED = Ending("failed", "interrupted: the program was stopped")
 
 
 def _check(tenant_id: str, device_id: str, actor: str, reason: str | None) -> None:
@@ -368,45 +283,11 @@ def _check(tenant_id: str, device_id: str, actor: str, reason: str | None) -> No
         raise InvalidInput("reason", f"must be printable and at most {REASON_MAX} characters")
 
 
-def _remaining(request: _Request) -> float:
+def _remaining(request: Request) -> float:
     return max(0.001, request.deadline - asyncio.get_running_loop().time())
 
 
-def _recognised(
-    stored: StoredEvent, trigger_id: str, fingerprint: str | None, reply: Reply
-) -> _Ending | None:
-    event = stored.event
-    if not isinstance(event, SnapshotCreated | DuplicateSkipped):
-        return None
-    if trigger_id != event.trigger_id and fingerprint != event.text_fingerprint:
-        return None
-    if isinstance(event, SnapshotCreated):
-        outcome: BackupOutcome = "succeeded"
-        usual = "a new configuration was recorded"
-    else:
-        outcome = "duplicate"
-        usual = "the configuration is unchanged"
-    return _Ending(outcome, clean(reply.message or usual), reply.sha256_hash, event.snapshot_id)
-
-
-def _of_another(stored: StoredEvent, trigger_id: str) -> _Ending | None:
-    """The end that an event after the request gives it, when it joined another collection."""
-    match stored.event:
-        case SnapshotCreated() as event:
-            said = "a new configuration was recorded by the collection that was under way"
-            return _Ending("succeeded", said, None, event.snapshot_id)
-        case DuplicateSkipped() as event:
-            said = "the collection that was under way found the configuration unchanged"
-            return _Ending("duplicate", said, None, event.snapshot_id)
-        case CollectionFailed() as event:
-            return _Ending("failed", clean(event.message))
-        case ManualBackupFinished() as event if event.trigger_id != trigger_id:
-            if event.outcome in ("failed", "timed_out"):
-                return _Ending("failed", clean(event.message or _NO_REASON))
-    return None
-
-
-def _result(request: _Request, ending: _Ending, position: int) -> TriggerResult:
+def _result(request: Request, ending: Ending, position: int) -> TriggerResult:
     match ending.outcome:
         case "locked":
             raise BackupUnderWay(request.tenant_id, request.device_id)

@@ -15,10 +15,10 @@ import msgspec
 from msgspec import Struct
 
 from adapters.crypto.signing import check_ed25519
-from adapters.jetstream.verbatim import headers_of, stored_event
+from adapters.jetstream.verbatim import Reader, version_of
 from adapters.tlog.evidence import Evidence, Row
 from domain.envelope import StoredEvent
-from domain.errors import ContentCorrupt, ContentMissing, MalformedEvent, UnknownEventType
+from domain.errors import ContentCorrupt, ContentMissing
 from domain.events import ContentRef, DiffGenerated, EventSkipped, SnapshotCreated
 from domain.ports import ContentKind
 from domain.tlog.leaf import RawEvent, duplicate_header, hash_of
@@ -36,6 +36,7 @@ from domain.tlog.verification import (
     locate,
 )
 from projections.audit.write import Audit, fold
+from projections.source import Unreadable
 
 MOST_FINDINGS = 1_000
 _CONTENT_AT_ONCE = 16
@@ -170,6 +171,7 @@ class _Derived:
         self._evidence = evidence
         self._options = options
         self._versions: dict[str, int] = {}
+        self._reader = Reader()
         self._held: dict[str, list[Finding]] = {}
         self._rows = _Rows(evidence.rows()) if options.rows else None
         self.findings: list[Finding] = []
@@ -182,19 +184,20 @@ class _Derived:
 
     async def feed(self, batch: Sequence[RawEvent]) -> None:
         """The next events."""
+        for event in batch:
+            self._check_version(event)
+        if self._rows is None and not self._options.content:
+            return
         stored: list[StoredEvent] = []
         withheld: dict[int, str] = {}
         for event in batch:
+            one = self._reader.read(event)
             branch, _, _ = event.subject.rpartition(".")
-            try:
-                one = stored_event(event)
-            except (MalformedEvent, UnknownEventType):
+            if isinstance(one, Unreadable):
                 self.unreadable += 1
                 self._held.setdefault(branch, [])
-                self._version(event, branch)
                 continue
             self.unreadable += duplicate_header(event.block) is not None
-            self._version(event, branch, one.version)
             if isinstance(one.event, EventSkipped) and one.event.projection == Audit.name:
                 self.findings += self._held.pop(branch, [])
             if branch in self._held:
@@ -245,13 +248,12 @@ class _Derived:
             return Finding("content", "altered", stored.position, str(error))
         return None
 
-    def _version(self, event: RawEvent, branch: str, version: int | None = None) -> None:
-        expected = self._versions.get(branch, 0) + 1
+    def _check_version(self, event: RawEvent) -> None:
+        version = version_of(event.block)
         if version is None:
-            told = headers_of(event.block).get("ce-sequence", "")
-            if not told.isdigit():
-                return  # somebody else's message, which is in no device's history
-            version = int(told)
+            return  # somebody else's message, which is in no device's history
+        branch, _, _ = event.subject.rpartition(".")
+        expected = self._versions.get(branch, 0) + 1
         if version != expected and len(self.findings) < MOST_FINDINGS:
             kind: Kind = "missing" if version > expected else "reordered"
             detail = f"version {version} of the device where {expected} belongs"

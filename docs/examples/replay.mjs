@@ -10,13 +10,21 @@ import { AckPolicy, DeliverPolicy, jetstream, jetstreamManager } from "@nats-io/
 
 const STREAM = "CONFIGTRAIL_EVENTS";
 const KNOWN = new Set([
-  "configtrail.SnapshotCreated.v1",
-  "configtrail.DuplicateSkipped.v1",
+  "configtrail.CollectionFailed.v1",
+  "configtrail.CollectionRecovered.v1",
+  "configtrail.DeviceConfigured.v1",
+  "configtrail.DeviceRetired.v1",
   "configtrail.DiffGenerated.v1",
-  "configtrail.ManualBackupTriggered.v1",
+  "configtrail.DuplicateSkipped.v1",
+  "configtrail.EventSkipped.v1",
+  "configtrail.HostKeyChanged.v1",
+  "configtrail.HostKeyPinned.v1",
+  "configtrail.HostKeyReleased.v1",
   "configtrail.ManualBackupFinished.v1",
   "configtrail.ManualBackupFinished.v2",
-  "configtrail.CollectionFailed.v1",
+  "configtrail.ManualBackupTriggered.v1",
+  "configtrail.SnapshotCreated.v1",
+  "configtrail.SnapshotRecanonicalised.v1",
 ]);
 
 const [url, file, ...flags] = process.argv.slice(2);

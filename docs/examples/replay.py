@@ -16,13 +16,21 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 STREAM = "CONFIGTRAIL_EVENTS"
 KNOWN = {
-    "configtrail.SnapshotCreated.v1",
-    "configtrail.DuplicateSkipped.v1",
+    "configtrail.CollectionFailed.v1",
+    "configtrail.CollectionRecovered.v1",
+    "configtrail.DeviceConfigured.v1",
+    "configtrail.DeviceRetired.v1",
     "configtrail.DiffGenerated.v1",
-    "configtrail.ManualBackupTriggered.v1",
+    "configtrail.DuplicateSkipped.v1",
+    "configtrail.EventSkipped.v1",
+    "configtrail.HostKeyChanged.v1",
+    "configtrail.HostKeyPinned.v1",
+    "configtrail.HostKeyReleased.v1",
     "configtrail.ManualBackupFinished.v1",
     "configtrail.ManualBackupFinished.v2",
-    "configtrail.CollectionFailed.v1",
+    "configtrail.ManualBackupTriggered.v1",
+    "configtrail.SnapshotCreated.v1",
+    "configtrail.SnapshotRecanonicalised.v1",
 }
 TABLES = """
 CREATE TABLE IF NOT EXISTS checkpoint (stream TEXT, created TEXT, position INTEGER);

@@ -67,9 +67,12 @@ class Menus:
     def whole(self, section: str, other: Menus) -> bool:
         """Whether what is not in the menu here was not on the device either.
 
-        An export that was cut may lack any menu that it does not have, the rest of its last one,
-        and the second part of one that comes in several.
+        A menu that the device could not export may be there in part. An export that was cut may
+        lack any menu that it does not have, the rest of its last one, and the second part of one
+        that comes in several.
         """
+        if section in self._form.unread:
+            return False
         if section not in self.lines:
             unread = (f"{section} ".startswith(f"{menu} ") for menu in self._form.unread)
             return not self._form.cut and not any(unread)

@@ -78,6 +78,8 @@ def sentence(change: Change, properties: tuple[ToldProperty, ...], entry: str) -
             assert change.before_place is not None
             assert change.after_place is not None
             before, after = change.before_place.position, change.after_place.position
+            if change.entry is None:
+                subject = f"{where}: a line that is not understood"
             return f"{subject} moved from {before} to {after}"
         case "added" if change.after is None:
             return f"{where}: a line that is not understood added"
@@ -111,7 +113,7 @@ def _added(change: Change, subject: str, properties: tuple[ToldProperty, ...]) -
         return f"{subject}: {'; '.join(_told(one) for one in properties) or 'set'}"
     position = change.after_place.position if change.after_place else None
     at = f" at {position}" if position else ""
-    on = next((value for name in _PLACES[:1] if (value := change.after.get(name))), None)
+    on = change.after.get("interface")
     where = f" on {on}" if on and change.section.endswith(" address") else ""
     return f"{subject} added{at}{where}"
 

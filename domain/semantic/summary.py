@@ -14,8 +14,8 @@ from domain.routeros.menus import whole_path
 from domain.routeros.properties import name_for_event
 from domain.semantic.told import ToldChange, ToldDiff
 
-MOST_SUMMARIES: Final = 400
-_MOST_NAMES: Final = 40
+MOST_SUMMARIES: Final = 200
+_MOST_NAMES: Final = 20
 _ELSEWHERE: Final = ""
 
 

@@ -18,18 +18,25 @@ from domain.semantic.sentences import called, place, sentence
 from domain.semantic.told import ToldChange, ToldDiff, ToldProperty
 
 MOST_CHANGES: Final = 5_000
+MOST_CHARACTERS: Final = 8_000_000
 _LONGEST_VALUE: Final = 20_000
 
 
 def tell(
     diff: SemanticDiff, redactor: Redactor, policy: Sequence[PolicyRule] = DEFAULT
 ) -> ToldDiff:
-    """The difference, told. Of more than 5,000 changes the rest is only counted."""
-    told = tuple(_told(one, redactor, policy) for one in diff.changes[:MOST_CHANGES])
+    """The difference, told. Beyond 5,000 changes, or 8 million characters, the rest is counted."""
+    told: list[ToldChange] = []
+    room = MOST_CHARACTERS
+    for one in diff.changes[:MOST_CHANGES]:
+        told.append(_told(one, redactor, policy))
+        room -= sum(len(each.before or "") + len(each.after or "") for each in told[-1].properties)
+        if room < 0:
+            break
     return ToldDiff(
-        changes=told,
+        changes=tuple(told),
         notes=tuple(_notes(diff)),
-        more=max(0, len(diff.changes) - MOST_CHANGES),
+        more=len(diff.changes) - len(told),
         upgrade=" to ".join(diff.upgraded) if diff.upgraded else None,
     )
 

@@ -10,6 +10,7 @@ Numbers are big-endian. Nothing is parsed or serialised again: a byte that diffe
 
 from __future__ import annotations
 
+import re
 import struct
 from hashlib import sha256
 
@@ -19,6 +20,7 @@ from domain.errors import NotVerified
 
 _DOMAIN = b"configtrail/leaf/v1\n"
 _NUMBERS = struct.Struct(">QQH")
+_NAME = re.compile(rb"\r\n([^:\r\n]*[^:\r\n\t ])[\t ]*:")
 
 
 class RawEvent(Struct, frozen=True):
@@ -92,11 +94,7 @@ def hash_of(stream: str, event: RawEvent) -> bytes:
 def duplicate_header(block: bytes) -> bytes | None:
     """A header name that the block has twice. Of such an event two readers may read two things:
     some clients take the first value, others the last."""
-    seen: set[bytes] = set()
-    for line in block.split(b"\r\n")[1:]:
-        name = line.partition(b":")[0].strip().lower()
-        if name in seen:
-            return name
-        if name:
-            seen.add(name)
-    return None
+    names: list[bytes] = _NAME.findall(block.lower())
+    if len(set(names)) == len(names):
+        return None
+    return next(name for name in names if names.count(name) > 1)

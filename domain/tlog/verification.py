@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from domain.errors import InvalidInput, NotVerified
 from domain.ids import check_tenant_id, from_token
 from domain.tlog.checkpoint import Checkpoint, parse_checkpoint
+from domain.tlog.handover import HandOver, Trust, handover_origin, parse_handover
 from domain.tlog.leaf import RawEvent, hash_of
 from domain.tlog.merkle import Frontier
 from domain.tlog.names import STREAM_LOG, LogNames, tenant_log
@@ -82,20 +83,25 @@ def judge_notes(
 ) -> Judged:
     """The claims in notes (sequence, name of the log by their subject, bytes), in order.
 
-    `trusted` are the public keys that may speak for these logs. With `witnesses`, the last
+    `trusted` are the public keys that may speak for these logs; hand-overs among the notes lead
+    from them to others. With `witnesses`, the last
     checkpoint of every log must be cosigned by all of them.
     """
     claims: list[Claim] = []
     findings: list[Finding] = []
     before: dict[str, Claim] = {}
     last: dict[str, tuple[int, Note]] = {}
+    notes = list(notes)
+    trust = _trust(notes, names.base, trusted, check, findings)
     for sequence, origin, raw in notes:
+        if origin == handover_origin(names.base):
+            continue
         try:
             note = parse_note(raw)
             checkpoint = parse_checkpoint(note.text)
             if checkpoint.origin != origin:
                 raise NotVerified("the checkpoint", f"it is of {checkpoint.origin}")
-            _check_signed(note, checkpoint, trusted, check)
+            _check_signed(note, checkpoint, trust.at(sequence), check)
         except _ReSigned as error:
             findings.append(Finding("checkpoint", "re-signed", sequence, str(error)))
             continue
@@ -138,6 +144,28 @@ def judge_notes(
                     )
                 )
     return Judged(tuple(claims), tuple(findings))
+
+
+def _trust(
+    notes: Iterable[tuple[int, str, bytes]],
+    base: str,
+    trusted: Sequence[bytes],
+    check: Check,
+    findings: list[Finding],
+) -> Trust:
+    handovers: list[HandOver] = []
+    for sequence, origin, raw in notes:
+        if origin == handover_origin(base):
+            try:
+                handovers.append(parse_handover(base, raw, check, sequence))
+            except NotVerified as error:
+                findings.append(Finding("checkpoint", "altered", sequence, error.reason))
+    trust = Trust(trusted, handovers)
+    findings += [
+        Finding("checkpoint", "re-signed", one.sequence, "a key that was handed over before")
+        for one in trust.refused
+    ]
+    return trust
 
 
 class _ReSigned(Exception):

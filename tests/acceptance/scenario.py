@@ -138,6 +138,8 @@ _RUN_OWN = {
     "text_fingerprint",
     "commitment",
     "content_sequence",
+    "changes_sequence",
+    "changes_commitment",
     "snapshot_id",
     "current_snapshot_id",
     "predecessor_id",

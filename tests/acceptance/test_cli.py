@@ -157,7 +157,7 @@ def test_history_newest_first(shell: Shell) -> None:
     assert times == sorted(times, reverse=True)
     assert len(entries) == fleet().of(SHOWN).snapshots
     assert entries[-1]["summary"] == "First configuration"
-    assert "/ip firewall filter" in shell.ok("history", SHOWN)
+    assert "firewall filter: rule" in shell.ok("history", SHOWN)
     assert len(shell.json("history", SHOWN, "--limit", "1")) == 1
     assert len(shell.json("history", SHOWN, "--section", "/ip dns")) == 1
 
@@ -318,3 +318,29 @@ def test_one_server_alone_is_not_enough(shell: Shell) -> None:
     done = shell.run("devices", CONFIGTRAIL_NATS_URL="nats://127.0.0.1:4222")
     assert done.returncode == 1
     assert "must both be set, or neither" in done.stderr
+
+
+def test_changes_in_words_and_redacted(shell: Shell) -> None:
+    assert shell.ok("diff", SHOWN, "--semantic").splitlines() == [
+        "firewall filter: rule 'management: ssh only': comment changed from 'management: ssh and "
+        "winbox' to 'management: ssh only'; dst-port: 8291 removed  "
+        "[input-chain, management-access]",
+        "firewall filter: rule 'everything else from outside': log set to yes; log-prefix set to "
+        "input  [input-chain]",
+    ]
+    told = shell.json("diff", SHOWN)["changes"]
+    assert [one["kind"] for one in told] == ["modified", "modified"]
+    assert "rule 'management: ssh only'" in shell.ok("history", SHOWN)
+    secret = "demo-password-"
+    assert secret in shell.ok("show", "vpn-cologne")
+    shown = shell.ok("show", "vpn-cologne", "--redact")
+    assert secret not in shown
+    assert re.search(r" password=<secret:[0-9a-f]{8}> ", shown)
+    assert secret not in shell.ok("diff", "vpn-cologne", "--redact")
+
+
+def test_recanonicalise_finds_nothing_to_do_in_a_new_history(shell: Shell) -> None:
+    done = shell.json("recanonicalise")
+    assert {one["device_id"] for one in done} == {one.device_id for one in fleet().expected}
+    assert all(one["renewed"] == 0 and one["already"] == one["snapshots"] for one in done)
+    assert shell.run("recanonicalise", "nobody").returncode == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,7 @@ async def test_a_fresh_installation_has_nothing_wrong(environment: dict[str, str
     status, found = await findings(environment)
     assert status == 0
     assert found["NATS server"][0]["verdict"] == "fine"
+    assert re.fullmatch(r"nats-server [0-9.]+, API level \d+", found["NATS server"][0]["told"])
     assert found[EVENTS][0]["told"] == "is not there yet"
     assert "sync_interval: always" in found["durability"][0]["mend"]
 

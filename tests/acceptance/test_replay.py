@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
 import signal
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -142,3 +144,31 @@ async def test_it_follows_is_interrupted_and_goes_on_where_it_was(
     status, lines, told = await run(environment, "--position-file", str(file))
     assert (status, lines) == (1, [])
     assert "begin anew without the checkpoint" in told
+
+
+async def test_progress_is_shown_on_a_terminal_while_the_lines_go_elsewhere(
+    log: Rig, environment: dict[str, str]
+) -> None:
+    master, terminal = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        str(CONFIGTRAIL),
+        "replay",
+        env={**environment, "TERM": "xterm"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    shown = asyncio.create_task(asyncio.to_thread(_all_of, master))
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    assert [json.loads(line)["position"] for line in out.decode().splitlines()] == [*range(1, 7)]
+    assert "replaying" in await shown
+
+
+def _all_of(master: int) -> str:
+    seen = b""
+    with suppress(OSError):  # the other end is closed
+        while chunk := os.read(master, 4096):
+            seen += chunk
+    os.close(master)
+    return seen.decode()

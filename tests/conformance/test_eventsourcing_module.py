@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -33,6 +34,8 @@ from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.jetstream.streams import events_stream_config
 from domain.decisions import collection_failed
 from domain.envelope import Head
+from tests.faults import Proxy, cluster
+from tests.support import eventually
 
 
 def events(
@@ -168,6 +171,44 @@ async def test_a_subscription_goes_on_over_a_killed_server(
     assert seen == [1, 2, 3, 4, 5, 6]
 
 
+async def test_an_insert_whose_answer_is_lost_is_found_and_not_taken_for_a_conflict(
+    factories: Factories, nats_server: EmbeddedNats
+) -> None:
+    watching = await asyncio.to_thread(factories.recorder)
+    async with Proxy(nats_server.url) as single, Proxy(nats_server.url) as batched:
+        proxied = []
+        for proxy in (single, batched):
+            through = Factories(nats_server)
+            through.environment = {"NATS_URL": proxy.url}
+            proxied.append(await asyncio.to_thread(through.recorder))
+            factories.made += through.made
+        one, two = proxied
+        single.lose_answers()
+        # The answer to a batch's first message arrives; the one to its commit is lost.
+        batched.lose_answers(after=1)
+        inserts = asyncio.gather(
+            asyncio.to_thread(one.insert_events, events("a", range(1, 2))),
+            asyncio.to_thread(two.insert_events, events("b", range(1, 3))),
+        )
+
+        async def landed() -> bool:
+            return await asyncio.to_thread(watching.max_notification_id) == 3
+
+        await eventually(landed)
+        single.cut()
+        batched.cut()
+        alone, together = await inserts
+        assert sorted([*(alone or ()), *(together or ())]) == [1, 2, 3]
+        for recorder, originator, count in ((one, "a", 1), (two, "b", 2)):
+            found = await asyncio.to_thread(recorder.select_events, originator)
+            assert len(found) == count
+            # And it goes on from there.
+            following = events(originator, range(count + 1, count + 2))
+            await asyncio.to_thread(recorder.insert_events, following)
+        for factory in factories.made:
+            await asyncio.to_thread(factory.close)
+
+
 def test_a_waiting_subscription_can_be_stopped_by_another_thread(factories: Factories) -> None:
     recorder = factories.recorder()
     recorder.insert_events(events("a", range(1, 2)))
@@ -198,6 +239,29 @@ def test_streams_are_not_made_when_they_must_be_there_already(nats_server: Embed
     with pytest.raises(OperationalError, match="stream not found"):
         factory.application_recorder()
     factory.close()
+
+
+async def test_in_a_cluster_every_program_reads_at_once_what_another_has_saved(
+    tmp_path: Path,
+) -> None:
+    async with cluster(tmp_path / "cluster") as servers:
+
+        def save_and_find() -> None:
+            factories = [
+                JetStreamFactory({"NATS_URL": node.url, "STREAM_REPLICAS": "3"})
+                for node in servers.nodes.values()
+            ]
+            recorders = [factories[0].application_recorder()]
+            recorders += [factory.application_recorder() for factory in factories[1:]]
+            for turn in range(1, 31):
+                recorders[turn % 3].insert_events(events("a", range(turn, turn + 1)))
+                for recorder in recorders:
+                    found = recorder.select_events("a", gt=turn - 1)
+                    assert [one.originator_version for one in found] == [turn]
+            for factory in factories:
+                factory.close()
+
+        await asyncio.to_thread(save_and_find)
 
 
 def test_an_application_finds_its_aggregates_after_a_restart(nats_server: EmbeddedNats) -> None:

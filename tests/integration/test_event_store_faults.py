@@ -13,6 +13,8 @@ from nats.aio.client import Client
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.connection import connect
 from adapters.jetstream.event_store import JetStreamEventStore
+from adapters.jetstream.key_store import JetStreamKeyStore
+from adapters.jetstream.leases import BUCKET, Leases
 from adapters.jetstream.streams import EVENTS, ensure_stream, events_stream_config
 from domain.envelope import Head, NewEvent, StoredEvent
 from domain.errors import AppendConflict, Unavailable
@@ -189,6 +191,12 @@ async def test_a_cluster_whose_leader_is_killed_keeps_every_acknowledged_event(
         # A stream that was made on one server follows the cluster's size by setting.
         await ensure_stream(nc.jetstream(), events_stream_config().evolve(num_replicas=3))
         await eventually(replicated, within=30)
+        keys, leases = JetStreamKeyStore(nc.jetstream()), Leases(nc.jetstream())
+        for copies in (1, 3):
+            await keys.ensure(copies)
+            await leases.ensure(copies)
+        for bucket in ("KV_CONFIGTRAIL_KEYS", f"KV_{BUCKET}"):
+            assert (await nc.jetstream().stream_info(bucket)).config.num_replicas == 3
         store = JetStreamEventStore(nc, nc.jetstream())
         followed: list[int] = []
 

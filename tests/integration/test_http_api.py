@@ -28,7 +28,8 @@ from adapters.http.app import create_app, serve
 from adapters.http.guard import BODY_MAX
 from adapters.jetstream.intake import CREATE
 from adapters.roles.supervisor import running
-from adapters.roles.trigger import SUBJECT, lease_name
+from adapters.roles.trigger import SUBJECT
+from adapters.roles.trigger_endings import lease_name
 from adapters.settings import Settings
 from domain.errors import InvalidInput
 from tests.support import eventually

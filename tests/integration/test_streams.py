@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator
@@ -24,8 +25,9 @@ from adapters.jetstream.streams import (
     mend_stream,
     wanted_streams,
 )
+from adapters.roles.stream_watch import StreamWatch
 from domain.envelope import Head
-from domain.errors import StreamFull, StreamMisconfigured
+from domain.errors import StreamFull, StreamMisconfigured, StreamMismatch
 from tests.behaviour.event_store import failure
 from tests.rig import rig
 from tests.support import eventually
@@ -137,6 +139,24 @@ async def test_a_full_log_slows_the_intake_down_and_nothing_becomes_a_dead_lette
 
             await eventually(recorded, within=40)
             assert (await opened.js.stream_info(DEAD_LETTERS)).state.messages == 0
+
+
+async def test_what_changes_under_a_running_program_ends_it(js: JetStreamContext) -> None:
+    wanted = events_stream_config()
+    live = (await js.add_stream(wanted)).config
+    watching = asyncio.create_task(StreamWatch(js, [wanted], every=0.01).run())
+    await js.update_stream(live.evolve(max_age=3_600.0))
+    with pytest.raises(StreamMisconfigured, match="max_age"):
+        await watching
+    await mend_stream(js, wanted)
+
+    watch = StreamWatch(js, [wanted], every=0.01)
+    watching = asyncio.create_task(watch.run())
+    await eventually(lambda: watch.seen)
+    await js.delete_stream(EVENTS)
+    await js.add_stream(wanted)
+    with pytest.raises(StreamMismatch, match="recreated"):
+        await watching
 
 
 def test_what_is_made_is_what_is_wanted() -> None:

@@ -22,12 +22,12 @@ from adapters.crypto.signing import SigningKey
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.checkpoints import StoredNote
 from adapters.jetstream.source import JetStreamSource
-from adapters.jetstream.verbatim import stored_event
+from adapters.jetstream.verbatim import Reader
 from adapters.postgres.pool import open_pool
 from adapters.postgres.tiles import TileStore
 from adapters.tlog.evidence import Row, SystemEvidence
 from adapters.tlog.verify import Options, Report, verify
-from domain.envelope import StreamIdentity
+from domain.envelope import StoredEvent, StreamIdentity
 from domain.errors import ContentCorrupt, ContentMissing
 from domain.events import ContentRef, SnapshotCreated
 from domain.ports import ContentKind
@@ -363,7 +363,8 @@ def insert_row(it: Copy, choice: random.Random) -> Expected:
 
 
 def _content(it: Copy, choice: random.Random) -> tuple[int, int]:
-    stored = [stored_event(one) for one in it.events]
+    read = [Reader().read(one) for one in it.events]
+    stored = [one for one in read if isinstance(one, StoredEvent)]
     found = [one for one in stored if isinstance(one.event, SnapshotCreated)]
     one = choice.choice(found)
     assert isinstance(one.event, SnapshotCreated)

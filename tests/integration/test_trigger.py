@@ -33,7 +33,8 @@ from adapters.roles.devices import DeviceRepository
 from adapters.roles.reaper import TriggerReaper
 from adapters.roles.recorder import Recorder
 from adapters.roles.supervisor import running
-from adapters.roles.trigger import SUBJECT, TriggerResult, TriggerService, lease_name
+from adapters.roles.trigger import SUBJECT, TriggerResult, TriggerService
+from adapters.roles.trigger_endings import lease_name
 from domain.errors import BackupFailed, BackupTimedOut, BackupUnderWay, InvalidInput, Unavailable
 from domain.events import (
     BackupOutcome,

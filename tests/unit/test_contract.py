@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,9 @@ from adapters.contract.published import (
 from adapters.contract.schemas import todays_schemas
 from adapters.jetstream import wire
 from domain.envelope import Head, NewEvent, StoredEvent
-from domain.errors import MalformedEvent, UnknownEventType
+from domain.errors import InvalidInput, MalformedEvent, UnknownEventType
 from domain.events import EVENT_TYPES, ManualBackupFinished, event_name
+from domain.intake import parse_failure, parse_observation
 from domain.upcast import VERSIONS, read_event
 from tests.behaviour.event_store import NOON, failure
 
@@ -192,8 +195,9 @@ def test_an_incompatible_change_is_not_published(
 def test_the_document_names_every_message_and_every_header_that_is_written() -> None:
     _, document = contract()
     messages = document["components"]["messages"]
-    assert set(document["channels"]["events"]["messages"]) == set(messages)
-    for message in messages.values():
+    events = document["channels"]["events"]["messages"]
+    assert set(events) == set(messages) - {"observation", "failure"}
+    for message in (messages[name] for name in events):
         assert (FOLDER / message["payload"]["schema"]["$ref"]).exists()
         [trait] = message["traits"]
         assert trait["$ref"] == "#/components/messageTraits/event"
@@ -206,3 +210,45 @@ def test_the_document_names_every_message_and_every_header_that_is_written() -> 
     )
     assert set(written) - condition <= set(headers["properties"])
     assert len(EVENT_TYPES) == len(document["channels"]["events"]["parameters"]["type"]["enum"])
+
+
+def test_the_guide_and_the_examples_know_every_published_type() -> None:
+    guide = (FOLDER / "guide.md").read_text()
+    assert [name for name in VERSIONS if f"`{name}`" not in guide] == []
+    for example in ("replay.py", "replay.mjs"):
+        text = (FOLDER.parent / "examples" / example).read_text()
+        missing = [name for name in published_schemas() if f'"{name}"' not in text]
+        assert not missing, f"docs/examples/{example} would stop at these"
+
+
+@pytest.mark.parametrize("name", ["IntakeObservation", "IntakeFailure"])
+def test_what_the_intake_takes_keeps_its_schema_and_the_least_is_enough(name: str) -> None:
+    _, document = contract()
+    schemas = document["components"]["schemas"]
+    whole = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": schemas}}
+    device: dict[str, object] = {"tenant_id": "acme", "device_id": "r1"}
+    text = "/system identity set name=r1\n"
+    messages: dict[str, tuple[Callable[[bytes], object], dict[str, object]]] = {
+        "IntakeObservation": (
+            lambda body: parse_observation(body, NOON),
+            {
+                "sha256_hash": hashlib.sha256(text.encode()).hexdigest(),
+                "config_text": text,
+                "collected_at": NOON.isoformat(),
+            },
+        ),
+        "IntakeFailure": (
+            lambda body: parse_failure(body, NOON),
+            {"kind": "timeout", "message": "no answer", "attempted_at": NOON.isoformat()},
+        ),
+    }
+    parse, fields = messages[name]
+    least = {**device, **fields}
+    assert parse(json.dumps(least).encode())
+    jsonschema.validate(least, whole)
+    for field in schemas[name]["required"]:
+        fewer = {key: value for key, value in least.items() if key != field}
+        with pytest.raises(InvalidInput):
+            parse(json.dumps(fewer).encode())
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(fewer, whole)

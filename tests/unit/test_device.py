@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from domain.decisions import (
+    MOST_SECTIONS,
     collection_failed,
     confirmed,
     created,
     diffed,
     finished,
+    recanonicalised,
     triggered,
 )
 from domain.device import (
@@ -33,6 +36,7 @@ from domain.events import (
     ContentRef,
     DiffGenerated,
     DuplicateSkipped,
+    SectionChange,
     SnapshotCreated,
     decode_event,
     encode_event,
@@ -302,6 +306,66 @@ def test_a_difference_is_told_once() -> None:
     assert isinstance(device.append(new).event, DiffGenerated)
     assert device.state.pending_diffs == ()
     assert told() is None
+
+
+def test_of_too_many_sections_the_rest_is_counted() -> None:
+    device, first, second = Device(), seen("A", 1), seen("B", 2)
+    device.observed(first, second)
+    sections = tuple(
+        SectionChange(section=f"/ip menu-{n}", added=1, removed=0) for n in range(MOST_SECTIONS + 3)
+    )
+    new = diffed(
+        device.state,
+        "acme",
+        "edge1",
+        from_snapshot_id=of(first),
+        to_snapshot_id=of(second),
+        content=CONTENT,
+        lines_added=1,
+        lines_removed=2,
+        sections=sections,
+        coarse=False,
+        occurred_at=at(3),
+    )
+    assert new is not None
+    assert isinstance(new.event, DiffGenerated)
+    assert new.event.sections == sections[:MOST_SECTIONS]
+    assert new.event.sections_more == 3
+
+
+def test_an_observation_is_compared_by_the_rules_of_the_snapshot() -> None:
+    device, first = Device(), seen("A", 1)
+    device.observed(first)
+    same = replace(seen("A", 2, canonical="routeros/2"), older=(("routeros/1", first.fingerprint),))
+    other = replace(seen("A", 3, canonical="routeros/2"), older=(("routeros/1", "another"),))
+    events = device.observed(same, other)
+    assert [type(event) for event in events] == [DuplicateSkipped, SnapshotCreated]
+
+
+def test_a_recanonicalised_snapshot_is_compared_by_its_new_rules() -> None:
+    device, first, second = Device(), seen("A", 1), seen("B", 5)
+    device.observed(first, second)
+    for observation in (first, second):
+        device.append(
+            recanonicalised(
+                "acme",
+                "edge1",
+                snapshot_id=of(observation),
+                fingerprint=f"new {observation.fingerprint}",
+                canonical="routeros/2",
+                previous_canonical="routeros/1",
+                actor="user:ada",
+                occurred_at=at(6),
+            )
+        )
+    assert History.of(device.events).rules == {"routeros/2"}
+    late, newest = (
+        replace(one, fingerprint=f"new {one.fingerprint}", canonical="routeros/2")
+        for one in (seen("A", 2, text="x"), seen("B", 7, text="x"))
+    )
+    events = device.observed(late, newest)
+    assert [type(event) for event in events] == [DuplicateSkipped, DuplicateSkipped]
+    assert [event.snapshot_id for event in events] == [of(first), of(second)]
 
 
 def test_a_manual_backup_is_open_until_its_end_is_told_once() -> None:

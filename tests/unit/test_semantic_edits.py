@@ -25,7 +25,7 @@ def told(diff: SemanticDiff) -> list[Told]:
     )
 
 
-@settings(max_examples=1_500)
+@settings(max_examples=1_000)
 @given(st.sampled_from(EXPORTS), st.integers(0, 2**32), st.integers(0, 8))
 def test_each_edit_is_told_and_nothing_else(text: str, seed: int, edits: int) -> None:
     edited = Edited(text, seed)
@@ -85,7 +85,7 @@ _MENUS = st.lists(
 )
 
 
-@settings(max_examples=1_500)
+@settings(max_examples=1_000)
 @given(_MENUS, _MENUS)
 def test_a_difference_applied_to_the_old_gives_the_new(
     old: list[tuple[str, list[str]]], new: list[tuple[str, list[str]]]

@@ -205,6 +205,11 @@ PAIRS = {
         "/port\nset 0 name=serial0\nset 1 name=usb\n",
         ["port: 'serial1' renamed to 'usb'"],
     ),
+    "a line that is not understood, elsewhere": (
+        "/ip pool\nwhat\nadd name=a\nadd name=b\n",
+        "/ip pool\nadd name=a\nadd name=b\nwhat\n",
+        ["ip pool: a line that is not understood moved from 1 to 3"],
+    ),
     "lines that are not understood": (
         "/ip pool\nthis is no line\n",
         "/ip pool\nthis is no line either\n",

@@ -60,6 +60,10 @@ POOL = "/ip pool\nadd name=p ranges=10.0.0.2\nadd name=q ranges=10.0.1.2\n"
     "partial",
     [
         pytest.param(ADDRESS + '#error exporting "/ip/pool" (timeout)\n', id="a menu is missing"),
+        pytest.param(
+            ADDRESS + POOL.split("add name=q")[0] + '#error exporting "/ip/pool" (timeout)\n',
+            id="a menu stopped answering",
+        ),
         pytest.param(ADDRESS + POOL.split("add name=q")[0] + "add name=\\", id="the tail is cut"),
         pytest.param(ADDRESS + '/ip pool\nadd name="p', id="cut in a string"),
         pytest.param(ADDRESS + "/ip pool\\", id="cut before the menu"),
@@ -153,6 +157,15 @@ def test_beyond_the_bound_changes_are_counted() -> None:
         (ChangeSummary(section="/ip pool", kind="added", count=MOST_CHANGES),),
         7,
     )
+
+
+def test_beyond_so_many_characters_changes_are_counted() -> None:
+    script = "x" * 20_000
+    many = "/system script\n" + "".join(f"add name=s{n} source={script}\n" for n in range(500))
+    found = told("", many)
+    assert len(found.changes) + found.more == 500
+    assert 0 < found.more < 500
+    assert len(encode(found)) < 10_000_000
 
 
 def test_an_event_names_no_more_sections_than_the_bound() -> None:

@@ -12,6 +12,7 @@ from domain.canonical.routeros import origins
 from domain.errors import NotUnderstood
 from domain.routeros.statements import parse, render
 from domain.routeros.strings import members, plain, written
+from domain.semantic.understanding import not_understood
 from tests.exports import corpus_texts, form_of
 
 # Pages of terminals, and exports of which somebody erased lines: not what a router writes.
@@ -156,6 +157,26 @@ def test_a_value_is_read_without_quotes_and_escapes(value: str, meant: str) -> N
 
 def test_members_of_a_set_have_no_order() -> None:
     assert members("b,a") == members('"a,b"') == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("/ip pool\nadd name=a\n", []),
+        ("# x\n/ip pool\nadd name=a\n\nadd what is this\n", [(5, 4)]),
+        ("/ip pool add name=a what\n", [(1, 20)]),
+        ("/ip pool\nadd name=a \\\n    ranges=1 what\n", [(3, 13)]),
+        ("/ip pool\nadd name=a what \\\n    ranges=1\n", [(2, 11)]),
+        ('/ip pool\nadd na\\\n    me=a \\\n    b=1 "open\n', [(4, 8)]),
+        ("page\n/ip pool\nadd a=1\n", [(1, 1)]),
+    ],
+)
+def test_what_is_not_understood_is_found_in_the_text(
+    text: str, places: list[tuple[int, int]]
+) -> None:
+    for ending in ("\n", "\r\n"):
+        found = list(not_understood(text.replace("\n", ending)))
+        assert [(error.line, error.column) for error in found] == places
 
 
 def test_a_line_of_a_form_is_found_in_the_text() -> None:

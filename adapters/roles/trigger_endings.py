@@ -1,0 +1,162 @@
+"""How a manual backup ended, told by the facts in its device's history."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+
+from msgspec import Struct
+
+from adapters.crypto.keys import KeyRing
+from adapters.jetstream.leases import Leases
+from adapters.roles.trigger_reply import Reply, clean
+from domain.envelope import Head, StoredEvent
+from domain.errors import Unavailable
+from domain.events import (
+    BackupOutcome,
+    CollectionFailed,
+    DuplicateSkipped,
+    ManualBackupFinished,
+    SnapshotCreated,
+)
+from domain.ids import text_fingerprint, to_token
+from domain.ports import EventStore
+
+log = logging.getLogger(__name__)
+
+NO_REASON = "the collector gives no reason"
+_LOOK_SECONDS = 0.05
+_RECORDING_SECONDS = 2.0
+
+
+class Request(Struct, frozen=True):
+    """A backup that was asked for, and recorded so as `opened`; `deadline` by the loop's clock."""
+
+    trigger_id: str
+    tenant_id: str
+    device_id: str
+    actor: str
+    deadline: float
+    opened: StoredEvent
+    join: bool
+
+
+class Ending(Struct, frozen=True):
+    """How a backup ended, in words for whoever asked."""
+
+    outcome: BackupOutcome
+    message: str
+    sha256_hash: str | None = None
+    snapshot_id: str | None = None
+
+
+def collect_lease(tenant_id: str, device_id: str) -> str:
+    """The lease that whoever collects the device holds meanwhile, asked to or on a schedule."""
+    return f"collect.{to_token(tenant_id)}.{to_token(device_id)}"
+
+
+def lease_name(tenant_id: str, device_id: str) -> str:
+    """The lease that a backup of the device holds while it runs."""
+    return f"backup.{to_token(tenant_id)}.{to_token(device_id)}"
+
+
+class Endings:
+    """Finds the ends of backups in the log."""
+
+    def __init__(self, events: EventStore, keyring: KeyRing, leases: Leases) -> None:
+        self._events = events
+        self._keyring = keyring
+        self._leases = leases
+
+    async def confirmed(self, request: Request, reply: Reply, seconds: float) -> Ending:
+        """Wait until the collector's observation is a fact in the device's history."""
+        fingerprint: str | None = None
+        if reply.sha256_hash is not None:
+            keys = await self._keyring.tenant(request.tenant_id)
+            fingerprint = text_fingerprint(keys.fingerprint_key, reply.sha256_hash)
+        head = Head(request.opened.version, request.opened.position)
+        loop = asyncio.get_running_loop()
+        while True:
+            branch = self._events.read_branch(request.tenant_id, request.device_id, head)
+            try:
+                async with aclosing(branch) as events:
+                    async for stored in events:
+                        head = Head(stored.version, stored.position)
+                        ending = _recognised(stored, request.trigger_id, fingerprint, reply)
+                        if ending is not None:
+                            return ending
+            except Unavailable as error:
+                log.warning("waiting for the backup to be recorded: %s", error)
+            if loop.time() >= request.deadline:
+                return Ending(
+                    "timed_out",
+                    f"the collector reports success, but no new reading was recorded within "
+                    f"{seconds:g} s: look at the recorder and at the dead letters, and whether the "
+                    "collector sent an old reading again (the same collected_at)",
+                )
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def joined(self, request: Request, seconds: float) -> Ending | None:
+        """The end of the collection that is under way; None when it ended without a fact."""
+        names = (
+            lease_name(request.tenant_id, request.device_id),
+            collect_lease(request.tenant_id, request.device_id),
+        )
+        loop = asyncio.get_running_loop()
+        free_since: float | None = None
+        while True:
+            if free_since is None and not any([await self._leases.holder(one) for one in names]):
+                free_since = loop.time()
+            branch = self._events.read_branch(
+                request.tenant_id,
+                request.device_id,
+                Head(request.opened.version, request.opened.position),
+            )
+            async with aclosing(branch) as events:
+                async for stored in events:
+                    ending = _of_another(stored, request.trigger_id)
+                    if ending is not None:
+                        return ending
+            if loop.time() >= request.deadline:
+                return Ending(
+                    "timed_out", f"the collection that is under way did not end in {seconds:g} s"
+                )
+            # What was read may still be on its way through the intake.
+            if free_since is not None and loop.time() > free_since + _RECORDING_SECONDS:
+                return None
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _recognised(
+    stored: StoredEvent, trigger_id: str, fingerprint: str | None, reply: Reply
+) -> Ending | None:
+    event = stored.event
+    if not isinstance(event, SnapshotCreated | DuplicateSkipped):
+        return None
+    if trigger_id != event.trigger_id and fingerprint != event.text_fingerprint:
+        return None
+    if isinstance(event, SnapshotCreated):
+        outcome: BackupOutcome = "succeeded"
+        usual = "a new configuration was recorded"
+    else:
+        outcome = "duplicate"
+        usual = "the configuration is unchanged"
+    return Ending(outcome, clean(reply.message or usual), reply.sha256_hash, event.snapshot_id)
+
+
+def _of_another(stored: StoredEvent, trigger_id: str) -> Ending | None:
+    """The end that an event after the request gives it, when it joined another collection."""
+    match stored.event:
+        case SnapshotCreated() as event:
+            said = "a new configuration was recorded by the collection that was under way"
+            return Ending("succeeded", said, None, event.snapshot_id)
+        case DuplicateSkipped() as event:
+            said = "the collection that was under way found the configuration unchanged"
+            return Ending("duplicate", said, None, event.snapshot_id)
+        case CollectionFailed() as event:
+            return Ending("failed", clean(event.message))
+        case ManualBackupFinished() as event if event.trigger_id != trigger_id:
+            if event.outcome in ("failed", "timed_out"):
+                return Ending("failed", clean(event.message or NO_REASON))
+    return None

@@ -1,0 +1,45 @@
+"""Handing the logs over to a new key: the note first, then the files, so that a crash between them
+leaves a key that is told to be retired and never two that sign."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from adapters.crypto.signing import SigningKey, check_ed25519
+from adapters.jetstream.checkpoints import CheckpointStore
+from domain.errors import KeyUnavailable
+from domain.tlog.handover import handover_origin, handover_text, parse_handover
+from domain.tlog.note import Note
+
+
+async def hand_over(checkpoints: CheckpointStore, base: str, path: Path) -> Path:
+    """Make a new key, publish the hand-over, and put the new key in the old one's place. Called
+    again after a crash, it goes on. Returns where the old key is now.
+
+    Raises `KeyUnavailable`, `Overtaken` when somebody else hands over, and `Unavailable`.
+    """
+    coming = path.with_name(f"{path.name}.next")
+    old = await asyncio.to_thread(SigningKey.from_file, path)
+    new = await asyncio.to_thread(_made, coming)
+    origin = handover_origin(base)
+    last = await checkpoints.last(origin)
+    done = None if last is None else parse_handover(base, last.raw, check_ed25519)
+    if done is None or (done.old, done.new) != (old.public, new.public):
+        if done is not None and done.new != old.public:
+            raise KeyUnavailable(f"the log key in {path}", "it is not the one that signs now")
+        text = handover_text(base, old.public, new.public)
+        note = Note(text, (old.sign_text(base, text), new.sign_text(base, text)))
+        after = last.sequence if last else 0
+        await checkpoints.append(origin, str(note).encode(), after=after)
+    retired = path.with_name(f"{path.name}.{old.public.hex()[:8]}.retired")
+    await asyncio.to_thread(path.rename, retired)
+    await asyncio.to_thread(coming.rename, path)
+    return retired
+
+
+def _made(path: Path) -> SigningKey:
+    try:
+        return SigningKey.generate_file(path)
+    except FileExistsError:  # of a hand-over that was broken off
+        return SigningKey.from_file(path)

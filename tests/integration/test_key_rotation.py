@@ -1,0 +1,116 @@
+"""A log goes on under a new key: who trusts either can follow, and the old one counts no more."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from adapters.crypto.signing import SigningKey, check_ed25519
+from adapters.embedded.nats import EmbeddedNats
+from adapters.jetstream.checkpoints import StoredNote
+from adapters.postgres.pool import open_pool
+from adapters.roles.sealing import KeyRetired
+from adapters.tlog.handing import hand_over
+from domain.errors import KeyUnavailable
+from domain.tlog.checkpoint import Checkpoint
+from domain.tlog.handover import handover_origin, handover_text
+from domain.tlog.names import STREAM_LOG
+from domain.tlog.note import Note
+from domain.tlog.verification import Finding, judge_notes
+from projections.rows import Pool
+from tests.logs import BASE, Story, names, seal, sealing, stored_notes
+from tests.rig import Rig, rig
+
+
+@pytest_asyncio.fixture
+async def connected(nats_server: EmbeddedNats) -> AsyncIterator[Rig]:
+    async with rig(nats_server.url) as one:
+        yield one
+
+
+@pytest_asyncio.fixture
+async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
+    async with open_pool(postgres_dsn) as one:
+        yield one
+
+
+async def judged(rig: Rig, *trusted: SigningKey, more: list[StoredNote] | None = None) -> list[str]:
+    """The kinds of what is wrong with the notes, for somebody who trusts these keys."""
+    notes = [(one.sequence, one.origin, one.raw) for one in await stored_notes(rig)]
+    notes += [(one.sequence, one.origin, one.raw) for one in more or []]
+    publics = [one.public for one in trusted]
+    found: tuple[Finding, ...] = judge_notes(
+        notes, await names(rig), publics, check_ed25519
+    ).findings
+    return [one.kind for one in found]
+
+
+async def test_the_log_goes_on_under_the_new_key(
+    connected: Rig, pool: Pool, tmp_path: Path
+) -> None:
+    path = tmp_path / "log.key"
+    keys = [SigningKey.generate_file(path)]
+    story = Story(connected)
+    for _ in range(2):
+        await story.tell(30)
+        await seal(connected, pool, keys[-1])
+        retired = await hand_over(connected.checkpoints, BASE, path)
+        assert SigningKey.from_file(retired).public == keys[-1].public
+        keys.append(SigningKey.from_file(path))
+        with pytest.raises(KeyRetired):
+            await seal(connected, pool, keys[-2])
+    await story.tell(30)
+    assert await seal(connected, pool, keys[-1]) > 0
+    for key in keys:
+        assert await judged(connected, key) == [], "whichever key somebody was given"
+    assert set(await judged(connected, SigningKey.generate())) == {"re-signed"}
+    # Whoever kept an old key speaks for nobody now.
+    sequence = len(await stored_notes(connected)) + 1
+    origin = (await names(connected)).origin(STREAM_LOG)
+    forged = keys[0].note(Checkpoint(origin, 10_000, bytes(32)))
+    late = StoredNote(sequence, origin, str(forged).encode())
+    assert await judged(connected, keys[0], more=[late]) == ["re-signed"]
+    thief = SigningKey.generate()
+    text = handover_text(BASE, keys[0].public, thief.public)
+    note = Note(text, (keys[0].sign_text(BASE, text), thief.sign_text(BASE, text)))
+    stolen = StoredNote(sequence, handover_origin(BASE), str(note).encode())
+    assert await judged(connected, keys[0], more=[stolen]) == ["re-signed"]
+
+
+async def test_a_running_sealer_signs_nothing_with_a_key_that_was_handed_over(
+    connected: Rig, pool: Pool, tmp_path: Path
+) -> None:
+    path = tmp_path / "log.key"
+    key = SigningKey.generate_file(path)
+    story = Story(connected)
+    await story.tell(10)
+    await seal(connected, pool, key)
+    work = sealing(connected, pool, key)
+    await work.open()
+    await story.tell(10)
+    async for batch in connected.raw.read(work.position):
+        await work.apply(batch)
+    await hand_over(connected.checkpoints, BASE, path)
+    with pytest.raises(KeyRetired):
+        await work.seal()
+
+
+async def test_a_hand_over_that_was_broken_off_is_finished(connected: Rig, tmp_path: Path) -> None:
+    path = tmp_path / "log.key"
+    old = SigningKey.generate_file(path)
+    retired = await hand_over(connected.checkpoints, BASE, path)
+    new = SigningKey.from_file(path)
+    # As if the files had not been moved any more.
+    path.rename(tmp_path / "log.key.next")
+    retired.rename(path)
+    assert SigningKey.from_file(path).public == old.public
+    await hand_over(connected.checkpoints, BASE, path)
+    assert SigningKey.from_file(path).public == new.public
+    assert len(await stored_notes(connected)) == 1
+    stranger = tmp_path / "other" / "log.key"
+    SigningKey.generate_file(stranger)
+    with pytest.raises(KeyUnavailable, match="not the one that signs now"):
+        await hand_over(connected.checkpoints, BASE, stranger)
