@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from adapters.cli import auditing, program
 from adapters.cli.backup import trigger
-from adapters.cli.collecting import collect
+from adapters.cli.collecting import collect, collector
 from adapters.cli.credentials import (
     list_credentials,
     list_host_keys,
@@ -167,6 +167,7 @@ command(app, "witness", serves=True)(witness)
 command(app, "replay")(replay)
 command(app, "doctor")(doctor)
 command(app, "collect")(collect)
+command(app, "collector", serves=True, quiet=False)(collector)
 
 inventory = typer.Typer(rich_markup_mode=None, help="Which devices are collected, and how.")
 app.add_typer(inventory, name="inventory")

@@ -1,4 +1,4 @@
-"""`collect`: read devices, once."""
+"""`collect`: read devices, once. `collector`: again and again."""
 
 from __future__ import annotations
 
@@ -35,6 +35,9 @@ InventoryFile = Annotated[
 ]
 
 
+AtOnce = Annotated[int | None, typer.Option(min=1, max=1000, help="Devices read at the same time.")]
+
+
 class ResultOut(BaseModel):
     """What came of one device."""
 
@@ -55,21 +58,15 @@ async def collect(
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Once, now, and then end.")] = False,
     inventory: InventoryFile = None,
-    at_once: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="Devices read at the same time.")
-    ] = None,
+    at_once: AtOnce = None,
     as_json: Json = False,
 ) -> int:
     """Read every device of the inventory over SSH and record what it has.
 
-    With --once the exit status is 1 when a device could not be read. Without it this is one more
-    collector, which works on the registered inventory beside any others, until it is stopped.
+    The exit status is 1 when a device could not be read.
     """
     if not once:
-        if inventory is not None or device:
-            raise typer.BadParameter("a file and names of devices go with --once")
-        await _serve(settings.model_copy(update={"collect_at_once": at_once} if at_once else {}))
-        return 0
+        raise typer.BadParameter("say --once; `configtrail collector` collects on a schedule")
     only = frozenset(check_device_id(one) for one in device or ())
     given = None
     if inventory is not None:
@@ -108,7 +105,11 @@ async def collect(
     return 0 if all(one.outcome in GOOD for one in results) else 1
 
 
-async def _serve(settings: Settings) -> None:
+async def collector(settings: Settings, *, at_once: AtOnce = None) -> int:
+    """Run one more collector: it works on the registered inventory beside any others, until it is
+    stopped. `configtrail up` has one already.
+    """
+    settings = settings.model_copy(update={"collect_at_once": at_once} if at_once else {})
     if settings.nats_url is None and await running(settings.data_dir) is None:
         raise InvalidInput(
             "CONFIGTRAIL_NATS_URL", "must name the servers of a running configtrail up"
@@ -117,6 +118,7 @@ async def _serve(settings: Settings) -> None:
         err.print("collecting; Ctrl-C stops it", markup=False)
         async with supervisor.running(collecting_roles(opened.system)):
             await asyncio.Event().wait()
+    return 0
 
 
 def _show(results: list[Result], *, as_json: bool) -> None:

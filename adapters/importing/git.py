@@ -31,15 +31,27 @@ _RANCID: Final = "configs"
 _NO_DEVICES: Final = frozenset(("router.db", "readme", "readme.md", "license", "makefile"))
 
 
-class GitReading(Struct, frozen=True, kw_only=True):
-    """A version of a file. The text is read from the repository when it is asked for."""
+class GitReading(Struct, frozen=True, kw_only=True, gc=False):
+    """A version of a file. The text is read from the repository when it is asked for: a long
+    history has many of these, and only they are kept."""
 
     device_id: str
-    collected_at: datetime
-    where: str
+    at: int
+    path: str
+    commit: bytes
     author: str | None
     blob: bytes
     repository: Repository
+
+    @property
+    def collected_at(self) -> datetime:
+        """When the commit was made."""
+        return datetime.fromtimestamp(self.at, UTC)
+
+    @property
+    def where(self) -> str:
+        """The file, and the commit."""
+        return f"{self.path} at {self.commit.hex()[:10]}"
 
     def text(self) -> str:
         """The version's text. Raises `InvalidInput`."""
@@ -50,6 +62,8 @@ class Repository:
     """A repository, opened for reading. Raises `FolderUnreadable`."""
 
     def __init__(self, path: Path) -> None:
+        # Every object is looked at once.
+        pygit2.settings.enable_caching(False)
         try:
             self._repo = pygit2.Repository(str(path))
         except (KeyError, pygit2.GitError) as error:
@@ -75,8 +89,9 @@ class Repository:
         found = [
             GitReading(
                 device_id=names[one.path],
-                collected_at=datetime.fromtimestamp(one.at, UTC),
-                where=f"{one.path} at {one.commit[:10]}",
+                at=one.at,
+                path=one.path,
+                commit=one.commit,
                 author=one.author,
                 blob=one.blob,
                 repository=self,
@@ -86,7 +101,7 @@ class Repository:
         ]
         if not found:
             raise FolderUnreadable(path, ["no commit holds a configuration"])
-        return sorted(found, key=lambda one: one.collected_at)
+        return sorted(found, key=lambda one: one.at)
 
     def text(self, blob: bytes) -> str:
         """The text of a version. Raises `InvalidInput`."""
@@ -125,7 +140,7 @@ class Repository:
                     _Version(
                         path=paths.setdefault(name, name),
                         at=commit.author.time,
-                        commit=str(commit.id),
+                        commit=commit.id.raw,
                         author=authors.setdefault(author, author),
                         blob=delta.new_file.id.raw,
                     )
@@ -133,10 +148,10 @@ class Repository:
         return found
 
 
-class _Version(Struct, frozen=True, kw_only=True):
+class _Version(Struct, frozen=True, kw_only=True, gc=False):
     path: str
     at: int
-    commit: str
+    commit: bytes
     author: str | None
     blob: bytes
 
