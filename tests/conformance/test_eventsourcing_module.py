@@ -6,8 +6,9 @@ import asyncio
 import subprocess
 import sys
 import threading
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from eventsourcing.application import AggregateNotFoundError, Application
 from eventsourcing.domain import Aggregate
 from eventsourcing.persistence import (
+    ApplicationRecorder,
     IntegrityError,
     NotSupportedError,
     OperationalError,
@@ -241,6 +243,17 @@ def test_streams_are_not_made_when_they_must_be_there_already(nats_server: Embed
     factory.close()
 
 
+def when_available(make: Callable[[], ApplicationRecorder]) -> ApplicationRecorder:
+    """What `make` makes, once the cluster has found its leaders."""
+    deadline = time.monotonic() + 40
+    while True:
+        try:
+            return make()
+        except OperationalError:
+            if time.monotonic() > deadline:
+                raise
+
+
 async def test_in_a_cluster_every_program_reads_at_once_what_another_has_saved(
     tmp_path: Path,
 ) -> None:
@@ -251,8 +264,7 @@ async def test_in_a_cluster_every_program_reads_at_once_what_another_has_saved(
                 JetStreamFactory({"NATS_URL": node.url, "STREAM_REPLICAS": "3"})
                 for node in servers.nodes.values()
             ]
-            recorders = [factories[0].application_recorder()]
-            recorders += [factory.application_recorder() for factory in factories[1:]]
+            recorders = [when_available(factory.application_recorder) for factory in factories]
             for turn in range(1, 31):
                 recorders[turn % 3].insert_events(events("a", range(turn, turn + 1)))
                 for recorder in recorders:

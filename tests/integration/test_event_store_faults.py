@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pytest
 from nats.aio.client import Client
 
 from adapters.embedded.nats import EmbeddedNats
-from adapters.jetstream.connection import connect
+from adapters.jetstream.connection import connect, outage_as_unavailable
 from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.jetstream.key_store import JetStreamKeyStore
 from adapters.jetstream.leases import BUCKET, Leases
@@ -86,6 +86,19 @@ class Writers:
             heads[device] = Head(stored[-1].version, stored[-1].position)
             if stored[-1].event_id == events[-1].event_id:
                 return
+
+
+def patient(probe: Callable[[], Awaitable[bool]]) -> Callable[[], Awaitable[bool]]:
+    """The probe, for which an outage means not yet."""
+
+    async def probed() -> bool:
+        try:
+            with outage_as_unavailable("probing"):
+                return await probe()
+        except Unavailable:
+            return False
+
+    return probed
 
 
 async def check(store: JetStreamEventStore, writers: Writers) -> None:
@@ -174,29 +187,29 @@ async def test_a_cluster_whose_leader_is_killed_keeps_every_acknowledged_event(
     async with cluster(tmp_path / "cluster") as servers:
         nc = await connect(servers.url, name="writers")
 
+        js = nc.jetstream()
+        keys, leases = JetStreamKeyStore(js), Leases(js)
+
         async def made() -> bool:
-            # The three elect a leader first.
-            try:
-                await ensure_stream(nc.jetstream(), events_stream_config().evolve(num_replicas=1))
-            except Unavailable:
-                return False
+            # What was made on one server follows the cluster's size by setting.
+            for copies in (1, 3):
+                await ensure_stream(js, events_stream_config().evolve(num_replicas=copies))
+                await keys.ensure(copies)
+                await leases.ensure(copies)
             return True
 
         async def replicated() -> bool:
-            info = (await nc.jetstream().stream_info(EVENTS)).cluster
-            assert info is not None
-            return len([peer for peer in info.replicas or () if peer.current]) == 2
+            for stream in (EVENTS, "KV_CONFIGTRAIL_KEYS", f"KV_{BUCKET}"):
+                info = (await js.stream_info(stream)).cluster
+                if info is None or not info.leader:
+                    return False
+                if len([peer for peer in info.replicas or () if peer.current]) < 2:
+                    return False
+            return True
 
-        await eventually(made, within=30)
-        # A stream that was made on one server follows the cluster's size by setting.
-        await ensure_stream(nc.jetstream(), events_stream_config().evolve(num_replicas=3))
-        await eventually(replicated, within=30)
-        keys, leases = JetStreamKeyStore(nc.jetstream()), Leases(nc.jetstream())
-        for copies in (1, 3):
-            await keys.ensure(copies)
-            await leases.ensure(copies)
-        for bucket in ("KV_CONFIGTRAIL_KEYS", f"KV_{BUCKET}"):
-            assert (await nc.jetstream().stream_info(bucket)).config.num_replicas == 3
+        # While the three elect leaders they answer nothing, or that they are not available.
+        await eventually(patient(made), within=40)
+        await eventually(patient(replicated), within=40)
         store = JetStreamEventStore(nc, nc.jetstream())
         followed: list[int] = []
 
