@@ -26,6 +26,7 @@ from nats.js.errors import Error as JetStreamError
 from adapters.jetstream.connection import connect
 from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.jetstream.streams import EVENTS, ensure_stream, events_stream_config
+from adapters.observability.logging import configure_logging
 from benchmarks.store import Server, event
 from domain.envelope import Head
 from domain.errors import AppendConflict, Unavailable
@@ -161,5 +162,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=3_000)
     given = parser.parse_args()
+    configure_logging("ERROR")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         raise SystemExit(runner.run(main(given.events)))

@@ -118,7 +118,9 @@ cluster {{
         )
 
     async def _check_restored(self, jetstream: JetStreamContext) -> None:
-        """A node that comes back gets its streams from the others, after it serves."""
+        """A node that comes back gets its streams from the others, after it serves: it suffices
+        that the cluster has a leader, which answers this."""
+        await jetstream.account_info()
 
 
 class Cluster:

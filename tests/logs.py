@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 from adapters.crypto.signing import SigningKey, check_ed25519
@@ -19,7 +19,7 @@ from domain.tlog.merkle import root_of
 from domain.tlog.names import LogNames
 from domain.tlog.note import parse_note, verified
 from projections.rows import Pool
-from tests.generators import Fleet
+from tests.generators import DEVICES, Fleet
 from tests.rig import Rig
 
 BASE = "configtrail.example/test"
@@ -29,9 +29,12 @@ KEY = SigningKey(bytes(range(32)))
 class Story:
     """A fleet's events, appended to a real stream bit by bit."""
 
-    def __init__(self, rig: Rig, seed: int = 1) -> None:
+    def __init__(
+        self, rig: Rig, seed: int = 1, devices: Sequence[tuple[str, str]] = DEVICES
+    ) -> None:
         self._rig = rig
-        self._fleet = Fleet(seed)
+        self._seed = seed
+        self._fleet = Fleet(seed, devices)
         self._told = 0
         self._heads: dict[tuple[str, str], Head] = {}
 
@@ -42,7 +45,7 @@ class Story:
         for one in self._fleet.events[self._told :]:
             branch = (one.tenant_id, one.device_id)
             event = NewEvent(
-                event_id=one.event_id,
+                event_id=f"{self._seed}.{one.event_id}",
                 tenant_id=one.tenant_id,
                 device_id=one.device_id,
                 occurred_at=one.occurred_at,
@@ -92,12 +95,11 @@ async def seal(rig: Rig, pool: Pool, key: SigningKey = KEY, cosign: Cosign | Non
             rebuild = True
 
 
-@asynccontextmanager
-async def sealer(rig: Rig, pool: Pool, *, every: float = 0.1) -> AsyncIterator[Sealer]:
-    """The role, running while the block runs."""
+async def sealer_role(rig: Rig, pool: Pool, *, every: float = 0.1) -> Sealer:
+    """The role."""
     leases = Leases(rig.js)
     await leases.ensure()
-    role = Sealer(
+    return Sealer(
         rig.nc,
         feed=rig.raw,
         checkpoints=rig.checkpoints,
@@ -110,9 +112,14 @@ async def sealer(rig: Rig, pool: Pool, *, every: float = 0.1) -> AsyncIterator[S
         every=every,
         lease_seconds=2,
     )
-    task = asyncio.create_task(role.run())
+
+
+@asynccontextmanager
+async def sealer(rig: Rig, pool: Pool, *, every: float = 0.1) -> AsyncIterator[None]:
+    """The role, running while the block runs."""
+    task = asyncio.create_task((await sealer_role(rig, pool, every=every)).run())
     try:
-        yield role
+        yield
     finally:
         task.cancel()
         await asyncio.wait([task])

@@ -79,14 +79,12 @@ class RawFeed:
         raise NotFound("event at position", str(position))
 
     async def follow(self, after: int = 0) -> AsyncGenerator[list[RawEvent], None]:
-        """As `read`, and then on for ever. Raises `Unavailable` during an outage."""
-        position = after
-        while True:
-            consumer, _ = await self._consumer(position)
-            async with aclosing(self._pulled(consumer, position)) as batches:
-                async for batch, _ in batches:
-                    yield batch
-                    position = batch[-1].position
+        """As `read`, and then on as events come, until the flow breaks off: whoever goes on then
+        makes sure first that the stream is still the one it was. Raises `Unavailable`."""
+        consumer, _ = await self._consumer(after)
+        async with aclosing(self._pulled(consumer, after)) as batches:
+            async for batch, _ in batches:
+                yield batch
 
     async def _pulled(
         self, consumer: str, after: int

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 import traceback
 from collections.abc import Awaitable, Callable, Hashable
 from pathlib import Path
@@ -24,6 +23,7 @@ from nats.js.api import ConsumerConfig
 from nats.js.errors import NotFoundError
 
 from adapters.jetstream.connection import RETRY_SECONDS, outage_as_unavailable
+from adapters.jetstream.progress import acknowledged
 from adapters.jetstream.pull import Puller, PullLost
 from adapters.observability.logging import log_context
 from domain.errors import ConfigtrailError, Unavailable
@@ -98,7 +98,11 @@ class Budget:
 
 
 class WorkConsumer:
-    """One durable pull consumer, worked off by this program and any number of others."""
+    """One durable pull consumer, worked off by this program and any number of others.
+
+    `ordered`: messages of one key are worked off in the order of the stream even when a program
+    died over some of them.
+    """
 
     def __init__(
         self,
@@ -111,6 +115,7 @@ class WorkConsumer:
         give_up: Callable[[Msg, Exception], Awaitable[None]],
         batch: int = 128,
         weight_limit: int,
+        ordered: bool = True,
     ) -> None:
         assert config.durable_name is not None
         assert config.ack_wait is not None
@@ -123,6 +128,7 @@ class WorkConsumer:
         self._plan = plan
         self._give_up = give_up
         self._batch = batch
+        self._ordered = ordered
         self._budget = Budget(weight_limit)
         self._in_flight: dict[int, Msg] = {}
         self._tails: dict[Hashable, asyncio.Task[None]] = {}
@@ -133,10 +139,9 @@ class WorkConsumer:
             group.create_task(self._keep_in_flight())
             try:
                 while True:
-                    await self._settle()
                     await self._pull(group)
                     # What was on its way when the flow broke off is handed out again. Newer
-                    # messages must not overtake it: finish, then settle as after a crash.
+                    # messages must not overtake it: finish, then begin as after a crash.
                     await self._budget.idle()
             except asyncio.CancelledError:
                 try:
@@ -146,30 +151,14 @@ class WorkConsumer:
                     log.warning("%s: stopped with work under way; it is redelivered", self._name)
                 raise
 
-    async def _settle(self) -> None:
-        """Let the messages that a dead program (or a lost connection) held become due again.
-
-        The server hands out redeliveries before new messages, so waiting keeps their order.
-        """
-        deadline = time.monotonic() + self._ack_wait * 1.25
-        while time.monotonic() < deadline:
-            try:
-                with outage_as_unavailable("making the consumer"):
-                    info = await self._js.add_consumer(self._stream, self._config)
-            except (Unavailable, NotFoundError) as error:
-                log.warning("%s: %s; trying again", self._name, error)
-                await asyncio.sleep(RETRY_SECONDS)
-                deadline = time.monotonic() + self._ack_wait * 1.25
-                continue
-            if not info.num_ack_pending:
-                return
-            await asyncio.sleep(self._ack_wait / 20)
-
     async def _pull(self, group: asyncio.TaskGroup) -> None:
         try:
+            older = await self._handed_out()
             async with Puller(
                 self._nc, self._stream, self._name, batch=self._batch, max_bytes=16 << 20
             ) as puller:
+                if self._ordered and older:
+                    await self._older_first(puller, older, group)
                 while True:
                     for msg in await puller.next():
                         await self._admit(msg, group)
@@ -178,6 +167,42 @@ class WorkConsumer:
         except (Unavailable, NotFoundError) as error:
             log.warning("%s: %s; trying again", self._name, error)
             await asyncio.sleep(RETRY_SECONDS)
+
+    async def _handed_out(self) -> int:
+        """Up to which sequence messages were handed out before, when some of them are still open;
+        else 0. Makes the consumer where it is missing."""
+        with outage_as_unavailable("making the consumer"):
+            info = await self._js.add_consumer(self._stream, self._config)
+        if not info.num_ack_pending or info.delivered is None:
+            return 0
+        return info.delivered.stream_seq or 0
+
+    async def _older_first(self, puller: Puller, older: int, group: asyncio.TaskGroup) -> None:
+        """Take newer messages only when all up to `older` are acknowledged, by whoever has them.
+
+        What a dead program held becomes due again only after a while, and the server may hand out
+        newer messages meanwhile: these are kept, in flight, until the older ones are through.
+        """
+        held: list[Msg] = []
+        try:
+            while await acknowledged(self._js, self._stream, self._name) < older:
+                try:
+                    async with asyncio.timeout(self._ack_wait / 10):
+                        messages = await puller.next()
+                except TimeoutError:
+                    continue
+                for msg in messages:
+                    sequence = msg.metadata.sequence.stream
+                    if sequence <= older:
+                        await self._admit(msg, group)
+                    elif sequence not in self._in_flight:
+                        self._in_flight[sequence] = msg
+                        held.append(msg)
+        finally:
+            for msg in held:
+                del self._in_flight[msg.metadata.sequence.stream]
+        for msg in held:
+            await self._admit(msg, group)
 
     async def _admit(self, msg: Msg, group: asyncio.TaskGroup) -> None:
         sequence = msg.metadata.sequence.stream

@@ -81,6 +81,7 @@ class Differ:
             give_up=self._give_up,
             batch=64,
             weight_limit=AT_ONCE,
+            ordered=False,
         )
 
     async def run(self) -> None:

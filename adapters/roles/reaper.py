@@ -72,6 +72,7 @@ class TriggerReaper:
             plan=self._plan,
             give_up=self._give_up,
             weight_limit=WATCHED_AT_ONCE,
+            ordered=False,
         )
 
     async def run(self) -> None:

@@ -189,7 +189,11 @@ class Sealer:
                     _, head = await self._feed.ends()
                     asked += [(msg, head) for msg in taken]
                 if coming.done():
-                    await sealing.apply(coming.result())
+                    try:
+                        batch = coming.result()
+                    except StopAsyncIteration:
+                        return  # to open anew, which compares the stream with what was signed
+                    await sealing.apply(batch)
                     coming = asyncio.ensure_future(anext(feed))
                 ready = [msg for msg, position in asked if position <= sealing.position]
                 if ready or loop.time() >= due:
@@ -200,6 +204,7 @@ class Sealer:
                 for msg in ready:
                     await msg.respond(msgspec.json.encode(SealAnswer(sealing.position)))
         finally:
+            self._asked[:0] = [msg for msg, _ in asked]
             coming.cancel()
             await asyncio.wait([coming])
             await feed.aclose()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 
 from msgspec import Struct
 
@@ -32,6 +33,8 @@ from domain.tlog.note import Note, VerifierKey, parse_note, verified
 
 log = logging.getLogger(__name__)
 
+# How many of the last signed events are compared at the start.
+_RECENT = 256
 # Trees that are signed to their end are kept in memory up to this many.
 _KEPT_TREES = 256
 Cosign = Callable[[str, Checkpoint, Note], Awaitable[Note]]
@@ -113,8 +116,9 @@ class Sealing:
             self.position = self._sealed_to
             try:
                 await self._tree(STREAM_LOG)
+                await self._compare_recent()
             except TilesWrong:
-                log.warning("the tiles are not what was signed; building them again")
+                log.warning("tiles or stream are not what was signed; building the tiles again")
             else:
                 return
         await self._rebuild()
@@ -135,6 +139,20 @@ class Sealing:
             )
         self._accepted = trust.at(0)
         self._handed_over = notes[-1].sequence if notes else 0
+
+    async def _compare_recent(self) -> None:
+        """Whether the stream's last signed events are still those. After a return to an older copy
+        others have their positions, and then all of them differ."""
+        first = max(0, self._sealed_to - _RECENT)
+        kept = await self._tiles.leaves(STREAM_LOG, first, self._sealed_to - first)
+        found: list[bytes] = []
+        async with aclosing(self._feed.read(first)) as batches:
+            async for batch in batches:
+                found += [hash_of(self.identity.name, one) for one in batch]
+                if len(found) >= len(kept):
+                    break
+        if found[: len(kept)] != kept:
+            raise TilesWrong  # or the stream: building them anew tells
 
     async def _rebuild(self) -> None:
         await self._tiles.rebuild(self.identity)

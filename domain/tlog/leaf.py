@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import struct
+from functools import lru_cache
 from hashlib import sha256
 
 from msgspec import Struct
@@ -36,12 +37,10 @@ class RawEvent(Struct, frozen=True):
 
 def leaf_data(stream: str, event: RawEvent) -> bytes:
     """The leaf of an event of a stream."""
-    name, subject = stream.encode(), event.subject.encode()
+    subject = event.subject.encode()
     return b"".join(
         (
-            _DOMAIN,
-            len(name).to_bytes(2, "big"),
-            name,
+            _prefix(stream),
             _NUMBERS.pack(event.position, event.stored_ns, len(subject)),
             subject,
             sha256(event.block).digest(),
@@ -49,6 +48,12 @@ def leaf_data(stream: str, event: RawEvent) -> bytes:
             sha256(event.body).digest(),
         )
     )
+
+
+@lru_cache(maxsize=16)
+def _prefix(stream: str) -> bytes:
+    name = stream.encode()
+    return _DOMAIN + len(name).to_bytes(2, "big") + name
 
 
 class Leaf(Struct, frozen=True):

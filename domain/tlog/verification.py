@@ -190,8 +190,11 @@ class StreamCheck:
         self._stream = stream
         self._trees: dict[str, Frontier] = {STREAM_LOG: Frontier()}
         self._open: dict[str, list[Claim]] = {}
-        for claim in sorted(claims, key=lambda one: -one.size):
+        # Of an empty tree there is nothing to compare.
+        for claim in sorted((one for one in claims if one.size), key=lambda one: -one.size):
             self._open.setdefault(claim.log, []).append(claim)
+        # The size at which each log has its next claim.
+        self._due = {log: waiting[-1].size for log, waiting in self._open.items()}
         self._logs: dict[str, str | None] = {}
         self._wrong: list[Claim] = []
         self._matched: dict[str, int] = {}
@@ -211,7 +214,7 @@ class StreamCheck:
 
     def feed(self, events: Sequence[RawEvent]) -> None:
         """The next events, as the stream gives them."""
-        stream, tree = self._stream, self._trees[STREAM_LOG]
+        stream, tree, due = self._stream, self._trees[STREAM_LOG], self._due
         for event in events:
             if event.position != self.position + 1:
                 self._leap(event.position)
@@ -220,7 +223,7 @@ class StreamCheck:
                 continue  # no root can be right from here on
             leaf = hash_of(stream, event)
             tree.append(leaf)
-            if self._next_size(STREAM_LOG) == tree.size:
+            if due.get(STREAM_LOG) == tree.size:
                 self._compare(STREAM_LOG, tree)
             log = self._log_of(event.subject)
             if log is not None:
@@ -228,7 +231,7 @@ class StreamCheck:
                 if own is None:
                     own = self._trees[log] = Frontier()
                 own.append(leaf)
-                if self._next_size(log) == own.size:
+                if due.get(log) == own.size:
                     self._compare(log, own)
 
     def finish(self, last: int) -> Suspect | None:
@@ -266,10 +269,6 @@ class StreamCheck:
                 self._logs[token] = None
         return self._logs[token]
 
-    def _next_size(self, log: str) -> int:
-        waiting = self._open.get(log)
-        return waiting[-1].size if waiting else -1
-
     def _compare(self, log: str, tree: Frontier) -> None:
         root, waiting = tree.root(), self._open[log]
         while waiting and waiting[-1].size == tree.size:
@@ -278,6 +277,8 @@ class StreamCheck:
                 self._matched[log] = claim.size
             else:
                 self._wrong.append(claim)
+        if waiting:
+            self._due[log] = waiting[-1].size
 
     def _suspicious(self) -> tuple[Claim, ...]:
         """The claims about the stream that nothing later makes good, the smallest first."""
@@ -299,7 +300,7 @@ class StreamCheck:
                 self.findings.append(_forked(claim))
         for log, waiting in self._open.items():
             if log != STREAM_LOG:
-                self.findings += [_forked(claim) for claim in waiting if claim.size]
+                self.findings += [_forked(claim) for claim in waiting]
 
     def _suspect(self) -> Suspect | None:
         claims = self._suspicious()

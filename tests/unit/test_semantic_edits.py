@@ -50,8 +50,10 @@ def test_each_edit_of_a_real_export_is_told_and_nothing_else() -> None:
             edited = Edited(text, seed)
             for _ in range(seed % 6):
                 edited.edit()
-            diff = compare(before, form_of(edited.render()))
+            after = form_of(edited.render())
+            diff = compare(before, after)
             assert told(diff) == sorted(edited.expected), (name, seed)
+            assert (before.text == after.text) == (not edited.expected), (name, seed)
 
 
 _WORDS = ("a", "b", "c")
