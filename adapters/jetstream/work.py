@@ -153,12 +153,12 @@ class WorkConsumer:
 
     async def _pull(self, group: asyncio.TaskGroup) -> None:
         try:
-            older = await self._handed_out()
+            older, still_open = await self._handed_out()
             async with Puller(
                 self._nc, self._stream, self._name, batch=self._batch, max_bytes=16 << 20
             ) as puller:
-                if self._ordered and older:
-                    await self._older_first(puller, older, group)
+                if self._ordered and still_open:
+                    await self._older_first(puller, older, still_open, group)
                 while True:
                     for msg in await puller.next():
                         await self._admit(msg, group)
@@ -168,24 +168,35 @@ class WorkConsumer:
             log.warning("%s: %s; trying again", self._name, error)
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _handed_out(self) -> int:
-        """Up to which sequence messages were handed out before, when some of them are still open;
-        else 0. Makes the consumer where it is missing."""
+    async def _handed_out(self) -> tuple[int, int]:
+        """Up to which sequence messages were handed out before, and how many of them are open.
+
+        Makes the consumer where it is missing.
+        """
         with outage_as_unavailable("making the consumer"):
             info = await self._js.add_consumer(self._stream, self._config)
-        if not info.num_ack_pending or info.delivered is None:
-            return 0
-        return info.delivered.stream_seq or 0
+        older = info.delivered.stream_seq if info.delivered else None
+        return older or 0, info.num_ack_pending or 0
 
-    async def _older_first(self, puller: Puller, older: int, group: asyncio.TaskGroup) -> None:
-        """Take newer messages only when all up to `older` are acknowledged, by whoever has them.
+    async def _older_first(
+        self, puller: Puller, older: int, still_open: int, group: asyncio.TaskGroup
+    ) -> None:
+        """Gather what was handed out before, up to `older`, and admit it in the stream's order.
 
-        What a dead program held becomes due again only after a while, and the server may hand out
-        newer messages meanwhile: these are kept, in flight, until the older ones are through.
+        What a dead program held becomes due one by one, in any order, and newer messages come in
+        between: all are kept, in flight, until the open ones are here, or acknowledged by others
+        that have them, or none has come for longer than they can take to become due.
         """
-        held: list[Msg] = []
+        patience = self._ack_wait * 1.5 + 1.0
+        loop = asyncio.get_running_loop()
+        until = loop.time() + patience
+        held: dict[int, Msg] = {}
         try:
-            while await acknowledged(self._js, self._stream, self._name) < older:
+            while loop.time() < until:
+                if sum(sequence <= older for sequence in held) >= still_open:
+                    break
+                if await acknowledged(self._js, self._stream, self._name) >= older:
+                    break
                 try:
                     async with asyncio.timeout(self._ack_wait / 10):
                         messages = await puller.next()
@@ -193,16 +204,15 @@ class WorkConsumer:
                     continue
                 for msg in messages:
                     sequence = msg.metadata.sequence.stream
-                    if sequence <= older:
-                        await self._admit(msg, group)
-                    elif sequence not in self._in_flight:
-                        self._in_flight[sequence] = msg
-                        held.append(msg)
+                    if sequence not in self._in_flight:
+                        self._in_flight[sequence] = held[sequence] = msg
+                        if sequence <= older:
+                            until = loop.time() + patience
         finally:
-            for msg in held:
-                del self._in_flight[msg.metadata.sequence.stream]
-        for msg in held:
-            await self._admit(msg, group)
+            for sequence in held:
+                del self._in_flight[sequence]
+        for sequence in sorted(held):
+            await self._admit(held[sequence], group)
 
     async def _admit(self, msg: Msg, group: asyncio.TaskGroup) -> None:
         sequence = msg.metadata.sequence.stream
