@@ -264,3 +264,24 @@ async def test_what_was_delivered_too_often_is_given_up_unseen(nc: Client) -> No
         await eventually(lambda: done)
         assert worker.given_up == [(0, "DeliveredTooOften")]
     assert done == [1]
+
+
+async def test_what_a_dead_worker_held_is_in_order_however_it_becomes_due(nc: Client) -> None:
+    done: list[int] = []
+
+    async def do(number: int) -> None:
+        done.append(number)
+
+    await send(nc, range(6))
+    js = nc.jetstream()
+    config = ConsumerConfig(durable_name="worker", ack_policy=AckPolicy.EXPLICIT, ack_wait=1)
+    await js.add_consumer(STREAM, config)
+    earlier = await js.pull_subscribe_bind("worker", stream=STREAM)
+    held = await earlier.fetch(6)
+    for msg in held[3:]:
+        # Due at once, and the older ones when the server's time is over.
+        await msg.nak()
+    await send(nc, range(6, 9))
+    async with Worker(nc, do):
+        await eventually(lambda: len(done) == 9)
+    assert done == [*range(9)]
