@@ -17,6 +17,7 @@ from pygit2.enums import DiffOption
 
 from domain.canonical import Canonical
 from domain.events import SectionChange
+from domain.routeros.menus import publishable
 from domain.routeros.spelling import spelled
 
 MAX_BYTES: Final = 16 * 1024 * 1024
@@ -104,14 +105,20 @@ def section_changes(before: Canonical, after: Canonical) -> tuple[SectionChange,
     device could not export, and, of one that was cut, its last section and those that it lacks.
     """
     old, new = _Sections(before), _Sections(after)
-    changes = []
+    changes: dict[str, tuple[int, int]] = {}
+    sectioned = before.sectioned or after.sectioned
     for section in dict.fromkeys((*old.lines, *new.lines)):
         was, now = old.lines.get(section, Counter()), new.lines.get(section, Counter())
         added = (now - was).total() if old.whole(section) else 0
         removed = (was - now).total() if new.whole(section) else 0
         if added or removed:
-            changes.append(SectionChange(section=section, added=added, removed=removed))
-    return tuple(changes)
+            told = publishable(section) if sectioned else section
+            before_it = changes.get(told, (0, 0))
+            changes[told] = (before_it[0] + added, before_it[1] + removed)
+    return tuple(
+        SectionChange(section=section, added=added, removed=removed)
+        for section, (added, removed) in changes.items()
+    )
 
 
 class _Sections:
@@ -128,12 +135,12 @@ class _Sections:
 
     def whole(self, section: str) -> bool:
         """Whether a line that is not in the section here was not on the device either."""
-        if section in self._form.unread:
+        # A menu that could not be read may be there in part: what was written before it failed.
+        if any(f"{section} ".startswith(f"{menu} ") for menu in self._form.unread):
             return False
         if section in self.lines:
             return not (self._form.cut and section == self._last)
-        unread = (f"{section} ".startswith(f"{menu} ") for menu in self._form.unread)
-        return not self._form.cut and not any(unread)
+        return not self._form.cut
 
 
 def _header(before_label: str, after_label: str) -> bytes:

@@ -20,7 +20,7 @@ from typing import Final
 
 from domain.canonical.form import BLANKS, Canonical, unix
 from domain.canonical.header import header_version, is_header, is_identity, is_prompt
-from domain.routeros.menus import whole_path
+from domain.routeros.menus import publishable, whole_path
 from domain.routeros.spelling import normal
 
 RULES: Final = "routeros/2"
@@ -74,7 +74,8 @@ class _Reading:
 
     def canonical(self, rules: str, normal_lines: tuple[str, ...]) -> Canonical:
         """The form, with the given lines as what the fingerprint is taken over."""
-        warnings = [f"error exporting {menu}" for menu in self._unread]
+        menus = dict.fromkeys(publishable(menu) for menu in self._unread)
+        warnings = [f"error exporting {menu}" for menu in menus if menu]
         if self._nameless_error:
             warnings.append("error exporting a menu")
         if self._in_string:

@@ -46,7 +46,7 @@ def compare(before: Canonical, after: Canonical) -> SemanticDiff:
     upgraded = None
     if before.os_version and after.os_version and before.os_version != after.os_version:
         upgraded = (before.os_version, after.os_version)
-        changes = told_apart(changes, old.lines, new.lines)
+        changes = told_apart(changes)
     return SemanticDiff(
         changes=tuple(changes),
         respelled=tuple(respelled),
@@ -71,11 +71,10 @@ class Menus:
         lack any menu that it does not have, the rest of its last one, and the second part of one
         that comes in several.
         """
-        if section in self._form.unread:
+        if any(f"{section} ".startswith(f"{menu} ") for menu in self._form.unread):
             return False
         if section not in self.lines:
-            unread = (f"{section} ".startswith(f"{menu} ") for menu in self._form.unread)
-            return not self._form.cut and not any(unread)
+            return not self._form.cut
         if not self._form.cut:
             return True
         return section != self._last and self.parts(section) >= other.parts(section)

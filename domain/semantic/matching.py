@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import reduce
+from operator import xor
 from typing import Final, TypeAlias
 
 from msgspec import Struct
@@ -135,10 +137,13 @@ class _Matching:
             if name is not None and rest:
                 yield "renamed", rest
             return
-        yield properties
-        if len(properties) > 1:
-            for left_out in sorted(properties):
-                yield properties - {left_out}
+        # A number in place of each set: sets would take memory by the square of their size.
+        hashes = [hash(one) for one in sorted(properties)]
+        whole = reduce(xor, hashes, len(hashes))
+        yield whole
+        if len(hashes) > 1:
+            for left_out in hashes:
+                yield whole ^ left_out ^ len(hashes) ^ (len(hashes) - 1)
 
     def _may_change(self, one: Entry) -> bool:
         return one.statement.verb == "add" and not self._has_identity(one)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from domain.events import ChangeSummary
-from domain.routeros.menus import whole_path
+from domain.routeros.menus import publishable_menu
 from domain.routeros.properties import name_for_event
 from domain.semantic.told import ToldChange, ToldDiff
 
@@ -20,7 +20,7 @@ _ELSEWHERE: Final = ""
 
 
 def summaries(
-    told: ToldDiff, section_of: Callable[[str], str | None] = whole_path
+    told: ToldDiff, section_of: Callable[[str], str | None] = publishable_menu
 ) -> tuple[tuple[ChangeSummary, ...], int]:
     """The changes by section, kind and level, and how many are in none of them.
 

@@ -6,8 +6,7 @@ other way around. Such changes are told as one group.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec.structs import replace
@@ -28,40 +27,20 @@ _LEFT_OUT: Final = """
     vlan-filtering=no vrf=main
 """
 _DEFAULTS: Final = frozenset(_LEFT_OUT.split())
-# So many entries of a menu don't get one and the same value by hand between two readings in which
-# RouterOS was upgraded, and no other entry of the menu is without it.
-_MANY: Final = 3
 
 
-def told_apart(
-    changes: Iterable[Change],
-    before: Mapping[str, Sequence[str]],
-    after: Mapping[str, Sequence[str]],
-) -> list[Change]:
-    """The changes, with those of defaults split off and marked as `upgrade`."""
-    changes = list(changes)
-    counts = Counter(
-        (one.section, change)
-        for one in changes
-        for change in one.properties
-        if change.before is None or change.after is None
-    )
+def told_apart(changes: Iterable[Change]) -> list[Change]:
+    """The changes, with those of defaults split off and marked as `upgrade`.
+
+    Only values that are known to be defaults: that many entries lose one and the same property may
+    be somebody's doing too, and then it matters most.
+    """
     found = []
     for one in changes:
         if one.kind not in ("modified", "enabled"):
             found.append(one)
             continue
-        defaults = tuple(
-            change
-            for change in one.properties
-            if _is_default(change)
-            or (
-                (one.section, change) in counts
-                and counts[one.section, change] >= _MANY
-                and counts[one.section, change]
-                == min(len(before[one.section]), len(after[one.section]))
-            )
-        )
+        defaults = tuple(change for change in one.properties if _is_default(change))
         rest = tuple(change for change in one.properties if change not in defaults)
         if rest:
             found.append(replace(one, properties=rest))

@@ -374,7 +374,7 @@ async def test_a_collector_that_does_not_answer_means_timed_out(stack: Stack) ->
 
 async def test_a_success_whose_snapshot_never_arrives_is_timed_out(stack: Stack) -> None:
     async with collector(stack, saying(status="success", sha256_hash=sha256(OTHER))):
-        with pytest.raises(BackupTimedOut, match="reports success, but no new reading was recorded"):
+        with pytest.raises(BackupTimedOut, match="success, but no new reading was recorded"):
             await stack.service.run(TENANT, DEVICE, actor=ALICE, timeout=0.5)
     assert await stack.ends() == ["timed_out"]
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from domain.events import ChangeSummary
 from domain.redaction import Redactor
+from domain.routeros.menus import MENUS
 from domain.semantic.comparing import compare
 from domain.semantic.policy import DEFAULT, PolicyRule
 from domain.semantic.summary import MOST_SUMMARIES, summaries
@@ -44,12 +45,34 @@ def test_what_an_upgrade_writes_anew_is_told_apart() -> None:
     assert not any(one.after_upgrade for one in same_version.changes)
 
 
-def test_a_new_property_of_all_entries_comes_with_the_upgrade() -> None:
-    before = by_version(PORTS.format(*[""] * 5), "7.12")
-    after = by_version(PORTS.format(*[" brand-new=x"] * 5), "7.20")
-    assert all(one.after_upgrade for one in told(before, after).changes)
-    not_all = by_version(PORTS.format(*[" brand-new=x"] * 4, ""), "7.20")
-    assert not any(one.after_upgrade for one in told(before, not_all).changes)
+RULES = "/ip firewall filter\n" + "".join(
+    f"add chain=input comment=c{n} dst-port={n}{{0}} protocol=tcp\n" for n in range(1, 5)
+)
+
+
+@pytest.mark.parametrize("lost", [" action=drop", " src-address-list=admins"])
+def test_what_all_entries_lose_on_the_day_of_an_upgrade_is_no_default(lost: str) -> None:
+    before = by_version(RULES.format(lost), "7.14")
+    after = by_version(RULES.format(""), "7.15")
+    changes = told(before, after).changes
+    assert len(changes) == 4
+    assert not any(one.after_upgrade for one in changes)
+    assert all(one.risks for one in changes)
+
+
+def test_many_properties_of_one_entry_take_no_memory_by_their_square() -> None:
+    many = " ".join(f"p{n}={n}" for n in range(20_000))
+    before = by_version(f"/ip firewall filter\nadd {many} x=1\n", "7.14")
+    after = by_version(f"/ip firewall filter\nadd {many} x=2\n", "7.14")
+    [change] = told(before, after).changes
+    assert change.kind == "modified"
+
+
+def test_a_menu_below_one_that_stopped_answering_may_be_there_in_part() -> None:
+    rules = "/ip firewall filter\nadd chain=input comment=a\n"
+    whole = by_version(rules + "add chain=input comment=b\n", "7.14")
+    partial = by_version(rules + '#error exporting "/ip/firewall" (timeout)\n', "7.14")
+    assert told(whole, partial).changes == ()
 
 
 ADDRESS = "/ip address\nadd address=10.0.0.1/24 interface=e\n"
@@ -169,7 +192,8 @@ def test_beyond_so_many_characters_changes_are_counted() -> None:
 
 
 def test_an_event_names_no_more_sections_than_the_bound() -> None:
-    text = "".join(f"/ip menu-{n}\nadd name=p\n" for n in range(MOST_SUMMARIES + 5))
+    menus = sorted(MENUS)[: MOST_SUMMARIES + 5]
+    text = "".join(f"/ip {menu}\nadd name=p\n" for menu in menus)
     found, more = summaries(told("", text))
     assert (len(found), more) == (MOST_SUMMARIES, 5)
 
