@@ -18,7 +18,9 @@ _WORDS: Final = (
     r"access-?key|credential"
 )
 _SPEAKS = re.compile(
-    rf"(?i:{_WORDS})|(?:(?:\A|[-_])(?i:pass|pwd)|[a-z](?:Pass|Pwd|PASS|PWD))(?=[-_0-9A-Z]|\Z)"
+    rf"(?i:{_WORDS})|(?:(?:\A|[-_])(?i:pass|pwd)|[a-z](?:Pass|Pwd|PASS|PWD|Pin))(?=[-_0-9A-Z]|\Z)"
+    # Run together, as in ddnspass; not bypass, compass, surpass.
+    r"|(?:\A|[-_])(?!by|com|sur|tres|over|under)[a-z]{2,16}(?:pass|pwd)\Z"
     r"|(?i:(?:\A|snmp|trap|read|write|ro|rw)[-_]?community\Z)"
 )
 _NAMED = re.compile(
@@ -36,7 +38,7 @@ _OTHERS: Final = tuple(
     re.compile(pattern, re.DOTALL | re.IGNORECASE)
     for pattern in (
         # scheme://user:x@host
-        r'://[^\s/:@"]{0,256}:(?P<secret>[^\s/@"]{1,256})@',
+        r'://[^\s/:@"]{0,256}:(?P<secret>[^\s"]{1,256})@(?=[A-Za-z0-9.\[-]+(?:[:/?"\\\s]|\Z))',
         # …?key=x
         r'[?&](?:key|sig|signature|auth|pw)=(?P<secret>[^\s&"\\;]+)',
         # Authorization: Bearer x

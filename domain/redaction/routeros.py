@@ -13,10 +13,10 @@ from domain.redaction.inside import redact_inside
 from domain.routeros.statements import Property, Statement, parse, render
 
 _KEYS: Final = """
-auth-key authentication-key bgp-key cak encryption-key management-protection-key md5-key network-key
-pre-shared-key preshared-key private-key private-pre-shared-key psk shared-key sim-pin
-static-sta-private-key tcp-md5-key trap-community wpa-pre-shared-key wpa2-pre-shared-key
-wpa3-pre-shared-key
+ah-key auth-key authentication-key bgp-key cak encryption-key esp-auth-key esp-enc-key lns-key
+management-protection-key md5-key netserver-key network-key nv2-preshared-key pre-shared-key
+preshared-key private-key private-pre-shared-key psk shared-key sim-pin static-sta-private-key
+tcp-md5-key tls-auth-key trap-community wpa-pre-shared-key wpa2-pre-shared-key wpa3-pre-shared-key
 """
 _SECRET_KEYS: Final = frozenset(_KEYS.split())
 # Names that end so, perhaps with a number: `static-key-0`, `mschapv2-password`, `ipsec-secret`.
