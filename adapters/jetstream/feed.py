@@ -20,6 +20,20 @@ from domain.errors import StreamGap, StreamMismatch, Unavailable
 log = logging.getLogger(__name__)
 
 
+NO_MESSAGE = 10037
+# A flow that breaks off leaves a consumer behind for a while: not too many of them.
+AGAIN_SECONDS = 0.2
+
+
+def put_back(stream: str, position: int) -> StreamMismatch:
+    """The error for a stream that no longer has what was read from it."""
+    return StreamMismatch(
+        stream,
+        f"position {position} is not what was read there: the stream was put back to an older copy "
+        "while it was followed; build anew what was made of it",
+    )
+
+
 class Feed:
     """Messages of one stream after a position, in order, through short-lived pull consumers."""
 
@@ -46,13 +60,15 @@ class Feed:
     ) -> AsyncGenerator[list[RawMessage], None]:
         """Batches of messages from `after + 1` on, for ever; with `subjects` only those under them.
 
-        Outages are waited out. Raises `StreamGap` when a position is missing in the stream, and
-        `StreamMismatch` when the stream was recreated meanwhile. Under `subjects` positions have
+        Outages are waited out. Raises `StreamGap` when a position is missing in the stream, after
+        all that comes before it, and `StreamMismatch` when the stream was recreated meanwhile, or
+        put back to an older copy. Under `subjects` positions have
         gaps of their own: there the consumer's own count is contiguous, so that nothing is lost on
         its way, and the stream's count of messages shows whether any was removed from it.
         """
         identity: StreamIdentity | None = None
         position = after
+        last: RawMessage | None = None
         while True:
             try:
                 now = await self.identity()
@@ -61,6 +77,8 @@ class Feed:
                         self._stream, "the stream was recreated while it was followed"
                     )
                 identity = now
+                if last is not None:
+                    await self._check_there(last)
                 if subjects:
                     await self._check_whole()
                 info = await self._consumer(position + 1, subjects)
@@ -69,21 +87,35 @@ class Feed:
                 async with Puller(self._nc, self._stream, info.name) as puller:
                     while True:
                         batch = [from_delivery(msg) for msg in await puller.next()]
-                        if subjects:
-                            lost = _first_skipped(counted, [raw.delivered for raw in batch])
-                        else:
-                            lost = _first_skipped(position, [raw.position for raw in batch])
-                            if lost is not None and not counted and lost == batch[0].position:
-                                raise StreamGap(self._stream, position + 1, lost)
-                        if lost is not None:
+                        numbers = [raw.delivered if subjects else raw.position for raw in batch]
+                        good = _contiguous(counted if subjects else position, numbers)
+                        if good:
+                            yield batch[:good]
+                            last = batch[good - 1]
+                            position, counted = last.position, last.delivered
+                        elif not subjects and not counted:
+                            # The consumer began here, and the stream has nothing at this place.
+                            raise StreamGap(self._stream, position + 1, numbers[0])
+                        if good < len(batch):
                             raise PullLost(f"what follows position {position} was lost on its way")
-                        yield batch
-                        position, counted = batch[-1].position, batch[-1].delivered
             except PullLost as error:
                 log.info("feed of %s: %s; going on from %d", self._stream, error, position + 1)
+                await asyncio.sleep(AGAIN_SECONDS)
             except (Unavailable, NotFoundError) as error:
                 log.warning("feed of %s: %s; trying again", self._stream, error)
                 await asyncio.sleep(RETRY_SECONDS)
+
+    async def _check_there(self, last: RawMessage) -> None:
+        """The last message that was read must be where it was: else this is another history."""
+        with outage_as_unavailable("looking at the last message again"):
+            try:
+                now = await self._js.get_msg(self._stream, seq=last.position)
+            except NotFoundError as error:
+                if error.err_code != NO_MESSAGE:
+                    raise
+                now = None
+        if now is None or (now.subject, now.data or b"") != (last.subject, last.body):
+            raise put_back(self._stream, last.position)
 
     async def _check_whole(self) -> None:
         with outage_as_unavailable("looking at the stream"):
@@ -108,10 +140,9 @@ class Feed:
             )
 
 
-def _first_skipped(last: int, numbers: Sequence[int]) -> int | None:
-    """The first of the numbers that does not follow the one before it."""
-    for number in numbers:
-        if number != last + 1:
-            return number
-        last = number
-    return None
+def _contiguous(last: int, numbers: Sequence[int]) -> int:
+    """How many of the numbers follow on one another from `last` on."""
+    for count, number in enumerate(numbers):
+        if number != last + 1 + count:
+            return count
+    return len(numbers)

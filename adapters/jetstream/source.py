@@ -18,6 +18,7 @@ from nats.js.errors import NotFoundError
 from adapters.jetstream import wire
 from adapters.jetstream.connection import RETRY_SECONDS, outage_as_unavailable
 from adapters.jetstream.delivery import DeliveryDecoder, readable_or_not
+from adapters.jetstream.feed import AGAIN_SECONDS, NO_MESSAGE, put_back
 from adapters.jetstream.pull import Puller, PullLost
 from adapters.jetstream.streams import EVENTS
 from adapters.jetstream.tap import Tap, TappedMessage
@@ -107,21 +108,26 @@ class JetStreamSource:
 
     async def follow(self, after: int = 0) -> AsyncGenerator[list[Delivered], None]:
         """See `EventSource.follow`. Outages are waited out. Raises `StreamMismatch` when the stream
-        was recreated meanwhile."""
+        was recreated meanwhile, or put back to an older copy."""
         identity: StreamIdentity | None = None
         position = after
+        last: Delivered | None = None
         while True:
             try:
                 now = await self.identity()
                 if identity is not None and now != identity:
                     raise StreamMismatch(EVENTS, "the stream was recreated while it was followed")
                 identity = now
+                if last is not None:
+                    await self._check_there(last)
                 async with aclosing(self._batches(position)) as batches:
                     async for batch in batches:
                         yield batch
-                        position = batch[-1].position
+                        last = batch[-1]
+                        position = last.position
             except PullLost as error:
                 log.info("event source: %s; going on from position %d", error, position + 1)
+                await asyncio.sleep(AGAIN_SECONDS)
             except (Unavailable, NotFoundError) as error:
                 log.warning("event source: %s; trying again", error)
                 await asyncio.sleep(RETRY_SECONDS)
@@ -134,14 +140,30 @@ class JetStreamSource:
         async with RawPuller(self._nc, EVENTS, consumer) as puller:
             while True:
                 batch = [decode(message) for message in await puller.take_all()]
-                for expected, delivered in enumerate(batch, position + 1):
-                    if delivered.position != expected:
-                        if first and expected == position + 1:
-                            raise StreamGap(EVENTS, expected, delivered.position)
-                        raise PullLost(f"position {expected} was lost on its way")
+                good = 0
+                while good < len(batch) and batch[good].position == position + 1 + good:
+                    good += 1
+                if good:
+                    yield batch[:good]
+                    position += good
+                elif first:
+                    # The consumer began here, and the stream has nothing at this place.
+                    raise StreamGap(EVENTS, position + 1, batch[0].position)
                 first = False
-                yield batch
-                position = batch[-1].position
+                if good < len(batch):
+                    raise PullLost(f"position {position + 1} was lost on its way")
+
+    async def _check_there(self, last: Delivered) -> None:
+        """The last event that was read must be where it was: else this is another history."""
+        with outage_as_unavailable("looking at the last event again"):
+            try:
+                now = await self._js.get_msg(EVENTS, seq=last.position)
+            except NotFoundError as error:
+                if error.err_code != NO_MESSAGE:
+                    raise
+                now = None
+        if now is None or (now.headers or {}).get("ce-id", "") != last.event_id:
+            raise put_back(EVENTS, last.position)
 
     async def consumer(self, start: int) -> str:
         """A short-lived consumer of all events from a position on; its name."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
@@ -17,10 +19,11 @@ from adapters.jetstream.source import JetStreamSource
 from adapters.jetstream.streams import EVENTS, events_stream_config
 from domain import decisions
 from domain.envelope import Head, NewEvent, StoredEvent
-from domain.errors import StreamGap
+from domain.errors import StreamGap, StreamMismatch
 from projections.source import Delivered, Unreadable
 from tests.generators import played
 from tests.integration.test_projection_worker import append
+from tests.support import eventually
 
 
 @pytest.fixture
@@ -85,6 +88,75 @@ async def test_it_goes_on_over_a_restart_of_the_server(
             if len(found) == len(events):
                 break
     assert [one.position for one in found] == list(range(1, len(events) + 1))
+
+
+async def nothing() -> None:
+    pass
+
+
+async def read_on(
+    reader: JetStreamSource | JetStreamEventStore,
+    found: list[int],
+    *,
+    when: int = 0,
+    then: Callable[[], Awaitable[None]] = nothing,
+) -> None:
+    """Follow for ever; `then` is done once, after the position `when`."""
+    async with asyncio.timeout(60), aclosing(reader.follow()) as batches:
+        async for batch in batches:
+            found += [one.position for one in batch]
+            if found[-1] == when:
+                await then()
+
+
+async def with_holes(nc: Client, *positions: int) -> None:
+    """A stream of 30 events without those at some positions."""
+    js = nc.jetstream()
+    await js.delete_stream(EVENTS)
+    await js.add_stream(events_stream_config().evolve(deny_delete=False))
+    await append(JetStreamEventStore(nc, js), played(3, 120).events[:30])
+    for position in positions:
+        await js.delete_msg(EVENTS, position)
+
+
+@pytest.mark.parametrize("hole", [1, 2, 17, 29])
+async def test_a_hole_is_told_after_all_that_comes_before_it(nc: Client, hole: int) -> None:
+    await with_holes(nc, hole)
+    js = nc.jetstream()
+    for reader in (JetStreamSource(nc, js), JetStreamEventStore(nc, js)):
+        found: list[int] = []
+        with pytest.raises(StreamGap) as caught:
+            await read_on(reader, found)
+        assert found == list(range(1, hole))
+        assert (caught.value.expected, caught.value.got) == (hole, hole + 1)
+    info = await js.stream_info(EVENTS)
+    assert info.state.consumer_count <= 4, "no consumer is made over and over"
+
+
+async def test_a_stream_put_back_under_a_follower_is_noticed(
+    nc: Client, nats_server: EmbeddedNats, tmp_path: Path
+) -> None:
+    js = nc.jetstream()
+    store = JetStreamEventStore(nc, js)
+    events = played(3, 120).events
+    await append(store, events[:10])
+    await nats_server.stop()
+    shutil.copytree(nats_server.data_dir / "jetstream", tmp_path / "copy")
+    await nats_server.start()
+    await eventually(lambda: nc.is_connected)
+    await append(store, events[:20], 10)
+
+    async def put_back() -> None:
+        await nats_server.stop()
+        shutil.rmtree(nats_server.data_dir / "jetstream")
+        shutil.copytree(tmp_path / "copy", nats_server.data_dir / "jetstream")
+        await nats_server.start()
+        await eventually(lambda: nc.is_connected)
+
+    for reader in (JetStreamSource(nc, js), JetStreamEventStore(nc, js)):
+        with pytest.raises(StreamMismatch, match="put back to an older copy"):
+            await read_on(reader, [], when=20, then=put_back)
+        await append(store, events[:20], 10)
 
 
 async def test_a_removed_event_is_a_gap(nc: Client) -> None:
