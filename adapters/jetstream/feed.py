@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from nats.aio.client import Client
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy
+from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy, RawStreamMsg
 from nats.js.errors import NotFoundError
 
 from adapters.jetstream.connection import RETRY_SECONDS, outage_as_unavailable
@@ -20,7 +20,7 @@ from domain.errors import StreamGap, StreamMismatch, Unavailable
 log = logging.getLogger(__name__)
 
 
-NO_MESSAGE = 10037
+_NO_MESSAGE = 10037
 # A flow that breaks off leaves a consumer behind for a while: not too many of them.
 AGAIN_SECONDS = 0.2
 
@@ -32,6 +32,20 @@ def put_back(stream: str, position: int) -> StreamMismatch:
         f"position {position} is not what was read there: the stream was put back to an older copy "
         "while it was followed; build anew what was made of it",
     )
+
+
+async def message_at(js: JetStreamContext, stream: str, position: int) -> RawStreamMsg | None:
+    """The message at a position, from the stream's leader; None when there is none.
+
+    Raises `NotFoundError` when the stream itself is not there, and `Unavailable`.
+    """
+    with outage_as_unavailable("looking at a message that was read"):
+        try:
+            return await js.get_msg(stream, seq=position)
+        except NotFoundError as error:
+            if error.err_code != _NO_MESSAGE:
+                raise
+            return None
 
 
 class Feed:
@@ -88,7 +102,7 @@ class Feed:
                     while True:
                         batch = [from_delivery(msg) for msg in await puller.next()]
                         numbers = [raw.delivered if subjects else raw.position for raw in batch]
-                        good = _contiguous(counted if subjects else position, numbers)
+                        good = contiguous(counted if subjects else position, numbers)
                         if good:
                             yield batch[:good]
                             last = batch[good - 1]
@@ -107,13 +121,7 @@ class Feed:
 
     async def _check_there(self, last: RawMessage) -> None:
         """The last message that was read must be where it was: else this is another history."""
-        with outage_as_unavailable("looking at the last message again"):
-            try:
-                now = await self._js.get_msg(self._stream, seq=last.position)
-            except NotFoundError as error:
-                if error.err_code != NO_MESSAGE:
-                    raise
-                now = None
+        now = await message_at(self._js, self._stream, last.position)
         if now is None or (now.subject, now.data or b"") != (last.subject, last.body):
             raise put_back(self._stream, last.position)
 
@@ -140,7 +148,7 @@ class Feed:
             )
 
 
-def _contiguous(last: int, numbers: Sequence[int]) -> int:
+def contiguous(last: int, numbers: Sequence[int]) -> int:
     """How many of the numbers follow on one another from `last` on."""
     for count, number in enumerate(numbers):
         if number != last + 1 + count:

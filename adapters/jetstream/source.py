@@ -18,7 +18,7 @@ from nats.js.errors import NotFoundError
 from adapters.jetstream import wire
 from adapters.jetstream.connection import RETRY_SECONDS, outage_as_unavailable
 from adapters.jetstream.delivery import DeliveryDecoder, readable_or_not
-from adapters.jetstream.feed import AGAIN_SECONDS, NO_MESSAGE, put_back
+from adapters.jetstream.feed import AGAIN_SECONDS, contiguous, message_at, put_back
 from adapters.jetstream.pull import Puller, PullLost
 from adapters.jetstream.streams import EVENTS
 from adapters.jetstream.tap import Tap, TappedMessage
@@ -140,9 +140,7 @@ class JetStreamSource:
         async with RawPuller(self._nc, EVENTS, consumer) as puller:
             while True:
                 batch = [decode(message) for message in await puller.take_all()]
-                good = 0
-                while good < len(batch) and batch[good].position == position + 1 + good:
-                    good += 1
+                good = contiguous(position, [one.position for one in batch])
                 if good:
                     yield batch[:good]
                     position += good
@@ -155,13 +153,7 @@ class JetStreamSource:
 
     async def _check_there(self, last: Delivered) -> None:
         """The last event that was read must be where it was: else this is another history."""
-        with outage_as_unavailable("looking at the last event again"):
-            try:
-                now = await self._js.get_msg(EVENTS, seq=last.position)
-            except NotFoundError as error:
-                if error.err_code != NO_MESSAGE:
-                    raise
-                now = None
+        now = await message_at(self._js, EVENTS, last.position)
         if now is None or (now.headers or {}).get("ce-id", "") != last.event_id:
             raise put_back(EVENTS, last.position)
 

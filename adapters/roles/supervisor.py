@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
@@ -48,17 +47,3 @@ async def _run(name: str, role: Role) -> None:
     except Exception as error:
         raise RoleFailed(name) from error
     raise RoleFailed(name) from RuntimeError("it ended without being asked to")
-
-
-async def until_interrupted() -> None:
-    """Return at the first SIGINT or SIGTERM."""
-    loop = asyncio.get_running_loop()
-    asked = asyncio.Event()
-    signals = (signal.SIGINT, signal.SIGTERM)
-    for number in signals:
-        loop.add_signal_handler(number, asked.set)
-    try:
-        await asked.wait()
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
