@@ -51,7 +51,7 @@ def without_keys(lines: Iterable[str], redactor: Redactor) -> Iterator[str]:
 
 def redact_line_of(profile: Profile, line: str, redactor: Redactor) -> str:
     """A line of a platform with a profile, without its secrets."""
-    return redact_inside(profile.redacted(line, redactor.secret), redactor.secret)
+    return redact_inside(profile.redacted(line, redactor.secret), redactor.meant)
 
 
 def _routeros(text: str, redactor: Redactor) -> Iterator[str]:
@@ -64,7 +64,7 @@ def _routeros(text: str, redactor: Redactor) -> Iterator[str]:
     logical = canonicalise(text, ROUTEROS).logical
     for line, (first, after) in zip(logical, origins(text), strict=True):
         for comment, end in lines[done:first]:
-            yield redact_inside(comment, redactor.secret) + end
+            yield redact_inside(comment, redactor.meant, menu) + end
         done = after
         split = split_path(line)
         if split is not None and not split[1]:
@@ -77,4 +77,4 @@ def _routeros(text: str, redactor: Redactor) -> Iterator[str]:
         else:
             yield shown + lines[after - 1][1]
     for comment, end in lines[done:]:
-        yield redact_inside(comment, redactor.secret) + end
+        yield redact_inside(comment, redactor.meant, menu) + end
