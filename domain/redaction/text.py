@@ -30,14 +30,19 @@ def redacted(text: str, platform: str, redactor: Redactor) -> str:
     if profile is None:
         raise NotRedactable(platform)
     lines = _LINE.findall(text)
-    shown = without_keys([line for line, _ in lines], redactor)
+    shown = in_context(profile, [line for line, _ in lines], redactor)
     return "".join(
         redact_line_of(profile, line, redactor) + end
         for line, (_, end) in zip(shown, lines, strict=True)
     )
 
 
-def without_keys(lines: Iterable[str], redactor: Redactor) -> Iterator[str]:
+def in_context(profile: Profile, lines: Iterable[str], redactor: Redactor) -> Iterator[str]:
+    """The lines without the secrets that only the lines before them tell."""
+    return profile.without_names(_without_keys(lines, redactor), redactor.secret)
+
+
+def _without_keys(lines: Iterable[str], redactor: Redactor) -> Iterator[str]:
     """The lines, those of private keys (PEM) hidden one by one."""
     inside = False
     for line in lines:
