@@ -20,7 +20,7 @@ _TOKEN: Final = re.compile(
     r"|(?P<end>[\r\n;]++)"
     r"|(?P<variable>\$(?!\")\w*)"
     r"|(?P<shown><(?:secret|hidden):[0-9a-f]{8}>)"
-    r'|(?P<other>\\++"|\\.|.)',
+    r"|(?P<other>\\++.?|.)",
     re.DOTALL,
 )
 _COMMENT = re.compile(r"#[^\r\n]*")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from domain.canonical import canonicalise
 from domain.redaction import Redactor, redacted
+from domain.redaction.tokens import tokens
 from domain.routeros.statements import parse, render
 from domain.routeros.strings import written
 from tests.exports import made_up
@@ -120,3 +121,7 @@ def test_without_secrets_nothing_changes() -> None:
         ]
         plain = "\n".join(lines)
         assert shown(plain) == plain
+
+
+def test_a_long_run_of_backslashes_is_one_token() -> None:
+    assert [one.text for one in tokens("\\" * 50_000 + '"')] == ["\\" * 50_000 + '"']
