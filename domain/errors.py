@@ -281,6 +281,15 @@ class Unavailable(ConfigtrailError):
         self.reason = reason
 
 
+class AccessRefused(ConfigtrailError):
+    """A server answers, and refuses who asks. Waiting does not help."""
+
+    def __init__(self, service: str, mend: str) -> None:
+        super().__init__(f"{service} refuses the user or the password; {mend}")
+        self.service = service
+        self.mend = mend
+
+
 class StreamFull(Unavailable):
     """A stream is full and takes nothing. What waits for it slows down, and nothing is lost."""
 

@@ -23,7 +23,7 @@ from adapters.cli.console import err
 from adapters.composition import System, open_system, roles
 from adapters.embedded.errors import DataFolderInUse
 from adapters.embedded.runtime import Endpoints, embedded, running
-from adapters.jetstream.connection import connect
+from adapters.jetstream.connection import close, connect
 from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.roles import supervisor
 from adapters.settings import Settings
@@ -110,15 +110,11 @@ async def nats(settings: Settings, within: float | None = None) -> AsyncIterator
     within = settings.connect_seconds if within is None else within
     if settings.nats_url is None:
         raise InvalidInput("CONFIGTRAIL_NATS_URL", "must be set: Postgres holds no log")
-    try:
-        async with asyncio.timeout(within):
-            nc = await connect(settings.nats_url.get_secret_value(), name="configtrail-log")
-    except TimeoutError as error:
-        raise Unavailable("NATS", f"no connection within {within:g} s") from error
+    nc = await connect(settings.nats_url.get_secret_value(), name="configtrail-log", within=within)
     try:
         yield nc
     finally:
-        await nc.close()
+        await close(nc)
 
 
 async def projected(system: System, position: int, seconds: float) -> None:
