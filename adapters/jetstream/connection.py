@@ -171,7 +171,9 @@ def outage_as_unavailable(doing: str) -> Iterator[None]:
     except nats.js.errors.APIError as error:
         # 503 is also what a stream answers that is full: that one is for the caller to judge.
         if isinstance(error, nats.js.errors.ServiceUnavailableError) and error.err_code != 10077:
-            raise Unavailable("NATS JetStream", f"{doing}: {error.description}") from error
+            # Without a code nobody listened where JetStream would.
+            why = error.description or "it is not enabled, or starts just now"
+            raise Unavailable("NATS JetStream", f"{doing}: {why}") from error
         raise
     except (
         nats.errors.TimeoutError,
