@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from domain.profiles import values
 from domain.profiles.profile import Profile
 
 _WORD: Final = r'(?P<secret>"[^"]*"|\'[^\']*\'|[^\s;]+)'
@@ -51,22 +52,30 @@ _IOS: Final = Profile(
         r"! (?:Last configuration change|NVRAM config last updated|No configuration change)|"
         r"ntp clock-period\b|Using \d+ out of \d+ bytes|\S+#\s*(?:show .*)?\Z"
     ),
+    values=values.IOS,
     secrets=_CISCO,
     heads=_CISCO_HEADS,
+    head=re.compile(r"Building configuration|Current configuration ?:"),
+    tail="end",
 )
 _EOS: Final = Profile(
     name="eos",
     style="indent",
     comment="!",
+    remark="!!",
     volatile=re.compile(r"! (?:Time|Command|device):|\S+#\s*(?:show .*)?\Z"),
+    values=values.EOS,
     secrets=_CISCO,
     heads=_CISCO_HEADS,
+    head=re.compile(r"! Command: show running-config"),
+    tail="end",
 )
 _JUNOS: Final = Profile(
     name="junos",
     style="brace",
     comment="#",
     volatile=re.compile(r"## Last (?:commit|changed)|\s*scale-subscriber\b|\s*used-count\b"),
+    values=values.JUNOS,
     secrets=_all(
         r"(?<=\s)<S>;?[ \t]*## SECRET-DATA",
         r"\b(?:encrypted-password|authentication-key|pre-shared-key ascii-text|secret|"
@@ -85,6 +94,7 @@ _VYOS: Final = Profile(
     name="vyos",
     style="set",
     volatile=re.compile(r"\S+@\S+[:~$#].*\Z"),
+    values=values.VYOS,
     secrets=_all(
         r"\b(?:plaintext-password|encrypted-password|password|secret|pre-shared-secret|"
         r"preshared-key|private-key|passphrase|key|shared-secret-key|auth-key|md5-key|"
@@ -102,6 +112,7 @@ _OPENWRT: Final = Profile(
     style="flat",
     comment="#",
     volatile=re.compile(r"root@\S+:.*\Z"),
+    values=values.OPENWRT,
     secrets=_all(
         r"^\s*(?:option|list) (?:\w*password|key\d?|\w*_key|passphrase|\w*secret|pin|psk|"
         r"priv_key\w*_pwd|community) <S>",
@@ -119,6 +130,7 @@ _FORTIOS: Final = Profile(
         r"#config-version=|#conf_file_ver=|#buildno=|#global_vdom=|Current Time|Disk Usage|"
         r"\s*set (?:last-update|lastupdate)\b"
     ),
+    values=values.FORTIOS,
     salted=re.compile(r"\bENC (?P<secret>\S+)"),
     secrets=_all(
         r"^\s*set (?:passwd|password|psksecret|secret|key|auth-pwd|priv-pwd|passphrase|ppk-secret|"
@@ -149,6 +161,8 @@ _FRR: Final = Profile(
         "key|line|log|route-map|router bgp|router isis|router ospf|router ospf6|router rip|"
         "service|vrf"
     ),
+    head=re.compile(r"Building configuration|Current configuration:"),
+    tail="end",
 )
 
 PROFILES: Final = {one.name: one for one in (_IOS, _EOS, _JUNOS, _VYOS, _OPENWRT, _FORTIOS, _FRR)}
