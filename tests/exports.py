@@ -43,7 +43,7 @@ def corpus_texts() -> dict[str, str]:
 
 def made_up() -> list[str]:
     """Exports of made-up devices, one logical line a line."""
-    return [
+    texts = [
         bases.configuration(7, name="a", lan="10.1.1", wan=1, interfaces=bases.WIFI),
         bases.configuration(6, name="b", lan="10.1.2", wan=2, system=bases.SCRIPTS),
         bases.configuration(7, name="c", lan="10.1.3", wan=3, protocols=bases.ROUTING),
@@ -51,6 +51,17 @@ def made_up() -> list[str]:
             6, name="d", lan="10.1.4", wan=4, interfaces=bases.VPN_SERVER, protocols=bases.VPN_USERS
         ),
     ]
+    return [*texts, _partly_off(texts[0]), _partly_off(texts[3])]
+
+
+def _partly_off(text: str) -> str:
+    """The export with every other entry that has a name disabled."""
+    lines = text.split("\n")
+    named = [at for at, line in enumerate(lines) if _named(line) and line[-1:] not in ("", "\\")]
+    for at in named[::2]:
+        if " disabled=" not in lines[at]:
+            lines[at] += " disabled=yes"
+    return "\n".join(lines)
 
 
 def form_of(text: str) -> Canonical:
@@ -74,7 +85,7 @@ UNREAD = ("netutils-ag1/000.rsc", "netutils-ag1/003.rsc", "netutils-ag1/004.rsc"
 
 
 def genuine(form: Canonical) -> bool:
-    """Whether a text is a whole export that is wholly understood. What is known by hand is `ODD`."""
+    """Whether a text is a whole export and wholly understood; `ODD` says so by hand."""
     return form.completeness == "complete" and not any(
         _is_odd(line) for lines in by_menu(form.logical).values() for line in lines
     )
