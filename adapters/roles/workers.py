@@ -29,6 +29,8 @@ SECONDS: Final = 5.0
 MEMORY: Final = 1024 * 1024 * 1024
 # A process may take long to start on a busy machine; that is not the work's fault.
 _START_SECONDS: Final = 60.0
+# How a process ends that is out of memory: there may be none left for saying so.
+_OUT_OF_MEMORY: Final = 77
 _SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -62,12 +64,13 @@ class Workers(Executor):
         worker = self._taken() or _Worker(self._memory)
         try:
             answer = worker.answer((fn, args, kwargs), self._seconds)
-        except WorkStopped as stopped:
-            log.warning(
-                "a worker process was stopped; the next work gets another",
-                extra={"reason": stopped.reason},
-            )
+        except BaseException as error:
             worker.stop()
+            if isinstance(error, WorkStopped):
+                log.warning(
+                    "a worker process was stopped; the next work gets another",
+                    extra={"reason": error.reason},
+                )
             raise
         self._idle.put(worker)
         if isinstance(answer, _Failed):
@@ -86,10 +89,6 @@ class _Failed:
 
     def __init__(self, error: Exception) -> None:
         self.error = error
-
-
-class _OutOfMemory:
-    """Work that wanted more memory than it may have."""
 
 
 class _Worker:
@@ -113,10 +112,7 @@ class _Worker:
             self._line.send(work)
         except OSError as error:
             raise WorkStopped("killed") from error
-        answer = self._heard(seconds)
-        if isinstance(answer, _OutOfMemory):
-            raise WorkStopped("memory")
-        return answer
+        return self._heard(seconds)
 
     def stop(self) -> None:
         """End the process, whatever it does."""
@@ -131,7 +127,9 @@ class _Worker:
                 raise WorkStopped("time")
             return self._line.recv()
         except (EOFError, ConnectionError) as error:
-            raise WorkStopped("killed") from error
+            self._process.join()
+            out_of_memory = self._process.exitcode == _OUT_OF_MEMORY
+            raise WorkStopped("memory" if out_of_memory else "killed") from error
 
 
 def _serve(line: Connection, parent: int, memory: int) -> None:
@@ -141,20 +139,14 @@ def _serve(line: Connection, parent: int, memory: int) -> None:
     die_with_parent(signal.SIGKILL, parent)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     line.send(None)
-    while True:
-        try:
-            work = line.recv()
-        except EOFError:
-            return
-        except MemoryError:
-            line.send(_OutOfMemory())
-            return
-        try:
-            line.send(_done(*work))
-        except MemoryError:
-            # What is left of the memory is in pieces: the process is of no more use.
-            line.send(_OutOfMemory())
-            return
+    try:
+        while True:
+            line.send(_done(*line.recv()))
+    except EOFError:
+        return
+    except MemoryError:
+        # What is left of the memory is in pieces: the process is of no more use.
+        os._exit(_OUT_OF_MEMORY)
 
 
 def _done(fn: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, Any]) -> object:

@@ -80,25 +80,35 @@ def test_an_error_of_the_work_is_its_own_and_its_process_goes_on() -> None:
     assert not is_running(first)
 
 
-def hostile(lines: int) -> Job:
-    """Two texts of few distinct lines in random orders: the worst there is for a comparison."""
-    choice = random.Random(lines)
-    kinds = [f"add action=drop chain=c{n}" for n in range(4)]
+def hostile(line: str, kinds: int) -> Job:
+    """Two texts of lines of so many kinds, in random orders: the worst there is to compare."""
+    choice = random.Random(kinds)
     texts = [
-        "\n".join(["/ip firewall filter", *(choice.choice(kinds) for _ in range(lines)), ""])
+        "\n".join(
+            [
+                "/ip firewall filter",
+                *(line.format(choice.randrange(kinds)) for _ in range(190_000)),
+                "",
+            ]
+        )
         for _ in range(2)
     ]
     return Job(texts[0].encode(), texts[1].encode(), "routeros", b"k" * 32, "r1", ())
 
 
+SLOW = ("add action=drop chain=c{}", 4)
+LARGE = ("add action=drop chain=c comment=" + "x" * 40 + "{}", 10**9)
+
+
 @pytest.mark.parametrize(
-    ("seconds", "memory", "why"),
-    [(0.05, 1024, "it took too long"), (60.0, 256, "it took too much memory")],
+    ("text", "seconds", "memory", "why"),
+    [(SLOW, 0.05, 1024, "it took too long"), (LARGE, 60.0, 256, "it took too much memory")],
+    ids=["time", "memory"],
 )
 async def test_a_comparison_beyond_its_bounds_is_coarse_and_says_so(
-    seconds: float, memory: int, why: str
+    text: tuple[str, int], seconds: float, memory: int, why: str
 ) -> None:
-    job = hostile(190_000)
+    job = hostile(*text)
     with Workers(1, seconds=seconds, memory=memory * MEGABYTE) as workers:
         found = await compared(job, workers)
         assert found.coarse
