@@ -64,6 +64,8 @@ _MENUS: Final = (
 _WAN = re.compile(r"(?:\A|[^a-z])(?:wan|isp|internet|uplink|outside|pppoe|lte)", re.IGNORECASE)
 _TRUSTED = re.compile(r"admin|allow|manage|mgmt|trust|safe|white", re.IGNORECASE)
 _LIMITS: Final = ("drop", "reject", "tarpit")
+# What changes nothing of what a rule does to traffic.
+_ONLY_TOLD: Final = frozenset(("comment", "log", "log-prefix"))
 # What a rule may have without being about only some of the traffic.
 _LOOKS_AT_NOTHING: Final = frozenset(
     ("action", "chain", "comment", "disabled", "log", "log-prefix")
@@ -100,7 +102,8 @@ def _of_rule(entry: Statement, change: Change) -> Iterator[Risk]:
     if chain not in ("input", "forward", "prerouting"):
         return
     action = entry.get("action") or "accept"
-    if action in _LIMITS and change.kind not in ("added", "enabled"):
+    only_told = change.kind == "modified" and {one.name for one in change.properties} <= _ONLY_TOLD
+    if action in _LIMITS and change.kind not in ("added", "enabled") and not only_told:
         yield Risk("protection", "a rule that keeps traffic out changed, moved, or is gone")
     works = entry is change.after and entry.get("disabled") != "yes"
     if action == "accept" and works and not _looks_at(entry):

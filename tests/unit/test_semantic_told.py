@@ -179,6 +179,7 @@ ONE_MORE = {
     "a rule that drops is gone": (DROPS, INPUT.format("log", ""), {"protection"}),
     "it is disabled": (DROPS, INPUT.format("drop", " disabled=yes"), {"protection"}),
     "it is about less": (DROPS, INPUT.format("drop", " src-address=10.0.0.1"), {"protection"}),
+    "it is logged": (DROPS, INPUT.format("drop", " log=yes"), set()),
     "it is enabled": (INPUT.format("drop", " disabled=yes"), DROPS, set()),
     "a rule accepts everything": (
         INPUT.format("accept", " protocol=udp"),
