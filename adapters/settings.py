@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     seal_seconds: float = Field(
         default=5.0, gt=0, description="how often what is new is signed, at most"
     )
+    retention_seconds: float = Field(
+        default=21_600.0, gt=0, description="how often retention policies are carried out"
+    )
     tenant: str = "default"
     http_host: str = "127.0.0.1"
     http_port: int = 8480

@@ -1,19 +1,24 @@
-"""Wrapped keys in a KV bucket: one entry a tenant, made once by compare-and-set."""
+"""Wrapped keys in a KV bucket: an entry a tenant, and one for each key of a device, each made once,
+by compare-and-set.
+
+Subjects below the bucket's: `<tenant>`, and `<tenant>.<key id>.<device>`.
+"""
 
 from __future__ import annotations
 
 from nats.js import JetStreamContext
-from nats.js.api import KeyValueConfig, StorageType
+from nats.js.api import KeyValueConfig, RawStreamMsg, StorageType
 from nats.js.errors import APIError, BadRequestError, NotFoundError
 
 from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
 from adapters.jetstream.streams import replicate
-from domain.errors import KeyUnavailable, StreamMisconfigured
+from domain.errors import KeyDestroyed, StreamMisconfigured
 from domain.ids import from_token, to_token
 
 BUCKET = "CONFIGTRAIL_KEYS"
 _STREAM = f"KV_{BUCKET}"
 _PREFIX = f"$KV.{BUCKET}."
+_OPERATION = "KV-Operation"
 _NO_MESSAGE = 10037
 _NAME_IN_USE = 10058
 _WRONG_LAST_SEQUENCE = (10071, 10164)
@@ -51,25 +56,30 @@ class JetStreamKeyStore:
             if error.err_code != _NAME_IN_USE:  # another program made it meanwhile
                 raise
 
-    async def get(self, tenant: str) -> bytes | None:
+    async def get(self, name: str) -> bytes | None:
         """See `WrappedKeyStore.get`."""
+        message = await self._last(name)
+        if message is None:
+            return None
+        if _OPERATION in (message.headers or {}):
+            raise KeyDestroyed(f"the keys of {name}")
+        return message.data or b""
+
+    async def _last(self, name: str) -> RawStreamMsg | None:
         with outage_as_unavailable("reading a wrapped key"):
             try:
-                message = await self._js.get_last_msg(_STREAM, _subject(tenant))
+                return await self._js.get_last_msg(_STREAM, _subject(name))
             except NotFoundError as error:
                 if error.err_code != _NO_MESSAGE:
                     raise
                 return None
-        if "KV-Operation" in (message.headers or {}):
-            raise KeyUnavailable(f"the keys of {tenant}", "they were destroyed")
-        return message.data or b""
 
-    async def create(self, tenant: str, wrapped: bytes) -> bool:
+    async def create(self, name: str, wrapped: bytes) -> bool:
         """See `WrappedKeyStore.create`."""
         try:
             with outage_as_unavailable("keeping a wrapped key"):
                 await self._js.publish(
-                    _subject(tenant),
+                    _subject(name),
                     wrapped,
                     headers={"Nats-Expected-Last-Subject-Sequence": "0"},
                     stream=_STREAM,
@@ -81,12 +91,33 @@ class JetStreamKeyStore:
             return False
         return True
 
+    async def destroy(self, name: str) -> None:
+        """See `WrappedKeyStore.destroy`. The bytes are overwritten on the servers' disks first; the
+        mark that is left keeps the name from being used again."""
+        message = await self._last(name)
+        if message is not None and _OPERATION in (message.headers or {}):
+            return
+        with outage_as_unavailable("destroying a wrapped key"):
+            if message is not None:
+                try:
+                    await self._js.delete_msg(_STREAM, message.seq or 0)
+                except APIError:
+                    # Another one destroys it too: the mark below settles it for both.
+                    if await self._last(name) == message:
+                        raise
+            await self._js.publish(
+                _subject(name),
+                headers={_OPERATION: "PURGE", "Nats-Rollup": "sub"},
+                stream=_STREAM,
+                timeout=REQUEST_TIMEOUT_SECONDS,
+            )
+
     async def names(self) -> list[str]:
         """See `WrappedKeyStore.names`."""
         with outage_as_unavailable("listing the wrapped keys"):
-            info = await self._js.stream_info(_STREAM, subjects_filter=f"{_PREFIX}>")
+            info = await self._js.stream_info(_STREAM, subjects_filter=f"{_PREFIX}*")
         return [from_token(subject.removeprefix(_PREFIX)) for subject in info.state.subjects or {}]
 
 
-def _subject(tenant: str) -> str:
-    return _PREFIX + to_token(tenant)
+def _subject(name: str) -> str:
+    return _PREFIX + ".".join(to_token(part) for part in name.split("/", 2))
