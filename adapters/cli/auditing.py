@@ -88,6 +88,8 @@ class ReportOut(BaseModel):
     logs: int
     rows: int
     contents: int
+    gone: int
+    lingering: int
     unreadable: int
     findings: list[FindingOut]
 
@@ -378,6 +380,8 @@ def _report_out(report: Report) -> ReportOut:
         logs=report.logs,
         rows=report.rows,
         contents=report.contents,
+        gone=report.gone,
+        lingering=report.lingering,
         unreadable=report.unreadable,
         findings=[
             FindingOut(what=one.what, kind=one.kind, position=one.position, detail=one.detail)
@@ -400,6 +404,14 @@ def _tell(report: Report) -> None:
         f"{report.events} events, {report.sealed} of them under {report.checkpoints} checkpoints "
         f"of {report.logs} logs; {report.rows} rows and {report.contents} texts compared"
     )
+    if report.gone:
+        err.print(f"{report.gone} of the texts expired or were erased, as events say")
+    if report.lingering:
+        err.print(
+            f"{report.lingering} texts should be gone, as events say, and can still be read: "
+            "run configtrail retention run",
+            style="yellow",
+        )
     if report.unreadable:
         err.print(f"{report.unreadable} events can't be read, and are in the log as they are")
     err.print(

@@ -48,7 +48,7 @@ class DevicesOut(BaseModel):
 
 
 class SnapshotOut(BaseModel):
-    """A recorded configuration, without its text."""
+    """A recorded configuration, without its text. `text_gone`: that expired, or was shredded."""
 
     id: str
     device_id: str
@@ -70,6 +70,7 @@ class SnapshotOut(BaseModel):
     actor: str
     position: int
     version: int
+    text_gone: str | None
 
 
 class SnapshotsOut(BaseModel):
@@ -164,6 +165,7 @@ def snapshot_out(snapshot: backups.Snapshot) -> SnapshotOut:
         actor=snapshot.actor,
         position=snapshot.position,
         version=snapshot.version,
+        text_gone=snapshot.text_gone,
     )
 
 

@@ -10,12 +10,19 @@ import asyncio
 from typing import Final, Protocol
 
 from nats.js import JetStreamContext
-from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DiscardPolicy,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
 
 from adapters.crypto import blob
 from adapters.crypto.blob import BlobContext
 from adapters.crypto.keys import KeyRing
-from adapters.jetstream.connection import outage_as_unavailable
+from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
 from adapters.jetstream.parted import PART_BYTES, PartedStream
 from domain.errors import (
     ContentCorrupt,
@@ -33,6 +40,7 @@ CONTENT_SUBJECT = "configtrail-content.>"
 # Sealing this much takes about a millisecond, less than handing it to a thread is worth.
 INLINE_BYTES: Final = 256 * 1024
 MAX_TEXT: Final = 64 * 1024 * 1024
+_FETCH: Final = 500
 
 
 def content_stream_config() -> StreamConfig:
@@ -120,11 +128,40 @@ class JetStreamContentStore:
         await self._stream.remove(sequence)
 
     async def remove_all(self, tenant_id: str, device_id: str, until: int) -> None:
-        """Remove whatever lies there of a device, up to a sequence. Raises `Unavailable`."""
-        with outage_as_unavailable("removing contents"):
-            await self._js.purge_stream(
-                CONTENT, subject=_subject(tenant_id, device_id), seq=until + 1
+        """Remove whatever lies there of a device, up to a sequence. Raises `Unavailable`.
+
+        One by one: a purge would leave the bytes on the servers' disks.
+        """
+        for sequence in await self._sequences(_subject(tenant_id, device_id), until):
+            await self._stream.delete(sequence)
+
+    async def _sequences(self, subject: str, until: int) -> list[int]:
+        found: list[int] = []
+        with outage_as_unavailable("listing contents"):
+            made = await self._js.add_consumer(
+                CONTENT,
+                ConsumerConfig(
+                    filter_subject=subject,
+                    ack_policy=AckPolicy.NONE,
+                    headers_only=True,
+                    mem_storage=True,
+                    num_replicas=1,
+                    inactive_threshold=30.0,
+                ),
             )
+            waiting = made.num_pending or 0
+            subscription = await self._js.pull_subscribe_bind(made.name, stream=CONTENT)
+            try:
+                while waiting:
+                    for msg in await subscription.fetch(
+                        min(_FETCH, waiting), timeout=REQUEST_TIMEOUT_SECONDS
+                    ):
+                        waiting = msg.metadata.num_pending
+                        found.append(msg.metadata.sequence.stream)
+            finally:
+                await subscription.unsubscribe()
+                await self._js.delete_consumer(CONTENT, made.name)
+        return [one for one in found if one <= until]
 
     async def last(self) -> int:
         """The last sequence that was ever used. Raises `Unavailable`."""

@@ -7,7 +7,6 @@ the first event on that is not what was signed, the latter say nothing and are n
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 
@@ -16,11 +15,10 @@ from msgspec import Struct
 
 from adapters.crypto.signing import check_ed25519
 from adapters.jetstream.verbatim import Reader, version_of
+from adapters.tlog.contents import Contents
 from adapters.tlog.evidence import Evidence, Row
 from domain.envelope import StoredEvent
-from domain.errors import ContentCorrupt, ContentMissing
-from domain.events import ContentRef, DiffGenerated, EventSkipped, SnapshotCreated
-from domain.ports import ContentKind
+from domain.events import EventSkipped
 from domain.tlog.leaf import RawEvent, duplicate_header, hash_of
 from domain.tlog.merkle import root_of
 from domain.tlog.names import LogNames
@@ -39,7 +37,6 @@ from projections.audit.write import Audit, fold
 from projections.source import Unreadable
 
 MOST_FINDINGS = 1_000
-_CONTENT_AT_ONCE = 16
 
 Progress = Callable[[int, int], None]
 
@@ -58,6 +55,8 @@ class Options(Struct, frozen=True):
 
 class Report(Struct, frozen=True):
     """What was found. `events` were read, of which `sealed` are under a checkpoint that holds.
+    Of the `contents`, `gone` ones expired or were erased, as events say; `lingering` ones should be
+    gone, and their removal is not finished.
     `unreadable` ones are in the log as they are stored, and no reader can, or may, make sense of
     them; rows of their devices' later events are held back."""
 
@@ -68,6 +67,8 @@ class Report(Struct, frozen=True):
     logs: int
     rows: int
     contents: int
+    gone: int
+    lingering: int
     unreadable: int
 
     @property
@@ -112,7 +113,9 @@ async def verify(evidence: Evidence, options: Options, progress: Progress | None
         checkpoints=len(judged.claims),
         logs=check.logs,
         rows=derived.rows,
-        contents=derived.contents,
+        contents=derived.contents[0],
+        gone=derived.contents[1],
+        lingering=derived.contents[2],
         unreadable=derived.unreadable,
     )
 
@@ -169,24 +172,31 @@ class _Derived:
 
     def __init__(self, evidence: Evidence, options: Options) -> None:
         self._evidence = evidence
-        self._options = options
+        self._contents = Contents(evidence) if options.content else None
         self._versions: dict[str, int] = {}
         self._reader = Reader()
         self._held: dict[str, list[Finding]] = {}
         self._rows = _Rows(evidence.rows()) if options.rows else None
         self.findings: list[Finding] = []
-        self.contents = self.unreadable = 0
+        self.unreadable = 0
 
     @property
     def rows(self) -> int:
         """How many rows were compared."""
         return self._rows.compared if self._rows else 0
 
+    @property
+    def contents(self) -> tuple[int, int, int]:
+        """How many texts were compared, how many of them are gone as an event says, and how many
+        are still there although one says that they are gone."""
+        told = self._contents
+        return (told.compared, told.gone, told.lingering) if told else (0, 0, 0)
+
     async def feed(self, batch: Sequence[RawEvent]) -> None:
         """The next events."""
         for event in batch:
             self._check_version(event)
-        if self._rows is None and not self._options.content:
+        if self._rows is None and self._contents is None:
             return
         stored: list[StoredEvent] = []
         withheld: dict[int, str] = {}
@@ -210,8 +220,9 @@ class _Derived:
                     self._held[held].append(found)
                 elif len(self.findings) < MOST_FINDINGS:
                     self.findings.append(found)
-        if self._options.content:
-            await self._check_contents(stored)
+        if self._contents is not None:
+            found_wrong = await self._contents.check(stored)
+            self.findings += found_wrong[: max(0, MOST_FINDINGS - len(self.findings))]
 
     async def finish(self) -> None:
         """After the last event."""
@@ -219,34 +230,8 @@ class _Derived:
             # Events that came since we began have rows, rightly.
             _, head = await self._evidence.ends()
             self.findings += await self._rows.beyond(head)
-
-    async def _check_contents(self, stored: Sequence[StoredEvent]) -> None:
-        wanted: list[tuple[StoredEvent, ContentKind, ContentRef]] = []
-        for one in stored:
-            match one.event:
-                case SnapshotCreated():
-                    wanted.append((one, "snapshot", one.event.content))
-                case DiffGenerated():
-                    wanted.append((one, "diff", one.event.content))
-                case _:
-                    pass
-        for start in range(0, len(wanted), _CONTENT_AT_ONCE):
-            some = wanted[start : start + _CONTENT_AT_ONCE]
-            for found in await asyncio.gather(*(self._content(*one) for one in some)):
-                if found is not None and len(self.findings) < MOST_FINDINGS:
-                    self.findings.append(found)
-        self.contents += len(wanted)
-
-    async def _content(
-        self, stored: StoredEvent, kind: ContentKind, ref: ContentRef
-    ) -> Finding | None:
-        try:
-            await self._evidence.content(stored.tenant_id, stored.device_id, kind, ref)
-        except ContentMissing as error:
-            return Finding("content", "missing", stored.position, str(error))
-        except ContentCorrupt as error:
-            return Finding("content", "altered", stored.position, str(error))
-        return None
+        if self._contents is not None:
+            self.findings += self._contents.finish()
 
     def _check_version(self, event: RawEvent) -> None:
         version = version_of(event.block)
