@@ -325,6 +325,7 @@ def roles(system: System) -> dict[str, Role]:
             base=settings.log_name,
             every=settings.seal_seconds,
             witnesses=Witnesses(witnesses) if witnesses else None,
+            witness_every=settings.witness_seconds,
         ).run,
         "retention": RetentionKeeper(
             system.nc,

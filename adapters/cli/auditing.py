@@ -32,6 +32,7 @@ from adapters.tlog.evidence import SystemEvidence
 from adapters.tlog.handing import hand_over
 from adapters.tlog.proving import names_of, prove_event, prover_of
 from adapters.tlog.verify import Options, Report, verify
+from adapters.witness.client import parse_witnesses
 from domain.errors import InvalidInput, NotVerified, Unavailable
 from domain.tlog.leaf import parse_leaf
 from domain.tlog.merkle import leaf_hash
@@ -61,7 +62,8 @@ Witnesses = Annotated[
     typer.Option(
         "--require-witness",
         metavar="VKEY",
-        help="A witness whose cosignature every log's last checkpoint must have.",
+        help="A witness that must have cosigned every log's last checkpoint: its key, or the name "
+        "of one in CONFIGTRAIL_WITNESSES. May be repeated.",
     ),
 ]
 InStream = Annotated[
@@ -233,6 +235,9 @@ async def verify_all(
     *,
     keys: Keys = None,
     witnesses: Witnesses = None,
+    quorum: Annotated[
+        int | None, typer.Option(min=1, help="How many of the witnesses suffice; else all.")
+    ] = None,
     checkpoints: Annotated[
         list[Path] | None,
         typer.Option("--checkpoint", metavar="FILE", help="A checkpoint that was kept elsewhere."),
@@ -243,10 +248,14 @@ async def verify_all(
 ) -> int:
     """Read the whole history again and compare it, and all that was made of it, with what was
     signed. The exit status is 1 when something is not as it was."""
+    wanted = tuple(_witness(settings, one) for one in witnesses or ())
+    if quorum is not None and quorum > len(set(wanted)):
+        raise typer.BadParameter("--quorum must be at most the number of --require-witness")
     options = Options(
         settings.log_name,
         trusted_keys(settings, keys),
-        witnesses=tuple(_witness(one) for one in witnesses or ()),
+        witnesses=wanted,
+        quorum=quorum,
         outside=tuple(_read(one) for one in checkpoints or ()),
         rows=rows,
         content=content,
@@ -339,7 +348,10 @@ def _verifier_keys(
     return tuple(VerifierKey(origin, one, ED25519) for one in trusted_keys(settings, None))
 
 
-def _witness(text: str) -> VerifierKey:
+def _witness(settings: Settings, text: str) -> VerifierKey:
+    known = {one.key.name: one.key for one in parse_witnesses(settings.witnesses)}
+    if text in known:
+        return known[text]
     key = VerifierKey.parse(text)
     if key.kind != COSIGNATURE:
         raise InvalidInput("--require-witness", "must be a witness's key (of type 4)")

@@ -42,12 +42,14 @@ Progress = Callable[[int, int], None]
 
 
 class Options(Struct, frozen=True):
-    """What to check. `trusted`: the public keys that may speak for the logs. `outside`: notes that
+    """What to check. `trusted`: the public keys that may speak for the logs. `quorum`: how many of
+    the witnesses must have cosigned, None for all. `outside`: notes that
     were kept elsewhere; a tail that is gone with its checkpoints shows only by them."""
 
     base: str
     trusted: tuple[bytes, ...]
     witnesses: tuple[VerifierKey, ...] = ()
+    quorum: int | None = None
     outside: tuple[bytes, ...] = ()
     rows: bool = True
     content: bool = True
@@ -84,7 +86,14 @@ async def verify(evidence: Evidence, options: Options, progress: Progress | None
     notes, last_note = await evidence.notes()
     told = [(0, _origin_of(raw), raw) for raw in options.outside]
     told += [(one.sequence, one.origin, one.raw) for one in notes]
-    judged = judge_notes(told, names, options.trusted, check_ed25519, witnesses=options.witnesses)
+    judged = judge_notes(
+        told,
+        names,
+        options.trusted,
+        check_ed25519,
+        witnesses=options.witnesses,
+        quorum=options.quorum,
+    )
     findings = [*judged.findings, *_lost_notes([one.sequence for one in notes], last_note)]
     check = StreamCheck((await evidence.identity()).name, judged.claims)
     derived = _Derived(evidence, options)

@@ -80,12 +80,13 @@ def judge_notes(
     check: Check,
     *,
     witnesses: Sequence[VerifierKey] = (),
+    quorum: int | None = None,
 ) -> Judged:
     """The claims in notes (sequence, name of the log by their subject, bytes), in order.
 
     `trusted` are the public keys that may speak for these logs; hand-overs among the notes lead
-    from them to others. With `witnesses`, the last
-    checkpoint of every log must be cosigned by all of them.
+    from them to others. The last checkpoint of every log must be cosigned by at least `quorum` of
+    the `witnesses`, without it by all of them.
     """
     claims: list[Claim] = []
     findings: list[Finding] = []
@@ -131,19 +132,26 @@ def judge_notes(
             last[log] = (sequence, note)
         claims.append(claim)
     for log, (sequence, note) in last.items():
-        for witness in witnesses:
-            try:
-                verified(note, [witness], check)
-            except NotVerified:
-                findings.append(
-                    Finding(
-                        "checkpoint",
-                        "unwitnessed",
-                        sequence,
-                        f"the last checkpoint of {names.origin(log)} lacks {witness.name}",
-                    )
-                )
+        lacking = _lacking(note, witnesses, check)
+        wanted = len(set(witnesses)) if quorum is None else quorum
+        if len(set(witnesses)) - len(lacking) < wanted:
+            names_lacking = ", ".join(sorted(one.name for one in lacking))
+            detail = f"the last checkpoint of {names.origin(log)} lacks {names_lacking}"
+            if quorum is not None:
+                detail += f"; {quorum} of {len(set(witnesses))} must have cosigned it"
+            findings.append(Finding("checkpoint", "unwitnessed", sequence, detail))
     return Judged(tuple(claims), tuple(findings))
+
+
+def _lacking(note: Note, witnesses: Sequence[VerifierKey], check: Check) -> set[VerifierKey]:
+    """The witnesses that did not cosign."""
+    lacking: set[VerifierKey] = set()
+    for witness in witnesses:
+        try:
+            verified(note, [witness], check)
+        except NotVerified:
+            lacking.add(witness)
+    return lacking
 
 
 def _trust(
