@@ -21,7 +21,7 @@ from domain.events import (
     SnapshotCreated,
 )
 from domain.ports import ContentKind
-from domain.tlog.verification import Finding
+from domain.tlog.findings import Finding
 
 _AT_ONCE = 16
 _Device = tuple[str, str]

@@ -7,36 +7,28 @@ the first event on that is not what was signed, the latter say nothing and are n
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing
 
-import msgspec
 from msgspec import Struct
 
 from adapters.crypto.signing import check_ed25519
 from adapters.jetstream.verbatim import Reader, version_of
 from adapters.tlog.contents import Contents
-from adapters.tlog.evidence import Evidence, Row
+from adapters.tlog.evidence import Evidence
+from adapters.tlog.rows import MOST_FINDINGS, Rows
 from domain.envelope import StoredEvent
 from domain.events import EventSkipped
+from domain.tlog.findings import Claim, Finding, Kind, Suspect
+from domain.tlog.judging import judge_notes
 from domain.tlog.leaf import RawEvent, duplicate_header, hash_of
+from domain.tlog.locating import WINDOW, locate
 from domain.tlog.merkle import root_of
 from domain.tlog.names import LogNames
 from domain.tlog.note import VerifierKey
-from domain.tlog.verification import (
-    WINDOW,
-    Claim,
-    Finding,
-    Kind,
-    StreamCheck,
-    Suspect,
-    judge_notes,
-    locate,
-)
-from projections.audit.write import Audit, fold
+from domain.tlog.verification import StreamCheck
+from projections.audit.write import Audit
 from projections.source import Unreadable
-
-MOST_FINDINGS = 1_000
 
 Progress = Callable[[int, int], None]
 
@@ -185,7 +177,7 @@ class _Derived:
         self._versions: dict[str, int] = {}
         self._reader = Reader()
         self._held: dict[str, list[Finding]] = {}
-        self._rows = _Rows(evidence.rows()) if options.rows else None
+        self._rows = Rows(evidence.rows()) if options.rows else None
         self.findings: list[Finding] = []
         self.unreadable = 0
 
@@ -253,59 +245,3 @@ class _Derived:
             detail = f"version {version} of the device where {expected} belongs"
             self.findings.append(Finding("device history", kind, event.position, detail))
         self._versions[branch] = version
-
-
-class _Rows:
-    """The rows of the read model beside those that the events give, both by position."""
-
-    def __init__(self, pages: AsyncGenerator[Sequence[Row], None]) -> None:
-        self._pages = pages
-        self._page: Sequence[Row] = ()
-        self._at = 0
-        self._ended = False
-        self.compared = 0
-
-    async def compare(self, stored: Sequence[StoredEvent], until: int) -> list[Finding]:
-        """The rows up to a position against those of the events."""
-        findings: list[Finding] = []
-        wanted = {row[0]: _comparable(row) for row in fold(stored)}
-        for row in await self._up_to(until):
-            expected = wanted.pop(row[0], None)
-            if expected is None:
-                findings.append(_row_finding("inserted", row[0], "no event says it"))
-            elif expected != row:
-                findings.append(_row_finding("altered", row[0], "it differs from its event"))
-        findings += [_row_finding("missing", position, "its event is there") for position in wanted]
-        return sorted(findings, key=lambda one: one.position)
-
-    async def beyond(self, head: int) -> list[Finding]:
-        """Rows of positions that the stream does not have."""
-        left: list[Finding] = []
-        while (row := await self._next()) and len(left) < MOST_FINDINGS:
-            self._at += 1
-            if row[0] > head:
-                left.append(_row_finding("inserted", row[0], "no event says it"))
-        await self._pages.aclose()
-        return left
-
-    async def _up_to(self, until: int) -> list[Row]:
-        found: list[Row] = []
-        while (row := await self._next()) and row[0] <= until:
-            found.append(row)
-            self._at += 1
-        self.compared += len(found)
-        return found
-
-    async def _next(self) -> Row | None:
-        while self._at >= len(self._page) and not self._ended:
-            page = await anext(self._pages, None)
-            self._page, self._at, self._ended = page or (), 0, page is None
-        return None if self._ended else self._page[self._at]
-
-
-def _comparable(row: Row) -> Row:
-    return (*row[:-1], msgspec.json.decode(row[-1]))
-
-
-def _row_finding(kind: Kind, position: int, detail: str) -> Finding:
-    return Finding("audit row", kind, position, detail)

@@ -16,10 +16,11 @@ from adapters.roles.sealing import KeyRetired
 from adapters.tlog.handing import hand_over
 from domain.errors import KeyUnavailable
 from domain.tlog.checkpoint import Checkpoint
+from domain.tlog.findings import Finding
 from domain.tlog.handover import handover_origin, handover_text
+from domain.tlog.judging import judge_notes
 from domain.tlog.names import STREAM_LOG
 from domain.tlog.note import Note, parse_note, verified
-from domain.tlog.verification import Finding, judge_notes
 from projections.rows import Pool
 from tests.logs import BASE, Story, names, seal, sealing, stored_notes
 from tests.rig import Rig, rig

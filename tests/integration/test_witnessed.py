@@ -18,9 +18,10 @@ from adapters.tlog.proofs import Prover
 from adapters.witness.client import Answered, WitnessAddress, Witnesses
 from adapters.witness.state import WitnessState
 from adapters.witness.witness import Witness
+from domain.tlog.findings import Finding
+from domain.tlog.judging import judge_notes
 from domain.tlog.names import STREAM_LOG
 from domain.tlog.note import COSIGNATURE, VerifierKey, cosignature_time, parse_note
-from domain.tlog.verification import Finding, judge_notes
 from projections.rows import Pool
 from tests.logs import BASE, KEY, Story, names, seal, sealing, stored_notes
 from tests.rig import Rig, rig
