@@ -207,6 +207,7 @@ class Recorder:
             warnings=canonical.warnings,
             trigger_id=incoming.trigger_id,
             author=incoming.author,
+            device_history=incoming.device_history,
             correlation_id=incoming.trigger_id or identity,
             causation_id=f"intake.{msg.metadata.sequence.stream}",
             traceparent=(msg.headers or {}).get("traceparent"),
@@ -234,7 +235,7 @@ class Recorder:
                         content = await self._content.put(
                             tenant_id, device_id, "snapshot", text.encode()
                         )
-                    event = created(observation, verdict, content)
+                    event = created(observation, verdict, content, state.last_observed_at)
             try:
                 return await self._devices.append(event, state)
             except AppendConflict:
