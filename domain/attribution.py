@@ -6,7 +6,7 @@ is named for want of another name.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, get_args
 
 from msgspec import Struct
@@ -18,6 +18,8 @@ from domain.json_fields import matching_choice, moment, optional, required
 MOST_ACTIONS: Final = 500
 _MOST_NAME: Final = 100
 _MOST_CHANGERS: Final = 50
+# Devices tell whole seconds: an action may have been later than it says.
+_RESOLUTION: Final = timedelta(seconds=1)
 
 
 class DeviceAction(Struct, frozen=True, kw_only=True):
@@ -46,7 +48,7 @@ def attributed(
         return None
     if history.unreadable is not None:
         return Attribution(certainty="unknown", reason=history.unreadable)
-    listed = [one for one in history.actions if since < one.at <= until]
+    listed = [one for one in history.actions if since - _RESOLUTION < one.at <= until]
     whole = history.reaches_back_to is not None and history.reaches_back_to <= since
     if not listed:
         return Attribution(
