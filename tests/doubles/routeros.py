@@ -86,7 +86,7 @@ class RouterOSDouble:
         """What it exports."""
         return self.text if self.text is not None else export_text(self.version.split()[0])
 
-    async def start(self) -> asyncssh.SSHAcceptor:
+    async def start(self, **options: object) -> asyncssh.SSHAcceptor:
         """Listen on a free port of the loopback."""
         acceptor = await asyncssh.create_server(
             lambda: _Server(self),
@@ -100,6 +100,7 @@ class RouterOSDouble:
             gss_auth=False,
             compression_algs=["none"],
             reuse_address=True,
+            **options,
         )
         self.port = acceptor.get_port()
         return acceptor
@@ -260,9 +261,9 @@ def _reset(process: SSHServerProcess[bytes]) -> None:
 
 
 @asynccontextmanager
-async def serving(double: RouterOSDouble) -> AsyncIterator[RouterOSDouble]:
-    """The double, listening while the block runs."""
-    acceptor = await double.start()
+async def serving(double: RouterOSDouble, **options: object) -> AsyncIterator[RouterOSDouble]:
+    """The double, listening while the block runs. `options` are asyncssh's."""
+    acceptor = await double.start(**options)
     try:
         yield double
     finally:
