@@ -29,7 +29,8 @@ _PASSWORD = re.compile(rb"(?:enable )?(?:password|secret):\Z", re.IGNORECASE)
 # Where a device stops until a key is pressed, and how it wipes that away afterwards.
 _PAGER = re.compile(rb"(?:--\s?More\s?--|<--- More --->|---\(more[^)]*\)---)\s*\Z", re.IGNORECASE)
 _PAGED = re.compile(
-    rb"(?:(?<=\n) +)?\r?(?:--\s?More\s?--|<--- More --->|---\(more[^)]*\)---)(?: ?\r +\r| ?\x08+ +\x08+| ?\r)?",
+    rb"(?:(?<=\n) +)?\r?(?:--\s?More\s?--|<--- More --->|---\(more[^)]*\)---)"
+    rb"(?: ?\r +\r| ?\x08+ +\x08+| ?\r)?",
     re.IGNORECASE,
 )
 
