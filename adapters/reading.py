@@ -17,7 +17,7 @@ from adapters.comparing import Job, compared
 from adapters.crypto.keys import KeyRing
 from adapters.policies import Policies
 from domain.errors import NotFound
-from domain.events import ContentRef, SectionChange
+from domain.events import Attribution, ContentRef, SectionChange
 from domain.ports import ContentStore
 from domain.redaction import Redactor, redacted
 from domain.semantic.told import ToldDiff, decode
@@ -52,6 +52,12 @@ class DiffText(Struct, frozen=True):
     recorded_at: datetime | None
     sections: tuple[SectionChange, ...] = ()
     told: ToldDiff | None = None
+
+    @property
+    def changed_by(self) -> Attribution | None:
+        """Who made the change, where the device was asked; None when there is more in between."""
+        neighbours = self.to_snapshot.predecessor_id == self.from_snapshot.snapshot_id
+        return self.to_snapshot.changed_by if neighbours else None
 
 
 def diff_id(from_snapshot_id: str, to_snapshot_id: str) -> str:

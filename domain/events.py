@@ -23,6 +23,18 @@ BackupOutcome: TypeAlias = Literal[
 
 ContentKind: TypeAlias = Literal["snapshot", "diff", "changes"]
 ErasureScope: TypeAlias = Literal["device", "tenant"]
+ActionKind: TypeAlias = Literal[
+    "added", "removed", "changed", "moved", "enabled", "disabled", "other"
+]
+UnknownReason: TypeAlias = Literal[
+    "none_listed",
+    "history_too_short",
+    "clock_off",
+    "refused",
+    "not_read",
+    "not_understood",
+    "arrived_late",
+]
 
 ACTOR = re.compile(r"(?:user|service|system):\S.{0,199}\Z", re.DOTALL)
 
@@ -69,10 +81,35 @@ class ChangeSummary(Struct, frozen=True, kw_only=True, omit_defaults=True):
     after_upgrade: bool = False
 
 
+class Changer(Struct, frozen=True, kw_only=True, gc=False):
+    """Somebody who changed something on a device, by the name that the device knows; None: it
+    names nobody. When, by our clock, how often, and in which ways: never what."""
+
+    who: str | None
+    first_at: UtcDatetime
+    last_at: UtcDatetime
+    actions: int
+    kinds: tuple[ActionKind, ...]
+
+
+class Attribution(Struct, frozen=True, kw_only=True, gc=False):
+    """Who changed a device since it was read before, by its own history: all whom that names.
+
+    `known`: it reaches back to the reading before. `incomplete`: it does not, and others may have
+    changed something too. `unknown`: nobody can be named, for this `reason`.
+    """
+
+    certainty: Literal["known", "incomplete", "unknown"]
+    reason: UnknownReason | None = None
+    people: tuple[Changer, ...] = ()
+
+
 class DeviceSettings(Struct, frozen=True, kw_only=True):
     """How a device is to be read, with the defaults of its group filled in. Never a secret:
     `credential` only says where one lies (`env:NAME`, `file:PATH`, `store:NAME`, `vault:PATH`,
     `agent`). `jump` names the device that leads there; `window` is when readings may begin, in UTC.
+    `history`: when it changed, it is asked who did that; `legacy`: weak ciphers and key exchanges
+    are accepted of it.
     """
 
     addresses: tuple[str, ...]
@@ -87,6 +124,8 @@ class DeviceSettings(Struct, frozen=True, kw_only=True):
     window: str | None = None
     secret_values: bool = True
     enabled: bool = True
+    history: bool = False
+    legacy: bool = False
 
 
 class Fact(Struct, frozen=True, kw_only=True, tag_field="type", gc=False):
@@ -105,7 +144,8 @@ class SnapshotCreated(Fact, frozen=True, kw_only=True, tag="SnapshotCreated"):
     `fingerprint` is HMAC-SHA256 (hex) under the tenant's fingerprint key over the canonical form
     `canonical` (`<rules>/<version>`); `text_fingerprint` the same over the text's SHA-256.
     `successor` is set when the snapshot arrived late: it never was the current one.
-    `author` is who made an imported version, in the words of where it came from.
+    `author` is who made an imported version, in the words of where it came from. `changed_by` is
+    who made the change, by the device's own history, where that was asked for.
     """
 
     observation_id: str
@@ -126,6 +166,7 @@ class SnapshotCreated(Fact, frozen=True, kw_only=True, tag="SnapshotCreated"):
     successor: SnapshotRef | None = None
     trigger_id: str | None = None
     author: str | None = None
+    changed_by: Attribution | None = None
 
 
 class DuplicateSkipped(Fact, frozen=True, kw_only=True, tag="DuplicateSkipped"):

@@ -23,6 +23,7 @@ from nats.js.errors import APIError, NotFoundError
 from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
 from adapters.jetstream.dead_letters import ATTACHED_MAX, Attached
 from adapters.jetstream.streams import INTAKE
+from domain.attribution import DeviceHistory, history_as_json
 from domain.errors import ConfigtrailError, InvalidInput
 from domain.ids import check_tenant_id, from_token
 from domain.intake import MAX_TEXT
@@ -79,6 +80,7 @@ class IntakePublisher:
         trigger_id: str | None = None,
         platform: str | None = None,
         author: str | None = None,
+        device_history: DeviceHistory | None = None,
     ) -> int:
         """Send one reading; returns its sequence on the intake once it is durable there.
 
@@ -93,6 +95,7 @@ class IntakePublisher:
             "trigger_id": trigger_id,
             "platform": platform,
             "author": author,
+            "device_history": history_as_json(device_history) if device_history else None,
         }
         message: dict[str, object] = {
             "tenant_id": tenant_id,

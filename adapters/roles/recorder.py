@@ -221,6 +221,7 @@ class Recorder:
             warnings=canonical.warnings,
             trigger_id=incoming.trigger_id,
             author=incoming.author,
+            device_history=incoming.device_history,
             correlation_id=incoming.trigger_id or identity,
             causation_id=f"intake.{msg.metadata.sequence.stream}",
             traceparent=(msg.headers or {}).get("traceparent"),
@@ -257,7 +258,7 @@ class Recorder:
                             if fresh.era == era:
                                 raise
                             continue
-                    event = created(observation, verdict, content)
+                    event = created(observation, verdict, content, state.last_observed_at)
             try:
                 return await self._devices.append(event, state)
             except AppendConflict:

@@ -94,7 +94,7 @@ class TriggerService:
     ) -> None:
         self._nc = nc
         self._devices = devices
-        self._endings = Endings(events, keyring, leases)
+        self._endings = Endings(nc.jetstream(), events, keyring, leases)
         self._leases = leases
         self._metrics = metrics
         self._timeout = timeout

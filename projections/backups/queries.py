@@ -6,7 +6,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from domain.events import BackupOutcome, Completeness, Source
+from domain.events import Attribution, BackupOutcome, Completeness, Source
 from projections.rows import Reader, struct, structs
 
 
@@ -74,6 +74,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     actor: str
     text_gone: str | None
     text_gone_position: int | None
+    changed_by: Attribution | None
     is_current: bool
 
 
@@ -125,7 +126,7 @@ _SNAPSHOT = """
     s.last_confirmed, s.confirmations, s.fingerprint, s.text_fingerprint, s.commitment,
     s.canonical, s.content_sequence, s.size_bytes, s.line_count, s.platform, s.os_version,
     s.source, s.completeness, s.warnings, s.late, s.predecessor_id, s.successor_id, s.trigger_id,
-    s.actor, s.text_gone, s.text_gone_position,
+    s.actor, s.text_gone, s.text_gone_position, s.changed_by,
     s.snapshot_id IS NOT DISTINCT FROM d.current_snapshot_id AS is_current
 """
 

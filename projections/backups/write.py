@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+from msgspec.structs import replace
+
 from domain.envelope import StoredEvent
 from domain.errors import MalformedEvent
+from domain.events import Attribution
 from projections.backups.fold import BackupOps, NewSnapshot, fold
 from projections.backups.tables import DDL, TABLES
 from projections.rows import Connection, columns_of, copy_rows, storable, storable_or_none
@@ -47,6 +51,7 @@ _SNAPSHOT_COLUMNS = (
     "successor_id",
     "trigger_id",
     "actor",
+    "changed_by",
 )
 
 # Confirmations of snapshots that are there already.
@@ -269,4 +274,10 @@ def _snapshot_row(new: NewSnapshot) -> tuple[Any, ...]:
         event.successor.snapshot_id if event.successor else None,
         event.trigger_id,
         storable(event.actor),
+        None if event.changed_by is None else _storable_changers(event.changed_by),
     )
+
+
+def _storable_changers(attribution: Attribution) -> Any:
+    people = tuple(replace(one, who=storable_or_none(one.who)) for one in attribution.people)
+    return msgspec.to_builtins(replace(attribution, people=people))
