@@ -385,9 +385,9 @@ def _is_explained(it: Copy, position: int, sequence: int) -> bool:
     reader = Reader()
     for raw in it.events[position:]:
         stored = reader.read(raw)
-        if isinstance(stored, StoredEvent) and raw.subject.rpartition(".")[0] == branch:
-            if explained(stored, sequence) is not None:
-                return True
+        same = isinstance(stored, StoredEvent) and raw.subject.rpartition(".")[0] == branch
+        if same and isinstance(stored, StoredEvent) and explained(stored, sequence) is not None:
+            return True
     return False
 
 
