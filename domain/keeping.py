@@ -22,7 +22,7 @@ from domain.events import (
     RetentionPolicy,
     RetentionPolicySet,
 )
-from domain.ids import TENANT_BRANCH
+from domain.ids import TENANT_BRANCH, to_token
 
 KEEPER = "system:retention"
 
@@ -58,7 +58,7 @@ def hold_placed(
     if any(one.hold_id == hold_id for one in state.holds):
         return None
     # A name may be used again after its release, so the place in the history tells them apart.
-    event_id = f"hold.{tenant_id}.{device_id}.{hold_id}.{state.head.version + 1}"
+    event_id = f"hold.{_branch(tenant_id, device_id)}.{hold_id}.{state.head.version + 1}"
     event = LegalHoldPlaced(actor=actor, hold_id=hold_id, reason=reason)
     return _event(tenant_id, device_id, event_id, occurred_at, event)
 
@@ -76,7 +76,7 @@ def hold_released(
     """The end of a legal hold; None when none of that name is in force."""
     if all(one.hold_id != hold_id for one in state.holds):
         return None
-    event_id = f"release.{tenant_id}.{device_id}.{hold_id}.{state.head.version + 1}"
+    event_id = f"release.{_branch(tenant_id, device_id)}.{hold_id}.{state.head.version + 1}"
     event = LegalHoldReleased(actor=actor, hold_id=hold_id, reason=reason)
     return _event(tenant_id, device_id, event_id, occurred_at, event)
 
@@ -123,7 +123,7 @@ def shredded(
         key_ids=key_ids,
     )
     # The era makes it one event however often the same erasure is tried.
-    event_id = f"shredded.{tenant_id}.{device_id}.{state.era + 1}"
+    event_id = f"shredded.{_branch(tenant_id, device_id)}.{state.era + 1}"
     return _event(tenant_id, device_id, event_id, occurred_at, event)
 
 
@@ -131,6 +131,11 @@ def refuse_under_hold(what: str, state: DeviceState) -> None:
     """Raises `UnderLegalHold` when a hold is in force."""
     for hold in state.holds:
         raise UnderLegalHold(what, hold.hold_id, hold.reason)
+
+
+def _branch(tenant_id: str, device_id: str) -> str:
+    """A branch's name as it can stand in an event's id: ids travel in headers, which are ASCII."""
+    return f"{tenant_id}.{to_token(device_id)}"
 
 
 def _event(

@@ -228,6 +228,12 @@ async def test_a_text_that_is_gone_without_an_event_is_an_accusation(api: Api) -
 async def test_under_a_legal_hold_nothing_expires_or_is_erased(api: Api) -> None:
     system = api.system
     keeper, eraser = system.keeping.keeper, system.keeping.eraser
+    odd = "core 2/ö'%"
+    await system.intake.publish("acme", odd, text_of("odd", "192.0.2.1"), START)
+    await api.settled()
+    assert await keeper.hold("acme", odd, "odd", **WHO)
+    await keeper.release("acme", odd, "odd", **WHO)
+    await eraser.device("acme", odd, **WHO)
     await keeper.set_policy("acme", RetentionPolicy(last=1), **WHO)
     assert await keeper.hold("acme", "r1", "case-7", **WHO)
     assert not await keeper.hold("acme", "r1", "case-7", **WHO)
