@@ -28,7 +28,7 @@ from projections.writer import ProjectionWriter, Rewound
 
 log = logging.getLogger(__name__)
 
-MOST_EVENTS = 8_000
+MOST_EVENTS = 16_000
 LOOK_SECONDS = 1.0
 IDLE_SECONDS = 0.5
 # Nearer to the head than this the tables change places; what is missing then is written while the
@@ -128,7 +128,7 @@ class ProjectionBuilder:
         self._patience.over(writer.position)
         async with (
             aclosing(self._source.follow(writer.position)) as feed,
-            Prefetch(feed, most=MOST_EVENTS) as batches,
+            Prefetch(feed, most=MOST_EVENTS, prepare=writer.prefold) as batches,
         ):
             while True:
                 batch = await batches.next(IDLE_SECONDS)
