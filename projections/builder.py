@@ -28,7 +28,7 @@ from projections.writer import ProjectionWriter, Rewound
 
 log = logging.getLogger(__name__)
 
-MOST_EVENTS = 16_000
+MOST_EVENTS = 8_000
 LOOK_SECONDS = 1.0
 IDLE_SECONDS = 0.5
 # Nearer to the head than this the tables change places; what is missing then is written while the
