@@ -24,6 +24,7 @@ from adapters.http import (
     proofs,
     trigger,
 )
+from adapters.http.access import routes_of
 from adapters.http.errors import install_error_handlers
 from adapters.http.freshness import freshness
 from adapters.http.guard import LOOPBACK_NAMES, Guard, is_loopback
@@ -69,6 +70,7 @@ def create_app(system: System) -> FastAPI:
         devices.device_router(system),
     ):
         app.include_router(routes, dependencies=projected)
+    routes_of(app)  # a route that does not say who may use it serves nobody
     app.add_middleware(Guard, metrics=system.metrics, allowed_hosts=_allowed_hosts(system.settings))
     return app
 

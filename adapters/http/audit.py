@@ -14,6 +14,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
+from adapters.http.access import Permission, requires
 from adapters.http.params import PAGE_MAX, TenantId, optional_moment
 from domain.errors import InvalidInput
 from domain.ids import check_device_id
@@ -100,7 +101,9 @@ def router(system: System) -> APIRouter:
     """The routes of this module."""
     routes = APIRouter(prefix="/api/tenants/{tenant}", tags=["audit"])
 
-    @routes.get("/audit-logs", response_model=AuditPageOut)
+    @routes.get(
+        "/audit-logs", response_model=AuditPageOut, dependencies=[requires(Permission.AUDIT)]
+    )
     async def audit_logs(
         tenant: TenantId,
         request: Request,

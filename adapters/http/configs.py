@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
+from adapters.http.access import Permission, requires
 from adapters.http.devices import SectionOut
 from adapters.http.params import DeviceId, SnapshotId, TenantId, check_snapshot_id, moment
 from adapters.reading import ConfigText, DiffText
@@ -188,14 +189,14 @@ def router(system: System) -> APIRouter:
         shown = await system.reading.redacted_diff(diff) if redact else diff
         return diff_out(shown, redacted=redact)
 
-    @routes.get("/config/at")
+    @routes.get("/config/at", dependencies=[requires(Permission.READ)])
     async def config_at(
         tenant: TenantId, device: DeviceId, time: str, redact: Redact = False
     ) -> ConfigOut:
         found = await system.reading.config_at(tenant, device, moment(time, "time"))
         return await config_answer(found, redact)
 
-    @routes.get("/config/compare")
+    @routes.get("/config/compare", dependencies=[requires(Permission.READ)])
     async def compare(
         tenant: TenantId,
         device: DeviceId,
@@ -208,13 +209,13 @@ def router(system: System) -> APIRouter:
         found = await system.reading.compare(tenant, device, before, after)
         return await diff_answer(found, redact)
 
-    @routes.get("/config/{snapshot_id}/diff")
+    @routes.get("/config/{snapshot_id}/diff", dependencies=[requires(Permission.READ)])
     async def diff(
         tenant: TenantId, device: DeviceId, snapshot_id: SnapshotId, redact: Redact = False
     ) -> DiffOut:
         return await diff_answer(await system.reading.diff(tenant, device, snapshot_id), redact)
 
-    @routes.get("/config/{snapshot_id}")
+    @routes.get("/config/{snapshot_id}", dependencies=[requires(Permission.READ)])
     async def config(
         tenant: TenantId, device: DeviceId, snapshot_id: SnapshotId, redact: Redact = False
     ) -> ConfigOut:

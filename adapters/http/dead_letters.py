@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
+from adapters.http.access import Permission, requires
 from adapters.http.params import PAGE_MAX
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def router(system: System) -> APIRouter:
     """The routes of this module."""
     routes = APIRouter(tags=["operation"])
 
-    @routes.get("/api/dead-letters")
+    @routes.get("/api/dead-letters", dependencies=[requires(Permission.DEAD_LETTERS)])
     async def dead_letters(
         limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 50,
         before: Annotated[int | None, Query(ge=1, lt=1 << 63)] = None,

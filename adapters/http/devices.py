@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
+from adapters.http.access import Permission, requires
 from adapters.http.params import DeviceId, PageOf, TenantId, optional_moment
 from adapters.reading import diff_id
 from domain.errors import NotFound
@@ -262,7 +263,7 @@ def router(system: System) -> APIRouter:
     """The routes of this module."""
     routes = APIRouter(prefix="/api/tenants/{tenant}/devices", tags=["devices"])
 
-    @routes.get("")
+    @routes.get("", dependencies=[requires(Permission.READ)])
     async def list_devices(
         tenant: TenantId,
         page: PageOf,
@@ -285,7 +286,7 @@ def router(system: System) -> APIRouter:
         items = [device_out(one) for one in found]
         return DevicesOut(items=items, total=total, limit=page.limit, offset=page.offset)
 
-    @routes.get("/{device:path}/snapshots")
+    @routes.get("/{device:path}/snapshots", dependencies=[requires(Permission.READ)])
     async def list_snapshots(tenant: TenantId, device: DeviceId, page: PageOf) -> SnapshotsOut:
         known = await require_device(system, tenant, device)
         found = await backups.list_snapshots(
@@ -298,7 +299,7 @@ def router(system: System) -> APIRouter:
             offset=page.offset,
         )
 
-    @routes.get("/{device:path}/validity")
+    @routes.get("/{device:path}/validity", dependencies=[requires(Permission.READ)])
     async def list_validity(tenant: TenantId, device: DeviceId, page: PageOf) -> list[ValidityOut]:
         await require_device(system, tenant, device)
         found = await backups.validity(
@@ -314,7 +315,7 @@ def router(system: System) -> APIRouter:
             for one in found
         ]
 
-    @routes.get("/{device:path}/config-history")
+    @routes.get("/{device:path}/config-history", dependencies=[requires(Permission.READ)])
     async def list_history(
         tenant: TenantId,
         device: DeviceId,
@@ -339,7 +340,7 @@ def device_router(system: System) -> APIRouter:
     """The route of one device: its address is the beginning of all others, so it comes last."""
     routes = APIRouter(prefix="/api/tenants/{tenant}/devices", tags=["devices"])
 
-    @routes.get("/{device:path}")
+    @routes.get("/{device:path}", dependencies=[requires(Permission.READ)])
     async def get_device(tenant: TenantId, device: DeviceId) -> DeviceOut:
         return device_out(await require_device(system, tenant, device))
 

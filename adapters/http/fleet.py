@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from adapters.http.access import Permission, requires
 from adapters.http.params import PageOf, TenantId
 from projections.fleet import Member, list_fleet
 
@@ -47,7 +48,7 @@ def router(system: System) -> APIRouter:
     """The routes of this module."""
     routes = APIRouter(prefix="/api/tenants/{tenant}/fleet", tags=["devices"])
 
-    @routes.get("")
+    @routes.get("", dependencies=[requires(Permission.READ)])
     async def fleet(tenant: TenantId, page: PageOf) -> list[MemberOut]:
         """The devices, those that wait longest for a backup first."""
         found = await list_fleet(

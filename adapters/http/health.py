@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
+from adapters.http.access import public
 from adapters.http.lag import Lag, judge, read_lags
 from adapters.observability.metrics import CONTENT_TYPE
 from domain.errors import ConfigtrailError
@@ -47,11 +48,11 @@ def router(system: System) -> APIRouter:
     """The routes of this module. They answer without a tenant, and name none."""
     routes = APIRouter(tags=["operation"])
 
-    @routes.get("/healthz")
+    @routes.get("/healthz", dependencies=[public()])
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @routes.get("/readyz", responses={503: {"model": ReadyOut}})
+    @routes.get("/readyz", dependencies=[public()], responses={503: {"model": ReadyOut}})
     async def readyz(response: Response) -> ReadyOut:
         reasons: list[str] = []
         lags: list[Lag] = []
@@ -95,7 +96,7 @@ def router(system: System) -> APIRouter:
             },
         )
 
-    @routes.get("/metrics", response_class=Response)
+    @routes.get("/metrics", response_class=Response, dependencies=[public()])
     async def metrics() -> Response:
         await refresh_gauges(system)
         return Response(system.metrics.exposition(), media_type=CONTENT_TYPE)

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.collecting.registered import registered_devices
 from adapters.collecting.registering import REASON_MAX, Registrar, resolvable_entries
+from adapters.http.access import Permission, Principal, requires
 from adapters.http.errors import ErrorBody
 from adapters.http.params import DeviceId, TenantId
-from adapters.http.trigger import ACTOR
 from adapters.ssh.profiles import PLATFORMS
 from domain.errors import InvalidInput
 from domain.events import DeviceSettings
@@ -19,6 +19,9 @@ from domain.inventory import InventoryRefused, Row, judge
 
 if TYPE_CHECKING:
     from adapters.composition import System
+
+
+Asking = Annotated[Principal, requires(Permission.INVENTORY)]
 
 
 class SettingsOut(BaseModel):
@@ -86,13 +89,15 @@ def router(system: System) -> APIRouter:
     )
     registrar = Registrar(system.devices)
 
-    @routes.get("/inventory")
+    @routes.get("/inventory", dependencies=[requires(Permission.INVENTORY)])
     async def inventory(tenant: TenantId) -> list[SettingsOut]:
         found = await registered_devices(system.nc, system.js, tenant)
         return [settings_out(name, one) for name, one in found.items()]
 
     @routes.put("/inventory/{device:path}")
-    async def put_device(tenant: TenantId, device: DeviceId, body: SettingsIn) -> SettingsOut:
+    async def put_device(
+        tenant: TenantId, device: DeviceId, body: SettingsIn, principal: Asking
+    ) -> SettingsOut:
         given = body.model_dump()
         plain = {name: _text(name, value) for name, value in given.items()}
         registered = await registered_devices(system.nc, system.js, tenant)
@@ -104,21 +109,30 @@ def router(system: System) -> APIRouter:
             first = error.problems[0]
             rules = "; ".join(f"{one.field}: {one.rule}" for one in error.problems)
             raise InvalidInput(first.field, rules) from error
-        await registrar.configure(tenant, device, entry.settings, actor=ACTOR, origin="api")
+        await registrar.configure(
+            tenant, device, entry.settings, actor=principal.actor, origin="api"
+        )
         return settings_out(device, entry.settings)
 
     @routes.delete("/inventory/{device:path}", status_code=204)
     async def retire(
-        tenant: TenantId, device: DeviceId, body: Annotated[RetireIn | None, Body()] = None
+        tenant: TenantId,
+        device: DeviceId,
+        principal: Asking,
+        body: Annotated[RetireIn | None, Body()] = None,
     ) -> None:
-        await registrar.retire(tenant, device, actor=ACTOR, reason=body.reason if body else None)
+        await registrar.retire(
+            tenant, device, actor=principal.actor, reason=body.reason if body else None
+        )
 
     @routes.post("/devices/{device:path}/host-key/release", status_code=204)
-    async def release(tenant: TenantId, device: DeviceId, body: ReleaseIn) -> None:
+    async def release(
+        tenant: TenantId, device: DeviceId, body: ReleaseIn, principal: Asking
+    ) -> None:
         await registrar.release_host_key(
             tenant,
             device,
-            actor=ACTOR,
+            actor=principal.actor,
             reason=body.reason,
             expected_fingerprint=body.expected_fingerprint,
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 
+from adapters.http.access import Permission, requires
 from adapters.http.params import TenantId
 from adapters.tlog.proofs import Prover
 from adapters.tlog.proving import prove_event, prover_of
@@ -31,12 +32,14 @@ def router(system: System) -> APIRouter:
     """The routes of this module."""
     routes = APIRouter(prefix="/api/tenants/{tenant}/log", tags=["log"])
 
-    @routes.get("/checkpoint", response_class=Response)
+    @routes.get("/checkpoint", response_class=Response, dependencies=[requires(Permission.READ)])
     async def checkpoint(tenant: TenantId) -> Response:
         prover = await prover_of(system)
         return _text(str((await prover.sealed(tenant_log(tenant))).note))
 
-    @routes.get("/proofs/{position}", response_class=Response)
+    @routes.get(
+        "/proofs/{position}", response_class=Response, dependencies=[requires(Permission.READ)]
+    )
     async def inclusion(
         tenant: TenantId,
         position: Annotated[int, Path(ge=1, le=MAX_SIZE)],
@@ -45,13 +48,17 @@ def router(system: System) -> APIRouter:
         proof = await prove_event(system, tenant, position, in_stream=log == STREAM_LOG)
         return _text(str(proof))
 
-    @routes.get("/consistency", response_class=Response)
+    @routes.get("/consistency", response_class=Response, dependencies=[requires(Permission.READ)])
     async def consistency(tenant: TenantId, old: Size, new: Size | None = None) -> Response:
         prover: Prover = await prover_of(system)
         name = tenant_log(tenant)
         return _text(str(await prover.consistency(name, old, await prover.sealed(name, new))))
 
-    @routes.get("/tile/{level}/{path:path}", response_class=Response)
+    @routes.get(
+        "/tile/{level}/{path:path}",
+        response_class=Response,
+        dependencies=[requires(Permission.READ)],
+    )
     async def tile(
         tenant: TenantId, level: Annotated[int, Path(ge=0, le=7)], path: str
     ) -> Response:

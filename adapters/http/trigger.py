@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from adapters.http.access import Permission, Principal, requires
 from adapters.http.errors import ErrorBody
 from adapters.http.freshness import POSITION, WAIT_SECONDS
 from adapters.http.params import DeviceId, TenantId
@@ -17,9 +18,6 @@ from projections.checkpoints import wait_projected
 
 if TYPE_CHECKING:
     from adapters.composition import System
-
-# Nobody is authenticated yet, and the audit trail says so.
-ACTOR = "user:anonymous"
 
 
 class TriggerIn(BaseModel):
@@ -60,6 +58,7 @@ def router(system: System) -> APIRouter:
         device: DeviceId,
         request: Request,
         response: Response,
+        principal: Annotated[Principal, requires(Permission.TRIGGER)],
         body: Annotated[TriggerIn | None, Body()] = None,
         join: Annotated[bool, Query(description="a collection under way, if one is")] = False,
         wait: Annotated[bool, Query(description="until every read model shows it")] = False,
@@ -67,7 +66,7 @@ def router(system: System) -> APIRouter:
         done = await system.trigger.run(
             tenant,
             device,
-            actor=ACTOR,
+            actor=principal.actor,
             remote_address=request.client.host if request.client else None,
             reason=body.reason if body else None,
             join=join,
