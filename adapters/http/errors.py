@@ -21,6 +21,7 @@ from domain.errors import (
     BackupUnderWay,
     ConfigtrailError,
     ContentCorrupt,
+    ContentGone,
     ContentMissing,
     EventsParked,
     InvalidInput,
@@ -29,6 +30,7 @@ from domain.errors import (
     NotRedactable,
     NotVerified,
     Unavailable,
+    UnderLegalHold,
 )
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,8 @@ _STATUS: tuple[tuple[type[ConfigtrailError], int, str], ...] = (
     (EventsParked, 503, "events_parked"),
     (KeyUnavailable, 503, "key_unavailable"),
     (NotVerified, 503, "not_verified"),
+    (ContentGone, 410, "content_gone"),
+    (UnderLegalHold, 409, "under_legal_hold"),
     (ContentMissing, 500, "content_missing"),
     (ContentCorrupt, 500, "content_corrupt"),
 )
