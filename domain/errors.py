@@ -154,6 +154,33 @@ class PoisonEvent(ConfigtrailError):
         self.reason = reason
 
 
+class ProjectionStopped(ConfigtrailError):
+    """A read model can take in nothing, or too little: that is no single event's fault."""
+
+    def __init__(self, projection: str, position: int, devices: int, reason: str) -> None:
+        super().__init__(
+            f"projection {projection}: stopped before event {position}, which can't be taken in: "
+            f"{reason}; with it {devices} devices would have parked events, which is no single "
+            "event's fault; run a version that can take them in, or skip some of them"
+        )
+        self.projection = projection
+        self.position = position
+        self.devices = devices
+        self.reason = reason
+
+
+class EventsParked(ConfigtrailError):
+    """Read models can't take in an event of this device that the caller asks to see."""
+
+    def __init__(self, projections: Sequence[str], position: int) -> None:
+        super().__init__(
+            f"up to position {position} events of this device are parked: they are not in "
+            f"{', '.join(projections)} until an operator retries or skips them"
+        )
+        self.projections = tuple(projections)
+        self.position = position
+
+
 def told_setting(value: object) -> str:
     """A setting as a person would write it."""
     if value is None:

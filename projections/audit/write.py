@@ -153,7 +153,7 @@ class Audit:
     """The projection `audit`."""
 
     name = "audit"
-    version = 2
+    version = 3
     tables = TABLES
     ddl = DDL
 
