@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary, WeakSet
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from adapters.jetstream.tap import Tap
 from domain.errors import AccessRefused, InvalidInput, Unavailable
@@ -143,7 +144,14 @@ def _give_requests_up(client: Client) -> None:
         waiter.give_up()
     for waiting in list(client._resp_map.values()):
         if not waiting.done():
-            waiting.set_exception(nats.errors.ConnectionReconnectingError())
+            give_answer_up(waiting)
+
+
+def give_answer_up(answer: asyncio.Future[Msg]) -> None:
+    """End the wait for an answer as an outage. Nobody may wait for it any more: a request that
+    could not be sent leaves its answer behind. So it counts as looked at."""
+    answer.set_exception(nats.errors.ConnectionReconnectingError())
+    answer.exception()
 
 
 @contextmanager
