@@ -34,17 +34,17 @@ async def connect(url: str, *, name: str, within: float | None = None) -> Client
     """A connection that outlives outages. Waits for the server, saying so each few seconds.
 
     `url` may name several servers of a cluster, with commas between them. With `within` it does not
-    wait longer than so many seconds: then it raises `Unavailable`, and `AccessRefused` as soon as
-    a server refuses the user. `InvalidInput` when it is no address.
+    wait longer than so many seconds: then it raises `Unavailable`. `AccessRefused` as soon as a
+    server refuses the user, `InvalidInput` when it is no address.
     """
     _check_addresses(url)
-    if within is None:
-        return await _connected(Client(), url, name=name, patient=True)
     client = Client()
     try:
-        async with asyncio.timeout(within):
-            return await _connected(client, url, name=name, patient=False)
+        async with asyncio.timeout(within) as bound:
+            return await _connected(client, url, name=name)
     except TimeoutError as error:
+        if not bound.expired():
+            raise
         met = client.last_error
         why = f" ({type(met).__name__})" if met is not None else ""
         raise Unavailable("NATS", f"no connection within {within:g} s{why}") from error
@@ -74,21 +74,23 @@ def _check_addresses(url: str) -> None:
             raise InvalidInput("the address of NATS", "must be like nats://user:password@host:4222")
 
 
-async def _connected(client: Client, url: str, *, name: str, patient: bool) -> Client:
+async def _connected(client: Client, url: str, *, name: str) -> Client:
     Tap.install(client)
     silent_until = 0.0
     was_there = False
 
     async def on_error(error: Exception) -> None:
         nonlocal silent_until
-        if not (patient or was_there) and _REFUSED in str(error).lower():
+        refused = _REFUSED in str(error).lower()
+        if refused and not was_there:
             # Raised here it ends the client's own attempts.
             raise AccessRefused("NATS", "look at both in its address") from error
+        told = "it refuses the user or the password" if refused else type(error).__name__
         if client.is_connected:
-            log.warning("nats: %s", type(error).__name__)
+            log.warning("nats: %s", told)
         elif time.monotonic() >= silent_until:
             # The client tries several times a second, and for ever.
-            log.warning("waiting for NATS: %s", type(error).__name__)
+            log.warning("waiting for NATS: %s", told)
             silent_until = time.monotonic() + SAY_EVERY_SECONDS
 
     async def on_disconnect() -> None:
