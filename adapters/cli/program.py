@@ -1,7 +1,7 @@
 """Runs one command as a program: event loop, signals, errors in one line, exit status.
 
 Exit status: 0 done, 1 something was refused or failed, 2 wrong usage, 3 a server that is needed
-can't be reached; 128 + n when signal n stopped a command that had work left.
+can't be reached, or refuses who we are; 128 + n when signal n stopped a command that had work left.
 """
 
 from __future__ import annotations

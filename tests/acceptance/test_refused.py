@@ -24,7 +24,7 @@ def with_wrong_password(url: str) -> str:
     [
         ("NATS", ["devices"]),
         ("NATS", ["replay"]),
-        ("NATS", ["audit", "verify"]),
+        ("NATS", ["audit", "reconstruct"]),
         ("NATS", ["up"]),
         ("Postgres", ["devices"]),
         ("Postgres", ["up"]),
