@@ -16,6 +16,7 @@ import asyncpg
 from domain.envelope import StreamIdentity
 from domain.errors import NewerProjection, PoisonEvent, StreamMismatch
 from projections import checkpoints, rebuilds
+from projections.belonging import strays
 from projections.lease import Lease
 from projections.patience import Patience
 from projections.prefetch import Prefetch
@@ -141,12 +142,19 @@ class ProjectionBuilder:
                         return
 
     async def _switch(self, writer: ProjectionWriter, batches: Prefetch, begun: Rebuild) -> bool:
-        """Give the new tables the place of the live ones; False when they have to wait."""
+        """Give the new tables the place of the live ones; False when they have to wait.
+
+        Where live ones of another stream, or of another past of it, stand means nothing here, and
+        nobody writes them: then it is the end of this stream that must be reached.
+        """
+        stray = self.name in await strays(self._pool, self._source)
+        end = await self._source.head()
         try:
             async with self._pool.acquire() as connection, connection.transaction():
                 # Holds the live projection's writer, so the new tables get as far as it is.
                 live = await checkpoints.load(connection, self._projection, LIVE, lock=True)
-                while live is not None and writer.position < live.position:
+                goal = end if stray or live is None else live.position
+                while writer.position < goal:
                     batch = await batches.next(HELD_SECONDS)
                     if batch is None:
                         return False

@@ -17,7 +17,7 @@ from msgspec import Struct
 from domain.envelope import StreamIdentity
 from domain.errors import NewerProjection, StreamMismatch, Unavailable
 from projections.projection import Projection
-from projections.rows import SCHEMA, Connection, Pool, Reader, struct, structs
+from projections.rows import Connection, Pool, Reader, struct, structs
 from projections.schema import LIVE, Place, complete, lock_schemas, make_tables
 
 _COLUMNS = "projection, version, stream, stream_created, position, tables, build"
@@ -139,31 +139,33 @@ async def advance(
     return status == "UPDATE 1"
 
 
-async def last_event(
-    reader: Reader, projection: Projection[Any], place: Place
-) -> tuple[int, str] | None:
-    """Where the checkpoint stands, and the id of the event that was there; None when not known."""
-    record = await reader.fetchrow(
-        f"SELECT position, last_event FROM {place.ledger} WHERE projection = $1"
-        " AND position > 0 AND last_event <> ''",
-        projection.name,
-    )
-    return None if record is None else (record["position"], record["last_event"])
-
-
 def check(found: Checkpoint, projection: Projection[Any], identity: StreamIdentity) -> None:
     """Raises `StreamMismatch` when the checkpoint is another stream's, `NewerProjection` when a
     newer version of the program wrote it."""
-    if (found.stream, found.stream_created) != (identity.name, identity.created):
-        raise StreamMismatch(
-            f"projection {projection.name}",
-            f"its checkpoint belongs to the stream {found.stream} created at "
-            f"{found.stream_created.isoformat()}, and this is {identity.name} created at "
-            f"{identity.created.isoformat()}; restore that stream, or drop the schema {SCHEMA} "
-            "to build the read models from this one",
-        )
+    wrong = of_another_stream(found, identity)
+    if wrong is not None:
+        raise StreamMismatch(f"projection {projection.name}", wrong)
     if found.version > projection.version:
         raise NewerProjection(projection.name, found.version, projection.version)
+
+
+def of_another_stream(found: Checkpoint, identity: StreamIdentity) -> str | None:
+    """What is wrong when the checkpoint is another stream's."""
+    if (found.stream, found.stream_created) == (identity.name, identity.created):
+        return None
+    return (
+        f"its checkpoint belongs to the stream {found.stream} created at "
+        f"{found.stream_created.isoformat()}, and this is {identity.name} created at "
+        f"{identity.created.isoformat()}; {way_out(found.projection)}"
+    )
+
+
+def way_out(projection: str) -> str:
+    """What to do about rows that are not of this stream, or of another past of it."""
+    return (
+        "restore the stream as it was, or, if this is the one that counts, run "
+        f"configtrail projections rebuild {projection}"
+    )
 
 
 async def checkpoints(reader: Reader) -> dict[str, Checkpoint]:

@@ -55,7 +55,7 @@ class Lease:
             try:
                 await asyncio.wait((working, beating), return_when=asyncio.FIRST_COMPLETED)
             finally:
-                errors = [await _ended(task) for task in (working, beating)]
+                errors = await _ended(working, beating)
             for error in errors:
                 if error is not None:
                     raise error
@@ -73,11 +73,23 @@ def _key(name: str) -> int:
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
-async def _ended(task: asyncio.Future[None]) -> BaseException | None:
-    """Stop the task if it still runs; the error that it ended with."""
-    task.cancel()
-    await asyncio.wait([task])
-    return None if task.cancelled() else task.exception()
+async def _ended(*tasks: asyncio.Future[None]) -> list[BaseException | None]:
+    """Stop the tasks that still run; the errors that they ended with.
+
+    Who is told to stop once more meanwhile still waits for them: they use what is closed next.
+    """
+    for task in tasks:
+        task.cancel()
+    cancelled: asyncio.CancelledError | None = None
+    while not all(task.done() for task in tasks):
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError as interrupted:
+            cancelled = interrupted
+    errors = [None if task.cancelled() else task.exception() for task in tasks]
+    if cancelled is not None:
+        raise cancelled
+    return errors
 
 
 async def _beat(session: Connection) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from domain.envelope import StoredEvent, StreamIdentity
-from domain.errors import StreamGap, StreamMismatch
+from domain.errors import StreamGap
 from projections import checkpoints, parking
+from projections.belonging import check_belongs
 from projections.checkpoints import Checkpoint
 from projections.poison import Careful, is_poison
 from projections.projection import Projection
@@ -71,9 +72,8 @@ class ProjectionWriter:
         """Make the live tables where they are missing; the checkpoint to go on from, which is one
         of an older version when a rebuild has to come first.
 
-        Raises `StreamMismatch` when it is of another stream, ahead of this one, or at an event that
-        this one has not, `NewerProjection`
-        when a newer program wrote it, and `Rewound` when there is no rebuild.
+        Raises `StreamMismatch` when it does not belong to the stream, `NewerProjection` when a
+        newer program wrote it, and `Rewound` when there is no rebuild.
         """
         if self._place == LIVE:
             found = await checkpoints.ensure(self._pool, self.projection, identity)
@@ -82,34 +82,11 @@ class ProjectionWriter:
             if there is None:
                 raise Rewound(self.projection.name)
             found = there
-        # The head is asked for after the checkpoint is known: others move both meanwhile.
-        end = await self._source.head()
-        if found.position > end:
-            raise StreamMismatch(
-                f"projection {self.projection.name}",
-                f"its checkpoint {found.position} is ahead of the stream {identity.name}, which "
-                f"ends at {end}: events that it has seen are missing; restore the stream",
-            )
+        await check_belongs(self._pool, self._source, found, identity, self._place)
         if found.version == self.projection.version:
-            await self._check_there(identity)
             self._identity = identity
             await self._move(found.position)
         return found
-
-    async def _check_there(self, identity: StreamIdentity) -> None:
-        """The stream must have at the checkpoint the event that was taken in: one that was put back
-        to a copy and has grown since has another one there."""
-        kept = await checkpoints.last_event(self._pool, self.projection, self._place)
-        if kept is None:
-            return
-        position, event_id = kept
-        if storable((await self._source.at(position)).event_id) != event_id:
-            raise StreamMismatch(
-                f"projection {self.projection.name}",
-                f"the event at its checkpoint {position} is not the one that {identity.name} has "
-                "there: the stream was put back to an older copy and has grown since; run "
-                f"configtrail projections rebuild {self.projection.name}",
-            )
 
     async def observe(self, found: Checkpoint) -> None:
         """Take notice of where another writer is."""

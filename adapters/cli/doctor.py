@@ -18,7 +18,7 @@ from adapters.diagnosing.nats import look_at_nats
 from adapters.diagnosing.postgres import look_at_postgres
 from adapters.diagnosing.streams import looked_after
 from adapters.embedded.errors import NothingHere
-from adapters.jetstream.event_store import JetStreamEventStore
+from adapters.jetstream.source import JetStreamSource
 from adapters.jetstream.streams import mend_stream
 from adapters.settings import Settings
 from domain.errors import AccessRefused, InvalidInput, Unavailable, told_setting
@@ -47,7 +47,7 @@ async def doctor(
             found, _ = await servers(stack, settings, make=False)
         except NothingHere as error:
             return _tell([Finding("data folder", "wrong", str(error))], as_json)
-        head: int | None = None
+        source: JetStreamSource | None = None
         try:
             nc = await stack.enter_async_context(nats(found, within=LOOK_SECONDS))
         except (Unavailable, AccessRefused, InvalidInput) as error:
@@ -56,9 +56,9 @@ async def doctor(
             if mend:
                 findings += await _mend(nc, settings)
             findings += await look_at_nats(nc, settings)
-            head = await _head(nc)
+            source = JetStreamSource(nc, nc.jetstream())
         if found.postgres_dsn is not None:
-            findings += await look_at_postgres(found.postgres_dsn.get_secret_value(), head)
+            findings += await look_at_postgres(found.postgres_dsn.get_secret_value(), source)
         else:
             told = "CONFIGTRAIL_POSTGRES_DSN is not set"
             findings.append(Finding("Postgres", "notice", told, "set it where configtrail up runs"))
@@ -74,13 +74,6 @@ def _tell(findings: list[Finding], as_json: bool) -> int:
             line += f"; {one.mend}" if one.mend else ""
             out.print(harmless(line), markup=False, soft_wrap=True)
     return int(any(one.verdict == "wrong" for one in findings))
-
-
-async def _head(nc: Client) -> int | None:
-    try:
-        return await JetStreamEventStore(nc, nc.jetstream()).head()
-    except (APIError, Unavailable):  # the findings say so already
-        return None
 
 
 async def _mend(nc: Client, settings: Settings) -> list[Finding]:

@@ -1,7 +1,7 @@
 """Runs one command as a program: event loop, signals, errors in one line, exit status.
 
 Exit status: 0 done, 1 something was refused or failed, 2 wrong usage, 3 a server that is needed
-can't be reached; 128 + n when signal n stopped a command that had work left.
+can't be reached, or refuses who we are; 128 + n when signal n stopped a command that had work left.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import uvloop
 from adapters.cli.console import err, harmless
 from adapters.embedded.errors import ServerFailed
 from adapters.roles.supervisor import RoleFailed
-from domain.errors import ConfigtrailError, Unavailable
+from domain.errors import AccessRefused, ConfigtrailError, Unavailable
 from projections.outages import is_outage
 
 log = logging.getLogger(__name__)
@@ -104,11 +104,12 @@ def explain(error: BaseException) -> tuple[str, int]:
         case RoleFailed() if error.__cause__ is not None:
             cause = next(leaves(error.__cause__))
             told, status = explain(cause)
-            return f"{error.role}: {told}", status
+            # Some errors name the part themselves.
+            return told if told.startswith(error.role) else f"{error.role}: {told}", status
         case ServerFailed():
             told = f"the embedded {error.service} failed: {error.reason}; its log is {error.log}"
             return told, UNREACHABLE
-        case Unavailable():
+        case Unavailable() | AccessRefused():
             return str(error), UNREACHABLE
         case ConfigtrailError():
             return str(error), FAILED

@@ -30,6 +30,7 @@ from adapters.roles import supervisor
 from adapters.settings import Settings
 from adapters.tlog.reader import StreamReader, open_reader
 from domain.errors import InvalidInput, Unavailable
+from projections.belonging import strays
 from projections.checkpoints import wait_projected
 
 FOLDER_SECONDS = 60.0
@@ -58,8 +59,8 @@ class Session(Struct, frozen=True):
 async def session(settings: Settings, need: Need) -> AsyncIterator[Session]:
     """A connected system with what the command needs; read models, if needed, are at the head.
 
-    Raises `Unavailable` when servers or read models can't be had in time, `DataFolderInUse`, and
-    what `open_system` raises.
+    Raises `Unavailable` when servers or read models can't be had in time, `DataFolderInUse`,
+    `StreamMismatch` when read models are not of this stream, and what `open_system` raises.
     """
     async with AsyncExitStack() as stack:
         found, hosts = await servers(stack, settings)
@@ -72,6 +73,8 @@ async def session(settings: Settings, need: Need) -> AsyncIterator[Session]:
             }
             await stack.enter_async_context(supervisor.running(wanted))
         if need is not Need.NOTHING:
+            for stray in (await strays(system.pool, system.source)).values():
+                raise stray
             seconds = PROJECTED_SECONDS if hosts else ATTACHED_PROJECTED_SECONDS
             await projected(system, await system.events.head(), seconds)
         yield Session(system, hosts)

@@ -5,14 +5,19 @@ from __future__ import annotations
 from datetime import datetime
 
 import asyncpg
+from nats.js.errors import APIError
 
 from adapters.diagnosing.finding import Finding, skew
+from domain.errors import StreamGap, StreamMismatch, Unavailable
 from projections import ALL
+from projections.belonging import strays
 from projections.checkpoints import checkpoints
+from projections.rows import Reader
+from projections.source import EventSource
 
 
-async def look_at_postgres(dsn: str, head: int | None) -> list[Finding]:
-    """Whether Postgres answers, and how far the read models are."""
+async def look_at_postgres(dsn: str, source: EventSource | None) -> list[Finding]:
+    """Whether Postgres answers, how far the read models are, and whether they are of the stream."""
     try:
         connection = await asyncpg.connect(dsn, timeout=5)
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:
@@ -26,8 +31,13 @@ async def look_at_postgres(dsn: str, head: int | None) -> list[Finding]:
             reached = await checkpoints(connection)
         except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
             reached = {}
+        head, stray = await _against(connection, source)
         for one in ALL:
-            found.append(_read_model(one.name, reached.get(one.name), head))
+            if one.name in stray:
+                wrong = stray[one.name].reason
+                found.append(Finding(f"read model {one.name}", "wrong", wrong))
+            else:
+                found.append(_read_model(one.name, reached.get(one.name), head))
         return found
     finally:
         await connection.close()
@@ -45,18 +55,23 @@ def _no_connection(error: Exception) -> Finding:
     return Finding("Postgres", "wrong", told, mend)
 
 
+async def _against(
+    reader: Reader, source: EventSource | None
+) -> tuple[int | None, dict[str, StreamMismatch]]:
+    """The head of the stream, and the read models that are not of it; as far as it tells."""
+    if source is None:
+        return None, {}
+    try:
+        return await source.head(), await strays(reader, source)
+    except (APIError, Unavailable, StreamGap):  # the findings about NATS say so already
+        return None, {}
+
+
 def _read_model(name: str, checkpoint: object, head: int | None) -> Finding:
     subject = f"read model {name}"
     position = getattr(checkpoint, "position", None)
     if position is None:
         return Finding(subject, "notice", "is not built yet", "start configtrail up")
-    if head is not None and position > head:
-        return Finding(
-            subject,
-            "wrong",
-            f"stands at {position}, and the log ends at {head}: the log was recreated or restored",
-            "if that is what you did, drop the schema configtrail and start",
-        )
     if head is not None and position < head:
         told = f"stands at {position} of {head}"
         return Finding(subject, "notice", told, "it follows while configtrail up runs")

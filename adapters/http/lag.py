@@ -11,8 +11,9 @@ from nats.js.errors import NotFoundError
 
 from adapters.jetstream.connection import outage_as_unavailable
 from adapters.jetstream.streams import EVENTS
-from domain.errors import StreamMismatch
+from domain.errors import StreamGap
 from projections import parking, rebuilds
+from projections.belonging import strays
 from projections.checkpoints import Checkpoint, checkpoints
 from projections.engine import ProjectionWorker
 from projections.parking import ParkedCount
@@ -30,6 +31,7 @@ class Lag(Struct, frozen=True, kw_only=True):
     `oldest_missing` is when the first event that it lacks was stored, None when it lacks none.
     `stopped` says why this program's worker takes nothing in.
     `version` is this program's, `live_version` the one of the rows, None before there are any.
+    `stray` says what is wrong with rows that are not of this stream.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Lag(Struct, frozen=True, kw_only=True):
     parked: int = 0
     held: int = 0
     stopped: str | None = None
+    stray: str | None = None
 
     @property
     def events(self) -> int:
@@ -61,7 +64,7 @@ async def read_lags(system: System) -> list[Lag]:
     """Every read model's lag, by the checkpoints that the rows were committed with.
 
     The head is asked for after them: it is never the stale one of the two. Raises `Unavailable`,
-    `StreamMismatch` when a checkpoint is another stream's, and what asyncpg raises.
+    `StreamGap` when the stream has a hole, and what asyncpg raises.
     """
     found: dict[str, Checkpoint] = {}
     building: dict[str, Rebuild] = {}
@@ -72,14 +75,13 @@ async def read_lags(system: System) -> list[Lag]:
         parked = await parking.counts(system.pool)
     except _NOT_MADE:
         pass
-    identity = await system.events.identity()
+    stray = await strays(system.pool, system.source)
     head = await system.events.head()
     times: dict[int, datetime] = {}
     lags = []
     for worker in sorted(system.projections, key=_name):
         projection = worker.projection
         checkpoint = found.get(projection.name)
-        _check(projection.name, checkpoint, identity.created)
         position = checkpoint.position if checkpoint else 0
         if position < head and position not in times:
             times[position] = await _stored_at(system, position + 1)
@@ -97,6 +99,7 @@ async def read_lags(system: System) -> list[Lag]:
                 parked=count.parked if count else 0,
                 held=count.held if count else 0,
                 stopped=worker.stopped,
+                stray=str(stray[projection.name]) if projection.name in stray else None,
             )
         )
     return lags
@@ -106,17 +109,12 @@ def _name(worker: ProjectionWorker) -> str:
     return worker.name
 
 
-def _check(name: str, checkpoint: Checkpoint | None, created: datetime) -> None:
-    if checkpoint is not None and checkpoint.stream_created != created:
-        raise StreamMismatch(f"projection {name}", "its checkpoint belongs to another stream")
-
-
 async def _stored_at(system: System, position: int) -> datetime:
     with outage_as_unavailable("asking for the age of an event"):
         try:
             raw = await system.js.get_msg(EVENTS, seq=position)
         except NotFoundError as error:
-            raise StreamMismatch(EVENTS, f"position {position} is missing") from error
+            raise StreamGap(EVENTS, position, 0) from error
     assert raw.time is not None
     return raw.time
 
@@ -127,6 +125,8 @@ LAG_MAX_SECONDS = 30.0
 
 def judge(lag: Lag) -> str | None:
     """Why a projection is not ready, None when it is."""
+    if lag.stray is not None:
+        return lag.stray
     if lag.live_version is not None and lag.live_version > lag.version:
         return (
             f"the rows of the projection {lag.name} are of version {lag.live_version}, and this "

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary, WeakSet
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from adapters.jetstream.address import read_address
 from adapters.jetstream.tap import Tap
@@ -35,17 +36,17 @@ async def connect(url: str, *, name: str, within: float | None = None) -> Client
     """A connection that outlives outages. Waits for the server, saying so each few seconds.
 
     `url` may name several servers of a cluster, with commas between them. With `within` it does not
-    wait longer than so many seconds: then it raises `Unavailable`, and `AccessRefused` as soon as
-    a server refuses the user. `InvalidInput` when it is no address.
+    wait longer than so many seconds: then it raises `Unavailable`. `AccessRefused` as soon as a
+    server refuses the user, `InvalidInput` when it is no address.
     """
     read_address(url)
-    if within is None:
-        return await _connected(Client(), url, name=name, patient=True)
     client = Client()
     try:
-        async with asyncio.timeout(within):
-            return await _connected(client, url, name=name, patient=False)
+        async with asyncio.timeout(within) as bound:
+            return await _connected(client, url, name=name)
     except TimeoutError as error:
+        if not bound.expired():
+            raise
         met = client.last_error
         why = f" ({_why(met)})" if met is not None else ""
         raise Unavailable("NATS", f"no connection within {within:g} s{why}") from error
@@ -64,7 +65,7 @@ async def close(client: Client) -> None:
         log.info("nats: closed without a good-bye: %s", type(error).__name__)
 
 
-async def _connected(client: Client, url: str, *, name: str, patient: bool) -> Client:
+async def _connected(client: Client, url: str, *, name: str) -> Client:
     addresses, options = read_address(url)
     Tap.install(client)
     silent_until = 0.0
@@ -72,14 +73,16 @@ async def _connected(client: Client, url: str, *, name: str, patient: bool) -> C
 
     async def on_error(error: Exception) -> None:
         nonlocal silent_until
-        if not (patient or was_there) and _REFUSED in str(error).lower():
+        refused = _REFUSED in str(error).lower()
+        if refused and not was_there:
             # Raised here it ends the client's own attempts.
             raise AccessRefused("NATS", "look at both in its address") from error
+        told = "it refuses the user or the password" if refused else _why(error)
         if client.is_connected:
-            log.warning("nats: %s", type(error).__name__)
+            log.warning("nats: %s", told)
         elif time.monotonic() >= silent_until:
             # The client tries several times a second, and for ever.
-            log.warning("waiting for NATS: %s", _why(error))
+            log.warning("waiting for NATS: %s", told)
             silent_until = time.monotonic() + SAY_EVERY_SECONDS
 
     async def on_disconnect() -> None:
@@ -142,7 +145,14 @@ def _give_requests_up(client: Client) -> None:
         waiter.give_up()
     for waiting in list(client._resp_map.values()):
         if not waiting.done():
-            waiting.set_exception(nats.errors.ConnectionReconnectingError())
+            give_answer_up(waiting)
+
+
+def give_answer_up(answer: asyncio.Future[Msg]) -> None:
+    """End the wait for an answer as an outage. Nobody may wait for it any more: a request that
+    could not be sent leaves its answer behind. So it counts as looked at."""
+    answer.set_exception(nats.errors.ConnectionReconnectingError())
+    answer.exception()
 
 
 @contextmanager

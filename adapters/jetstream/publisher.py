@@ -17,7 +17,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.errors import APIError, NoStreamResponseError
 
-from adapters.jetstream.connection import tell_of_losses
+from adapters.jetstream.connection import cancellable, give_answer_up, tell_of_losses
 
 
 class Ack(Struct, frozen=True):
@@ -52,9 +52,11 @@ class Publisher:
         self._waiting[number] = answer
         try:
             async with asyncio.timeout(timeout):
-                await self._nc.publish(
-                    subject, body, reply=f"{inbox}.{number}", headers=dict(headers)
-                )
+                # The client forgets a cancellation while it makes room; the time would not end.
+                with cancellable():
+                    await self._nc.publish(
+                        subject, body, reply=f"{inbox}.{number}", headers=dict(headers)
+                    )
                 msg = await answer
         except TimeoutError as error:
             raise nats.errors.TimeoutError from error
@@ -72,7 +74,7 @@ class Publisher:
         """The connection is lost: whoever waits for an answer looks what became of it instead."""
         for answer in self._waiting.values():
             if not answer.done():
-                answer.set_exception(nats.errors.ConnectionReconnectingError())
+                give_answer_up(answer)
 
     async def _start(self) -> str:
         async with self._starting:

@@ -65,6 +65,11 @@ class Program:
             self._process.kill()
         await self._process.wait()
 
+    async def wait(self) -> int:
+        """Return the exit status when it has ended by itself."""
+        assert self._process is not None
+        return await asyncio.wait_for(self._process.wait(), 60)
+
     async def stop(self) -> int:
         """SIGTERM; returns the exit status."""
         assert self._process is not None

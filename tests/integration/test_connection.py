@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from typing import Any
 
 import pytest
 from nats.aio.msg import Msg
+from nats.errors import MaxPayloadError
 
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.connection import connect, outage_as_unavailable
@@ -37,5 +40,22 @@ async def test_a_request_whose_answer_is_lost_is_an_outage_at_once(
         await nats_server.start()
         await eventually(lambda: client.is_connected)
         await client.flush()
+    finally:
+        await client.close()
+
+
+async def test_a_request_that_could_not_be_sent_is_no_error_that_nobody_saw(
+    nats_server: EmbeddedNats,
+) -> None:
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
+    client = await connect(nats_server.url, name="test")
+    try:
+        with pytest.raises(MaxPayloadError):
+            await client.request("a.question", bytes(client.max_payload + 1))
+        await nats_server.kill()
+        await eventually(lambda: client.is_reconnecting and not client._resp_map)
+        gc.collect()
+        assert complaints == []
     finally:
         await client.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -145,3 +146,31 @@ async def test_another_worker_takes_over_and_the_first_one_can_write_no_more(
         await asyncio.wait_for(first.wait(len(events)), 20)
         await asyncio.wait_for(second.wait(len(events)), 20)
     assert await pools[0].fetchval("SELECT count(*) FROM configtrail.audit") == len(events)
+
+
+async def test_work_is_awaited_to_its_end_although_it_is_told_twice_to_stop(
+    pools: list[Pool],
+) -> None:
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
+    began, may_end = asyncio.Event(), asyncio.Event()
+
+    async def stubborn() -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await may_end.wait()
+            raise OSError("the session went away while it was tidied up")
+
+    leading = asyncio.create_task(Lease(pools[0], "a").lead(stubborn))
+    await asyncio.wait_for(began.wait(), 20)
+    for _ in range(2):
+        leading.cancel()
+        await asyncio.wait([leading], timeout=0.05)
+    assert not leading.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await leading
+    gc.collect()
+    assert complaints == []

@@ -1,0 +1,94 @@
+"""NATS was put back to an older copy under a Postgres that has seen more: the whole program."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from adapters.embedded.nats import EmbeddedNats
+from adapters.postgres.pool import open_pool
+from projections import ALL
+from projections.checkpoints import checkpoints
+from tests.acceptance.program import CONFIGTRAIL, Program
+from tests.acceptance.test_faults import program
+from tests.behaviour.event_store import append_many
+from tests.rig import rig
+from tests.support import eventually
+
+
+async def command(running: Program, *words: str) -> tuple[int, str]:
+    """Exit status and all that it said."""
+    process = await asyncio.create_subprocess_exec(
+        str(CONFIGTRAIL),
+        *words,
+        env=running.environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    told, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode is not None
+    return process.returncode, told.decode()
+
+
+async def caught_up(pool: Any, position: int) -> None:
+    async def there() -> bool:
+        try:
+            found = (await checkpoints(pool)).values()
+        except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+            return False
+        return len(found) == len(ALL) and all(one.position == position for one in found)
+
+    await eventually(there)
+
+
+@pytest.mark.parametrize(
+    ("grown", "why"), [(1, "is ahead of the stream"), (5, "was put back to an older copy")]
+)
+async def test_up_refuses_read_models_of_a_lost_past_and_rebuilding_them_is_the_way_out(
+    nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path, grown: int, why: str
+) -> None:
+    data, copy = tmp_path / "nats", tmp_path / "copy"
+    async with (
+        program(tmp_path / "program", nats_server.url, postgres_dsn) as running,
+        open_pool(postgres_dsn, application_name="test") as pool,
+    ):
+        async with rig(nats_server.url) as opened:
+            await append_many(opened.events, 3, "kept")
+        await nats_server.stop()
+        await asyncio.to_thread(shutil.copytree, data, copy)
+        await nats_server.start()
+        async with rig(nats_server.url) as opened:
+            await append_many(opened.events, 3, "lost")
+        await caught_up(pool, 6)
+        assert await running.stop() == 0
+        await nats_server.stop()
+        await asyncio.to_thread(shutil.rmtree, data)
+        await asyncio.to_thread(shutil.copytree, copy, data)
+        await nats_server.start()
+        async with rig(nats_server.url) as opened:
+            await append_many(opened.events, grown, "other")
+
+        await running.start()
+        assert await running.wait() == 1
+        log = await asyncio.to_thread(running.log.read_text)
+        assert why in log
+        assert "if this is the one that counts, run configtrail projections rebuild" in log
+        for word in ("devices", "doctor", "projections"):
+            status, told = await command(running, word)
+            assert (status, why in told) == (1, True), told
+
+        for one in ALL:
+            status, told = await command(running, "projections", "rebuild", one.name)
+            assert (status, f"up to position {3 + grown}, and serving" in told) == (0, True), told
+        await running.start()
+        async with rig(nats_server.url) as opened:
+            await append_many(opened.events, 1, "newest")
+        await caught_up(pool, 4 + grown)
+        assert (await command(running, "projections", "verify", "audit"))[0] == 0
+        assert (await command(running, "doctor"))[0] == 0
+        assert await running.stop() == 0
