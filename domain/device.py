@@ -16,8 +16,12 @@ from msgspec.structs import replace
 
 from domain.envelope import Head, StoredEvent
 from domain.events import (
+    AccessKeyCreated,
+    AccessKeyRevoked,
+    AccessRefused,
     CollectionFailed,
     CollectionRecovered,
+    ContentRevealed,
     DeviceConfigured,
     DeviceRetired,
     DeviceSettings,
@@ -259,7 +263,9 @@ def evolve(state: DeviceState, stored: StoredEvent) -> DeviceState:
                 refused_key=None,
                 expected_key=event.expected_fingerprint,
             )
-        case DuplicateSkipped() | EventSkipped():
+        case DuplicateSkipped() | EventSkipped() | ContentRevealed():
+            return state
+        case AccessKeyCreated() | AccessKeyRevoked() | AccessRefused():
             return state
 
 

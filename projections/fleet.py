@@ -14,8 +14,13 @@ from msgspec import Struct, field
 
 from domain.envelope import StoredEvent
 from domain.events import (
+    ACCESS_EVENTS,
+    AccessKeyCreated,
+    AccessKeyRevoked,
+    AccessRefused,
     CollectionFailed,
     CollectionRecovered,
+    ContentRevealed,
     DeviceConfigured,
     DeviceRetired,
     DiffGenerated,
@@ -153,6 +158,8 @@ class Fleet:
         """What the batch does to the tables."""
         ops = FleetOps()
         for stored in batch:
+            if isinstance(stored.event, ACCESS_EVENTS):
+                continue  # of no device
             key = (stored.tenant_id, stored.device_id)
             device = ops.devices.setdefault(key, _Change())
             device.last_position = stored.position
@@ -183,6 +190,10 @@ class Fleet:
                     | HostKeyPinned()
                     | HostKeyChanged()
                     | HostKeyReleased()
+                    | ContentRevealed()
+                    | AccessKeyCreated()
+                    | AccessKeyRevoked()
+                    | AccessRefused()
                 ):
                     pass
                 case _:

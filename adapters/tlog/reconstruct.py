@@ -14,8 +14,12 @@ from domain.device import History
 from domain.envelope import StoredEvent
 from domain.errors import NotFound
 from domain.events import (
+    AccessKeyCreated,
+    AccessKeyRevoked,
+    AccessRefused,
     CollectionFailed,
     CollectionRecovered,
+    ContentRevealed,
     DeviceConfigured,
     DeviceRetired,
     DiffGenerated,
@@ -161,6 +165,16 @@ def words(event: DomainEvent) -> str:
             )
         case HostKeyReleased():
             return f"another host key of the device was allowed: {event.reason}"
+        case ContentRevealed():
+            what = "difference" if event.from_snapshot_id else "configuration"
+            return f"the {what} {event.snapshot_id[:8]} was shown with the secrets in it"
+        case AccessKeyCreated():
+            return f"the API key {event.name} ({event.key_id}) was made: {event.role}"
+        case AccessKeyRevoked():
+            why = f": {event.reason}" if event.reason else ""
+            return f"the API key {event.key_id} was revoked{why}"
+        case AccessRefused():
+            return f"{event.count} requests were refused: {event.reason}"
         case EventSkipped():
             return f"the read model {event.projection} goes on without event {event.position}"
         case _:

@@ -9,8 +9,12 @@ import msgspec
 
 from domain.envelope import StoredEvent
 from domain.events import (
+    AccessKeyCreated,
+    AccessKeyRevoked,
+    AccessRefused,
     CollectionFailed,
     CollectionRecovered,
+    ContentRevealed,
     DeviceConfigured,
     DeviceRetired,
     DiffGenerated,
@@ -46,6 +50,10 @@ ACTIONS: dict[type[Fact], str] = {
     HostKeyChanged: "host_key_changed",
     HostKeyReleased: "host_key_released",
     EventSkipped: "config_event_skipped",
+    ContentRevealed: "config_content_revealed",
+    AccessKeyCreated: "access_key_created",
+    AccessKeyRevoked: "access_key_revoked",
+    AccessRefused: "access_refused",
 }
 
 COLUMNS = (
@@ -73,6 +81,14 @@ def resource_of(event: DomainEvent, device_id: str) -> tuple[str, str]:
             return "snapshot", event.snapshot_id
         case DiffGenerated():
             return "diff", f"{event.from_snapshot_id}..{event.to_snapshot_id}"
+        case ContentRevealed() if event.from_snapshot_id is not None:
+            return "diff", f"{event.from_snapshot_id}..{event.snapshot_id}"
+        case ContentRevealed():
+            return "snapshot", event.snapshot_id
+        case AccessKeyCreated() | AccessKeyRevoked():
+            return "access_key", event.key_id
+        case AccessRefused():
+            return "refusal", event.refusal_id
         case ManualBackupTriggered() | ManualBackupFinished():
             return "backup", event.trigger_id
         case CollectionFailed() | CollectionRecovered() | DeviceConfigured() | DeviceRetired():

@@ -10,8 +10,13 @@ from msgspec import Struct, field
 
 from domain.envelope import StoredEvent
 from domain.events import (
+    ACCESS_EVENTS,
+    AccessKeyCreated,
+    AccessKeyRevoked,
+    AccessRefused,
     CollectionFailed,
     CollectionRecovered,
+    ContentRevealed,
     DeviceConfigured,
     DeviceRetired,
     DiffGenerated,
@@ -90,6 +95,8 @@ def fold(batch: Sequence[StoredEvent]) -> BackupOps:
     """What the batch does to the tables."""
     ops = BackupOps()
     for stored in batch:
+        if isinstance(stored.event, ACCESS_EVENTS):
+            continue  # of no device
         key = (stored.tenant_id, stored.device_id)
         device = ops.devices.get(key)
         if device is None:
@@ -126,6 +133,10 @@ def fold(batch: Sequence[StoredEvent]) -> BackupOps:
                 | HostKeyPinned()
                 | HostKeyChanged()
                 | HostKeyReleased()
+                | ContentRevealed()
+                | AccessKeyCreated()
+                | AccessKeyRevoked()
+                | AccessRefused()
             ):
                 pass
             case _:

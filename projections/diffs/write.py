@@ -10,8 +10,12 @@ from msgspec import Struct, field
 
 from domain.envelope import StoredEvent
 from domain.events import (
+    AccessKeyCreated,
+    AccessKeyRevoked,
+    AccessRefused,
     CollectionFailed,
     CollectionRecovered,
+    ContentRevealed,
     DeviceConfigured,
     DeviceRetired,
     DiffGenerated,
@@ -110,6 +114,10 @@ def fold(batch: Sequence[StoredEvent]) -> DiffOps:
                 | HostKeyChanged()
                 | HostKeyReleased()
                 | EventSkipped()
+                | ContentRevealed()
+                | AccessKeyCreated()
+                | AccessKeyRevoked()
+                | AccessRefused()
             ):
                 pass
             case _:

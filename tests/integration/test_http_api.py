@@ -544,7 +544,7 @@ async def test_ready_only_while_all_of_it_answers(filled: Api, nats_server: Embe
     ready = await filled.get("/readyz")
     assert (ready["ready"], ready["reasons"], ready["stream_head"]) == (True, [], head)
     assert {one["position"] for one in ready["projections"].values()} == {head}
-    assert set(ready["projections"]) == {"backups", "diffs", "audit", "fleet"}
+    assert set(ready["projections"]) == {"backups", "diffs", "audit", "fleet", "access"}
     await nats_server.kill()
 
     async def not_ready() -> Any:

@@ -271,7 +271,7 @@ async def test_a_newer_version_shuts_the_older_out(pool: Pool) -> None:
     [
         "DROP SCHEMA configtrail CASCADE",
         "DROP TABLE configtrail.snapshots, configtrail.changes, configtrail.audit,"
-        " configtrail.fleet",
+        " configtrail.fleet, configtrail.access_keys",
         "DELETE FROM configtrail.checkpoints",
     ],
 )
