@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import asyncpg
 from nats.aio.client import Client
@@ -53,7 +54,9 @@ from domain.errors import InvalidInput
 from projections import ALL
 from projections.builder import ProjectionBuilder
 from projections.engine import ProjectionWorker
+from projections.schema import lock_schemas
 from projections.shared import SharedSource
+from projections.tenancy import READER, TenantReader
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +64,8 @@ log = logging.getLogger(__name__)
 _OVERDUE_MARGIN_SECONDS = 30.0
 # Each projection's worker holds one session for its lease, and writes through another.
 POOL_SIZE = 24
+# Sessions that answer for tenants.
+READING_SIZE = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,7 @@ class System:
     nc: Client
     js: JetStreamContext
     pool: asyncpg.Pool[asyncpg.Record]
+    readers: asyncpg.Pool[asyncpg.Record]
     events: JetStreamEventStore
     source: JetStreamSource
     content: JetStreamContentStore
@@ -100,6 +106,11 @@ class System:
     projections: tuple[ProjectionWorker, ...]
     policies: Policies
     builders: tuple[ProjectionBuilder, ...]
+
+    def rows_of(self, tenant_id: str) -> TenantReader:
+        """The read models' rows of one tenant. Whatever answers for a tenant reads by this, and
+        never by `pool`, which sees all."""
+        return TenantReader(self.readers, tenant_id)
 
 
 @asynccontextmanager
@@ -144,6 +155,17 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
         pool = await stack.enter_async_context(
             open_pool(settings.postgres_dsn.get_secret_value(), max_size=POOL_SIZE)
         )
+        async with pool.acquire() as session, session.transaction():
+            await lock_schemas(session)
+        reading = settings.postgres_reader_dsn or settings.postgres_dsn
+        readers = await stack.enter_async_context(
+            open_pool(
+                reading.get_secret_value(),
+                application_name="configtrail-reader",
+                max_size=READING_SIZE,
+                role=None if settings.postgres_reader_dsn else READER,
+            )
+        )
         workers = stack.enter_context(Workers(1))
         devices = DeviceRepository(events)
         content = JetStreamContentStore(js, keyring)
@@ -156,6 +178,7 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
             nc=nc,
             js=js,
             pool=pool,
+            readers=readers,
             events=events,
             source=source,
             content=content,
@@ -183,7 +206,9 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
                 intake=intake,
                 keyring=keyring,
             ),
-            reading=ConfigReader(pool, content, keyring, workers=workers, policies=policies),
+            reading=ConfigReader(
+                partial(TenantReader, readers), content, keyring, workers=workers, policies=policies
+            ),
             metrics=metrics,
             workers=workers,
             log=VerifiableLog(

@@ -16,6 +16,11 @@ class Settings(BaseSettings):
 
     nats_url: SecretStr | None = None
     postgres_dsn: SecretStr | None = None
+    postgres_reader_dsn: SecretStr | None = Field(
+        default=None,
+        description="as whom tenants' rows are read; default: postgres_dsn's user, acting as the "
+        "role configtrail_reader",
+    )
     data_dir: Path = Path(".configtrail")
     master_key: SecretStr | None = Field(
         default=None, description="32 bytes in base64; wraps every tenant's keys"

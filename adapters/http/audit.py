@@ -137,7 +137,7 @@ def router(system: System) -> APIRouter:
                 headers={"Content-Disposition": f'attachment; filename="audit-{tenant}.csv"'},
             )
         found = await audit_page(
-            system.pool,
+            system.rows_of(tenant),
             tenant,
             wanted,
             limit=per_page,
@@ -159,7 +159,7 @@ def router(system: System) -> APIRouter:
 async def _csv(system: System, tenant: str, wanted: AuditFilter) -> AsyncGenerator[str, None]:
     yield ",".join(COLUMNS) + "\r\n"
     async with (
-        system.pool.acquire() as connection,
+        system.rows_of(tenant).session() as connection,
         aclosing(stream_audit(connection, tenant, wanted)) as batches,
     ):
         async for batch in batches:

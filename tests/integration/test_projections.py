@@ -293,7 +293,7 @@ async def test_what_is_dropped_is_built_again_to_the_same_rows(pool: Pool, loss:
 
 async def test_a_checkpoint_that_went_back_is_noticed(pool: Pool) -> None:
     # As after a crash of the server that lost the last transactions, rows and checkpoint alike.
-    events = played(9, 60).events
+    events = played(9, 120).events
     expected = await reference(pool, events)
     ahead = writer_of(pool, BACKUPS)
     await ahead.prepare(STREAM)
