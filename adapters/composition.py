@@ -12,6 +12,12 @@ import asyncpg
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
+from adapters.access.authentication import Authenticator
+from adapters.access.jwks import SigningKeys
+from adapters.access.keys import BUCKET as KEY_USE
+from adapters.access.keys import ApiKeys
+from adapters.access.refusals import AccessJournal, Refusals
+from adapters.access.tokens import Tokens
 from adapters.collecting.collection import DeviceCollector
 from adapters.collecting.credentials import BUCKET as CREDENTIALS
 from adapters.collecting.credentials import Credentials, CredentialStore
@@ -100,6 +106,9 @@ class System:
     schedule: Schedule
     collecting: DeviceCollector
     reading: ConfigReader
+    keys: ApiKeys
+    refusals: Refusals
+    authenticator: Authenticator
     metrics: Metrics
     workers: Workers
     log: VerifiableLog
@@ -166,6 +175,9 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
                 role=None if settings.postgres_reader_dsn else READER,
             )
         )
+        uses = Bucket(js, KEY_USE)
+        await uses.ensure(settings.stream_replicas)
+        keys = ApiKeys(events, pool, uses)
         workers = stack.enter_context(Workers(1))
         devices = DeviceRepository(events)
         content = JetStreamContentStore(js, keyring)
@@ -209,6 +221,9 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
             reading=ConfigReader(
                 partial(TenantReader, readers), content, keyring, workers=workers, policies=policies
             ),
+            keys=keys,
+            refusals=Refusals(events),
+            authenticator=Authenticator(keys, _tokens(settings), required=settings.auth == "on"),
             metrics=metrics,
             workers=workers,
             log=VerifiableLog(
@@ -222,6 +237,12 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
             policies=policies,
         )
         await nc.flush()
+
+
+def _tokens(settings: Settings) -> Tokens | None:
+    if settings.oidc_issuer is None:
+        return None
+    return Tokens(settings, SigningKeys(settings.oidc_issuer, settings.oidc_jwks_url))
 
 
 def _vault(settings: Settings) -> Vault | None:
@@ -324,6 +345,8 @@ def roles(system: System) -> dict[str, Role]:
             witnesses=Witnesses(witnesses) if witnesses else None,
         ).run,
     }
+    journal = AccessJournal(system.refusals, system.keys, every=settings.refusals_told_seconds)
+    found["access journal"] = journal.run
     if settings.collector:
         found |= collecting_roles(system)
     for worker in system.projections:

@@ -59,7 +59,6 @@ class Settings(BaseSettings):
     auth: Literal["on", "off"] = Field(
         default="on", description="off: whoever reaches the API may do everything; loopback only"
     )
-    api_key: SecretStr | None = Field(default=None, description="what commands ask the API with")
     oidc_issuer: str | None = Field(
         default=None, description="whose tokens are accepted, besides API keys"
     )
