@@ -210,7 +210,7 @@ async def test_secrets_stay_when_it_cant_be_recorded(
 
 async def test_refusals_are_facts_and_few_however_many_there_were(served: Served) -> None:
     viewer = await api_key(served.system, Role.VIEWER, "acme")
-    for number in range(300):
+    for number in range(100):
         wrong = f"ctk_{number:016x}_{'A' * 43}"
         answer = await served.http.get(
             "/api/tenants/acme/audit-logs", headers={"Authorization": f"Bearer {wrong}"}
@@ -229,9 +229,9 @@ async def test_refusals_are_facts_and_few_however_many_there_were(served: Served
         ("forbidden", "service:key/tests-viewer"),
         ("other_tenant", "service:key/tests-viewer"),
     }
-    nobodys = await eventually(lambda: told("_system", 300))
+    nobodys = await eventually(lambda: told("_system", 100))
     assert {one.reason for one in nobodys} == {"bad_credentials"}
-    assert len(nobodys) < 30
+    assert len(nobodys) < 20
 
 
 async def test_a_key_is_kept_as_a_hash_and_its_use_is_known(served: Served) -> None:
@@ -287,7 +287,7 @@ async def test_only_origins_that_are_named_may_use_it_from_pages(served: Served)
 
 async def test_rubbish_is_refused_clearly(served: Served) -> None:
     key = await api_key(served.system)
-    rubbish = ["'", "1e9", "-1", "\x00", "9" * 40, "%", "../..", "$1; DROP", "é\u202e", "NaN", " "]
+    rubbish = ["'", "-1", "\x00", "9" * 40, "$1; DROP \u202e"]
     for route in served.routes:
         if route.methods != {"GET"} or route.permission is None:
             continue
