@@ -4,13 +4,15 @@
 
 In the same run: a bare COPY of the same rows into the same table, a bare pull loop over the same
 stream, and the ProjectionRunner of the `eventsourcing` library on the same events into the same
-table. Rates are medians over the rounds, whose order is mixed; ratios are firmer than rates.
+table. Rates are medians over the rounds, whose order is mixed; ratios are firmer than rates, and
+the processor's time an event (of this program, NATS and Postgres) is firmer than both.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import platform
 import random
 import resource
@@ -23,7 +25,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 import uvloop
@@ -34,6 +36,7 @@ from adapters.jetstream.connection import connect
 from adapters.jetstream.source import JetStreamSource, RawPuller
 from adapters.jetstream.streams import EVENTS, events_stream_config
 from adapters.postgres.pool import open_pool
+from benchmarks.cpu import spent
 from benchmarks.history import history
 from domain.envelope import StoredEvent
 from projections import ALL, AUDIT
@@ -45,17 +48,53 @@ from projections.shared import SharedSource
 from tests.publishing import publish
 
 BATCH = 8_000
-Measured = Callable[[], Awaitable[float]]
+Measured = Callable[[], Awaitable["Figure"]]
+
+
+class Servers(NamedTuple):
+    """The processes of the servers."""
+
+    nats: int
+    postgres: int
+
+
+class Figure(NamedTuple):
+    """Events a second, and microseconds of the processor an event."""
+
+    rate: float
+    python: float
+    nats: float
+    postgres: float
+
+
+class Stopwatch:
+    """Started when it is made."""
+
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
+        self._began = self._now()
+
+    def figure(self, count: int) -> Figure:
+        """What `count` events took since then."""
+        taken = [now - then for now, then in zip(self._now(), self._began, strict=True)]
+        return Figure(count / taken[0], *(seconds / count * 1e6 for seconds in taken[1:]))
+
+    def _now(self) -> tuple[float, ...]:
+        nats, postgres = map(spent, self._servers)
+        return time.perf_counter(), time.process_time(), nats, postgres
 
 
 class Bench:
     """The servers with a stream of events, and what is measured on them: each gives events/s."""
 
-    def __init__(self, pool: Pool, source: JetStreamSource, nc: Any, count: int) -> None:
+    def __init__(
+        self, pool: Pool, source: JetStreamSource, nc: Any, count: int, servers: Servers
+    ) -> None:
         self._pool = pool
         self._source = source
         self._nc = nc
         self._count = count
+        self._servers = servers
         self._batches: list[list[tuple[Any, ...]]] = []
 
     async def prepare(self) -> None:
@@ -70,43 +109,44 @@ class Bench:
                     if last == self._count:
                         return
 
-    async def pull(self) -> float:
+    async def pull(self) -> Figure:
         """A bare pull loop: bytes, nothing decoded."""
         consumer = await self._source.consumer(1)
         got = 0
-        started = time.perf_counter()
+        watch = Stopwatch(self._servers)
         async with RawPuller(self._nc, EVENTS, consumer) as puller:
             while got < self._count:
                 got += len(await puller.take_all())
-        return self._count / (time.perf_counter() - started)
+        return watch.figure(self._count)
 
-    async def copy(self) -> float:
+    async def copy(self) -> Figure:
         """A bare COPY of the audit trail's rows, in the batches that the worker makes."""
-        await self._clean()
+        await self.clean()
         async with self._pool.acquire() as connection:
             await connection.execute("CREATE SCHEMA configtrail; SET search_path = configtrail")
             await connection.execute(AUDIT.ddl)
             await connection.execute("SET synchronous_commit = off")
-            started = time.perf_counter()
+            watch = Stopwatch(self._servers)
             for rows in self._batches:
                 await copy_rows(connection, "audit", COLUMNS, rows)
-            return self._count / (time.perf_counter() - started)
+            return watch.figure(self._count)
 
-    async def project(self, projections: Sequence[Projection[Any]]) -> float:
+    async def project(self, projections: Sequence[Projection[Any]]) -> Figure:
         """Workers from nothing to the head."""
-        await self._clean()
+        await self.clean()
         shared = SharedSource(self._source)
         workers = [ProjectionWorker(self._pool, shared, one) for one in projections]
-        started = time.perf_counter()
+        watch = Stopwatch(self._servers)
         tasks = [asyncio.create_task(worker.run()) for worker in workers]
         await asyncio.gather(*(worker.wait(self._count) for worker in workers))
-        taken = time.perf_counter() - started
+        figure = watch.figure(self._count)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        return self._count / taken
+        return figure
 
-    async def _clean(self) -> None:
+    async def clean(self) -> None:
+        """No tables: each part begins with its own, empty ones."""
         await self._pool.execute("DROP SCHEMA IF EXISTS configtrail CASCADE")
 
 
@@ -127,7 +167,8 @@ async def bench(count: int) -> AsyncIterator[tuple[Bench, str]]:
             await js.add_stream(events_stream_config())
             await publish(nc, history(count), EVENTS)
             async with open_pool(postgres.dsn) as pool:
-                made = Bench(pool, JetStreamSource(nc, js), nc, count)
+                servers = Servers(nats.pid, postgres.pid)
+                made = Bench(pool, JetStreamSource(nc, js), nc, count, servers)
                 await made.prepare()
                 yield made, postgres.dsn
             await nc.close()
@@ -155,7 +196,8 @@ def memory() -> float:
 async def main(count: int, rounds: int, library: int) -> None:
     print(
         f"{count} events of 1,000 devices, {rounds} rounds; Python {platform.python_version()}, "
-        f"asyncpg {asyncpg.__version__}; NATS encrypts and syncs always, Postgres fsync on"
+        f"asyncpg {asyncpg.__version__}; NATS encrypts and syncs always, Postgres fsync on; load "
+        f"before {', '.join(f'{one:.1f}' for one in os.getloadavg())}"
     )
     async with bench(count) as (made, dsn):
         measured: dict[str, Measured] = {
@@ -165,7 +207,7 @@ async def main(count: int, rounds: int, library: int) -> None:
         }
         for projection in ALL:
             measured[projection.name] = lambda one=projection: made.project([one])  # type: ignore[misc]
-        found: dict[str, list[float]] = defaultdict(list)
+        found: dict[str, list[Figure]] = defaultdict(list)
         grown: list[float] = []
         for _ in range(rounds):
             order = list(measured)
@@ -173,16 +215,21 @@ async def main(count: int, rounds: int, library: int) -> None:
             for name in order:
                 found[name].append(await measured[name]())
             grown.append(memory())
-        if library:
-            found["library's ProjectionRunner"].append(await library_rate(dsn, library))
-    rates = {name: statistics.median(one) for name, one in found.items()}
-    for name, rate in rates.items():
-        spread = f"{min(found[name]):,.0f} to {max(found[name]):,.0f}"
-        print(f"  {name:28s} {rate:10,.0f} events/s   ({spread})")
+        await made.clean()
+        library_found = await library_rate(dsn, library) if library else 0.0
+    print(f"{'':50s}µs an event: Python   NATS  Postgres")
+    rates = {}
+    for name, figures in found.items():
+        each = [figure.rate for figure in figures]
+        rates[name] = statistics.median(each)
+        told = f"  {name:24s} {rates[name]:8,.0f} events/s ({min(each):,.0f} to {max(each):,.0f})"
+        used = [statistics.median(column) for column in list(zip(*figures, strict=True))[1:]]
+        print(f"{told:62s} {used[0]:6.1f} {used[1]:6.1f} {used[2]:9.1f}")
     audit, copy = rates["audit"], rates["bare COPY of audit"]
     print(f"  audit / bare COPY            {audit / copy:10.0%}   (target 75 %)")
     if library:
-        times = audit / rates["library's ProjectionRunner"]
+        print(f"  library's ProjectionRunner {library_found:6,.0f} events/s")
+        times = audit / library_found
         print(f"  audit / library              {times:10.0f} ×  (target 30 ×)")
     print(f"  memory at most, by round: {', '.join(f'{one:.0f} MB' for one in grown)}")
 

@@ -6,7 +6,8 @@ Invariant: no message ever holds configuration text or a secret.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from enum import Enum
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,18 @@ _UNAUTHENTICATED = {
 
 
 class ConfigtrailError(Exception):
-    """Base of everything that Configtrail raises on purpose."""
+    """Base of everything that Configtrail raises on purpose. It can come from another process."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _as_it_was, (type(self), self.args, self.__dict__)
+
+
+def _as_it_was(
+    kind: type[ConfigtrailError], args: tuple[object, ...], data: dict[str, object]
+) -> ConfigtrailError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(data)
+    return error
 
 
 class InvalidInput(ConfigtrailError):
@@ -149,6 +161,13 @@ class PoisonEvent(ConfigtrailError):
         self.reason = reason
 
 
+def told_setting(value: object) -> str:
+    """A setting as a person would write it."""
+    if value is None:
+        return "not set"
+    return repr(value.value if isinstance(value, Enum) else value)
+
+
 class StreamMisconfigured(ConfigtrailError):
     """A stream's live settings would lose or refuse what they must keep."""
 
@@ -160,7 +179,10 @@ class StreamMisconfigured(ConfigtrailError):
         got: object,
         mend: str = "change it back before starting",
     ) -> None:
-        super().__init__(f"stream {stream}: {setting} is {got!r} and must be {expected!r}; {mend}")
+        super().__init__(
+            f"stream {stream}: {setting} is {told_setting(got)} and must be "
+            f"{told_setting(expected)}; {mend}"
+        )
         self.stream = stream
         self.setting = setting
         self.expected = expected
@@ -320,6 +342,15 @@ class Unavailable(ConfigtrailError):
         self.reason = reason
 
 
+class AccessRefused(ConfigtrailError):
+    """A server answers, and refuses who asks. Waiting does not help."""
+
+    def __init__(self, service: str, mend: str) -> None:
+        super().__init__(f"{service} refuses the user or the password; {mend}")
+        self.service = service
+        self.mend = mend
+
+
 class StreamFull(Unavailable):
     """A stream is full and takes nothing. What waits for it slows down, and nothing is lost."""
 
@@ -329,3 +360,14 @@ class StreamFull(Unavailable):
 
     def __str__(self) -> str:
         return f"the stream {self.stream} is full and takes nothing; raise its limits or make room"
+
+
+class WorkStopped(ConfigtrailError):
+    """A piece of work was stopped with the process that did it.
+
+    `reason`: `time` and `memory` for bounds of its own, `killed` when something else ended it.
+    """
+
+    def __init__(self, reason: Literal["time", "memory", "killed"]) -> None:
+        super().__init__(f"the work was stopped: {reason}")
+        self.reason = reason

@@ -12,6 +12,13 @@ import typer
 from pydantic import ValidationError
 
 from adapters.cli import auditing, program
+from adapters.cli.accounts import (
+    add_accounts,
+    list_accounts,
+    mirror,
+    remove_account,
+    show_account,
+)
 from adapters.cli.backup import trigger
 from adapters.cli.collecting import collect, collector
 from adapters.cli.credentials import (
@@ -94,7 +101,7 @@ def command(
         ) -> None:
             before = context.obj
             context.obj = {
-                "tenant": tenant or before["tenant"],
+                "tenant": before["tenant"] if tenant is None else tenant,
                 "data_dir": data_dir or before["data_dir"],
                 "debug": debug or before["debug"],
             }
@@ -189,6 +196,14 @@ command(keys)(list_keys)
 command(keys, "list")(list_keys)
 command(keys, "create")(create_key)
 command(keys, "revoke")(revoke_key)
+
+accounts = typer.Typer(rich_markup_mode=None, help="Tenants with a NATS account of their own.")
+app.add_typer(accounts, name="accounts")
+command(accounts)(list_accounts)
+command(accounts, "add")(add_accounts)
+command(accounts, "remove")(remove_account)
+command(accounts, "show")(show_account)
+command(accounts, "mirror")(mirror)
 
 host_keys = typer.Typer(rich_markup_mode=None, help="Host keys of devices.")
 app.add_typer(host_keys, name="hostkeys")
