@@ -20,7 +20,9 @@ from domain.events import (
     AccessRefused,
     CollectionFailed,
     CollectionRecovered,
+    ContentExpired,
     ContentRevealed,
+    ContentShredded,
     DeviceConfigured,
     DeviceRetired,
     DiffGenerated,
@@ -29,11 +31,15 @@ from domain.events import (
     HostKeyChanged,
     HostKeyPinned,
     HostKeyReleased,
+    LegalHoldPlaced,
+    LegalHoldReleased,
     ManualBackupFinished,
     ManualBackupTriggered,
+    RetentionPolicySet,
     SnapshotCreated,
     SnapshotRecanonicalised,
 )
+from domain.ids import TENANT_BRANCH
 from projections.rows import Connection, Reader, columns_of, storable, struct, structs
 
 DDL = """
@@ -160,6 +166,8 @@ class Fleet:
         for stored in batch:
             if isinstance(stored.event, ACCESS_EVENTS):
                 continue  # of no device
+            if stored.device_id == TENANT_BRANCH:
+                continue  # what is told of a tenant as a whole is no device
             key = (stored.tenant_id, stored.device_id)
             device = ops.devices.setdefault(key, _Change())
             device.last_position = stored.position
@@ -194,6 +202,11 @@ class Fleet:
                     | AccessKeyCreated()
                     | AccessKeyRevoked()
                     | AccessRefused()
+                    | RetentionPolicySet()
+                    | LegalHoldPlaced()
+                    | LegalHoldReleased()
+                    | ContentExpired()
+                    | ContentShredded()
                 ):
                     pass
                 case _:

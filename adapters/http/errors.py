@@ -24,6 +24,7 @@ from domain.errors import (
     BackupUnderWay,
     ConfigtrailError,
     ContentCorrupt,
+    ContentGone,
     ContentMissing,
     Forbidden,
     InvalidInput,
@@ -34,6 +35,7 @@ from domain.errors import (
     TooManyRequests,
     Unauthenticated,
     Unavailable,
+    UnderLegalHold,
 )
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,8 @@ _STATUS: tuple[tuple[type[ConfigtrailError], int, str], ...] = (
     (Unavailable, 503, "unavailable"),
     (KeyUnavailable, 503, "key_unavailable"),
     (NotVerified, 503, "not_verified"),
+    (ContentGone, 410, "content_gone"),
+    (UnderLegalHold, 409, "under_legal_hold"),
     (ContentMissing, 500, "content_missing"),
     (ContentCorrupt, 500, "content_corrupt"),
 )

@@ -19,6 +19,8 @@ STREAM = "CONFIGTRAIL_EVENTS"
 KNOWN = {
     "configtrail.CollectionFailed.v1",
     "configtrail.CollectionRecovered.v1",
+    "configtrail.ContentExpired.v1",
+    "configtrail.ContentShredded.v1",
     "configtrail.DeviceConfigured.v1",
     "configtrail.DeviceRetired.v1",
     "configtrail.DiffGenerated.v1",
@@ -31,9 +33,12 @@ KNOWN = {
     "configtrail.AccessKeyCreated.v1",
     "configtrail.AccessKeyRevoked.v1",
     "configtrail.AccessRefused.v1",
+    "configtrail.LegalHoldPlaced.v1",
+    "configtrail.LegalHoldReleased.v1",
     "configtrail.ManualBackupFinished.v1",
     "configtrail.ManualBackupFinished.v2",
     "configtrail.ManualBackupTriggered.v1",
+    "configtrail.RetentionPolicySet.v1",
     "configtrail.SnapshotCreated.v1",
     "configtrail.SnapshotRecanonicalised.v1",
 }

@@ -14,7 +14,9 @@ from domain.events import (
     AccessRefused,
     CollectionFailed,
     CollectionRecovered,
+    ContentExpired,
     ContentRevealed,
+    ContentShredded,
     DeviceConfigured,
     DeviceRetired,
     DiffGenerated,
@@ -25,12 +27,16 @@ from domain.events import (
     HostKeyChanged,
     HostKeyPinned,
     HostKeyReleased,
+    LegalHoldPlaced,
+    LegalHoldReleased,
     ManualBackupFinished,
     ManualBackupTriggered,
+    RetentionPolicySet,
     SnapshotCreated,
     SnapshotRecanonicalised,
     encode_event,
 )
+from domain.ids import TENANT_BRANCH
 from projections.audit.tables import DDL, TABLES
 from projections.rows import Connection, copy_rows, storable, storable_or_none
 
@@ -54,6 +60,11 @@ ACTIONS: dict[type[Fact], str] = {
     AccessKeyCreated: "access_key_created",
     AccessKeyRevoked: "access_key_revoked",
     AccessRefused: "access_refused",
+    RetentionPolicySet: "retention_policy_set",
+    LegalHoldPlaced: "legal_hold_placed",
+    LegalHoldReleased: "legal_hold_released",
+    ContentExpired: "config_content_expired",
+    ContentShredded: "config_content_shredded",
 }
 
 COLUMNS = (
@@ -74,7 +85,7 @@ COLUMNS = (
 )
 
 
-def resource_of(event: DomainEvent, device_id: str) -> tuple[str, str]:
+def resource_of(event: DomainEvent, tenant_id: str, device_id: str) -> tuple[str, str]:
     """What the event is about: type and id."""
     match event:
         case SnapshotCreated() | DuplicateSkipped() | SnapshotRecanonicalised():
@@ -97,6 +108,14 @@ def resource_of(event: DomainEvent, device_id: str) -> tuple[str, str]:
             return "host_key", device_id
         case EventSkipped():
             return "event", event.skipped_event_id
+        case ContentExpired():
+            return "snapshot", event.snapshot_id
+        case LegalHoldPlaced() | LegalHoldReleased():
+            return "legal_hold", event.hold_id
+        case RetentionPolicySet() | ContentShredded():
+            if device_id == TENANT_BRANCH:
+                return "tenant", tenant_id
+            return "device", device_id
         case _:
             assert_never(event)
 
@@ -108,7 +127,7 @@ def fold(batch: Sequence[StoredEvent]) -> list[tuple[Any, ...]]:
 
 def _row(stored: StoredEvent) -> tuple[Any, ...]:
     event = stored.event
-    resource_type, resource_id = resource_of(event, stored.device_id)
+    resource_type, resource_id = resource_of(event, stored.tenant_id, stored.device_id)
     return (
         stored.position,
         stored.tenant_id,

@@ -15,7 +15,9 @@ from domain.events import (
     AccessRefused,
     CollectionFailed,
     CollectionRecovered,
+    ContentExpired,
     ContentRevealed,
+    ContentShredded,
     DeviceConfigured,
     DeviceRetired,
     DiffGenerated,
@@ -24,8 +26,11 @@ from domain.events import (
     HostKeyChanged,
     HostKeyPinned,
     HostKeyReleased,
+    LegalHoldPlaced,
+    LegalHoldReleased,
     ManualBackupFinished,
     ManualBackupTriggered,
+    RetentionPolicySet,
     SnapshotCreated,
     SnapshotRecanonicalised,
 )
@@ -118,6 +123,11 @@ def fold(batch: Sequence[StoredEvent]) -> DiffOps:
                 | AccessKeyCreated()
                 | AccessKeyRevoked()
                 | AccessRefused()
+                | RetentionPolicySet()
+                | LegalHoldPlaced()
+                | LegalHoldReleased()
+                | ContentExpired()
+                | ContentShredded()
             ):
                 pass
             case _:

@@ -62,6 +62,11 @@ def test_actions_are_the_published_ones() -> None:
         "AccessKeyCreated": "access_key_created",
         "AccessKeyRevoked": "access_key_revoked",
         "AccessRefused": "access_refused",
+        "RetentionPolicySet": "retention_policy_set",
+        "LegalHoldPlaced": "legal_hold_placed",
+        "LegalHoldReleased": "legal_hold_released",
+        "ContentExpired": "config_content_expired",
+        "ContentShredded": "config_content_shredded",
     }
 
 
@@ -81,6 +86,7 @@ class BackupTables:
         self.observations: set[tuple[Any, ...]] = set()
         self.asked: dict[backups.Key, Any] = {}
         self.finished: dict[backups.Key, Any] = {}
+        self.gone: list[Any] = []
 
     def apply(self, ops: backups.BackupOps) -> None:
         for key, new in ops.snapshots.items():
@@ -109,6 +115,8 @@ class BackupTables:
         for key, finish in ops.finished.items():
             assert key in self.asked
             self.finished.setdefault(key, finish)
+
+        self.gone += ops.gone
 
     def _confirm(self, key: backups.Key, seen: backups.Sightings) -> None:
         row = self.snapshots[key]
