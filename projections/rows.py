@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import asyncpg
@@ -26,6 +27,10 @@ Reader: TypeAlias = (
 )
 
 Row = TypeVar("Row", bound=Struct)
+
+# Where a page of something ends that is ordered by time and, at the same time, by position.
+Place: TypeAlias = tuple[datetime, int]
+NO_PLACE: tuple[None, None] = (None, None)
 
 
 def structs(kind: type[Row], records: Iterable[asyncpg.Record]) -> list[Row]:

@@ -15,16 +15,22 @@ from starlette.types import ASGIApp
 
 from adapters.http import (
     audit,
+    changes,
     configs,
     dead_letters,
     devices,
+    differences,
     fleet,
     health,
+    history,
     inventory,
     proofs,
+    snapshots,
+    statistics,
     trigger,
 )
 from adapters.http.access import routes_of
+from adapters.http.described import READING, REFUSALS
 from adapters.http.errors import install_error_handlers
 from adapters.http.freshness import freshness
 from adapters.http.guard import LOOPBACK_NAMES, Guard, is_loopback
@@ -56,20 +62,29 @@ def create_app(system: System) -> FastAPI:
         redoc_url=None,
     )
     install_error_handlers(app)
-    app.include_router(health.router(system))
-    app.include_router(dead_letters.router(system))
-    app.include_router(trigger.router(system))
-    app.include_router(inventory.router(system))
-    app.include_router(proofs.router(system))
+    for routes in (
+        health.router(system),
+        dead_letters.router(system),
+        trigger.router(system),
+        inventory.router(system),
+        proofs.router(system),
+    ):
+        app.include_router(routes, responses=REFUSALS)
     projected = [Depends(freshness(system))]
     for routes in (
         audit.router(system),
+        changes.router(system),
+        statistics.router(system),
         fleet.router(system),
         devices.router(system),
+        # A device's id may end in `/config` itself: the words behind it come before ids there.
+        snapshots.router(system),
+        history.router(system),
+        differences.router(system),
         configs.router(system),
         devices.device_router(system),
     ):
-        app.include_router(routes, dependencies=projected)
+        app.include_router(routes, dependencies=projected, responses=READING)
     routes_of(app)  # a route that does not say who may use it serves nobody
     app.add_middleware(Guard, metrics=system.metrics, allowed_hosts=_allowed_hosts(system.settings))
     return app

@@ -1,18 +1,21 @@
-"""Configuration texts and their differences."""
+"""Configuration texts."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 
 from adapters.http.access import Permission, requires
-from adapters.http.devices import SectionOut
-from adapters.http.params import DeviceId, SnapshotId, TenantId, check_snapshot_id, moment
-from adapters.reading import ConfigText, DiffText
-from domain.semantic.told import ToldChange
+from adapters.http.answers import answered, answered_model, attachment
+from adapters.http.described import AS_TEXT, DOWNLOAD
+from adapters.http.params import DeviceId, SnapshotId, TenantId, moment
+from adapters.http.representations import JSON, TEXT, accepted
+from adapters.reading import ConfigText
+from domain.canonical import ROUTEROS
 
 if TYPE_CHECKING:
     from adapters.composition import System
@@ -44,65 +47,6 @@ class ConfigOut(BaseModel):
     redacted: bool
 
 
-class RiskOut(BaseModel):
-    """Why a change deserves a look."""
-
-    tag: str
-    reason: str
-
-
-class PropertyOut(BaseModel):
-    """A property that changed, secrets as keyed hashes; of a set also the members that differ."""
-
-    name: str
-    before: str | None
-    after: str | None
-    gone: list[str]
-    new: list[str]
-
-
-class ChangeOut(BaseModel):
-    """One change of one entry, in a sentence and for machines."""
-
-    section: str
-    kind: str
-    sentence: str
-    entry: str
-    properties: list[PropertyOut]
-    position_before: int | None
-    position_after: int | None
-    risks: list[RiskOut]
-    level: str
-    after_upgrade: bool
-
-
-class DiffOut(BaseModel):
-    """A unified diff, and the changes in words. `recorded` False: worked out for this answer.
-
-    `changes` never hold secrets; `redacted`: neither does `diff_text`, as was asked for. They are
-    None where there is no comparison of meaning. `notes` say what is not told as a change, and
-    `changes_more` counts changes beyond the bound. `upgrade`: another version of the system.
-    """
-
-    id: str
-    diff_text: str
-    lines_added: int
-    lines_removed: int
-    old_snapshot_id: str
-    new_snapshot_id: str
-    old_collected_at: datetime
-    new_collected_at: datetime
-    created_at: datetime
-    coarse: bool
-    recorded: bool
-    redacted: bool
-    sections: list[SectionOut]
-    changes: list[ChangeOut] | None
-    changes_more: int
-    notes: list[str]
-    upgrade: str | None
-
-
 def config_out(config: ConfigText, *, redacted: bool = False) -> ConfigOut:
     """A text as it is answered."""
     snapshot = config.snapshot
@@ -125,101 +69,64 @@ def config_out(config: ConfigText, *, redacted: bool = False) -> ConfigOut:
     )
 
 
-def diff_out(diff: DiffText, *, redacted: bool = False) -> DiffOut:
-    """A difference as it is answered."""
-    told = diff.told
-    return DiffOut(
-        id=diff.diff_id,
-        diff_text=diff.patch.decode(),
-        lines_added=diff.lines_added,
-        lines_removed=diff.lines_removed,
-        old_snapshot_id=diff.from_snapshot.snapshot_id,
-        new_snapshot_id=diff.to_snapshot.snapshot_id,
-        old_collected_at=diff.from_snapshot.collected_at,
-        new_collected_at=diff.to_snapshot.collected_at,
-        created_at=diff.recorded_at or diff.to_snapshot.collected_at,
-        coarse=diff.coarse,
-        recorded=diff.recorded_at is not None,
-        redacted=redacted,
-        changes=None if told is None else [change_out(one) for one in told.changes],
-        changes_more=told.more if told else 0,
-        notes=list(told.notes) if told else [],
-        upgrade=told.upgrade if told else None,
-        sections=[
-            SectionOut(section=one.section, added=one.added, removed=one.removed)
-            for one in diff.sections
-        ],
-    )
-
-
-def change_out(one: ToldChange) -> ChangeOut:
-    """A change as it is answered."""
-    return ChangeOut(
-        section=one.section,
-        kind=one.kind,
-        sentence=one.sentence,
-        entry=one.entry,
-        properties=[
-            PropertyOut(
-                name=each.name,
-                before=each.before,
-                after=each.after,
-                gone=list(each.gone),
-                new=list(each.new),
-            )
-            for each in one.properties
-        ],
-        position_before=one.position_before,
-        position_after=one.position_after,
-        risks=[RiskOut(tag=risk.tag, reason=risk.reason) for risk in one.risks],
-        level=one.level,
-        after_upgrade=one.after_upgrade,
-    )
-
-
 def router(system: System) -> APIRouter:
     """The routes of this module. The fixed addresses come before those with an id."""
-    routes = APIRouter(prefix="/api/tenants/{tenant}/devices/{device:path}", tags=["config"])
+    routes = APIRouter(
+        prefix="/api/tenants/{tenant}/devices/{device:path}",
+        tags=["config"],
+        dependencies=[requires(Permission.READ)],
+    )
 
-    async def config_answer(config: ConfigText, redact: bool) -> ConfigOut:
+    async def config_answer(
+        request: Request, config: ConfigText, redact: bool, form: str | None = None
+    ) -> Response:
+        form = form or accepted(request, (JSON, TEXT))
         shown = await system.reading.redacted_text(config) if redact else config
-        return config_out(shown, redacted=redact)
+        if form == JSON:
+            return answered_model(request, config_out(shown, redacted=redact))
+        snapshot = config.snapshot
+        suffix = "rsc" if snapshot.platform == ROUTEROS else "cfg"
+        name = attachment(f"router-{snapshot.device_id}", suffix, snapshot.collected_at)
+        return answered(request, shown.text, TEXT, name)
 
-    async def diff_answer(diff: DiffText, redact: bool) -> DiffOut:
-        shown = await system.reading.redacted_diff(diff) if redact else diff
-        return diff_out(shown, redacted=redact)
-
-    @routes.get("/config/at", dependencies=[requires(Permission.READ)])
+    @routes.get("/config/at", response_model=ConfigOut, responses=AS_TEXT)
     async def config_at(
-        tenant: TenantId, device: DeviceId, time: str, redact: Redact = False
-    ) -> ConfigOut:
-        found = await system.reading.config_at(tenant, device, moment(time, "time"))
-        return await config_answer(found, redact)
-
-    @routes.get("/config/compare", dependencies=[requires(Permission.READ)])
-    async def compare(
+        request: Request,
         tenant: TenantId,
         device: DeviceId,
-        from_id: Annotated[str, Query(alias="from")],
-        to_id: Annotated[str, Query(alias="to")],
+        time: Annotated[str, Query(description="with its zone, such as 2026-03-01T12:00:00Z")],
         redact: Redact = False,
-    ) -> DiffOut:
-        before = check_snapshot_id(from_id, "from")
-        after = check_snapshot_id(to_id, "to")
-        found = await system.reading.compare(tenant, device, before, after)
-        return await diff_answer(found, redact)
+    ) -> Response:
+        """The configuration as of a time."""
+        found = await system.reading.config_at(tenant, device, moment(time, "time"))
+        return await config_answer(request, found, redact)
 
-    @routes.get("/config/{snapshot_id}/diff", dependencies=[requires(Permission.READ)])
-    async def diff(
-        tenant: TenantId, device: DeviceId, snapshot_id: SnapshotId, redact: Redact = False
-    ) -> DiffOut:
-        return await diff_answer(await system.reading.diff(tenant, device, snapshot_id), redact)
-
-    @routes.get("/config/{snapshot_id}", dependencies=[requires(Permission.READ)])
-    async def config(
-        tenant: TenantId, device: DeviceId, snapshot_id: SnapshotId, redact: Redact = False
-    ) -> ConfigOut:
+    @routes.get(
+        "/config/{snapshot_id}/download",
+        response_class=PlainTextResponse,
+        responses=DOWNLOAD,
+    )
+    async def download(
+        request: Request,
+        tenant: TenantId,
+        device: DeviceId,
+        snapshot_id: SnapshotId,
+        redact: Redact = False,
+    ) -> Response:
+        """The configuration of a snapshot as a file, whatever `Accept` says."""
         found = await system.reading.config_text(tenant, device, snapshot_id)
-        return await config_answer(found, redact)
+        return await config_answer(request, found, redact, TEXT)
+
+    @routes.get("/config/{snapshot_id}", response_model=ConfigOut, responses=AS_TEXT)
+    async def config(
+        request: Request,
+        tenant: TenantId,
+        device: DeviceId,
+        snapshot_id: SnapshotId,
+        redact: Redact = False,
+    ) -> Response:
+        """The configuration of a snapshot."""
+        found = await system.reading.config_text(tenant, device, snapshot_id)
+        return await config_answer(request, found, redact)
 
     return routes

@@ -15,6 +15,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from adapters.http.cursors import InvalidCursor
+from adapters.http.representations import NotAcceptable
 from domain.errors import (
     BackupFailed,
     BackupTimedOut,
@@ -35,8 +37,10 @@ log = logging.getLogger(__name__)
 RETRY_AFTER_SECONDS = 5
 
 _STATUS: tuple[tuple[type[ConfigtrailError], int, str], ...] = (
+    (InvalidCursor, 400, "invalid_cursor"),
     (InvalidInput, 422, "invalid_input"),
     (NotFound, 404, "not_found"),
+    (NotAcceptable, 406, "not_acceptable"),
     (NotRedactable, 422, "not_redactable"),
     (BackupUnderWay, 409, "backup_under_way"),
     (BackupFailed, 502, "backup_failed"),

@@ -1,13 +1,14 @@
-"""Reading one's own writes: wait until the read models hold what the caller knows of."""
+"""How fresh an answer is: up to where in the stream it holds, and waiting for one's own writes."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import Header, Query
+from fastapi import Header, Query, Request, Response
 
-from projections.checkpoints import wait_projected
+from projections.checkpoints import projected, wait_projected
 
 if TYPE_CHECKING:
     from adapters.composition import System
@@ -15,19 +16,66 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 5.0
 MIN_POSITION = "Configtrail-Min-Position"
 POSITION = "Configtrail-Position"
+# What was true this long ago still is: positions only grow.
+_KNOWN_SECONDS = 0.05
+
+
+class _Positions:
+    """Up to where all read models are, asked for at most so often."""
+
+    def __init__(self, system: System) -> None:
+        self._pool = system.pool
+        self._projections = [one.projection for one in system.projections]
+        self._known = 0
+        self._until = 0.0
+
+    async def current(self) -> int:
+        """At least the events up to here are in every read model."""
+        now = time.monotonic()
+        if now >= self._until:
+            # Others who ask meanwhile get what was known before.
+            self._until = now + _KNOWN_SECONDS
+            try:
+                self._known = await projected(self._pool, self._projections)
+            except BaseException:
+                self._until = 0.0
+                raise
+        return self._known
+
+    async def wait(self, wanted: int) -> None:
+        """Return when the events up to `wanted` are in every read model; `Unavailable` when that
+        takes too long."""
+        await wait_projected(self._pool, self._projections, wanted, WAIT_SECONDS)
+        self._known = max(self._known, wanted)
 
 
 def freshness(system: System) -> Callable[..., Awaitable[None]]:
     """A dependency: with `min_position`, or the header `Configtrail-Min-Position`, as a trigger's
-    answer tells it, the answer holds all events up to there, or is 503 when they take too long."""
-    projections = [one.projection for one in system.projections]
+    answer tells it, the answer holds all events up to there, or is 503 when they take too long.
+
+    Every answer says in `Configtrail-Position` up to where it holds them at least.
+    """
+    positions = _Positions(system)
 
     async def wait(
-        min_position: Annotated[int | None, Query(ge=0, lt=1 << 63)] = None,
+        request: Request,
+        response: Response,
+        min_position: Annotated[
+            int | None,
+            Query(ge=0, lt=1 << 63, description="wait until this position is in the read models"),
+        ] = None,
         header: Annotated[int | None, Header(alias=MIN_POSITION, ge=0, lt=1 << 63)] = None,
     ) -> None:
         wanted = max(min_position or 0, header or 0)
         if wanted:
-            await wait_projected(system.pool, projections, wanted, WAIT_SECONDS)
+            await positions.wait(wanted)
+        request.state.position = await positions.current()
+        response.headers.update(position_headers(request))
 
     return wait
+
+
+def position_headers(request: Request) -> dict[str, str]:
+    """The header that says how fresh the answer is; none where no read model is asked."""
+    position: Any = getattr(request.state, "position", None)
+    return {} if position is None else {POSITION: str(position)}

@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import Depends, Query
 from msgspec import Struct
 
+from adapters.http.cursors import CURSOR_MAX
 from domain.errors import InvalidInput
 from domain.ids import check_device_id, check_tenant_id
 
 PAGE_MAX = 500
 OFFSET_MAX = 1_000_000
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
 
+Cursor = Annotated[
+    str | None,
+    Query(
+        min_length=1,
+        max_length=CURSOR_MAX,
+        description="where the page before ended, as its `next_cursor` or `Link` says",
+    ),
+]
+
+
 class Page(Struct, frozen=True):
-    """Which part of a listing: at most `limit` entries from `offset` on."""
+    """Which part of a listing: at most `limit` entries from `offset` on, or from where a page
+    ended (`cursor`)."""
 
     limit: int
     offset: int
+    cursor: str | None
 
 
 def _tenant(tenant: str) -> str:
@@ -46,8 +60,11 @@ def _snapshot(snapshot_id: str) -> str:
 def _page(
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
     offset: Annotated[int, Query(ge=0, le=OFFSET_MAX)] = 0,
+    cursor: Cursor = None,
 ) -> Page:
-    return Page(limit, offset)
+    if cursor is not None and offset:
+        raise InvalidInput("offset", "must not be given together with cursor")
+    return Page(limit, offset, cursor)
 
 
 def moment(value: str, field: str) -> datetime:
@@ -65,6 +82,32 @@ def moment(value: str, field: str) -> datetime:
 def optional_moment(value: str | None, field: str) -> datetime | None:
     """As `moment`, for a parameter that may be absent."""
     return None if value is None else moment(value, field)
+
+
+def day_or_moment(value: str | None, field: str, *, end: bool = False) -> datetime | None:
+    """As `optional_moment`, or a plain date: that day from its begin on, in UTC; as an `end`, up to
+    its end."""
+    if value is None:
+        return None
+    if not _DAY.match(value):
+        return moment(value, field)
+    try:
+        day = datetime.fromisoformat(value).replace(tzinfo=UTC)
+        return day + timedelta(days=1) if end else day
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput(field, "must be a day such as 2026-03-01, or a time") from error
+
+
+def searchable(text: str | None) -> str | None:
+    """Text that Postgres can take: it can't hold NUL, so nothing there has one."""
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}") if text else None
+
+
+def storable(value: str | None, field: str) -> str | None:
+    """`value`, or `InvalidInput` for what Postgres can't hold, so that nothing there has it."""
+    if value is not None and "\x00" in value:
+        raise InvalidInput(field, "must not contain NUL")
+    return value
 
 
 TenantId = Annotated[str, Depends(_tenant)]

@@ -1,11 +1,11 @@
 """Read model `backups`: devices, their snapshots, every observation, manual backups."""
 
+from projections.backups.over_time import Validity, snapshot_at, validity
 from projections.backups.queries import (
     Device,
     Snapshot,
     TenantStats,
     Trigger,
-    Validity,
     count_devices,
     get_device,
     get_snapshot,
@@ -13,9 +13,7 @@ from projections.backups.queries import (
     list_devices,
     list_snapshots,
     open_triggers,
-    snapshot_at,
     stats,
-    validity,
 )
 
 __all__ = [

@@ -158,7 +158,7 @@ class Backups:
     """The projection `backups`."""
 
     name = "backups"
-    version = 2
+    version = 3
     tables = TABLES
     ddl = DDL
 
