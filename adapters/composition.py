@@ -30,6 +30,7 @@ from adapters.jetstream.leases import Leases
 from adapters.jetstream.source import JetStreamSource
 from adapters.jetstream.streams import ensure_streams, wanted_streams
 from adapters.jetstream.verbatim import RawFeed
+from adapters.live import Live
 from adapters.observability.metrics import Metrics
 from adapters.policies import Policies, read_policies
 from adapters.postgres.pool import open_pool
@@ -94,6 +95,7 @@ class System:
     schedule: Schedule
     collecting: DeviceCollector
     reading: ConfigReader
+    live: Live
     metrics: Metrics
     workers: Workers
     log: VerifiableLog
@@ -144,6 +146,8 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
         pool = await stack.enter_async_context(
             open_pool(settings.postgres_dsn.get_secret_value(), max_size=POOL_SIZE)
         )
+        live = Live(shared, events, heartbeat=settings.live_heartbeat_seconds)
+        stack.push_async_callback(live.stop)
         workers = stack.enter_context(Workers(1))
         devices = DeviceRepository(events)
         content = JetStreamContentStore(js, keyring)
@@ -184,6 +188,7 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
                 keyring=keyring,
             ),
             reading=ConfigReader(pool, content, keyring, workers=workers, policies=policies),
+            live=live,
             metrics=metrics,
             workers=workers,
             log=VerifiableLog(

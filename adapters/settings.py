@@ -46,6 +46,11 @@ class Settings(BaseSettings):
         default="",
         description="comma-separated names that the API is asked by, besides the loopback's; * any",
     )
+    live_heartbeat_seconds: float = Field(
+        default=15.0,
+        gt=0,
+        description="how often listeners hear that there is no event",
+    )
     log_level: str = "INFO"
 
     connect_seconds: float = Field(

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Generator
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from fastapi import Depends, FastAPI
@@ -24,6 +24,7 @@ from adapters.http import (
     health,
     history,
     inventory,
+    live,
     proofs,
     snapshots,
     statistics,
@@ -68,6 +69,7 @@ def create_app(system: System) -> FastAPI:
         trigger.router(system),
         inventory.router(system),
         proofs.router(system),
+        live.router(system),
     ):
         app.include_router(routes, responses=REFUSALS)
     projected = [Depends(freshness(system))]
@@ -113,12 +115,14 @@ async def serve(
     port: int,
     *,
     started: Callable[[str], None] | None = None,
+    stopping: Callable[[], Coroutine[Any, Any, None]] | None = None,
     public: bool = False,
 ) -> None:
     """Serve until cancelled; then requests under way may still end, within bounds. `public`: it is
     meant for everybody.
 
-    `started` is called with the server's address (port 0 takes a free one). Raises `InvalidInput`
+    `started` is called with the server's address (port 0 takes a free one), `stopping` before it
+    waits for requests to end: those that end by themselves only then. Raises `InvalidInput`
     when the address can't be had.
     """
     bound = _bind(host, port)
@@ -153,6 +157,8 @@ async def serve(
         await asyncio.shield(running)
     finally:
         server.should_exit = True
+        if stopping is not None:
+            await surely(stopping())
         await surely(_ended(server, running))
 
 

@@ -41,3 +41,6 @@ AS_DIFF: Responses = {
     }
 }
 DOWNLOAD: Responses = {200: {"description": "the file", "content": {TEXT: _TEXT}}}
+STREAMED: Responses = {
+    200: {"description": "server-sent events", "content": {"text/event-stream": _TEXT}}
+}

@@ -109,7 +109,13 @@ async def program(settings: Settings) -> AsyncIterator[Api]:
     async with open_system(settings) as system, running(roles(system)):
         addresses: asyncio.Queue[str] = asyncio.Queue()
         server = asyncio.create_task(
-            serve(create_app(system), "127.0.0.1", 0, started=addresses.put_nowait)
+            serve(
+                create_app(system),
+                "127.0.0.1",
+                0,
+                started=addresses.put_nowait,
+                stopping=system.live.stop,
+            )
         )
         address = await addresses.get()
         try:
