@@ -49,6 +49,8 @@ from adapters.roles.trigger import TriggerService
 from adapters.roles.workers import Workers
 from adapters.settings import Settings
 from adapters.syslog.senders import Senders
+from adapters.uploading import KEPT_SECONDS, Uploads
+from adapters.uploading import KEYS as UPLOAD_KEYS
 from adapters.witness.client import Witnesses, parse_witnesses
 from domain.errors import InvalidInput
 from projections import ALL
@@ -96,6 +98,7 @@ class System:
     collecting: DeviceCollector
     reading: ConfigReader
     live: Live
+    uploads: Uploads
     metrics: Metrics
     workers: Workers
     log: VerifiableLog
@@ -139,6 +142,8 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
         await credential_bucket.ensure(settings.stream_replicas)
         schedule_bucket = Bucket(js, SCHEDULE)
         await schedule_bucket.ensure(settings.stream_replicas)
+        upload_keys = Bucket(js, UPLOAD_KEYS, kept_seconds=KEPT_SECONDS)
+        await upload_keys.ensure(settings.stream_replicas)
         events = JetStreamEventStore(nc, js)
         await wait_available(events)
         source = JetStreamSource(nc, js)
@@ -189,6 +194,14 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
             ),
             reading=ConfigReader(pool, content, keyring, workers=workers, policies=policies),
             live=live,
+            uploads=Uploads(
+                js,
+                intake=intake,
+                source=source,
+                events=events,
+                keyring=keyring,
+                keys=upload_keys,
+            ),
             metrics=metrics,
             workers=workers,
             log=VerifiableLog(

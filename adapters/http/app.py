@@ -29,6 +29,7 @@ from adapters.http import (
     snapshots,
     statistics,
     trigger,
+    uploads,
 )
 from adapters.http.access import routes_of
 from adapters.http.described import READING, REFUSALS
@@ -70,6 +71,7 @@ def create_app(system: System) -> FastAPI:
         inventory.router(system),
         proofs.router(system),
         live.router(system),
+        uploads.router(system),
     ):
         app.include_router(routes, responses=REFUSALS)
     projected = [Depends(freshness(system))]

@@ -44,3 +44,16 @@ DOWNLOAD: Responses = {200: {"description": "the file", "content": {TEXT: _TEXT}
 STREAMED: Responses = {
     200: {"description": "server-sent events", "content": {"text/event-stream": _TEXT}}
 }
+UPLOADING: Responses = {
+    200: {"description": "unchanged: the known configuration is confirmed"},
+    201: {"description": "a new configuration"},
+    202: {"description": "durable, and not recorded yet"},
+    **{
+        status: {"model": ErrorBody, "description": description}
+        for status, description in (
+            (408, "the body did not come in time"),
+            (409, "the idempotency key was used for something else"),
+            (415, "packed in a way that is not known here"),
+        )
+    },
+}

@@ -15,8 +15,11 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from adapters.http.bodies import TooLarge, TooSlow, UnknownCoding
 from adapters.http.cursors import InvalidCursor
 from adapters.http.representations import NotAcceptable
+from adapters.jetstream.intake import IntakeFull
+from adapters.uploading import KeyReused
 from domain.errors import (
     BackupFailed,
     BackupTimedOut,
@@ -42,6 +45,11 @@ _STATUS: tuple[tuple[type[ConfigtrailError], int, str], ...] = (
     (NotFound, 404, "not_found"),
     (NotAcceptable, 406, "not_acceptable"),
     (NotRedactable, 422, "not_redactable"),
+    (TooSlow, 408, "too_slow"),
+    (TooLarge, 413, "too_large"),
+    (UnknownCoding, 415, "unknown_coding"),
+    (KeyReused, 409, "key_reused"),
+    (IntakeFull, 503, "intake_full"),
     (BackupUnderWay, 409, "backup_under_way"),
     (BackupFailed, 502, "backup_failed"),
     (BackupTimedOut, 504, "backup_timed_out"),
@@ -73,7 +81,9 @@ def error_response(status: int, code: str, message: str, field: str | None = Non
     problem = {"code": code, "message": message}
     if field is not None:
         problem["field"] = field
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else None
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else {}
+    if status in (408, 413):
+        headers["Connection"] = "close"  # else the rest of the body would be read, for ever maybe
     return JSONResponse({"error": problem}, status_code=status, headers=headers)
 
 

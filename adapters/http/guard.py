@@ -18,6 +18,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters.http.errors import error_response
+from adapters.http.uploads import is_upload
 from adapters.observability.logging import log_context
 from adapters.observability.metrics import Metrics
 
@@ -83,7 +84,8 @@ class Guard:
         with log_context(request_id=request_id):
             try:
                 refusal = self._refusal(scope, headers)
-                if refusal is None and scope["method"] not in _READING:
+                bounded = scope["method"] not in _READING and not is_upload(scope)
+                if refusal is None and bounded:
                     receive = await _whole(receive)
                 await (refusal or self._app)(scope, receive, answer)
             except _TooLarge:
