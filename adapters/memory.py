@@ -92,6 +92,11 @@ class MemoryEventStore:
         """See `domain.ports.EventStore.position_at`."""
         return sum(one.stored_at < moment for one in self._events)
 
+    async def event_id_at(self, position: int) -> str | None:
+        """See `domain.ports.EventStore.event_id_at`."""
+        found = self._events[position - 1 : position] if position else []
+        return found[0].event_id if found else None
+
     async def head(self) -> int:
         """See `domain.ports.EventStore.head`."""
         return len(self._events)

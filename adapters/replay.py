@@ -23,11 +23,17 @@ from domain.ports import ALL, EventStore
 
 
 class Checkpoint(Struct, frozen=True):
-    """Up to where a reader is done, in which stream."""
+    """Up to where a reader is done, in which stream, and what it read there.
+
+    `last_event` is the id of the event at the position: a stream that has another one there was put
+    back to an older copy. `where` is what the reader selects; both may be missing in old ones.
+    """
 
     stream: str
     created: datetime
     position: int
+    where: Selection | None = None
+    last_event: str | None = None
 
 
 class CheckpointStore(Protocol):
@@ -62,11 +68,25 @@ class FileCheckpoint:
                 str(self._path), "is no position file; remove it to begin anew"
             ) from error
 
+    def check_writable(self) -> None:
+        """Raise `InvalidInput` when `save` could not do its work, before any is done."""
+        new = self._new()
+        try:
+            new.touch()
+            new.unlink()
+        except OSError as error:
+            raise InvalidInput(
+                str(self._path), f"no position can be kept there ({error.strerror})"
+            ) from error
+
     def save(self, checkpoint: Checkpoint) -> None:
         """See `CheckpointStore`."""
-        new = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
+        new = self._new()
         new.write_bytes(msgspec.json.encode(checkpoint) + b"\n")
         new.replace(self._path)
+
+    def _new(self) -> Path:
+        return self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
 
 
 class Replay:
@@ -108,6 +128,12 @@ class Replay:
                     f" is {self._identity.name} as created at {self._identity.created.isoformat()};"
                     " if you recreated it, begin anew without the checkpoint",
                 )
+            if found.where is not None and found.where != self._where:
+                raise StreamMismatch(
+                    "the checkpoint",
+                    "is of a replay with another tenant, device or types: what this one selects"
+                    " before it would be missed; give it a checkpoint of its own",
+                )
             after = found.position
         elif self._since is not None:
             after = await self._events.position_at(self._since)
@@ -119,7 +145,22 @@ class Replay:
                 f"is ahead of {self._identity.name}, which ends at {head}: the stream was restored"
                 " to an earlier state, or the position is of another one",
             )
+        if found is not None:
+            await self._check_there(found)
         return after
+
+    async def _check_there(self, found: Checkpoint) -> None:
+        """The stream must have at the checkpoint what was read there: else it has another past."""
+        if found.last_event is None:
+            return
+        now = await self._events.event_id_at(found.position)
+        if now != found.last_event:
+            raise StreamMismatch(
+                "the checkpoint",
+                f"was kept at another event than {found.stream} has at position {found.position}:"
+                " the stream was put back to an older copy and has grown since; begin anew without"
+                " the checkpoint",
+            )
 
     async def batches(self) -> AsyncGenerator[list[StoredEvent], None]:
         """The events, in batches that are never empty. Call `done` when a batch is worked off."""
@@ -132,11 +173,19 @@ class Replay:
             async for batch in batches:
                 yield batch
 
-    def done(self, position: int) -> None:
-        """Keep it that the events up to `position` are worked off."""
+    def done(self, last: StoredEvent) -> None:
+        """Keep it that the events up to this one are worked off."""
         if self._checkpoint is not None:
             assert self._identity is not None, "nothing was read yet"
-            self._checkpoint.save(Checkpoint(self._identity.name, self._identity.created, position))
+            self._checkpoint.save(
+                Checkpoint(
+                    self._identity.name,
+                    self._identity.created,
+                    last.position,
+                    self._where,
+                    last.event_id,
+                )
+            )
 
 
 async def replay(
@@ -157,11 +206,11 @@ async def replay(
     )
     async with aclosing(run.batches()) as batches:
         async for batch in batches:
-            done = 0
+            done: StoredEvent | None = None
             try:
                 for stored in batch:
                     yield stored
-                    done = stored.position
+                    done = stored
             finally:
-                if done:
+                if done is not None:
                     run.done(done)

@@ -6,6 +6,7 @@ Invariant: no message ever holds configuration text or a secret.
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -141,6 +142,13 @@ class PoisonEvent(ConfigtrailError):
         self.reason = reason
 
 
+def told_setting(value: object) -> str:
+    """A setting as a person would write it."""
+    if value is None:
+        return "not set"
+    return repr(value.value if isinstance(value, Enum) else value)
+
+
 class StreamMisconfigured(ConfigtrailError):
     """A stream's live settings would lose or refuse what they must keep."""
 
@@ -152,7 +160,10 @@ class StreamMisconfigured(ConfigtrailError):
         got: object,
         mend: str = "change it back before starting",
     ) -> None:
-        super().__init__(f"stream {stream}: {setting} is {got!r} and must be {expected!r}; {mend}")
+        super().__init__(
+            f"stream {stream}: {setting} is {told_setting(got)} and must be "
+            f"{told_setting(expected)}; {mend}"
+        )
         self.stream = stream
         self.setting = setting
         self.expected = expected
@@ -279,6 +290,15 @@ class Unavailable(ConfigtrailError):
         super().__init__(f"{service} does not answer: {reason}")
         self.service = service
         self.reason = reason
+
+
+class AccessRefused(ConfigtrailError):
+    """A server answers, and refuses who asks. Waiting does not help."""
+
+    def __init__(self, service: str, mend: str) -> None:
+        super().__init__(f"{service} refuses the user or the password; {mend}")
+        self.service = service
+        self.mend = mend
 
 
 class StreamFull(Unavailable):

@@ -64,6 +64,10 @@ class EventStore(Protocol):
         """The position after which events are that were stored at or after `moment`."""
         ...
 
+    async def event_id_at(self, position: int) -> str | None:
+        """The id of the event at a position, None when there is none."""
+        ...
+
     async def head(self) -> int:
         """The position of the last event in the stream, 0 when it is empty."""
         ...

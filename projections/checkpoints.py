@@ -29,7 +29,7 @@ _RESET = f"""
     VALUES ($1, $2, $3, $4, 0, $5, 0)
     ON CONFLICT (projection) DO UPDATE
     SET version = excluded.version, stream = excluded.stream, tables = excluded.tables,
-        stream_created = excluded.stream_created, position = 0, build = 0
+        stream_created = excluded.stream_created, position = 0, last_event = '', build = 0
     RETURNING {_COLUMNS}
 """
 
@@ -117,13 +117,16 @@ async def advance(
     *,
     old: int,
     new: int,
+    event_id: str,
 ) -> bool:
-    """Move the checkpoint, inside the caller's transaction, if it still stands at `old`.
+    """Move the checkpoint to the event at `new`, inside the caller's transaction, if it still
+    stands at `old`.
 
     Comes first in the transaction: its row lock makes a second writer wait, and then fail here.
     """
     status: str = await connection.execute(
-        f"UPDATE {place.ledger} SET position = $6 WHERE projection = $1 AND version = $2"
+        f"UPDATE {place.ledger} SET position = $6, last_event = $7"
+        " WHERE projection = $1 AND version = $2"
         " AND stream = $3 AND stream_created = $4 AND position = $5",
         projection.name,
         projection.version,
@@ -131,8 +134,21 @@ async def advance(
         identity.created,
         old,
         new,
+        event_id,
     )
     return status == "UPDATE 1"
+
+
+async def last_event(
+    reader: Reader, projection: Projection[Any], place: Place
+) -> tuple[int, str] | None:
+    """Where the checkpoint stands, and the id of the event that was there; None when not known."""
+    record = await reader.fetchrow(
+        f"SELECT position, last_event FROM {place.ledger} WHERE projection = $1"
+        " AND position > 0 AND last_event <> ''",
+        projection.name,
+    )
+    return None if record is None else (record["position"], record["last_event"])
 
 
 def check(found: Checkpoint, projection: Projection[Any], identity: StreamIdentity) -> None:

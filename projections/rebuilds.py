@@ -33,20 +33,20 @@ _BEGIN = f"""
     VALUES ($1, $2, $3, $4, 0, $5)
     ON CONFLICT (projection) DO UPDATE
     SET version = excluded.version, stream = excluded.stream, tables = excluded.tables,
-        stream_created = excluded.stream_created, position = 0, build = DEFAULT,
+        stream_created = excluded.stream_created, position = 0, last_event = '', build = DEFAULT,
         started_at = now(), error = NULL
     RETURNING {_COLUMNS}
 """
 
 _TAKE_PLACE = """
     INSERT INTO configtrail.checkpoints
-        (projection, version, stream, stream_created, position, tables, build)
-    SELECT projection, version, stream, stream_created, position, tables, build
+        (projection, version, stream, stream_created, position, tables, build, last_event)
+    SELECT projection, version, stream, stream_created, position, tables, build, last_event
     FROM configtrail.rebuilds WHERE projection = $1
     ON CONFLICT (projection) DO UPDATE
     SET version = excluded.version, stream = excluded.stream, tables = excluded.tables,
         stream_created = excluded.stream_created, position = excluded.position,
-        build = excluded.build
+        build = excluded.build, last_event = excluded.last_event
 """
 
 # Readers queue behind the one who waits for the tables' locks: they shall not notice.

@@ -32,7 +32,8 @@ SCRATCH = Place("pg_temp", "")
 
 # What the engine keeps. `tables` are the version's own, `build` is the number of the rebuild that
 # made them, 0 for tables that were filled where they are; `error` of a parked event is null when
-# it only waits for an earlier one of its device.
+# it only waits for an earlier one of its device; `last_event` is the id of the event at the
+# position, '' where a program wrote it that did not keep it.
 _OWN_TABLES = {
     "checkpoints": """
         CREATE TABLE configtrail.checkpoints (
@@ -42,7 +43,8 @@ _OWN_TABLES = {
             stream_created timestamptz NOT NULL,
             position bigint NOT NULL,
             tables text[] NOT NULL,
-            build bigint NOT NULL
+            build bigint NOT NULL,
+            last_event text NOT NULL DEFAULT ''
         ) WITH (fillfactor = 10)
     """,
     "rebuilds": """
@@ -55,7 +57,8 @@ _OWN_TABLES = {
             tables text[] NOT NULL,
             build bigint GENERATED ALWAYS AS IDENTITY,
             started_at timestamptz NOT NULL DEFAULT now(),
-            error text
+            error text,
+            last_event text NOT NULL DEFAULT ''
         ) WITH (fillfactor = 10)
     """,
     "parked": """
@@ -86,6 +89,13 @@ _OLD_FORM = """
         WHERE nspname = 'configtrail' AND relname = 'checkpoints' AND attname = 'tables'
     )
 """
+_HAS_LAST_EVENT = """
+    SELECT EXISTS (
+        SELECT FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+        JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        WHERE nspname = 'configtrail' AND relname = $1 AND attname = 'last_event'
+    )
+"""
 _EXISTING = "SELECT tablename FROM pg_tables WHERE schemaname = $1 AND tablename = ANY($2)"
 
 
@@ -102,6 +112,11 @@ async def lock_schemas(connection: Connection) -> None:
     for name, ddl in _OWN_TABLES.items():
         if name not in there:
             await connection.execute(ddl)
+    for name in ("checkpoints", "rebuilds"):
+        if not await connection.fetchval(_HAS_LAST_EVENT, name):
+            await connection.execute(
+                f"ALTER TABLE configtrail.{name} ADD COLUMN last_event text NOT NULL DEFAULT ''"
+            )
 
 
 async def existing(reader: Reader, schema: str, tables: Sequence[str]) -> set[str]:

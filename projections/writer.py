@@ -70,7 +70,8 @@ class ProjectionWriter:
         """Make the live tables where they are missing; the checkpoint to go on from, which is one
         of an older version when a rebuild has to come first.
 
-        Raises `StreamMismatch` when it is of another stream or ahead of this one, `NewerProjection`
+        Raises `StreamMismatch` when it is of another stream, ahead of this one, or at an event that
+        this one has not, `NewerProjection`
         when a newer program wrote it, and `Rewound` when there is no rebuild.
         """
         if self._place == LIVE:
@@ -89,9 +90,25 @@ class ProjectionWriter:
                 f"ends at {end}: events that it has seen are missing; restore the stream",
             )
         if found.version == self.projection.version:
+            await self._check_there(identity)
             self._identity = identity
             await self._move(found.position)
         return found
+
+    async def _check_there(self, identity: StreamIdentity) -> None:
+        """The stream must have at the checkpoint the event that was taken in: one that was put back
+        to a copy and has grown since has another one there."""
+        kept = await checkpoints.last_event(self._pool, self.projection, self._place)
+        if kept is None:
+            return
+        position, event_id = kept
+        if (await self._source.at(position)).event_id != event_id:
+            raise StreamMismatch(
+                f"projection {self.projection.name}",
+                f"the event at its checkpoint {position} is not the one that {identity.name} has "
+                "there: the stream was put back to an older copy and has grown since; run "
+                f"configtrail projections rebuild {self.projection.name}",
+            )
 
     async def observe(self, found: Checkpoint) -> None:
         """Take notice of where another writer is."""
@@ -159,6 +176,7 @@ class ProjectionWriter:
             self._place,
             old=self._position,
             new=batch[-1].position,
+            event_id=batch[-1].event_id,
         )
 
     async def _touches_parked(self, connection: Connection, batch: Sequence[StoredEvent]) -> bool:

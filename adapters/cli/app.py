@@ -93,7 +93,7 @@ def command(
         ) -> None:
             before = context.obj
             context.obj = {
-                "tenant": tenant or before["tenant"],
+                "tenant": before["tenant"] if tenant is None else tenant,
                 "data_dir": data_dir or before["data_dir"],
                 "debug": debug or before["debug"],
             }

@@ -4,12 +4,15 @@ are not a terminal, or when NO_COLOR is set."""
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable
 
 from pydantic import BaseModel
 from rich.console import Console
+
+from domain.errors import ConfigtrailError
 
 # In a pipe there is no width to keep to: a folded line would only be harder to search.
 _PIPE_WIDTH = 200
@@ -34,10 +37,30 @@ def _spelt(found: re.Match[str]) -> str:
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
 
 
+class OutputFailed(ConfigtrailError):
+    """What a command tells can't be written."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the output can't be written: {reason}")
+        self.reason = reason
+
+
+def write(text: str) -> None:
+    """Write to stdout now. Raises `OutputFailed`, but for a reader that has enough."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What is still in the buffer would fail again at exit, with Python's own words.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OutputFailed(error.strerror or type(error).__name__) from error
+
+
 def print_json(value: BaseModel | Iterable[BaseModel] | object) -> None:
     """One JSON document on stdout, in ASCII: nothing in it can steer a terminal."""
-    sys.stdout.write(json.dumps(_plain(value), indent=2) + "\n")
-    sys.stdout.flush()
+    write(json.dumps(_plain(value), indent=2) + "\n")
 
 
 def _plain(value: object) -> object:

@@ -8,16 +8,20 @@ from typing import Annotated
 import msgspec
 import typer
 from nats.aio.client import Client
-from nats.js.errors import NotFoundError
+from nats.js.errors import APIError, NotFoundError
 
 from adapters.cli.arguments import Json
 from adapters.cli.console import err, harmless, out, print_json
 from adapters.cli.session import nats, servers
-from adapters.diagnosis import Finding, look_at_nats, look_at_postgres
+from adapters.diagnosing.finding import Finding
+from adapters.diagnosing.nats import look_at_nats
+from adapters.diagnosing.postgres import look_at_postgres
+from adapters.diagnosing.streams import looked_after
+from adapters.embedded.errors import NothingHere
 from adapters.jetstream.event_store import JetStreamEventStore
-from adapters.jetstream.streams import mend_stream, wanted_streams
+from adapters.jetstream.streams import mend_stream
 from adapters.settings import Settings
-from domain.errors import Unavailable
+from domain.errors import AccessRefused, InvalidInput, Unavailable, told_setting
 
 LOOK_SECONDS = 5.0
 _MARKS = {"fine": "fine   ", "notice": "notice ", "wrong": "WRONG  "}
@@ -38,16 +42,19 @@ async def doctor(
     change streams.
     """
     async with AsyncExitStack() as stack:
-        found, _ = await servers(stack, settings)
         findings: list[Finding] = []
+        try:
+            found, _ = await servers(stack, settings, make=False)
+        except NothingHere as error:
+            return _tell([Finding("data folder", "wrong", str(error))], as_json)
         head: int | None = None
         try:
             nc = await stack.enter_async_context(nats(found, within=LOOK_SECONDS))
-        except Unavailable as error:
+        except (Unavailable, AccessRefused, InvalidInput) as error:
             findings.append(Finding("NATS", "wrong", str(error), "look at CONFIGTRAIL_NATS_URL"))
         else:
             if mend:
-                await _mend(nc, settings)
+                findings += await _mend(nc, settings)
             findings += await look_at_nats(nc, settings)
             head = await _head(nc)
         if found.postgres_dsn is not None:
@@ -55,6 +62,10 @@ async def doctor(
         else:
             told = "CONFIGTRAIL_POSTGRES_DSN is not set"
             findings.append(Finding("Postgres", "notice", told, "set it where configtrail up runs"))
+    return _tell(findings, as_json)
+
+
+def _tell(findings: list[Finding], as_json: bool) -> int:
     if as_json:
         print_json([msgspec.to_builtins(one) for one in findings])
     else:
@@ -68,16 +79,28 @@ async def doctor(
 async def _head(nc: Client) -> int | None:
     try:
         return await JetStreamEventStore(nc, nc.jetstream()).head()
-    except (NotFoundError, Unavailable):  # the findings say so already
+    except (APIError, Unavailable):  # the findings say so already
         return None
 
 
-async def _mend(nc: Client, settings: Settings) -> None:
-    for wanted in wanted_streams(settings.stream_replicas, settings.intake_max_bytes):
+async def _mend(nc: Client, settings: Settings) -> list[Finding]:
+    """Mend what can be, saying so; what the server refuses is a finding."""
+    refused = []
+    for wanted in looked_after(settings):
         try:
             mended = await mend_stream(nc.jetstream(), wanted)
         except NotFoundError:  # nothing to mend: a start makes it
             continue
+        except Unavailable:  # told by the findings
+            break
+        except APIError as error:
+            told = f"the server refuses to mend it: {error.description}"
+            refused.append(Finding(str(wanted.name), "wrong", told))
+            continue
         for one in mended:
-            told = f"{one.stream}: {one.setting} was {one.got!r} and is {one.expected!r} again"
+            told = (
+                f"{one.stream}: {one.setting} was {told_setting(one.got)} and is "
+                f"{told_setting(one.expected)} again"
+            )
             err.print(told, markup=False, soft_wrap=True)
+    return refused

@@ -17,7 +17,7 @@ from nats.js.errors import NotFoundError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from adapters.cli.arguments import since_time
-from adapters.cli.console import err, harmless
+from adapters.cli.console import err, harmless, write
 from adapters.cli.session import log_session
 from adapters.replay import FileCheckpoint, Replay
 from adapters.settings import Settings
@@ -48,6 +48,12 @@ def event_type(text: str) -> str:
     return text
 
 
+def _named(text: str) -> str:
+    if not text.strip():
+        raise typer.BadParameter("must not be empty")
+    return text
+
+
 async def replay(
     settings: Settings,
     *,
@@ -60,7 +66,7 @@ async def replay(
             help="From this position, or what was stored since this time or day (UTC).",
         ),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="Only this device.")] = None,
+    device: Annotated[str | None, typer.Option(parser=_named, help="Only this device.")] = None,
     types: Annotated[
         list[str] | None,
         typer.Option(
@@ -80,14 +86,22 @@ async def replay(
 ) -> int:
     """Print the events of the log, one a line, in their order: of all tenants, or of --tenant.
 
-    It needs NATS only. A gap in the log, or a position file of another stream, ends it with
-    status 1.
+    It needs NATS only. A gap in the log, or a position file of another stream or of other filters,
+    ends it with status 1.
     """
     where = Selection(
         tenant_id=settings.tenant if "tenant" in settings.model_fields_set else None,
         device_id=device,
-        types=tuple(types or ()),
+        types=tuple(sorted(set(types or ()))),
     )
+    checkpoint = FileCheckpoint(position_file) if position_file else None
+    if checkpoint is not None:
+        checkpoint.check_writable()
+        if start is not None and checkpoint.load() is not None:
+            raise typer.BadParameter(
+                f"--from and the position in {position_file} contradict each other: leave --from "
+                "out to go on there, or give another --position-file"
+            )
     begin: Any = start  # what the parser made of it
     line = {"json": _json_line, "cloudevents": _cloudevents_line, "table": _table_line}[form]
     async with log_session(settings) as events:
@@ -101,15 +115,14 @@ async def replay(
             since=begin if isinstance(begin, datetime) else None,
             where=where,
             follow=follow,
-            checkpoint=FileCheckpoint(position_file) if position_file else None,
+            checkpoint=checkpoint,
         )
         with _progress(head) as told:
             async with aclosing(run.batches()) as batches:
                 async for batch in batches:
                     # No await between these three: what is printed is also kept as printed.
-                    sys.stdout.write("".join(f"{line(stored)}\n" for stored in batch))
-                    sys.stdout.flush()
-                    run.done(batch[-1].position)
+                    write("".join(f"{line(stored)}\n" for stored in batch))
+                    run.done(batch[-1])
                     told(batch[-1].position)
     return 0
 

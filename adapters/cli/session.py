@@ -21,9 +21,10 @@ from pydantic import SecretStr
 
 from adapters.cli.console import err
 from adapters.composition import System, open_system, roles
-from adapters.embedded.errors import DataFolderInUse
+from adapters.embedded.errors import DataFolderInUse, NothingHere
+from adapters.embedded.folder import is_kept
 from adapters.embedded.runtime import Endpoints, embedded, running
-from adapters.jetstream.connection import connect
+from adapters.jetstream.connection import close, connect
 from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.roles import supervisor
 from adapters.settings import Settings
@@ -95,10 +96,10 @@ async def reading(settings: Settings) -> AsyncIterator[StreamReader]:
 async def log_session(settings: Settings) -> AsyncIterator[JetStreamEventStore]:
     """The log of events alone: it needs NATS and nothing else, where the settings name it.
 
-    Raises `Unavailable` when it can't be had in time, and `DataFolderInUse`.
+    Raises `Unavailable` when it can't be had in time, `NothingHere` and `DataFolderInUse`.
     """
     async with AsyncExitStack() as stack:
-        found, _ = await servers(stack, settings)
+        found, _ = await servers(stack, settings, make=False)
         nc = await stack.enter_async_context(nats(found))
         yield JetStreamEventStore(nc, nc.jetstream())
 
@@ -110,15 +111,11 @@ async def nats(settings: Settings, within: float | None = None) -> AsyncIterator
     within = settings.connect_seconds if within is None else within
     if settings.nats_url is None:
         raise InvalidInput("CONFIGTRAIL_NATS_URL", "must be set: Postgres holds no log")
-    try:
-        async with asyncio.timeout(within):
-            nc = await connect(settings.nats_url.get_secret_value(), name="configtrail-log")
-    except TimeoutError as error:
-        raise Unavailable("NATS", f"no connection within {within:g} s") from error
+    nc = await connect(settings.nats_url.get_secret_value(), name="configtrail-log", within=within)
     try:
         yield nc
     finally:
-        await nc.close()
+        await close(nc)
 
 
 async def projected(system: System, position: int, seconds: float) -> None:
@@ -148,10 +145,17 @@ async def _opened(stack: AsyncExitStack, settings: Settings) -> System:
         raise Unavailable("NATS or Postgres", f"no connection within {seconds:g} s") from error
 
 
-async def servers(stack: AsyncExitStack, settings: Settings) -> tuple[Settings, bool]:
-    """The settings with servers in them, and whether they are this command's own."""
+async def servers(
+    stack: AsyncExitStack, settings: Settings, *, make: bool = True
+) -> tuple[Settings, bool]:
+    """The settings with servers in them, and whether they are this command's own.
+
+    Without `make` no data folder is begun: raises `NothingHere` when there is none.
+    """
     if settings.nats_url is not None or settings.postgres_dsn is not None:
         return settings, False
+    if not (make or await asyncio.to_thread(is_kept, settings.data_dir)):
+        raise NothingHere(settings.data_dir)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + FOLDER_SECONDS
     waiting = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from adapters.contract.schemas import Schema, todays_schemas
 from domain.errors import ConfigtrailError
 
 FOLDER = Path(__file__).parent.parent.parent / "docs" / "contract"
+INDEX = "published.json"
 
 
 class IncompatibleSchema(ConfigtrailError):
@@ -25,6 +27,42 @@ class IncompatibleSchema(ConfigtrailError):
         self.reasons = reasons
 
 
+class PublishedLost(ConfigtrailError):
+    """What was published is gone, or was altered by hand: there is nothing to compare with."""
+
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__(f"{name}: {what}; bring the file back as it was published")
+        self.name = name
+        self.what = what
+
+
+def index_of(schemas: dict[str, Schema]) -> dict[str, str]:
+    """What is pinned of each published schema: the SHA-256 of its file's text."""
+    return {
+        name: hashlib.sha256(as_text(schema).encode()).hexdigest()
+        for name, schema in sorted(schemas.items())
+    }
+
+
+def check_published(folder: Path = FOLDER) -> None:
+    """Raise `PublishedLost` unless every schema that was ever published is there, unaltered.
+
+    Without this a schema whose file was removed would be generated anew, compared with nothing.
+    """
+    try:
+        pinned: dict[str, str] = json.loads((folder / INDEX).read_text())
+    except FileNotFoundError as error:
+        raise PublishedLost(INDEX, "the list of what was published is gone") from error
+    there = index_of(published_schemas(folder))
+    for name, pin in pinned.items():
+        if name not in there:
+            raise PublishedLost(name, "its published schema is gone")
+        if there[name] != pin:
+            raise PublishedLost(name, "its published schema was altered by hand")
+    for name in sorted(there.keys() - pinned.keys()):
+        raise PublishedLost(name, f"it is not in {INDEX}, which only grows")
+
+
 def published_schemas(folder: Path = FOLDER) -> dict[str, Schema]:
     """The schemas that were published, by type."""
     return {
@@ -35,7 +73,8 @@ def published_schemas(folder: Path = FOLDER) -> dict[str, Schema]:
 
 def contract(folder: Path = FOLDER) -> tuple[dict[str, Schema], Document]:
     """All schemas, of old versions as published and of today's as the code has them, and the
-    AsyncAPI document. Raises `IncompatibleSchema`."""
+    AsyncAPI document. Raises `IncompatibleSchema` and `PublishedLost`."""
+    check_published(folder)
     schemas = published_schemas(folder)
     for name, schema in todays_schemas().items():
         if name in schemas and (reasons := incompatibilities(schemas[name], schema)):

@@ -31,6 +31,18 @@ class DataFolderUnusable(ConfigtrailError):
         self.reason = reason
 
 
+class NothingHere(ConfigtrailError):
+    """A command that only looks was pointed at a folder in which nothing was ever kept."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"there is nothing in the data folder {path}: run configtrail up or make demo first, "
+            "be in its folder, or name servers with CONFIGTRAIL_NATS_URL and "
+            "CONFIGTRAIL_POSTGRES_DSN"
+        )
+        self.path = path
+
+
 class DataFolderInUse(ConfigtrailError):
     """Another program works on the data folder; `pid` is its process, when it is known."""
 

@@ -175,6 +175,11 @@ def is_held(path: Path) -> bool:
     return False
 
 
+def is_kept(path: Path) -> bool:
+    """Whether a program ever kept its data in the folder."""
+    return (path / _SECRETS).exists()
+
+
 def published(path: Path) -> Endpoints | None:
     """Where the servers of a held data folder are said to answer, or None."""
     if not is_held(path):

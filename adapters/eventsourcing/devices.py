@@ -33,9 +33,15 @@ _READ_ONLY = "the history of devices is for reading: Configtrail's roles write i
 
 
 @contextmanager
-def device_repository(url: str, tenant_id: str) -> Iterator[Repository[str]]:
-    """A repository of a tenant's devices, at any version of their histories."""
-    background = Background(url, name="configtrail-devices")
+def device_repository(
+    url: str, tenant_id: str, *, timeout: float = 30.0
+) -> Iterator[Repository[str]]:
+    """A repository of a tenant's devices, at any version of their histories.
+
+    It waits at most `timeout` seconds for the server and for each answer.
+    """
+    with library_errors():
+        background = Background(url, name="configtrail-devices", timeout=timeout)
     try:
         store = JetStreamEventStore(background.nc, background.nc.jetstream())
         yield Repository(DeviceEvents(background, store, tenant_id))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import weakref
+from collections.abc import Callable
 
 from eventsourcing.persistence import (
     AggregateRecorder,
@@ -33,12 +35,15 @@ _NO_TRACKING = (
 class JetStreamFactory(InfrastructureFactory[TrackingRecorder]):
     """Recorders of one application, which share a connection.
 
-    `NATS_URL`: `nats://user:password@host:4222`. `STREAM_REPLICAS`: of streams that are made,
-    by default 1. `CREATE_TABLE=no`: streams must be there already. As always in the library, a
-    name with the application's in front, such as `BANKACCOUNTS_NATS_URL`, goes first.
+    `NATS_URL`: `nats://user:password@host:4222`. `NATS_TIMEOUT`: how many seconds the connection,
+    each operation and an outage under a subscription may take, by default 30.
+    `STREAM_REPLICAS`: of streams that are made, by default 1. `CREATE_TABLE=no`: streams must be
+    there already. As always in the library, a name with the application's in front, such as
+    `BANKACCOUNTS_NATS_URL`, goes first.
     """
 
     NATS_URL = "NATS_URL"
+    NATS_TIMEOUT = "NATS_TIMEOUT"
     STREAM_REPLICAS = "STREAM_REPLICAS"
     CREATE_TABLE = "CREATE_TABLE"
 
@@ -48,8 +53,12 @@ class JetStreamFactory(InfrastructureFactory[TrackingRecorder]):
         if not url:
             raise OSError(f"the environment variable {self.NATS_URL} is not set")
         self._application = self.env.name or "application"
-        self._replicas = int(self.env.get(self.STREAM_REPLICAS, "1"))
-        self._background = Background(url, name=f"eventsourcing-{self._application}")
+        self._replicas = int(self._number(self.STREAM_REPLICAS, 1, "a whole number", int))
+        timeout = self._number(self.NATS_TIMEOUT, 30, "a number of seconds above 0", float)
+        with library_errors():
+            self._background = Background(
+                url, name=f"eventsourcing-{self._application}", timeout=timeout
+            )
         # Applications are often not closed: the thread ends with the factory then.
         self._ending = weakref.finalize(self, self._background.close)
 
@@ -74,6 +83,16 @@ class JetStreamFactory(InfrastructureFactory[TrackingRecorder]):
     def process_recorder(self) -> ProcessRecorder:
         """Not supported."""
         raise NotSupportedError(_NO_TRACKING)
+
+    def _number(self, name: str, default: float, rule: str, parse: Callable[[str], float]) -> float:
+        given = self.env.get(name) or str(default)
+        try:
+            number = parse(given)
+        except ValueError:
+            number = 0
+        if not 0 < number < math.inf:
+            raise OSError(f"the environment variable {name} must be {rule}, and is {given!r}")
+        return number
 
     def _log(self, purpose: str) -> Log:
         subjects = Subjects(self._application, purpose)

@@ -90,4 +90,6 @@ class JetStreamApplicationRecorder(JetStreamAggregateRecorder, ApplicationRecord
         self, gt: int | None = None, topics: Sequence[str] = ()
     ) -> Subscription[ApplicationRecorder]:
         """Notifications after `gt`, and then on as events come, over outages."""
+        with library_errors():
+            self.background.check_open()
         return JetStreamSubscription(self, gt=gt, topics=topics)

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING
 
-from eventsourcing.persistence import Notification, Subscription
+from eventsourcing.persistence import InterfaceError, Notification, Subscription
 
 from adapters.eventsourcing.errors import library_errors
 from adapters.eventsourcing.wire import notification_of
 from adapters.jetstream.raw import RawMessage
+from domain.errors import Unavailable
 
 if TYPE_CHECKING:
     from adapters.eventsourcing.recorders import JetStreamApplicationRecorder
+
+# How often a subscription that waits looks whether the server is still there.
+LOOK_SECONDS = 1.0
 
 
 class JetStreamSubscription(Subscription["JetStreamApplicationRecorder"]):
     """Notifications in the order of positions, without gaps, until it is stopped.
 
-    Another thread may stop it while one waits for the next notification.
+    Another thread may stop it while one waits for the next notification. While nothing happens it
+    waits; an outage that lasts longer than the factory's time is an `OperationalError`.
     """
 
     def __init__(
@@ -55,22 +61,46 @@ class JetStreamSubscription(Subscription["JetStreamApplicationRecorder"]):
             if self._has_been_stopped:
                 return
             super().stop()
-        background = self._recorder.background
         if self._asked is not None:
             self._asked.cancel()
-        if not background.closed:
-            background.call(self._close())
+        try:
+            with library_errors():
+                self._recorder.background.call(self._close())
+        except InterfaceError:  # the factory was closed first, and all that ran for it was ended
+            return
 
     def _next_batch(self) -> list[RawMessage]:
         with self._stopping:
             if self._has_been_stopped:
                 raise StopIteration
-            self._asked = self._recorder.background.start(self._step())
+            if self._recorder.background.closed:
+                raise StopIteration
+            self._asked = asked = self._recorder.background.start(self._step())
         try:
             with library_errors():
-                return self._asked.result()
+                return self._awaited(asked)
         except CancelledError:
             raise StopIteration from None
+
+    def _awaited(self, asked: Future[list[RawMessage]]) -> list[RawMessage]:
+        background = self._recorder.background
+        away_since: float | None = None
+        while True:
+            try:
+                return asked.result(LOOK_SECONDS)
+            except TimeoutError as error:
+                if asked.done():
+                    raise  # the work's own
+                if background.nc.is_connected:
+                    away_since = None
+                    continue
+                now = time.monotonic()
+                away_since = now if away_since is None else away_since
+                if now - away_since > background.timeout:
+                    asked.cancel()
+                    raise Unavailable(
+                        "NATS", f"no connection for {background.timeout:g} s"
+                    ) from error
 
     async def _step(self) -> list[RawMessage]:
         async with self._stepping:

@@ -44,6 +44,22 @@ class Overtaken(Exception):
     """Somebody else appended to the log's notes first: read the last one again."""
 
 
+def checkpoints_stream_config(replicas: int = 1) -> StreamConfig:
+    """The notes, as the stream of them is made."""
+    return StreamConfig(
+        name=CHECKPOINTS,
+        subjects=[f"{PREFIX}.*"],
+        storage=StorageType.FILE,
+        retention=RetentionPolicy.LIMITS,
+        discard=DiscardPolicy.NEW,
+        deny_delete=True,
+        deny_purge=True,
+        allow_direct=True,
+        num_replicas=replicas,
+        duplicate_window=1,
+    )
+
+
 class CheckpointStore:
     """The notes of all logs. Reads ask the stream's leader: they see what was written."""
 
@@ -52,18 +68,7 @@ class CheckpointStore:
 
     async def ensure(self, replicas: int = 1) -> None:
         """Make the stream, unless it is there. Raises `StreamMisconfigured` when it may forget."""
-        wanted = StreamConfig(
-            name=CHECKPOINTS,
-            subjects=[f"{PREFIX}.*"],
-            storage=StorageType.FILE,
-            retention=RetentionPolicy.LIMITS,
-            discard=DiscardPolicy.NEW,
-            deny_delete=True,
-            deny_purge=True,
-            allow_direct=True,
-            num_replicas=replicas,
-            duplicate_window=1,
-        )
+        wanted = checkpoints_stream_config(replicas)
         with outage_as_unavailable("looking at the stream of checkpoints"):
             try:
                 live = (await self._js.stream_info(CHECKPOINTS)).config

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary, WeakSet
 
 import nats.errors
@@ -15,28 +16,73 @@ import nats.js.errors
 from nats.aio.client import Client
 
 from adapters.jetstream.tap import Tap
-from domain.errors import Unavailable
+from domain.errors import AccessRefused, InvalidInput, Unavailable
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2.0
 SAY_EVERY_SECONDS = 5.0
 REQUEST_TIMEOUT_SECONDS = 10.0
+# How the server and nats-py begin to say that a user may not come in.
+_REFUSED = "authorization"
 # Publishes wait here while the client reconnects; more than this is refused, not kept in memory.
 PENDING_BYTES = 64 * 1024 * 1024
 
 
-async def connect(url: str, *, name: str) -> Client:
+async def connect(url: str, *, name: str, within: float | None = None) -> Client:
     """A connection that outlives outages. Waits for the server, saying so each few seconds.
 
-    `url` may name several servers of a cluster, with commas between them.
+    `url` may name several servers of a cluster, with commas between them. With `within` it does not
+    wait longer than so many seconds: then it raises `Unavailable`, and `AccessRefused` as soon as
+    a server refuses the user. `InvalidInput` when it is no address.
     """
+    _check_addresses(url)
+    if within is None:
+        return await _connected(Client(), url, name=name, patient=True)
     client = Client()
+    try:
+        async with asyncio.timeout(within):
+            return await _connected(client, url, name=name, patient=False)
+    except TimeoutError as error:
+        met = client.last_error
+        why = f" ({type(met).__name__})" if met is not None else ""
+        raise Unavailable("NATS", f"no connection within {within:g} s{why}") from error
+    finally:
+        if not client.is_connected:
+            await close(client)
+
+
+async def close(client: Client) -> None:
+    """Close a connection, also one whose server is gone: there the client stumbles over what it
+    could not send."""
+    try:
+        await client.close()
+    except (OSError, nats.errors.Error) as error:
+        log.info("nats: closed without a good-bye: %s", type(error).__name__)
+
+
+def _check_addresses(url: str) -> None:
+    for address in url.split(","):
+        try:
+            parts = urlsplit(address if "://" in address else f"nats://{address}")
+            named = bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            named = False
+        if not named:
+            # It is not told back: there may be a password in it.
+            raise InvalidInput("the address of NATS", "must be like nats://user:password@host:4222")
+
+
+async def _connected(client: Client, url: str, *, name: str, patient: bool) -> Client:
     Tap.install(client)
     silent_until = 0.0
+    was_there = False
 
     async def on_error(error: Exception) -> None:
         nonlocal silent_until
+        if not (patient or was_there) and _REFUSED in str(error).lower():
+            # Raised here it ends the client's own attempts.
+            raise AccessRefused("NATS", "look at both in its address") from error
         if client.is_connected:
             log.warning("nats: %s", type(error).__name__)
         elif time.monotonic() >= silent_until:
@@ -67,6 +113,7 @@ async def connect(url: str, *, name: str) -> Client:
                     ping_interval=5,
                     pending_size=PENDING_BYTES,
                 )
+            was_there = True
             return client
         except (nats.errors.NoServersError, nats.errors.TimeoutError, OSError) as error:
             log.warning("waiting for NATS: %s", type(error).__name__)
@@ -124,7 +171,9 @@ def outage_as_unavailable(doing: str) -> Iterator[None]:
     except nats.js.errors.APIError as error:
         # 503 is also what a stream answers that is full: that one is for the caller to judge.
         if isinstance(error, nats.js.errors.ServiceUnavailableError) and error.err_code != 10077:
-            raise Unavailable("NATS JetStream", f"{doing}: {error.description}") from error
+            # Without a code nobody listened where JetStream would.
+            why = error.description or "it is not enabled, or starts just now"
+            raise Unavailable("NATS JetStream", f"{doing}: {why}") from error
         raise
     except (
         nats.errors.TimeoutError,

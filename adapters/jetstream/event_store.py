@@ -21,7 +21,7 @@ from adapters.jetstream import wire
 from adapters.jetstream.batch import Outgoing, publish_batch
 from adapters.jetstream.branch import BranchReader
 from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
-from adapters.jetstream.feed import Feed
+from adapters.jetstream.feed import Feed, message_at
 from adapters.jetstream.parted import FULL
 from adapters.jetstream.publisher import Publisher
 from adapters.jetstream.raw import RawMessage
@@ -175,6 +175,11 @@ class JetStreamEventStore:
         if error["code"] != 404:
             raise APIError(error["code"], error["description"], error["err_code"])
         return head
+
+    async def event_id_at(self, position: int) -> str | None:
+        """See `domain.ports.EventStore.event_id_at`. Answered by the stream's leader."""
+        found = await message_at(self._js, EVENTS, position) if position else None
+        return None if found is None else (found.headers or {}).get("ce-id", "")
 
     async def head(self) -> int:
         """See `domain.ports.EventStore.head`."""

@@ -96,16 +96,13 @@ def wanted_streams(replicas: int, intake_max_bytes: int) -> list[StreamConfig]:
 async def mend_stream(js: JetStreamContext, wanted: StreamConfig) -> list[Difference]:
     """Set what breaks a rule back to what it must be; returns what was mended.
 
-    Raises `StreamMisconfigured` for what can't be changed on a stream that is there. What such
-    settings have dropped meanwhile does not come back.
+    What can't be changed on a stream that is there stays as it is. What such settings have dropped
+    meanwhile does not come back.
     """
     assert wanted.name is not None
     with outage_as_unavailable(f"mending the stream {wanted.name}"):
         live = (await js.stream_info(wanted.name)).config
-        found = differences(wanted, live)
-        for one in found:
-            if not one.mendable:
-                raise misconfigured(one)
+        found = [one for one in differences(wanted, live) if one.mendable]
         if found:
             await js.update_stream(live.evolve(**{one.setting: one.expected for one in found}))
     return found

@@ -41,6 +41,18 @@ CONSUMER = "differ"
 AT_ONCE = 8
 
 
+def consumer_config(ack_wait: float) -> ConsumerConfig:
+    """The consumer by which any number of these share their work."""
+    return ConsumerConfig(
+        durable_name=CONSUMER,
+        filter_subject="configtrail.*.*.SnapshotCreated",
+        deliver_policy=DeliverPolicy.ALL,
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=ack_wait,
+        max_ack_pending=500,
+    )
+
+
 class Differ:
     """Any number of these may share the work."""
 
@@ -69,14 +81,7 @@ class Differ:
             nc,
             js,
             EVENTS,
-            ConsumerConfig(
-                durable_name=CONSUMER,
-                filter_subject="configtrail.*.*.SnapshotCreated",
-                deliver_policy=DeliverPolicy.ALL,
-                ack_policy=AckPolicy.EXPLICIT,
-                ack_wait=ack_wait,
-                max_ack_pending=500,
-            ),
+            consumer_config(ack_wait),
             plan=self._plan,
             give_up=self._give_up,
             batch=64,

@@ -36,6 +36,18 @@ WATCHED_AT_ONCE = 500
 _LOOK_SECONDS = 1.0
 
 
+def consumer_config(ack_wait: float) -> ConsumerConfig:
+    """The consumer by which any number of these share their work."""
+    return ConsumerConfig(
+        durable_name=CONSUMER,
+        filter_subject="configtrail.*.*.ManualBackupTriggered",
+        deliver_policy=DeliverPolicy.ALL,
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=ack_wait,
+        max_ack_pending=2 * WATCHED_AT_ONCE,
+    )
+
+
 class TriggerReaper:
     """Any number of these may share the work. `overdue_after` is in seconds: longer than any
     manual backup and the recording of its end can take."""
@@ -61,14 +73,7 @@ class TriggerReaper:
             nc,
             js,
             EVENTS,
-            ConsumerConfig(
-                durable_name=CONSUMER,
-                filter_subject="configtrail.*.*.ManualBackupTriggered",
-                deliver_policy=DeliverPolicy.ALL,
-                ack_policy=AckPolicy.EXPLICIT,
-                ack_wait=ack_wait,
-                max_ack_pending=2 * WATCHED_AT_ONCE,
-            ),
+            consumer_config(ack_wait),
             plan=self._plan,
             give_up=self._give_up,
             weight_limit=WATCHED_AT_ONCE,

@@ -61,6 +61,17 @@ BYTES_AT_ONCE = 48 * 1024 * 1024
 INLINE_CHARACTERS = 256 * 1024
 
 
+def consumer_config(ack_wait: float) -> ConsumerConfig:
+    """The consumer by which any number of these share their work."""
+    return ConsumerConfig(
+        durable_name=CONSUMER,
+        filter_subject=INTAKE_SUBJECT,
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=ack_wait,
+        max_ack_pending=2_000,
+    )
+
+
 class Recorder:
     """Any number of these may share the intake."""
 
@@ -86,13 +97,7 @@ class Recorder:
             nc,
             js,
             INTAKE,
-            ConsumerConfig(
-                durable_name=CONSUMER,
-                filter_subject=INTAKE_SUBJECT,
-                ack_policy=AckPolicy.EXPLICIT,
-                ack_wait=ack_wait,
-                max_ack_pending=2_000,
-            ),
+            consumer_config(ack_wait),
             plan=self._plan,
             give_up=self._give_up,
             weight_limit=BYTES_AT_ONCE,

@@ -1,21 +1,28 @@
 #!/usr/bin/env bash
 # Shows one stored event in the plain protocol: peek.sh HOST PORT USER PASSWORD POSITION
 # It asks the stream for the message at a position (server ADR-31): HMSG holds headers and body.
-# The same lines work through nc, where bash has no /dev/tcp.
+# The same lines work through nc, where bash has no /dev/tcp. Status 0 only if the event was shown.
 set -eu
 request="{\"seq\":$5}"
 exec 3<>"/dev/tcp/$1/$2"
-{
-  printf 'CONNECT {"verbose":false,"headers":true,"user":"%s","pass":"%s"}\r\n' "$3" "$4"
-  printf 'SUB answer 1\r\n'
-  printf 'PUB $JS.API.DIRECT.GET.CONFIGTRAIL_EVENTS answer %d\r\n%s\r\n' "${#request}" "$request"
-} >&3
+connect='"verbose":false,"headers":true,"no_responders":true'
+printf 'CONNECT {%s,"user":"%s","pass":"%s"}\r\nPING\r\n' "$connect" "$3" "$4" >&3
 while IFS= read -r -t 5 line <&3; do
   line=${line%$'\r'}
   case $line in
     INFO*) ;;
     PING) printf 'PONG\r\n' >&3 ;;
+    PONG) # we are let in
+      printf 'SUB answer 1\r\nPUB $JS.API.DIRECT.GET.CONFIGTRAIL_EVENTS answer %d\r\n%s\r\n' \
+        "${#request}" "$request" >&3
+      ;;
+    -ERR*) printf 'the server refuses: %s\n' "$line" >&2; exit 1 ;;
+    "NATS/1.0 404"*) printf 'there is no event %s\n' "$5" >&2; exit 1 ;;
+    "NATS/1.0 503"*) printf 'there is no stream CONFIGTRAIL_EVENTS\n' >&2; exit 1 ;;
+    "NATS/1.0 "?*) printf 'the stream answers: %s\n' "$line" >&2; exit 1 ;;
     *) printf '%s\n' "$line" ;;
   esac
-  case $line in "{"*) break ;; esac # the body is one line of JSON, and the end
+  case $line in "{"*) exit 0 ;; esac # the body is one line of JSON, and the end
 done
+echo 'no answer came' >&2
+exit 1

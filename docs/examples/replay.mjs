@@ -40,42 +40,55 @@ const nc = await connect({
   servers: `${address.hostname}:${address.port}`,
   user: decodeURIComponent(address.username),
   pass: decodeURIComponent(address.password),
+  maxReconnectAttempts: follow ? -1 : 10,
 });
 const jsm = await jetstreamManager(nc);
-const stream = await jsm.streams.info(STREAM);
 
 // Rule 4: a checkpoint belongs to one stream, by name and creation time.
-let position = 0;
-if (existsSync(file)) {
-  const kept = JSON.parse(readFileSync(file, "utf8"));
-  if (kept.created !== stream.created || kept.position > stream.state.last_seq) {
-    stop(`the checkpoint is of another ${STREAM}, or of a later state: look at that first`);
-  }
-  position = kept.position;
-}
-
-// Rule 1: a pull consumer made by ourselves. `consumers.get(STREAM)` without a name is an ordered one.
-const made = await jsm.consumers.add(STREAM, {
-  deliver_policy: DeliverPolicy.StartSequence,
-  opt_start_seq: position + 1,
-  ack_policy: AckPolicy.None,
-  inactive_threshold: 60_000_000_000,
-  mem_storage: true,
-});
+let kept = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : null;
+let position = kept?.position ?? 0;
 
 function keep() {
   // Rule 5: what was printed is done. A service keeps this in the transaction of its effects.
-  const text = JSON.stringify({ stream: STREAM, created: stream.created, position });
-  writeFileSync(`${file}.new`, text);
+  kept = { stream: STREAM, created: kept.created, position };
+  writeFileSync(`${file}.new`, JSON.stringify(kept));
   renameSync(`${file}.new`, file);
 }
 
-if (made.num_pending > 0 || follow) {
+// Reads from the position on, through one consumer. True at the end; false when the flow broke off.
+async function pass() {
+  const stream = await jsm.streams.info(STREAM);
+  kept ??= { stream: STREAM, created: stream.created, position };
+  if (kept.created !== stream.created || position > stream.state.last_seq) {
+    stop(`the checkpoint is of another ${STREAM}, or of a later state: look at that first`);
+  }
+  // Rule 1: a pull consumer made by ourselves. `consumers.get(STREAM)` without a name is an ordered one.
+  const made = await jsm.consumers.add(STREAM, {
+    deliver_policy: DeliverPolicy.StartSequence,
+    opt_start_seq: position + 1,
+    ack_policy: AckPolicy.None,
+    inactive_threshold: 60_000_000_000,
+    mem_storage: true,
+  });
+  if (made.num_pending === 0 && !follow) return true;
   const consumer = await jetstream(nc).consumers.get(STREAM, made.name);
-  const messages = await consumer.consume({ max_messages: 500 });
+  const messages = await consumer.consume({ max_messages: 500, idle_heartbeat: 1_000 });
+  // Rule 8: a consumer may vanish (the server restarts). Silence says so: then make another one.
+  (async () => {
+    for await (const told of messages.status()) {
+      const gone = ["heartbeats_missed", "consumer_not_found", "consumer_deleted", "no_responders"];
+      if (gone.includes(told.type)) messages.stop();
+    }
+  })();
+  let first = true;
   for await (const msg of messages) {
-    // Rule 3: without a filter positions are contiguous.
-    if (msg.seq !== position + 1) stop(`position ${position + 1} is missing`);
+    // Rule 3: without a filter positions are contiguous. A gap on the way: begin again from here.
+    if (msg.seq !== position + 1) {
+      if (first) stop(`position ${position + 1} is missing`);
+      messages.stop();
+      return false;
+    }
+    first = false;
     const type = msg.headers.get("ce-type");
     if (!KNOWN.has(type)) stop(`the type ${type} is new: it may matter, so stop`);
     const body = msg.json(); // rule 7: unknown fields are simply not looked at
@@ -85,8 +98,19 @@ if (made.num_pending > 0 || follow) {
     position = msg.seq;
     const end = msg.info.pending === 0; // rule 8: the end as of now
     if (end || position % 500 === 0) keep();
-    if (end && !follow) break;
+    if (end && !follow) return true;
   }
+  return false;
+}
+
+for (;;) {
+  try {
+    if (await pass()) break;
+  } catch (error) {
+    if (!follow) throw error;
+    console.error(`${error.name}: trying again`);
+  }
+  await new Promise((resolve) => setTimeout(resolve, 500));
 }
 console.error(`up to position ${position}`);
 await nc.close();

@@ -11,6 +11,7 @@ import sqlite3
 import sys
 
 import nats
+from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeout
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
@@ -66,17 +67,15 @@ def apply(db, subject, headers, body):
             f"UPDATE device SET {column} = {column} + 1 WHERE tenant = ? AND device = ?",
             (tenant, device),
         )
-    print(headers["ce-time"], tenant, device, headers["ce-sequence"], name, body["actor"])
+    told = (headers["ce-time"], tenant, device, headers["ce-sequence"], name, body["actor"])
+    print(*told, flush=True)
 
 
-async def main(url, path, follow):
-    nc = await nats.connect(url)
-    js = nc.jetstream()
-    db = sqlite3.connect(path, isolation_level=None)
-    db.executescript(TABLES)
+async def read(js, db, follow):
+    """Reads from the position on, through one consumer. Returns the position at the end; raises an
+    error of nats-py when the flow breaks off."""
     info = await js.stream_info(STREAM)
-    created = info.created.isoformat()
-    position = checkpoint(db, created, info.state.last_seq)
+    position = checkpoint(db, info.created.isoformat(), info.state.last_seq)
     # Rule 1: a pull consumer without acknowledgements, from our own position on.
     consumer = await js.add_consumer(
         STREAM,
@@ -94,6 +93,8 @@ async def main(url, path, follow):
         try:
             messages = await pull.fetch(500, timeout=5)
         except NatsTimeout:
+            # Rule 8: nothing new, or the consumer vanished with a restart of the server: ask.
+            await js.consumer_info(STREAM, consumer.name)
             continue
         db.execute("BEGIN")
         for msg in messages:
@@ -106,6 +107,23 @@ async def main(url, path, follow):
         db.execute("UPDATE checkpoint SET position = ?", (position,))
         db.execute("COMMIT")
         pending = messages[-1].metadata.num_pending  # rule 8: 0 is the end as of now
+    return position
+
+
+async def main(url, path, follow):
+    nc = await nats.connect(url, max_reconnect_attempts=-1 if follow else 10)
+    db = sqlite3.connect(path, isolation_level=None)
+    db.executescript(TABLES)
+    while True:
+        try:
+            position = await read(nc.jetstream(), db, follow)
+            break
+        except NatsError as error:
+            if not follow:
+                raise
+            # What was not committed comes again: a new consumer begins at the kept position.
+            print(f"{type(error).__name__}: trying again", file=sys.stderr)
+            await asyncio.sleep(0.5)
     print(f"up to position {position}", file=sys.stderr)
     db.close()
     await nc.close()

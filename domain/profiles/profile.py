@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
@@ -18,7 +18,9 @@ class Profile(Struct, frozen=True, kw_only=True):
     headings, or between `config`, `edit`, `next` and `end`. `volatile` lines say nothing of the
     configuration; `comment` begins lines that are none either. `secrets` find secrets in a line,
     each in the group `secret`; of a `salted` one it can't be known whether it changed, because the
-    device writes it differently each time. `heads` are the words that begin sections: of a path
+    device writes it differently each time. Lines of `prose` are words for people. `names` are the
+    block in which names are secrets (how it begins), and where in its lines they stand.
+    `heads` are the words that begin sections: of a path
     only these may be in an event.
     """
 
@@ -28,6 +30,8 @@ class Profile(Struct, frozen=True, kw_only=True):
     volatile: re.Pattern[str]
     secrets: tuple[re.Pattern[str], ...]
     salted: re.Pattern[str] | None = None
+    prose: re.Pattern[str] | None = None
+    names: tuple[re.Pattern[str], re.Pattern[str]] | None = None
     heads: frozenset[str]
 
     @property
@@ -46,11 +50,29 @@ class Profile(Struct, frozen=True, kw_only=True):
 
     def redacted(self, line: str, hide: Callable[[str], str]) -> str:
         """The line with `hide` of each secret in its place."""
+        if self.prose is not None and self.prose.match(line):
+            return line
         if self.salted is not None:
             line = self.salted.sub(lambda found: _replaced(found, "<secret>"), line)
         for pattern in self.secrets:
             line = pattern.sub(lambda found: _replaced(found, hide(found["secret"])), line)
         return line
+
+    def without_names(self, lines: Iterable[str], hide: Callable[[str], str]) -> Iterator[str]:
+        """The lines, with the names hidden that are secrets because of the block they are in."""
+        if self.names is None:
+            yield from lines
+            return
+        begins, name = self.names
+        depth = 0
+        for line in lines:
+            word = line.split(maxsplit=1)[:1]
+            if depth:
+                depth += (word == ["config"]) - (word == ["end"])
+                yield name.sub(lambda found: _replaced(found, hide(found["secret"])), line)
+            else:
+                depth = int(begins.match(line) is not None)
+                yield line
 
 
 def _replaced(found: re.Match[str], shown: str) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from domain.canonical.form import Canonical
 from domain.profiles.profile import Profile, with_paths
 from domain.redaction.hashing import Redactor
-from domain.redaction.text import redact_line_of, without_keys
+from domain.redaction.text import in_context, redact_line_of
 from domain.semantic.telling import MOST_CHANGES
 from domain.semantic.told import ToldChange, ToldDiff
 
@@ -20,7 +20,7 @@ def tell_lines(
 ) -> ToldDiff:
     """The lines that differ, redacted. Where nothing came or went, the order did change."""
     old, new = (
-        Counter(with_paths(without_keys(form.normal, redactor), profile.style))
+        Counter(with_paths(in_context(profile, form.normal, redactor), profile.style))
         for form in (before, after)
     )
     gone, come = old - new, new - old

@@ -48,13 +48,13 @@ async def check(log: Rig, folder: Path, *command: str | Path) -> None:
     """It replays all, goes on where it was, stops at what it does not know, and refuses a stream
     that its checkpoint is not of."""
     status, lines, told = await run(folder, *command)
-    assert (status, told) == (0, "up to position 1003\n")
-    assert len(lines) == 1_003
-    assert "core=201" in lines[-1]
+    assert (status, told) == (0, "up to position 1009\n")
+    assert len(lines) == 1_009
+    assert "core=201" in lines[1_002]
     await log.events.append(failure(1, "new"), Head())
     status, lines, told = await run(folder, *command)
-    assert (status, len(lines), told) == (0, 1, "up to position 1004\n")
-    assert (await run(folder, *command))[1:] == ([], "up to position 1004\n")
+    assert (status, len(lines), told) == (0, 1, "up to position 1010\n")
+    assert (await run(folder, *command))[1:] == ([], "up to position 1010\n")
     await log.js.publish(
         "configtrail.acme.r1.NewThing",
         b'{"type":"NewThing","actor":"user:ann"}',
@@ -70,15 +70,44 @@ async def check(log: Rig, folder: Path, *command: str | Path) -> None:
     assert "the checkpoint is of another CONFIGTRAIL_EVENTS" in told
 
 
+async def check_follow(log: Rig, server: EmbeddedNats, folder: Path, *command: str | Path) -> None:
+    """Over a server that is killed and comes back, each event comes once, in order."""
+    process = await asyncio.create_subprocess_exec(
+        *map(str, command), "--follow", cwd=folder, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        lines = [await process.stdout.readline() for _ in range(1_003)]
+        for turn in range(2):
+            await server.kill()
+            await server.start()
+            await append_many(log.events, 3, f"after{turn}")
+            lines += [await process.stdout.readline() for _ in range(3)]
+        told = [line.decode().split() for line in lines[-6:]]
+        assert [line[2] for line in told] == ["after0"] * 3 + ["after1"] * 3
+        assert len(set(lines)) == 1_009
+    finally:
+        process.terminate()
+        await process.wait()
+
+
 async def test_python_with_nats_py_alone(
     log: Rig, nats_server: EmbeddedNats, tmp_path: Path
 ) -> None:
     shutil.copy(EXAMPLES / "replay.py", tmp_path)
-    await check(log, tmp_path, sys.executable, "replay.py", nats_server.url, "events.db")
+    command = (sys.executable, "replay.py", nats_server.url)
+    await check_follow(log, nats_server, tmp_path, *command, "followed.db")
+    await check(log, tmp_path, *command, "events.db")
     with sqlite3.connect(tmp_path / "events.db") as db:
         rows = db.execute("SELECT device, failures FROM device ORDER BY device").fetchall()
     db.close()
-    assert rows == [("core=201", 1_000), ("new", 1), ("r1", 3)]
+    assert rows == [
+        ("after0", 3),
+        ("after1", 3),
+        ("core=201", 1_000),
+        ("new", 1),
+        ("r1", 3),
+    ]
 
 
 async def test_javascript_with_the_official_client(
@@ -93,7 +122,9 @@ async def test_javascript_with_the_official_client(
     status, _, told = await run(tmp_path, npm, "install", "--no-audit", "--no-fund", *packages)
     if status:
         pytest.skip(f"npm can't install the client here: {told.strip().splitlines()[-1]}")
-    await check(log, tmp_path, node, "replay.mjs", nats_server.url, "position.json")
+    command = (node, "replay.mjs", nats_server.url)
+    await check_follow(log, nats_server, tmp_path, *command, "followed.json")
+    await check(log, tmp_path, *command, "position.json")
 
 
 async def test_the_plain_protocol_with_a_shell(
@@ -104,6 +135,14 @@ async def test_the_plain_protocol_with_a_shell(
         pytest.skip("bash is not installed")
     parts = urlsplit(nats_server.url)
     where = (str(parts.hostname), str(parts.port), str(parts.username), str(parts.password))
-    _, lines, _ = await run(tmp_path, bash, EXAMPLES / "peek.sh", *where, "2")
+    status, lines, _ = await run(tmp_path, bash, EXAMPLES / "peek.sh", *where, "2")
+    assert status == 0
     assert "ce-type: configtrail.CollectionFailed.v1" in lines
     assert any('"failure_id":"acme-r1-1"' in line for line in lines)
+    for wrong, said in (
+        ((*where[:3], "wrong", "2"), "the server refuses"),
+        ((*where, "9999"), "there is no event 9999"),
+    ):
+        status, _, told = await run(tmp_path, bash, EXAMPLES / "peek.sh", *wrong)
+        assert status == 1
+        assert said in told

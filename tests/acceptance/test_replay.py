@@ -76,9 +76,16 @@ async def test_every_event_is_a_line_of_json_and_options_select(
     for (status, lines, told), positions in zip(found, wanted.values(), strict=True):
         assert (status, told) == (0, "")
         assert [json.loads(line)["position"] for line in lines] == positions
-    wrong = [("--type", "Nothing"), ("--from", "yesterday"), ("--from", "0")]
+    wrong = [
+        ("--type", "Nothing"),
+        ("--type", ""),
+        ("--from", "yesterday"),
+        ("--from", "0"),
+        ("--device", ""),
+        ("--tenant", ""),
+    ]
     refused = await asyncio.gather(*(run(environment, *arguments) for arguments in wrong))
-    assert [status for status, _, _ in refused] == [2, 2, 2]
+    assert [(status, lines) for status, lines, _ in refused] == [(2, [])] * len(wrong)
 
 
 async def test_lines_can_be_cloudevents_or_a_table_and_never_steer_a_terminal(
@@ -172,3 +179,33 @@ def _all_of(master: int) -> str:
             seen += chunk
     os.close(master)
     return seen.decode()
+
+
+async def test_a_position_file_that_can_not_be_kept_or_is_of_another_replay_is_refused(
+    log: Rig, environment: dict[str, str], tmp_path: Path
+) -> None:
+    nowhere = tmp_path / "missing" / "position.json"
+    status, lines, told = await run(environment, "--position-file", str(nowhere))
+    assert (status, lines) == (1, [])
+    assert "no position can be kept there (No such file or directory)" in told
+    file = ("--position-file", str(tmp_path / "position.json"))
+    status, lines, _ = await run(environment, *file, "--device", "r1", "--from", "2")
+    assert (status, len(lines)) == (0, 3)
+    status, lines, told = await run(environment, *file, "--device", "r1", "--from", "2")
+    assert (status, lines) == (2, [])
+    assert "--position-file" in told
+    status, lines, told = await run(environment, *file)
+    assert (status, lines) == (1, [])
+    assert "give it a checkpoint of its own" in told
+    assert (await run(environment, *file, "--device", "r1"))[:2] == (0, [])
+
+
+async def test_a_full_device_ends_it_with_what_is_wrong(
+    log: Rig, environment: dict[str, str]
+) -> None:
+    process = await asyncio.create_subprocess_shell(
+        f"'{CONFIGTRAIL}' replay >/dev/full", env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    _, told = await process.communicate()
+    assert process.returncode == 1
+    assert told.decode() == ("configtrail: the output can't be written: No space left on device\n")

@@ -297,3 +297,5 @@ class EventStoreBehaviour:
         assert await store.position_at(third.stored_at - timedelta(days=1)) == 0
         assert await store.position_at(third.stored_at) == 2
         assert await store.position_at(third.stored_at + timedelta(days=1)) == 3
+        assert await store.event_id_at(3) == third.event_id
+        assert await store.event_id_at(4) is None

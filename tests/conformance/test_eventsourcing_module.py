@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
@@ -19,15 +20,19 @@ from eventsourcing.application import AggregateNotFoundError, Application
 from eventsourcing.domain import Aggregate
 from eventsourcing.persistence import (
     ApplicationRecorder,
+    DataError,
     IntegrityError,
+    InterfaceError,
     NotSupportedError,
     OperationalError,
+    PersistenceError,
     ProgrammingError,
     StoredEvent,
 )
 from eventsourcing.utils import Environment
 
 from adapters.embedded.nats import EmbeddedNats
+from adapters.embedded.process import free_port
 from adapters.eventsourcing import JetStreamFactory
 from adapters.eventsourcing.devices import device_repository, project_device
 from adapters.eventsourcing.recorders import JetStreamApplicationRecorder
@@ -330,3 +335,99 @@ def test_the_program_itself_never_loads_the_library() -> None:
     look = "import sys, adapters.cli.app; print([m for m in sys.modules if 'eventsourcing' in m])"
     ran = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+def test_a_server_that_is_not_there_ends_in_an_operational_error() -> None:
+    environment = {"NATS_URL": f"nats://127.0.0.1:{free_port()}", "NATS_TIMEOUT": "0.5"}
+    with pytest.raises(OperationalError, match=r"no connection within 0\.5 s \(\w+Error\)"):
+        JetStreamFactory(environment)
+    with (
+        pytest.raises(OperationalError, match="no connection within"),
+        device_repository(environment["NATS_URL"], "acme", timeout=0.5),
+    ):
+        pytest.fail("there is nothing to read from")
+
+
+def test_a_wrong_password_is_told_at_once(nats_server: EmbeddedNats) -> None:
+    parts = urlsplit(nats_server.url)
+    wrong = f"nats://{parts.username}:wrong@127.0.0.1:{parts.port}"
+    with pytest.raises(OperationalError, match="refuses the user or the password"):
+        JetStreamFactory({"NATS_URL": wrong, "NATS_TIMEOUT": "600"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("NATS_TIMEOUT", "soon"), ("NATS_TIMEOUT", "-1"), ("STREAM_REPLICAS", "x")]
+)
+def test_a_setting_that_is_no_number_is_named(name: str, value: str) -> None:
+    with pytest.raises(OSError, match=f"{name} must be a .*number.*'{value}'"):
+        JetStreamFactory({"NATS_URL": "nats://127.0.0.1:4222", name: value})
+
+
+def test_an_address_that_is_none_is_an_error_of_the_library() -> None:
+    with pytest.raises(PersistenceError):
+        JetStreamFactory({"NATS_URL": "nats://127.0.0.1:port", "NATS_TIMEOUT": "0.5"})
+
+
+async def test_a_server_that_went_away_ends_every_call_in_time(nats_server: EmbeddedNats) -> None:
+    def make() -> tuple[JetStreamFactory, ApplicationRecorder]:
+        factory = JetStreamFactory({"NATS_URL": nats_server.url, "NATS_TIMEOUT": "1"})
+        recorder = factory.application_recorder()
+        recorder.insert_events(events("a", range(1, 2)))
+        return factory, recorder
+
+    factory, recorder = await asyncio.to_thread(make)
+    subscription = await asyncio.to_thread(recorder.subscribe)
+    assert (await asyncio.to_thread(next, subscription)).id == 1
+    await nats_server.kill()
+
+    def ask() -> None:
+        asked: list[Callable[[], object]] = [
+            lambda: recorder.insert_events(events("a", range(2, 3))),
+            lambda: recorder.insert_events(events("b", range(1, 4))),
+            lambda: recorder.select_events("a"),
+            lambda: recorder.select_notifications(1, 10),
+            recorder.max_notification_id,
+            factory.aggregate_recorder,
+            lambda: next(subscription),
+        ]
+        with ThreadPoolExecutor(len(asked)) as threads:
+            for one in [threads.submit(ask) for ask in asked]:
+                with pytest.raises(OperationalError):
+                    one.result()
+        factory.close()
+
+    await asyncio.to_thread(ask)
+
+
+def test_a_closed_factory_says_that_it_is_closed(nats_server: EmbeddedNats) -> None:
+    factory = JetStreamFactory({"NATS_URL": nats_server.url})
+    recorder = factory.application_recorder()
+    recorder.insert_events(events("a", range(1, 2)))
+    waiting = recorder.subscribe(gt=1)
+    begun = threading.Timer(0.2, factory.close)
+    begun.start()
+    assert list(waiting) == [], "who waits is told"
+    begun.join()
+    factory.close()
+    waiting.stop()
+    asked: list[Callable[[], object]] = [
+        lambda: recorder.insert_events(events("a", range(2, 3))),
+        lambda: recorder.select_events("a"),
+        lambda: recorder.select_notifications(1, 10),
+        recorder.max_notification_id,
+        recorder.subscribe,
+        factory.application_recorder,
+        factory.aggregate_recorder,
+    ]
+    for ask in asked:
+        with pytest.raises(InterfaceError, match="the factory is closed"):
+            ask()
+
+
+def test_an_event_larger_than_the_server_takes_is_a_data_error(factories: Factories) -> None:
+    recorder = factories.recorder()
+    huge = StoredEvent("a", 2, "topic", b"x" * (9 << 20))
+    for batch in ([*events("a", range(1, 2)), huge], [StoredEvent("b", 1, "topic", huge.state)]):
+        with pytest.raises(DataError, match="larger than the server takes"):
+            recorder.insert_events(batch)
+    assert recorder.max_notification_id() is None

@@ -45,21 +45,29 @@ async def dump(pool: Pool) -> Dump:
     }
 
 
-def writer_of(pool: Pool, projection: Projection[Any], *, head: int = 10_000) -> ProjectionWriter:
+def writer_of(
+    pool: Pool,
+    projection: Projection[Any],
+    events: Sequence[StoredEvent] = (),
+    *,
+    head: int = 10_000,
+) -> ProjectionWriter:
     """A writer of a projection from a stream that ends at `head`."""
-    return ProjectionWriter(pool, projection, Listed([], head=head))
+    return ProjectionWriter(pool, projection, Listed(events, head=head))
 
 
-async def writers(pool: Pool) -> list[ProjectionWriter]:
+async def writers(pool: Pool, events: Sequence[StoredEvent] = ()) -> list[ProjectionWriter]:
     """A fresh writer for each projection."""
-    made = [writer_of(pool, projection) for projection in ALL]
+    made = [writer_of(pool, projection, events) for projection in ALL]
     for writer in made:
         await writer.prepare(STREAM)
     return made
 
 
-async def apply_all(pool: Pool, batches: Sequence[Sequence[StoredEvent]]) -> None:
-    for writer in await writers(pool):
+async def apply_all(
+    pool: Pool, events: Sequence[StoredEvent], batches: Sequence[Sequence[StoredEvent]]
+) -> None:
+    for writer in await writers(pool, events):
         for batch in batches:
             if batch[-1].position > writer.position:
                 await writer.apply(batch)
@@ -67,7 +75,7 @@ async def apply_all(pool: Pool, batches: Sequence[Sequence[StoredEvent]]) -> Non
 
 async def reference(pool: Pool, events: list[StoredEvent]) -> Dump:
     """The rows of an undisturbed run; the schema is gone afterwards."""
-    await apply_all(pool, [events])
+    await apply_all(pool, events, [events])
     rows = await dump(pool)
     await pool.execute("DROP SCHEMA configtrail CASCADE")
     return rows
@@ -121,21 +129,21 @@ async def test_rows_do_not_depend_on_batches_or_restarts(pool: Pool, seed: int) 
     choice = random.Random(seed)
     cuts = [choice.randrange(len(events)) for _ in range(15)]
     for batch in pieces(events, cuts):
-        await apply_all(pool, [batch])  # each with writers of its own, as after a restart
+        await apply_all(pool, events, [batch])  # each with writers of its own, as after a restart
     assert await dump(pool) == expected
 
 
 async def test_event_by_event_gives_the_same_rows(pool: Pool) -> None:
     events = played(11, 90).events
     expected = await reference(pool, events)
-    await apply_all(pool, [[stored] for stored in events])
+    await apply_all(pool, events, [[stored] for stored in events])
     assert await dump(pool) == expected
 
 
 async def test_what_was_applied_is_not_applied_again(pool: Pool) -> None:
     events = played(1, 100).events
     expected = await reference(pool, events)
-    for writer in await writers(pool):
+    for writer in await writers(pool, events):
         await writer.apply(events[:40])
         await writer.apply(events[:40])
         await writer.apply(events[30:60])
@@ -147,7 +155,7 @@ async def test_what_was_applied_is_not_applied_again(pool: Pool) -> None:
 
 async def test_a_gap_is_refused_and_nothing_of_the_batch_applied(pool: Pool) -> None:
     events = played(2, 60).events
-    for writer in await writers(pool):
+    for writer in await writers(pool, events):
         await writer.apply(events[:10])
         before = await dump(pool)
         for gap in (events[11:20], [*events[10:15], *events[16:20]], [events[11], events[10]]):
@@ -162,11 +170,11 @@ async def test_rows_and_checkpoint_stand_or_fall_together(
     pool: Pool, projection: Projection[Any]
 ) -> None:
     events = played(3, 80).events
-    writer = writer_of(pool, projection)
+    writer = writer_of(pool, projection, events)
     await writer.prepare(STREAM)
     await writer.apply(events[:30])
     before = await dump(pool)
-    breaking = writer_of(pool, Breaking(projection))
+    breaking = writer_of(pool, Breaking(projection), events)
     await breaking.prepare(STREAM)
     with pytest.raises(asyncpg.UndefinedColumnError):
         await breaking.apply(events[30:])
@@ -179,7 +187,7 @@ async def test_a_connection_cut_in_mid_transaction_is_recovered_from(pool: Pool)
     expected = await reference(pool, events)
     for projection in ALL:
         cut_off = CutOff(projection, pool)
-        writer = writer_of(pool, cut_off)
+        writer = writer_of(pool, cut_off, events)
         await writer.prepare(STREAM)
         await writer.apply([])
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)) as caught:
@@ -197,7 +205,7 @@ async def test_racing_writers_apply_each_event_once(postgres_dsn: str, pool: Poo
 
     async def race(own: Pool, projection: Projection[Any], seed: int) -> None:
         choice = random.Random(seed)
-        writer = writer_of(own, projection)
+        writer = writer_of(own, projection, events)
         await writer.prepare(STREAM)
         for batch in pieces(events, [choice.randrange(len(events)) for _ in range(25)]):
             await writer.apply(batch)
@@ -220,7 +228,7 @@ async def test_many_may_make_the_tables_at_once(postgres_dsn: str) -> None:
 
 async def test_the_checkpoint_of_another_stream_is_refused(pool: Pool) -> None:
     events = played(6, 40).events
-    await apply_all(pool, [events])
+    await apply_all(pool, events, [events])
     before = await dump(pool)
     for other in (
         replace(STREAM, created=STREAM.created + timedelta(microseconds=1)),
@@ -228,27 +236,27 @@ async def test_the_checkpoint_of_another_stream_is_refused(pool: Pool) -> None:
     ):
         for projection in ALL:
             with pytest.raises(StreamMismatch, match="its checkpoint belongs to the stream"):
-                await writer_of(pool, projection, head=10_000).prepare(other)
+                await writer_of(pool, projection, events, head=10_000).prepare(other)
     assert await dump(pool) == before
 
 
 async def test_a_checkpoint_ahead_of_the_stream_is_refused(pool: Pool) -> None:
     events = played(6, 40).events
-    await apply_all(pool, [events])
+    await apply_all(pool, events, [events])
     for projection in ALL:
         with pytest.raises(StreamMismatch, match="ahead of the stream"):
-            await writer_of(pool, projection, head=len(events) - 1).prepare(STREAM)
-        await writer_of(pool, projection, head=len(events)).prepare(STREAM)
+            await writer_of(pool, projection, events, head=len(events) - 1).prepare(STREAM)
+        await writer_of(pool, projection, events, head=len(events)).prepare(STREAM)
 
 
 async def test_tables_of_an_older_version_are_left_alone(pool: Pool) -> None:
     events = played(7, 60).events
-    old = writer_of(pool, AUDIT)
+    old = writer_of(pool, AUDIT, events)
     await old.prepare(STREAM)
     await old.apply(events[:30])
     newer = Wrapped(AUDIT)
     newer.version = AUDIT.version + 1
-    found = await writer_of(pool, newer).prepare(STREAM)
+    found = await writer_of(pool, newer, events).prepare(STREAM)
     assert (found.version, found.position) == (AUDIT.version, 30)
     await old.apply(events[30:])
     assert await pool.fetchval("SELECT count(*) FROM configtrail.audit") == len(events)
@@ -258,11 +266,11 @@ async def test_a_newer_version_shuts_the_older_out(pool: Pool) -> None:
     events = played(7, 60).events
     newer = Wrapped(AUDIT)
     newer.version = AUDIT.version + 1
-    writer = writer_of(pool, newer)
+    writer = writer_of(pool, newer, events)
     await writer.prepare(STREAM)
     await writer.apply(events)
     with pytest.raises(NewerProjection):
-        await writer_of(pool, AUDIT).prepare(STREAM)
+        await writer_of(pool, AUDIT, events).prepare(STREAM)
     assert await pool.fetchval("SELECT count(*) FROM configtrail.audit") == len(events)
 
 
@@ -278,7 +286,7 @@ async def test_a_newer_version_shuts_the_older_out(pool: Pool) -> None:
 async def test_what_is_dropped_is_built_again_to_the_same_rows(pool: Pool, loss: str) -> None:
     events = played(8, 120).events
     expected = await reference(pool, events)
-    running = await writers(pool)
+    running = await writers(pool, events)
     for writer in running:
         await writer.apply(events)
     assert await dump(pool) == expected
@@ -295,23 +303,23 @@ async def test_a_checkpoint_that_went_back_is_noticed(pool: Pool) -> None:
     # As after a crash of the server that lost the last transactions, rows and checkpoint alike.
     events = played(9, 60).events
     expected = await reference(pool, events)
-    ahead = writer_of(pool, BACKUPS)
+    ahead = writer_of(pool, BACKUPS, events)
     await ahead.prepare(STREAM)
     await ahead.apply(events[:50])
     await pool.execute("DROP SCHEMA configtrail CASCADE")
-    await apply_all(pool, [events[:20]])
+    await apply_all(pool, events, [events[:20]])
     with pytest.raises(Rewound):
         await ahead.apply(events[50:])
     assert (await ahead.prepare(STREAM)).position == 20
     await ahead.apply(events[20:])
-    await apply_all(pool, [events[20:]])
+    await apply_all(pool, events, [events[20:]])
     assert await dump(pool) == expected
 
 
 async def test_a_confirmation_of_an_unknown_snapshot_is_parked(pool: Pool) -> None:
     events = played(10, 60).events
     orphan = next(stored for stored in events if isinstance(stored.event, DuplicateSkipped))
-    writer = writer_of(pool, BACKUPS)
+    writer = writer_of(pool, BACKUPS, events)
     await writer.prepare(STREAM)
     await writer.apply([replace(orphan, position=1)])
     assert await pool.fetchval("SELECT count(*) FROM configtrail.observations") == 0
@@ -322,7 +330,7 @@ async def test_a_confirmation_of_an_unknown_snapshot_is_parked(pool: Pool) -> No
 
 async def test_waiting_for_a_position(pool: Pool) -> None:
     events = played(12, 40).events
-    writer = writer_of(pool, AUDIT)
+    writer = writer_of(pool, AUDIT, events)
     await writer.prepare(STREAM)
     waiting = asyncio.create_task(writer.wait(len(events)))
     elsewhere = asyncio.create_task(wait_projected(pool, [AUDIT], len(events), 20))

@@ -94,9 +94,13 @@ async def test_a_missing_deny_flag_is_refused_and_mended(
 async def test_a_stream_in_memory_is_refused_and_can_not_be_mended(js: JetStreamContext) -> None:
     wanted = events_stream_config()
     await js.add_stream(wanted.evolve(storage=StorageType.MEMORY))
-    for attempt in (ensure_stream, mend_stream):
-        with pytest.raises(StreamMisconfigured, match=r"storage.*restore the stream from a copy"):
-            await attempt(js, wanted)
+    with pytest.raises(
+        StreamMisconfigured, match=r"storage is 'memory' and must be 'file'.*restore the stream"
+    ):
+        await ensure_stream(js, wanted)
+    live = (await js.stream_info(EVENTS)).config
+    await js.update_stream(live.evolve(max_age=3600.0))
+    assert [one.setting for one in await mend_stream(js, wanted)] == ["max_age"]
 
 
 async def test_more_room_and_a_longer_window_are_nobodys_concern(js: JetStreamContext) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -17,9 +18,12 @@ from adapters.contract import __main__ as generator
 from adapters.contract.compat import incompatibilities
 from adapters.contract.published import (
     FOLDER,
+    INDEX,
     IncompatibleSchema,
+    PublishedLost,
     as_text,
     contract,
+    index_of,
     published_schemas,
 )
 from adapters.contract.schemas import todays_schemas
@@ -185,11 +189,43 @@ def test_an_incompatible_change_is_not_published(
     old = todays_schemas()[name]
     old["properties"]["severity"] = {"type": "string"}
     (tmp_path / "schemas" / f"{name}.json").write_text(as_text(old))
+    (tmp_path / INDEX).write_text(as_text(index_of({name: old})))
     with pytest.raises(IncompatibleSchema, match=r"severity: it is gone.*make a new version"):
         contract(tmp_path)
     monkeypatch.setattr(generator, "contract", lambda: contract(tmp_path))
     assert generator.main() == 1
     assert "severity" in capsys.readouterr().err
+
+
+def test_a_published_schema_that_was_removed_or_altered_is_not_generated_anew(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "contract"
+    shutil.copytree(FOLDER, folder)
+    contract(folder)
+    schema = folder / "schemas" / "configtrail.CollectionFailed.v1.json"
+    text = schema.read_text()
+    schema.write_text(text.replace('"attempt"', '"attempts"'))
+    with pytest.raises(PublishedLost, match=r"CollectionFailed\.v1.*altered by hand"):
+        contract(folder)
+    schema.unlink()
+    with pytest.raises(PublishedLost, match=r"CollectionFailed\.v1.*is gone"):
+        contract(folder)
+    schema.write_text(text)
+    pinned = json.loads((folder / INDEX).read_text())
+    del pinned["configtrail.CollectionFailed.v1"]
+    (folder / INDEX).write_text(json.dumps(pinned))
+    with pytest.raises(PublishedLost, match="only grows"):
+        contract(folder)
+    (folder / INDEX).unlink()
+    with pytest.raises(PublishedLost, match="the list of what was published is gone"):
+        contract(folder)
+
+
+def test_whatever_has_a_golden_payload_was_published() -> None:
+    pinned = set(json.loads((FOLDER / INDEX).read_text()))
+    examples = (json.loads(path.read_text()) for path in (FOLDER / "golden").rglob("*.json"))
+    assert {one["headers"]["ce-type"] for one in examples} == pinned
 
 
 def test_the_document_names_every_message_and_every_header_that_is_written() -> None:

@@ -6,6 +6,7 @@ from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from adapters.memory import MemoryEventStore
@@ -104,3 +105,26 @@ def test_a_file_that_is_no_checkpoint_is_refused(file: Path) -> None:
     file.write_text("hello")
     with pytest.raises(InvalidInput, match="is no position file"):
         FileCheckpoint(file).load()
+
+
+async def test_a_checkpoint_is_of_one_selection(events: MemoryEventStore, file: Path) -> None:
+    await append_many(events, 3, "r1")
+    await append_many(events, 2, "r2")
+    kept = FileCheckpoint(file)
+    assert await positions(events, checkpoint=kept, where=Selection(device_id="r2")) == [4, 5]
+    with pytest.raises(StreamMismatch, match="another tenant, device or types"):
+        await positions(events, checkpoint=kept)
+    assert await positions(events, checkpoint=kept, where=Selection(device_id="r2")) == []
+
+
+async def test_a_stream_that_was_put_back_and_grew_is_noticed(
+    events: MemoryEventStore, file: Path
+) -> None:
+    await append_many(events, 3, "r1")
+    kept = FileCheckpoint(file)
+    assert await positions(events, checkpoint=kept) == [1, 2, 3]
+    found = kept.load()
+    assert found is not None
+    kept.save(msgspec.structs.replace(found, last_event="of the lost time"))
+    with pytest.raises(StreamMismatch, match="put back to an older copy"):
+        await positions(events, checkpoint=kept)

@@ -1,0 +1,68 @@
+"""A stream that was put back to a copy, and has grown since, is not taken for the one before."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import pytest
+
+from adapters.embedded.nats import EmbeddedNats
+from adapters.jetstream.source import JetStreamSource
+from adapters.postgres.pool import open_pool
+from domain.errors import StreamMismatch
+from projections import AUDIT, rebuilds
+from projections.builder import ProjectionBuilder
+from projections.checkpoints import checkpoints
+from projections.engine import ProjectionWorker
+from tests.behaviour.event_store import append_many
+from tests.rig import rig
+from tests.support import eventually
+
+
+async def test_a_checkpoint_of_the_lost_time_is_refused_and_a_rebuild_is_the_way_out(
+    nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path
+) -> None:
+    data, copy = tmp_path / "nats", tmp_path / "copy"
+    async with open_pool(postgres_dsn, application_name="test") as pool:
+        async with rig(nats_server.url) as opened:
+            await append_many(opened.events, 3, "r1")
+            await nats_server.stop()
+            await asyncio.to_thread(shutil.copytree, data, copy)
+            await nats_server.start()
+            await append_many(opened.events, 3, "lost")
+            worker = ProjectionWorker(pool, JetStreamSource(opened.nc, opened.js), AUDIT)
+            task = asyncio.create_task(worker.run())
+
+            async def caught_up() -> bool:
+                found = (await checkpoints(pool)).get("audit") if worker.position else None
+                return found is not None and found.position == 6
+
+            await eventually(caught_up)
+            task.cancel()
+            await asyncio.wait([task])
+        await nats_server.stop()
+        await asyncio.to_thread(shutil.rmtree, data)
+        await asyncio.to_thread(shutil.copytree, copy, data)
+        await nats_server.start()
+        async with rig(nats_server.url) as opened:
+            await append_many(opened.events, 5, "other")
+            source = JetStreamSource(opened.nc, opened.js)
+            with pytest.raises(StreamMismatch, match="put back to an older copy and has grown"):
+                await ProjectionWorker(pool, source, AUDIT).run()
+            assert (await checkpoints(pool))["audit"].position == 6
+            await rebuilds.begin(pool, AUDIT, await source.identity())
+            await ProjectionBuilder(pool, source, AUDIT).build()
+            assert (await checkpoints(pool))["audit"].position == 8
+            devices = await pool.fetch("SELECT DISTINCT device_id FROM configtrail.audit")
+            assert {device for (device,) in devices} == {"r1", "other"}
+            task = asyncio.create_task(ProjectionWorker(pool, source, AUDIT).run())
+            await append_many(opened.events, 1, "newest")
+
+            async def goes_on() -> bool:
+                return (await checkpoints(pool))["audit"].position == 9
+
+            await eventually(goes_on)
+            task.cancel()
+            await asyncio.wait([task])
