@@ -47,6 +47,7 @@ from adapters.roles.supervisor import Role
 from adapters.roles.syslog import SyslogListener, relay_networks
 from adapters.roles.trigger import TriggerService
 from adapters.roles.workers import Workers
+from adapters.searching import Searcher
 from adapters.settings import Settings
 from adapters.syslog.senders import Senders
 from adapters.uploading import KEPT_SECONDS, Uploads
@@ -97,6 +98,7 @@ class System:
     schedule: Schedule
     collecting: DeviceCollector
     reading: ConfigReader
+    searcher: Searcher
     live: Live
     uploads: Uploads
     metrics: Metrics
@@ -193,6 +195,7 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
                 keyring=keyring,
             ),
             reading=ConfigReader(pool, content, keyring, workers=workers, policies=policies),
+            searcher=Searcher(pool, content, keyring, workers),
             live=live,
             uploads=Uploads(
                 js,

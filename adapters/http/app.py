@@ -25,7 +25,9 @@ from adapters.http import (
     history,
     inventory,
     live,
+    parked,
     proofs,
+    search,
     snapshots,
     statistics,
     trigger,
@@ -71,6 +73,7 @@ def create_app(system: System) -> FastAPI:
         inventory.router(system),
         proofs.router(system),
         live.router(system),
+        parked.router(system),
         uploads.router(system),
     ):
         app.include_router(routes, responses=REFUSALS)
@@ -78,6 +81,7 @@ def create_app(system: System) -> FastAPI:
     for routes in (
         audit.router(system),
         changes.router(system),
+        search.router(system),
         statistics.router(system),
         fleet.router(system),
         devices.router(system),

@@ -15,11 +15,13 @@ from projections.backups.queries import (
     open_triggers,
     stats,
 )
+from projections.backups.texts import TextPlace, texts_after
 
 __all__ = [
     "Device",
     "Snapshot",
     "TenantStats",
+    "TextPlace",
     "Trigger",
     "Validity",
     "count_devices",
@@ -31,5 +33,6 @@ __all__ = [
     "open_triggers",
     "snapshot_at",
     "stats",
+    "texts_after",
     "validity",
 ]
