@@ -34,6 +34,7 @@ from adapters.http import (
     uploads,
 )
 from adapters.http.access import routes_of
+from adapters.http.allowed import Allowed
 from adapters.http.described import READING, REFUSALS
 from adapters.http.errors import install_error_handlers
 from adapters.http.freshness import freshness
@@ -93,7 +94,8 @@ def create_app(system: System) -> FastAPI:
         devices.device_router(system),
     ):
         app.include_router(routes, dependencies=projected, responses=READING)
-    routes_of(app)  # a route that does not say who may use it serves nobody
+    # A route that does not say who may use it serves nobody.
+    app.state.allowed = Allowed(routes_of(app).values())
     app.add_middleware(Guard, metrics=system.metrics, allowed_hosts=_allowed_hosts(system.settings))
     return app
 

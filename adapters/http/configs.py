@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 
 from adapters.http.access import Permission, requires
@@ -103,7 +102,7 @@ def router(system: System) -> APIRouter:
 
     @routes.get(
         "/config/{snapshot_id}/download",
-        response_class=PlainTextResponse,
+        response_class=Response,
         responses=DOWNLOAD,
     )
     async def download(

@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from adapters.http.allowed import Allowed
 from adapters.http.bodies import TooLarge, TooSlow, UnknownCoding
 from adapters.http.cursors import InvalidCursor
 from adapters.http.representations import NotAcceptable
@@ -135,6 +136,10 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     answer = error_response(error.status_code, code, message)
     for name, value in (error.headers or {}).items():
         answer.headers[name] = value
+    if error.status_code == 405:
+        # The framework names those of the first route only.
+        allowed: Allowed = request.app.state.allowed
+        answer.headers["Allow"] = allowed.methods(request.url.path)
     return answer
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Message, Send
 
@@ -78,7 +78,7 @@ def router(system: System) -> APIRouter:
         dependencies=[requires(Permission.AUDIT)],
     )
 
-    @routes.get("/events", response_class=EventStream, responses=STREAMED)
+    @routes.get("/events", response_class=Response, responses=STREAMED)
     async def events(
         request: Request,
         tenant: TenantId,

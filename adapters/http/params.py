@@ -6,12 +6,12 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from fastapi import Depends, Query
+from fastapi import Depends, Path, Query
 from msgspec import Struct
 
 from adapters.http.cursors import CURSOR_MAX
 from domain.errors import InvalidInput
-from domain.ids import check_device_id, check_tenant_id
+from domain.ids import DEVICE_MAX, check_device_id, check_tenant_id
 
 PAGE_MAX = 500
 OFFSET_MAX = 1_000_000
@@ -38,11 +38,17 @@ class Page(Struct, frozen=True):
     cursor: str | None
 
 
-def _tenant(tenant: str) -> str:
+# Told in the description; what is checked, and how it is refused, is the domain's.
+_TENANT = {"pattern": "^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$"}
+_DEVICE = {"minLength": 1, "maxLength": DEVICE_MAX}
+_SNAPSHOT = {"format": "uuid", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"}
+
+
+def _tenant(tenant: Annotated[str, Path(json_schema_extra=_TENANT)]) -> str:
     return check_tenant_id(tenant)
 
 
-def _device(device: str) -> str:
+def _device(device: Annotated[str, Path(json_schema_extra=_DEVICE)]) -> str:
     return check_device_id(device)
 
 
@@ -53,7 +59,7 @@ def check_snapshot_id(value: str, field: str = "snapshot_id") -> str:
     return value
 
 
-def _snapshot(snapshot_id: str) -> str:
+def _snapshot(snapshot_id: Annotated[str, Path(json_schema_extra=_SNAPSHOT)]) -> str:
     return check_snapshot_id(snapshot_id)
 
 

@@ -17,6 +17,7 @@ from tests.support import eventually
 EXAMPLES = 4
 # A feed has no end; what it answers is in test_http_live.
 ENDLESS = r"/events$"
+CONFIG = Path(__file__).parent.parent / "schemathesis.toml"
 
 
 async def test_whatever_the_description_allows_is_answered_as_it_says(
@@ -30,6 +31,7 @@ async def test_whatever_the_description_allows_is_answered_as_it_says(
         await eventually(lambda: _answers(api.http))
         run = await asyncio.create_subprocess_exec(
             str(Path(sys.executable).parent / "schemathesis"),
+            f"--config-file={CONFIG}",
             "run",
             f"{api.address}/api/openapi.json",
             "--checks=all",
