@@ -13,7 +13,7 @@ from datetime import datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
-from adapters.comparing import Comparison, Job, compare
+from adapters.comparing import Job, compared
 from adapters.crypto.keys import KeyRing
 from adapters.policies import Policies
 from domain.errors import NotFound
@@ -178,7 +178,7 @@ class ConfigReader:
             after.device_id,
             self._policies.of(after.tenant_id),
         )
-        found = await self._compared(job)
+        found = await compared(job, self._workers)
         return DiffText(
             diff_id(before.snapshot_id, after.snapshot_id),
             before,
@@ -191,12 +191,6 @@ class ConfigReader:
             found.sections,
             found.told,
         )
-
-    async def _compared(self, job: Job) -> Comparison:
-        if job.is_small:
-            return compare(job)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._workers, compare, job)
 
     async def _snapshot(self, tenant_id: str, device_id: str, snapshot_id: str) -> Snapshot:
         found = await get_snapshot(self._pool, tenant_id, device_id, snapshot_id)

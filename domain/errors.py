@@ -7,7 +7,7 @@ Invariant: no message ever holds configuration text or a secret.
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,18 @@ if TYPE_CHECKING:
 
 
 class ConfigtrailError(Exception):
-    """Base of everything that Configtrail raises on purpose."""
+    """Base of everything that Configtrail raises on purpose. It can come from another process."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _as_it_was, (type(self), self.args, self.__dict__)
+
+
+def _as_it_was(
+    kind: type[ConfigtrailError], args: tuple[object, ...], data: dict[str, object]
+) -> ConfigtrailError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(data)
+    return error
 
 
 class InvalidInput(ConfigtrailError):
@@ -310,3 +321,14 @@ class StreamFull(Unavailable):
 
     def __str__(self) -> str:
         return f"the stream {self.stream} is full and takes nothing; raise its limits or make room"
+
+
+class WorkStopped(ConfigtrailError):
+    """A piece of work was stopped with the process that did it.
+
+    `reason`: `time` and `memory` for bounds of its own, `killed` when something else ended it.
+    """
+
+    def __init__(self, reason: Literal["time", "memory", "killed"]) -> None:
+        super().__init__(f"the work was stopped: {reason}")
+        self.reason = reason

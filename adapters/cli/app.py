@@ -12,6 +12,13 @@ import typer
 from pydantic import ValidationError
 
 from adapters.cli import auditing, program
+from adapters.cli.accounts import (
+    add_accounts,
+    list_accounts,
+    mirror,
+    remove_account,
+    show_account,
+)
 from adapters.cli.backup import trigger
 from adapters.cli.collecting import collect, collector
 from adapters.cli.credentials import (
@@ -181,6 +188,14 @@ app.add_typer(credentials, name="credentials")
 command(credentials)(list_credentials)
 command(credentials, "set")(set_credential)
 command(credentials, "remove")(remove_credential)
+
+accounts = typer.Typer(rich_markup_mode=None, help="Tenants with a NATS account of their own.")
+app.add_typer(accounts, name="accounts")
+command(accounts)(list_accounts)
+command(accounts, "add")(add_accounts)
+command(accounts, "remove")(remove_account)
+command(accounts, "show")(show_account)
+command(accounts, "mirror")(mirror)
 
 host_keys = typer.Typer(rich_markup_mode=None, help="Host keys of devices.")
 app.add_typer(host_keys, name="hostkeys")

@@ -3,6 +3,9 @@
 A message that would exceed the server's `max_payload` is sent without its text: the text goes ahead
 as zstd-compressed parts on `config.upload.<upload>.<n>`, and the message names the upload.
 Parts that nobody claims expire on their own.
+
+Where tenants have NATS accounts of their own, the server adds the sender's tenant to the subject as
+one token more, and what names another tenant is refused.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_una
 from adapters.jetstream.dead_letters import ATTACHED_MAX, Attached
 from adapters.jetstream.streams import INTAKE
 from domain.errors import ConfigtrailError, InvalidInput
+from domain.ids import check_tenant_id, from_token
 from domain.intake import MAX_TEXT
 
 CREATE = "config.snapshot.create"
@@ -30,6 +34,20 @@ PART_TTL_SECONDS = 7 * 24 * 3600
 PART_BYTES = 512 * 1024
 _PART_HEADERS = {"Nats-TTL": f"{PART_TTL_SECONDS}s"}
 _HEADROOM = 4096
+
+
+def sent_as(subject: str) -> tuple[str, str | None]:
+    """What a message is, `CREATE` or `FAILED`, and the tenant whose account sent it: None when it
+    came from no tenant's account. Raises `InvalidInput` for other subjects."""
+    for kind in (CREATE, FAILED):
+        if subject == kind:
+            return kind, None
+        if subject.startswith(f"{kind}."):
+            try:
+                return kind, check_tenant_id(from_token(subject.removeprefix(f"{kind}.")))
+            except (ValueError, InvalidInput) as error:
+                raise InvalidInput("subject", f"must name a tenant after {kind}") from error
+    raise InvalidInput("subject", f"must be {CREATE} or {FAILED}")
 
 
 class IntakeFull(ConfigtrailError):

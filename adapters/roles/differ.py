@@ -6,7 +6,6 @@ its predecessor, and to its successor.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from concurrent.futures import Executor
@@ -17,7 +16,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from adapters.comparing import Comparison, Job, compare, summed_up
+from adapters.comparing import Comparison, Job, compared, summed_up
 from adapters.crypto.keys import KeyRing
 from adapters.jetstream.dead_letters import DeadLetters
 from adapters.jetstream.streams import EVENTS
@@ -126,16 +125,15 @@ class Differ:
             for ref in (before, after)
         ]
         tenant = await self._keyring.tenant(tenant_id)
-        found = await self._compare(
-            Job(
-                texts[0],
-                texts[1],
-                platform,
-                tenant.fingerprint_key,
-                device_id,
-                self._policies.of(tenant_id),
-            )
+        job = Job(
+            texts[0],
+            texts[1],
+            platform,
+            tenant.fingerprint_key,
+            device_id,
+            self._policies.of(tenant_id),
         )
+        found = await compared(job, self._workers)
         content = await self._content.put(tenant_id, device_id, "diff", found.patch)
         told = None
         if found.told is not None:
@@ -144,12 +142,6 @@ class Differ:
         if await self._devices.record(tenant_id, device_id, decide) is not None:
             self._metrics.diffs.inc()
             self._metrics.diff_seconds.observe(time.perf_counter() - started)
-
-    async def _compare(self, job: Job) -> Comparison:
-        if job.is_small:
-            return compare(job)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._workers, compare, job)
 
     async def _give_up(self, msg: Msg, error: Exception) -> None:
         kind = error.__class__.__name__

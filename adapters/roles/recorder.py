@@ -20,7 +20,7 @@ from nats.js.api import AckPolicy, ConsumerConfig
 
 from adapters.crypto.keys import KeyRing
 from adapters.jetstream.dead_letters import Attached, DeadLetters
-from adapters.jetstream.intake import CREATE, FAILED, IntakeParts
+from adapters.jetstream.intake import CREATE, IntakeParts, sent_as
 from adapters.jetstream.streams import INTAKE, INTAKE_SUBJECT
 from adapters.jetstream.work import Job, WorkConsumer, describe
 from adapters.observability.metrics import Metrics
@@ -111,21 +111,22 @@ class Recorder:
         now = datetime.now(UTC)
         weight = len(msg.data)
         try:
-            if msg.subject == CREATE:
+            kind, sender = sent_as(msg.subject)
+            if kind == CREATE:
                 observation = parse_observation(msg.data, now)
+                _check_sender(sender, observation.tenant_id)
                 key = (observation.tenant_id, observation.device_id)
                 if observation.config_parts is not None:
                     weight = BYTES_AT_ONCE
                 work = partial(self._observe, msg, observation)
                 return Job(key, work, weight, trigger_id=observation.trigger_id)
-            if msg.subject == FAILED:
-                failure = parse_failure(msg.data, now)
-                key = (failure.tenant_id, failure.device_id)
-                work = partial(self._fail, msg, failure)
-                return Job(key, work, weight, trigger_id=failure.trigger_id)
-            raise InvalidInput("subject", f"must be {CREATE} or {FAILED}")
+            failure = parse_failure(msg.data, now)
+            _check_sender(sender, failure.tenant_id)
+            key = (failure.tenant_id, failure.device_id)
+            work = partial(self._fail, msg, failure)
+            return Job(key, work, weight, trigger_id=failure.trigger_id)
         except InvalidInput as error:
-            claimed = claimed_identity(msg.data)
+            claimed = _whose(msg)
             return Job(object(), partial(self._refuse, msg, error, *claimed), weight)
 
     async def _observe(self, msg: Msg, incoming: IntakeObservation) -> None:
@@ -335,9 +336,26 @@ class Recorder:
     async def _give_up(self, msg: Msg, error: Exception) -> None:
         rule = f"recording it failed for a reason of ours: {describe(error)}"
         ours = InvalidInput("message", rule)
-        tenant_id, device_id = claimed_identity(msg.data)
+        tenant_id, device_id = _whose(msg)
         attached: tuple[Attached, ...] = ()
         parts = claimed_parts(msg.data)
         if parts is not None:
             attached = await self._parts.attached(parts.upload, parts.count)
         await self._refuse(msg, ours, tenant_id, device_id, attached)
+
+
+def _check_sender(sender: str | None, tenant_id: str) -> None:
+    """A tenant's account sends for that tenant only."""
+    if sender is not None and sender != tenant_id:
+        raise InvalidInput("tenant_id", f"must be {sender}: its account sent this")
+
+
+def _whose(msg: Msg) -> tuple[str | None, str | None]:
+    """Tenant and device of a refused message. What came from a tenant's account is that tenant's,
+    whatever it says."""
+    tenant_id, device_id = claimed_identity(msg.data)
+    try:
+        _, sender = sent_as(msg.subject)
+    except InvalidInput:
+        return tenant_id, device_id
+    return sender or tenant_id, device_id

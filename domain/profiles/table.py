@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from domain.profiles import values
 from domain.profiles.profile import Profile
 
 # What is hidden already, or empty, is no secret.
@@ -69,24 +70,32 @@ _IOS: Final = Profile(
         r"! (?:Last configuration change|NVRAM config last updated|No configuration change)|"
         r"ntp clock-period\b|Using \d+ out of \d+ bytes|\S+#\s*(?:show .*)?\Z"
     ),
+    values=values.IOS,
     secrets=_CISCO,
     prose=_PROSE,
     heads=_CISCO_HEADS,
+    head=re.compile(r"Building configuration|Current configuration ?:"),
+    tail="end",
 )
 _EOS: Final = Profile(
     name="eos",
     style="indent",
     comment="!",
+    remark="!!",
     volatile=re.compile(r"! (?:Time|Command|device):|\S+#\s*(?:show .*)?\Z"),
+    values=values.EOS,
     secrets=_CISCO,
     prose=_PROSE,
     heads=_CISCO_HEADS,
+    head=re.compile(r"! Command: show running-config"),
+    tail="end",
 )
 _JUNOS: Final = Profile(
     name="junos",
     style="brace",
     comment="#",
     volatile=re.compile(r"## Last (?:commit|changed)|\s*scale-subscriber\b|\s*used-count\b"),
+    values=values.JUNOS,
     prose=_PROSE,
     secrets=_all(
         r"(?<=\s)<S>;?[ \t]*## SECRET-DATA",
@@ -110,6 +119,7 @@ _VYOS: Final = Profile(
     name="vyos",
     style="set",
     volatile=re.compile(r"\S+@\S+[:~$#].*\Z"),
+    values=values.VYOS,
     prose=_PROSE,
     secrets=_all(
         r"(?<![\w-])(?:(?:[\w-]+-)?(?:password|passphrase|secret)|pre-shared-secret|preshared-key|"
@@ -129,6 +139,7 @@ _OPENWRT: Final = Profile(
     style="flat",
     comment="#",
     volatile=re.compile(r"root@\S+:.*\Z"),
+    values=values.OPENWRT,
     secrets=_all(
         r"^\s*(?:option|list) ['\"]?(?!\w*(?:public|host)_?key)(?i:\w*passw(?:or)?d\d?|key\d?|"
         r"\w*_key|\w*passphrase|\w*secret|\w*token|pin|puk|pincode|\w*psk|\w*_pwd|\w*community)"
@@ -147,6 +158,7 @@ _FORTIOS: Final = Profile(
         r"#config-version=|#conf_file_ver=|#buildno=|#global_vdom=|Current Time|Disk Usage|"
         r"\s*set (?:last-update|lastupdate)\b"
     ),
+    values=values.FORTIOS,
     salted=re.compile(r"\bENC (?P<secret>\S+)"),
     prose=re.compile(r"\s*set (?:comments?|description)\b"),
     secrets=_all(
@@ -186,6 +198,8 @@ _FRR: Final = Profile(
         "key|line|log|route-map|router bgp|router isis|router ospf|router ospf6|router rip|"
         "service|vrf"
     ),
+    head=re.compile(r"Building configuration|Current configuration:"),
+    tail="end",
 )
 
 PROFILES: Final = {one.name: one for one in (_IOS, _EOS, _JUNOS, _VYOS, _OPENWRT, _FORTIOS, _FRR)}
