@@ -162,7 +162,6 @@ def router(system: System) -> APIRouter:
         section: Section = None,
     ) -> Response:
         """The device's timeline: each change of what it had, newest first."""
-        await require_device(system, tenant, device)
         named = searchable(section)
         listing = ("history", tenant, device, named)
         place = await cursors.take(listing, page.cursor, BY_TIME)
@@ -175,6 +174,8 @@ def router(system: System) -> APIRouter:
             section=named,
             before=place,
         )
+        if not found:
+            await require_device(system, tenant, device)
         shown, following = await cursors.page(
             listing, found, page.limit, lambda one: (one.collected_at, one.place)
         )
