@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,7 +59,7 @@ async def test_a_search_goes_on_by_its_cursor(api: Api) -> None:
     whole = (await api.get(SEARCH, q="address=", past=True))["items"]
     parted, cursor = [], None
     while True:
-        more: dict[str, str] = {} if cursor is None else {"cursor": cursor}
+        more: dict[str, Any] = {} if cursor is None else {"cursor": cursor}
         page = await api.get(SEARCH, q="address=", past=True, limit=4, **more)
         parted += page["items"]
         cursor = page["next_cursor"]
