@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Header, Query, Request, Response
 
+from domain.errors import InvalidInput
 from projections.checkpoints import projected, wait_projected
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class _Positions:
 
     def __init__(self, system: System) -> None:
         self._pool = system.pool
+        self._events = system.events
         self._projections = [one.projection for one in system.projections]
         self._known = 0
         self._until = 0.0
@@ -44,7 +46,13 @@ class _Positions:
 
     async def wait(self, wanted: int) -> None:
         """Return when the events up to `wanted` are in every read model; `Unavailable` when that
-        takes too long."""
+        takes too long. Raises `InvalidInput` for what nobody wrote yet: a position that a write
+        told is in the stream."""
+        if wanted <= await self.current():
+            return
+        head = await self._events.head()
+        if wanted > head:
+            raise InvalidInput("min_position", f"is ahead of the stream, which ends at {head}")
         await wait_projected(self._pool, self._projections, wanted, WAIT_SECONDS)
         self._known = max(self._known, wanted)
 

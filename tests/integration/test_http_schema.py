@@ -14,7 +14,7 @@ from tests.integration.test_http_api import HOME, NOON, TEXTS, program, settings
 from tests.support import eventually
 
 # For a longer run: CONFIGTRAIL_SCHEMA_EXAMPLES=200.
-EXAMPLES = 4
+EXAMPLES = 2
 # A feed has no end; what it answers is in test_http_live.
 ENDLESS = r"/events$"
 CONFIG = Path(__file__).parent.parent / "schemathesis.toml"
