@@ -223,7 +223,7 @@ def frame_of(event: Delivered) -> Frame:
 
 
 def _entry(stored: StoredEvent) -> dict[str, object]:
-    resource_type, resource_id = resource_of(stored.event, stored.device_id)
+    resource_type, resource_id = resource_of(stored.event, stored.tenant_id, stored.device_id)
     return {
         "actor": stored.event.actor,
         "action": ACTIONS[type(stored.event)],

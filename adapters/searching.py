@@ -110,6 +110,8 @@ class Searcher:
                 return SearchPage(tuple(matches), searched, unreadable, place)
 
     async def _scanned(self, snapshot: Snapshot, query: Query) -> Scanned | None:
+        if snapshot.text_gone is not None:
+            return None
         ref = ContentRef(sequence=snapshot.content_sequence, commitment=snapshot.commitment)
         try:
             text = await self._content.get(snapshot.tenant_id, snapshot.device_id, "snapshot", ref)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from domain.envelope import StoredEvent
 
@@ -189,6 +190,33 @@ class ContentMissing(ConfigtrailError):
         self.sequence = sequence
 
 
+class ContentGone(ContentMissing):
+    """Content is not kept any more, as an event says: `how` is expired or shredded."""
+
+    def __init__(self, sequence: int, how: str, at: datetime, position: int, reason: str) -> None:
+        super().__init__(sequence)
+        self.how = how
+        self.at = at
+        self.position = position
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"content {self.sequence} was {self.how} at {self.at.isoformat(timespec='seconds')}, "
+            f"as event {self.position} says: {self.reason}"
+        )
+
+
+class UnderLegalHold(ConfigtrailError):
+    """What a legal hold keeps was to be removed."""
+
+    def __init__(self, what: str, hold_id: str, reason: str) -> None:
+        super().__init__(f"{what} is under the legal hold {hold_id}: {reason}")
+        self.what = what
+        self.hold_id = hold_id
+        self.reason = reason
+
+
 class ContentCorrupt(ConfigtrailError):
     """Stored content fails verification: altered, moved, or under another key."""
 
@@ -212,6 +240,13 @@ class KeyUnavailable(ConfigtrailError):
         super().__init__(f"{key}: {reason}")
         self.key = key
         self.reason = reason
+
+
+class KeyDestroyed(KeyUnavailable):
+    """A key was destroyed on purpose, and with it what was kept under it."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key, "they were destroyed")
 
 
 class NotFound(ConfigtrailError):

@@ -44,9 +44,9 @@ async def add_accounts(
     return 0
 
 
-async def remove_account(settings: Settings, *, tenant: Whose, folder: Folder = _DEFAULT) -> int:
+async def remove_account(settings: Settings, *, whose: Whose, folder: Folder = _DEFAULT) -> int:
     """Take a tenant's account away."""
-    await asyncio.to_thread(AccountsFolder(folder).remove, tenant)
+    await asyncio.to_thread(AccountsFolder(folder).remove, whose)
     err.print("Now let nats-server read it again: docker compose kill --signal HUP nats")
     return 0
 
@@ -54,22 +54,22 @@ async def remove_account(settings: Settings, *, tenant: Whose, folder: Folder = 
 async def show_account(
     settings: Settings,
     *,
-    tenant: Whose,
+    whose: Whose,
     kind: Annotated[Literal["poller", "reader", "keeper"], typer.Argument(metavar="USER")],
     folder: Folder = _DEFAULT,
 ) -> int:
     """Show what a poller or a reader of a tenant logs in with."""
     for one in await asyncio.to_thread(AccountsFolder(folder).tenants):
-        if one.tenant_id == tenant:
-            name = user_of(tenant, kind)
+        if one.tenant_id == whose:
+            name = user_of(whose, kind)
             out.print(f"user          {name}", markup=False)
             out.print(f"password      {getattr(one, kind)}", markup=False)
             out.print(f"inbox prefix  _INBOX_{name}", markup=False)
             return 0
-    raise InvalidInput("tenant", f"{tenant} has no account here; configtrail accounts add {tenant}")
+    raise InvalidInput("tenant", f"{whose} has no account here; configtrail accounts add {whose}")
 
 
-async def mirror(settings: Settings, *, tenant: Whose, folder: Folder = _DEFAULT) -> int:
+async def mirror(settings: Settings, *, whose: Whose, folder: Folder = _DEFAULT) -> int:
     """Make a tenant's mirror of its events, from which its readers replay.
 
     It connects to the server of CONFIGTRAIL_NATS_URL as the tenant's keeper.
@@ -77,14 +77,14 @@ async def mirror(settings: Settings, *, tenant: Whose, folder: Folder = _DEFAULT
     if settings.nats_url is None:
         raise InvalidInput("CONFIGTRAIL_NATS_URL", "must be set: embedded servers have no accounts")
     found = {one.tenant_id: one for one in await asyncio.to_thread(AccountsFolder(folder).tenants)}
-    if tenant not in found:
-        raise InvalidInput("tenant", f"{tenant} has no account here")
+    if whose not in found:
+        raise InvalidInput("tenant", f"{whose} has no account here")
     keeper = as_user(
-        settings.nats_url.get_secret_value(), user_of(tenant, "keeper"), found[tenant].keeper
+        settings.nats_url.get_secret_value(), user_of(whose, "keeper"), found[whose].keeper
     )
     nc = await connect(keeper, name="configtrail-accounts", within=settings.connect_seconds)
     try:
-        made = await ensure_mirror(nc.jetstream(), tenant)
+        made = await ensure_mirror(nc.jetstream(), whose)
     finally:
         await close(nc)
     err.print("made" if made else "it is there")

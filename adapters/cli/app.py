@@ -43,6 +43,14 @@ from adapters.cli.parked import list_parked, retry_parked, skip_parked
 from adapters.cli.projections import rebuild, status, verify_rows
 from adapters.cli.recanonicalising import recanonicalise
 from adapters.cli.replaying import replay
+from adapters.cli.retaining import (
+    erase,
+    place_hold,
+    release_hold,
+    run_retention,
+    set_retention,
+    show_retention,
+)
 from adapters.cli.texts import diff, show
 from adapters.cli.up import up
 from adapters.cli.witnessing import witness
@@ -175,6 +183,17 @@ command(app, "replay")(replay)
 command(app, "doctor")(doctor)
 command(app, "collect")(collect)
 command(app, "collector", serves=True, quiet=False)(collector)
+
+command(app, "erase")(erase)
+
+retention = typer.Typer(rich_markup_mode=None, help="How long texts are kept.")
+app.add_typer(retention, name="retention")
+command(retention)(show_retention)
+command(retention, "show")(show_retention)
+command(retention, "set")(set_retention)
+command(retention, "hold")(place_hold)
+command(retention, "release")(release_hold)
+command(retention, "run")(run_retention)
 
 inventory = typer.Typer(rich_markup_mode=None, help="Which devices are collected, and how.")
 app.add_typer(inventory, name="inventory")

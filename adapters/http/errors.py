@@ -27,6 +27,7 @@ from domain.errors import (
     BackupUnderWay,
     ConfigtrailError,
     ContentCorrupt,
+    ContentGone,
     ContentMissing,
     InvalidInput,
     KeyUnavailable,
@@ -34,6 +35,7 @@ from domain.errors import (
     NotRedactable,
     NotVerified,
     Unavailable,
+    UnderLegalHold,
 )
 
 log = logging.getLogger(__name__)
@@ -57,6 +59,8 @@ _STATUS: tuple[tuple[type[ConfigtrailError], int, str], ...] = (
     (Unavailable, 503, "unavailable"),
     (KeyUnavailable, 503, "key_unavailable"),
     (NotVerified, 503, "not_verified"),
+    (ContentGone, 410, "content_gone"),
+    (UnderLegalHold, 409, "under_legal_hold"),
     (ContentMissing, 500, "content_missing"),
     (ContentCorrupt, 500, "content_corrupt"),
 )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class SnapshotOut(BaseModel):
-    """A recorded configuration, without its text."""
+    """A recorded configuration, without its text. `text_gone`: that expired, or was shredded."""
 
     id: str
     device_id: str
@@ -43,6 +43,7 @@ class SnapshotOut(BaseModel):
     actor: str
     position: int
     version: int
+    text_gone: str | None
 
 
 class SnapshotsOut(BaseModel):
@@ -87,6 +88,7 @@ def snapshot_out(snapshot: backups.Snapshot) -> SnapshotOut:
         actor=snapshot.actor,
         position=snapshot.position,
         version=snapshot.version,
+        text_gone=snapshot.text_gone,
     )
 
 

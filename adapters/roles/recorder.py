@@ -37,7 +37,7 @@ from domain.device import (
     needs_history,
 )
 from domain.envelope import StoredEvent
-from domain.errors import AppendConflict, InvalidInput
+from domain.errors import AppendConflict, InvalidInput, KeyDestroyed
 from domain.events import ContentRef, SnapshotCreated
 from domain.ids import canonical_fingerprint, keyed_digest, observation_id, text_fingerprint
 from domain.intake import (
@@ -130,6 +130,14 @@ class Recorder:
             return Job(object(), partial(self._refuse, msg, error, *claimed), weight)
 
     async def _observe(self, msg: Msg, incoming: IntakeObservation) -> None:
+        try:
+            await self._observed(msg, incoming)
+        except KeyDestroyed:
+            await self._refuse_erased(msg, incoming.tenant_id, incoming.device_id)
+            if incoming.config_parts is not None:
+                await self._parts.forget(incoming.config_parts.upload)
+
+    async def _observed(self, msg: Msg, incoming: IntakeObservation) -> None:
         started = time.perf_counter()
         try:
             text = await self._text(incoming)
@@ -222,6 +230,7 @@ class Recorder:
         """Append the observation's fact; None when it has one already."""
         tenant_id, device_id = observation.tenant_id, observation.device_id
         content: ContentRef | None = None
+        era = -1
         while True:
             state = await self._devices.load(tenant_id, device_id)
             history = None
@@ -235,11 +244,19 @@ class Recorder:
                     event = confirmed(observation, verdict)
                 case IsNew() as verdict:
                     # A text stored for a decision that lost its race is used by the next one; a
-                    # crash in between leaves it without an event, which harms nobody.
-                    if content is None:
-                        content = await self._content.put(
-                            tenant_id, device_id, "snapshot", text.encode()
-                        )
+                    # crash in between leaves it without an event, which harms nobody. Not so when
+                    # the device's texts were erased meanwhile, and the key with them.
+                    if content is None or era != state.era:
+                        era = state.era
+                        try:
+                            content = await self._content.put(
+                                tenant_id, device_id, "snapshot", text.encode(), era
+                            )
+                        except KeyDestroyed:
+                            fresh = await self._devices.refresh(tenant_id, device_id)
+                            if fresh.era == era:
+                                raise
+                            continue
                     event = created(observation, verdict, content)
             try:
                 return await self._devices.append(event, state)
@@ -271,6 +288,12 @@ class Recorder:
         return replace(observation, older=tuple(older))
 
     async def _fail(self, msg: Msg, failure: IntakeFailure) -> None:
+        try:
+            await self._failed(failure)
+        except KeyDestroyed:
+            await self._refuse_erased(msg, failure.tenant_id, failure.device_id)
+
+    async def _failed(self, failure: IntakeFailure) -> None:
         tenant = await self._keyring.tenant(failure.tenant_id)
         moment = failure.attempted_at.astimezone(UTC).isoformat(timespec="microseconds")
         identity = keyed_digest(
@@ -309,6 +332,12 @@ class Recorder:
                 continue
             return
 
+    async def _refuse_erased(self, msg: Msg, tenant_id: str, device_id: str) -> None:
+        """Refuse what comes for an erased tenant. The letter does not keep what was sent: nothing
+        of that tenant is to be kept any more."""
+        error = InvalidInput("tenant_id", "must not be of a tenant that was erased")
+        await self._refuse(msg, error, tenant_id, device_id, body=b"")
+
     async def _refuse(
         self,
         msg: Msg,
@@ -316,12 +345,13 @@ class Recorder:
         tenant_id: str | None = None,
         device_id: str | None = None,
         attached: tuple[Attached, ...] = (),
+        body: bytes | None = None,
     ) -> None:
         sequence = msg.metadata.sequence.stream
         await self._dead_letters.put(
             "intake",
             msg.subject,
-            msg.data,
+            msg.data if body is None else body,
             field=error.field,
             rule=error.rule,
             tenant_id=tenant_id,

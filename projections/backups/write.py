@@ -135,6 +135,17 @@ MEND_LAST_CHANGED = """
     WHERE d.tenant_id = late.tenant_id AND d.device_id = late.device_id
 """
 
+# A shredding, which names no snapshot, is about all that the device had before it.
+GO = """
+    UPDATE snapshots s
+    SET text_gone = gone.how, text_gone_position = gone.position
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[])
+      AS gone(tenant_id, device_id, snapshot_id, position, how)
+    WHERE s.tenant_id = gone.tenant_id AND s.device_id = gone.device_id
+      AND s.snapshot_id = coalesce(gone.snapshot_id, s.snapshot_id)
+      AND s.position < gone.position AND s.text_gone IS NULL
+"""
+
 ASK = """
     INSERT INTO triggers (tenant_id, device_id, trigger_id, actor, asked_at)
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[])
@@ -158,7 +169,7 @@ class Backups:
     """The projection `backups`."""
 
     name = "backups"
-    version = 3
+    version = 4
     tables = TABLES
     ddl = DDL
 
@@ -178,6 +189,9 @@ class Backups:
             await connection.execute(MEND_RUNS, *columns_of(ops.late, 4))
             devices = [place[:2] for place in ops.late]
             await connection.execute(MEND_LAST_CHANGED, *columns_of(devices, 2))
+        # One after the other: what expired first is not shredded later.
+        for one in ops.gone:
+            await connection.execute(GO, *columns_of([one], 5))
         if ops.asked:
             asked = [(*key, *value) for key, value in ops.asked.items()]
             await connection.execute(ASK, *columns_of(asked, 5))

@@ -51,6 +51,7 @@ class Deployment:
 
     port: int
     authority: Path
+    folder: Path
     accounts: AccountsFolder
 
     def url(self, user: str, password: str, *, ca: bool = True) -> str:
@@ -104,7 +105,7 @@ async def deployment(tmp_path: Path) -> AsyncIterator[Deployment]:
             nats_server_binary(), "-c", path, env={**os.environ, **environment}, stderr=log
         )
     try:
-        yield Deployment(port, tls / "ca.crt", accounts)
+        yield Deployment(port, tls / "ca.crt", tmp_path / "nats", accounts)
     finally:
         server.terminate()
         await server.wait()
@@ -330,6 +331,32 @@ async def test_an_address_that_is_wrong_is_told_without_its_password(url: str, t
     with pytest.raises(InvalidInput, match=told) as caught:
         await connect(url, name="test", within=1)
     assert "hush" not in str(caught.value)
+
+
+async def test_the_commands_give_show_and_mirror_an_account(
+    deployment: Deployment, parts: Rig
+) -> None:
+    folder = str(deployment.folder)
+
+    async def run(*words: str) -> tuple[int | None, str]:
+        program = await asyncio.create_subprocess_exec(
+            Path(sys.executable).with_name("configtrail"),
+            *("accounts", *words, "--folder", folder),
+            env={**os.environ, "CONFIGTRAIL_NATS_URL": deployment.service},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await program.communicate()
+        return program.returncode, said.decode()
+
+    assert (await run("add", "new"))[0] == 0
+    assert await run() == (0, "acme\nmallory.inc\nnew\n")
+    status, shown = await run("show", "acme", "reader")
+    assert (status, "_INBOX_acme.reader" in shown) == (0, True)
+    assert (await run("mirror", "acme")) == (0, "made\n")
+    assert (await run("mirror", "acme")) == (0, "it is there\n")
+    assert (await run("show", "nobody", "reader"))[0] == 1
+    assert (await run("remove", "new"))[0] == 0
 
 
 def test_an_account_keeps_its_passwords(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ async def test_whatever_the_description_allows_is_answered_as_it_says(
             "run",
             f"{api.address}/api/openapi.json",
             "--checks=all",
+            "--workers=4",
             f"--exclude-path-regex={ENDLESS}",
             f"--max-examples={os.environ.get('CONFIGTRAIL_SCHEMA_EXAMPLES', EXAMPLES)}",
             "--request-timeout=60",

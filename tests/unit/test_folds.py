@@ -58,6 +58,11 @@ def test_actions_are_the_published_ones() -> None:
         "HostKeyChanged": "host_key_changed",
         "HostKeyReleased": "host_key_released",
         "EventSkipped": "config_event_skipped",
+        "RetentionPolicySet": "retention_policy_set",
+        "LegalHoldPlaced": "legal_hold_placed",
+        "LegalHoldReleased": "legal_hold_released",
+        "ContentExpired": "config_content_expired",
+        "ContentShredded": "config_content_shredded",
     }
 
 
@@ -77,6 +82,7 @@ class BackupTables:
         self.observations: set[tuple[Any, ...]] = set()
         self.asked: dict[backups.Key, Any] = {}
         self.finished: dict[backups.Key, Any] = {}
+        self.gone: list[Any] = []
 
     def apply(self, ops: backups.BackupOps) -> None:
         for key, new in ops.snapshots.items():
@@ -105,6 +111,8 @@ class BackupTables:
         for key, finish in ops.finished.items():
             assert key in self.asked
             self.finished.setdefault(key, finish)
+
+        self.gone += ops.gone
 
     def _confirm(self, key: backups.Key, seen: backups.Sightings) -> None:
         row = self.snapshots[key]
