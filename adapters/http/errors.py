@@ -87,8 +87,6 @@ def error_response(status: int, code: str, message: str, field: str | None = Non
     if field is not None:
         problem["field"] = field
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else {}
-    if status in (408, 413):
-        headers["Connection"] = "close"  # else the rest of the body would be read, for ever maybe
     return JSONResponse({"error": problem}, status_code=status, headers=headers)
 
 
@@ -118,7 +116,11 @@ async def _known(request: Request, error: Exception) -> JSONResponse:
             if status >= 500:
                 log.warning("%s: %s", code, error)
             field = error.field if isinstance(error, InvalidInput) else None
-            return error_response(status, code, str(error), field)
+            answer = error_response(status, code, str(error), field)
+            if isinstance(error, TooLarge | TooSlow):
+                # Else the rest of an upload would be read, for ever maybe.
+                answer.headers["Connection"] = "close"
+            return answer
     raise error
 
 
