@@ -37,6 +37,7 @@ from adapters.jetstream.leases import Leases
 from adapters.jetstream.source import JetStreamSource
 from adapters.jetstream.streams import ensure_streams, wanted_streams
 from adapters.jetstream.verbatim import RawFeed
+from adapters.live import Live
 from adapters.observability.metrics import Metrics
 from adapters.policies import Policies, read_policies
 from adapters.postgres.pool import open_pool
@@ -60,8 +61,11 @@ from adapters.roles.supervisor import Role
 from adapters.roles.syslog import SyslogListener, relay_networks
 from adapters.roles.trigger import TriggerService
 from adapters.roles.workers import Workers
+from adapters.searching import Searcher
 from adapters.settings import Settings
 from adapters.syslog.senders import Senders
+from adapters.uploading import KEPT_SECONDS, Uploads
+from adapters.uploading import KEYS as UPLOAD_KEYS
 from adapters.witness.client import Witnesses, parse_witnesses
 from domain.errors import InvalidInput
 from projections import ALL
@@ -126,6 +130,9 @@ class System:
     keys: ApiKeys
     refusals: Refusals
     authenticator: Authenticator
+    searcher: Searcher
+    live: Live
+    uploads: Uploads
     metrics: Metrics
     workers: Workers
     keeping: Keeping
@@ -175,6 +182,8 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
         await credential_bucket.ensure(settings.stream_replicas)
         schedule_bucket = Bucket(js, SCHEDULE)
         await schedule_bucket.ensure(settings.stream_replicas)
+        upload_keys = Bucket(js, UPLOAD_KEYS, kept_seconds=KEPT_SECONDS)
+        await upload_keys.ensure(settings.stream_replicas)
         events = JetStreamEventStore(nc, js)
         await wait_available(events)
         source = JetStreamSource(nc, js)
@@ -196,6 +205,8 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
         uses = Bucket(js, KEY_USE)
         await uses.ensure(settings.stream_replicas)
         keys = ApiKeys(events, pool, uses)
+        live = Live(shared, events, heartbeat=settings.live_heartbeat_seconds)
+        stack.push_async_callback(live.stop)
         workers = stack.enter_context(Workers(1))
         devices = DeviceRepository(events)
         content = JetStreamContentStore(js, keyring, explains=Explanations(events))
@@ -246,6 +257,16 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
             keys=keys,
             refusals=Refusals(events),
             authenticator=Authenticator(keys, _tokens(settings), required=settings.auth == "on"),
+            searcher=Searcher(partial(TenantReader, readers), content, keyring, workers),
+            live=live,
+            uploads=Uploads(
+                js,
+                intake=intake,
+                source=source,
+                events=events,
+                keyring=keyring,
+                keys=upload_keys,
+            ),
             metrics=metrics,
             workers=workers,
             keeping=Keeping(

@@ -91,6 +91,11 @@ class Settings(BaseSettings):
         default=30.0, gt=0, description="how often refused requests are told, summed up"
     )
     rate_burst: int = Field(default=300, ge=1, description="how many of them at once")
+    live_heartbeat_seconds: float = Field(
+        default=15.0,
+        gt=0,
+        description="how often listeners hear that there is no event",
+    )
     log_level: str = "INFO"
 
     connect_seconds: float = Field(

@@ -28,14 +28,14 @@ def check_tenant_id(value: str) -> str:
     return value
 
 
-def check_device_id(value: str) -> str:
+def check_device_id(value: str, field: str = "device_id") -> str:
     """`value`, or `InvalidInput` when it is not a device id."""
     if not value or len(value) > DEVICE_MAX:
-        raise InvalidInput("device_id", f"must be 1 to {DEVICE_MAX} characters")
+        raise InvalidInput(field, f"must be 1 to {DEVICE_MAX} characters")
     if not value.isprintable() or value != value.strip():
-        raise InvalidInput("device_id", "must be printable, without spaces at its ends")
+        raise InvalidInput(field, "must be printable, without spaces at its ends")
     if value == TENANT_BRANCH:
-        raise InvalidInput("device_id", f"must not be {TENANT_BRANCH}, which is kept for tenants")
+        raise InvalidInput(field, f"must not be {TENANT_BRANCH}, which is kept for tenants")
     return value
 
 

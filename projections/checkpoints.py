@@ -180,6 +180,12 @@ async def lag(reader: Reader, head: int) -> dict[str, int]:
     }
 
 
+async def projected(reader: Reader, projections: Sequence[Projection[Any]]) -> int:
+    """Up to which position all of the projections hold the events, whichever process runs them."""
+    found = await checkpoints(reader)
+    return max(0, min((_reached(found, one) for one in projections), default=0))
+
+
 async def wait_projected(
     reader: Reader,
     projections: Sequence[Projection[Any]],

@@ -40,6 +40,8 @@ from domain.events import (
     SnapshotRecanonicalised,
 )
 from domain.ids import TENANT_BRANCH
+from projections import days
+from projections.days import Days
 from projections.rows import Connection, Reader, columns_of, storable, struct, structs
 
 DDL = """
@@ -111,7 +113,16 @@ _MEMBER = """
 # Those that wait longest for a backup first; those that never had one before all others.
 LIST_FLEET = f"""
     {_MEMBER} WHERE f.tenant_id = $1
+      AND ($6::text IS NULL
+           OR (f.last_backup IS NULL AND $5::timestamptz IS NULL AND f.device_id > $6)
+           OR (f.last_backup IS NOT NULL AND $5 IS NULL)
+           OR (f.last_backup, f.device_id) > ($5, $6))
     ORDER BY f.last_backup NULLS FIRST, f.device_id LIMIT $3 OFFSET $4
+"""
+
+COUNT_STALE = """
+    SELECT count(*) FROM configtrail.fleet
+    WHERE tenant_id = $1 AND (last_backup IS NULL OR last_backup < $2)
 """
 
 GET_MEMBER = f"{_MEMBER} WHERE f.tenant_id = $1 AND f.device_id = $3"
@@ -150,15 +161,16 @@ class FleetOps(Struct):
     devices: dict[Key, _Change] = field(default_factory=dict)
     asked: dict[tuple[str, str, str], tuple[datetime, str]] = field(default_factory=dict)
     ended: set[tuple[str, str, str]] = field(default_factory=set)
+    days: Days = field(default_factory=Days)
 
 
 class Fleet:
     """The projection `fleet`."""
 
     name = "fleet"
-    version = 1
-    tables = ("fleet", "fleet_triggers")
-    ddl = DDL
+    version = 2
+    tables = ("fleet", "fleet_triggers", "fleet_days")
+    ddl = DDL + days.DDL
 
     def fold(self, batch: Sequence[StoredEvent]) -> FleetOps:
         """What the batch does to the tables."""
@@ -174,11 +186,14 @@ class Fleet:
             match stored.event:
                 case SnapshotCreated() as event:
                     _seen(device, event.collected_at)
+                    ops.days.of(stored.tenant_id, event.collected_at).changed += 1
                     if event.successor is None:  # one that came late never was the current one
                         device.last_change = event.collected_at
                 case DuplicateSkipped() as event:
                     _seen(device, event.collected_at)
+                    ops.days.of(stored.tenant_id, event.collected_at).unchanged += 1
                 case CollectionFailed() as event:
+                    ops.days.of(stored.tenant_id, event.attempted_at).failed += 1
                     before = device.failure
                     if before is None or event.attempted_at >= before.attempted_at:
                         device.failure = event
@@ -217,6 +232,7 @@ class Fleet:
         """Bring that into the tables."""
         rows = [_row(key, change) for key, change in ops.devices.items()]
         await connection.execute(UPSERT, *columns_of(rows, 7))
+        await ops.days.write(connection)
         if ops.ended:
             await connection.execute(END, *columns_of(sorted(ops.ended), 3))
         if ops.asked:
@@ -242,10 +258,26 @@ def _row(key: Key, change: _Change) -> tuple[Any, ...]:
 
 
 async def list_fleet(
-    reader: Reader, tenant_id: str, now: datetime, *, limit: int = 100, offset: int = 0
+    reader: Reader,
+    tenant_id: str,
+    now: datetime,
+    *,
+    limit: int = 100,
+    offset: int = 0,
+    after: tuple[datetime | None, str] | None = None,
 ) -> list[Member]:
-    """The tenant's devices, those that wait longest for a backup first."""
-    return structs(Member, await reader.fetch(LIST_FLEET, tenant_id, now, limit, offset))
+    """The tenant's devices, those that wait longest for a backup first. `after`: those behind the
+    device with that last backup and id."""
+    return structs(
+        Member,
+        await reader.fetch(LIST_FLEET, tenant_id, now, limit, offset, *(after or (None, None))),
+    )
+
+
+async def count_stale(reader: Reader, tenant_id: str, since: datetime) -> int:
+    """How many devices have no backup from a moment on."""
+    count: int = await reader.fetchval(COUNT_STALE, tenant_id, since)
+    return count
 
 
 async def get_member(

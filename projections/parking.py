@@ -23,6 +23,7 @@ _COLUMNS = """
 _LIST = f"""
     SELECT {_COLUMNS} FROM configtrail.parked
     WHERE ($1::text IS NULL OR projection = $1) AND (error IS NOT NULL OR $2)
+      AND (projection, position) > (coalesce($4, ''), coalesce($5::bigint, 0))
     ORDER BY projection, position LIMIT $3
 """
 
@@ -154,10 +155,17 @@ async def free(
 
 
 async def listed(
-    reader: Reader, projection: str | None = None, *, waiting: bool = False, limit: int = 100
+    reader: Reader,
+    projection: str | None = None,
+    *,
+    waiting: bool = False,
+    limit: int = 100,
+    after: tuple[str, int] | None = None,
 ) -> list[Parked]:
-    """Parked events in order; `waiting`: with those that wait for an earlier one."""
-    return structs(Parked, await reader.fetch(_LIST, projection, waiting, limit))
+    """Parked events in order, behind a place; `waiting`: with those that wait for an earlier
+    one."""
+    place = after or (None, None)
+    return structs(Parked, await reader.fetch(_LIST, projection, waiting, limit, *place))
 
 
 async def find(reader: Reader, projection: str, position: int) -> Parked | None:

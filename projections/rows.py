@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import asyncpg
@@ -24,6 +25,10 @@ Connection: TypeAlias = (
 )
 
 Row = TypeVar("Row", bound=Struct)
+
+# Where a page of something ends that is ordered by time and, at the same time, by position.
+Place: TypeAlias = tuple[datetime, int]
+NO_PLACE: tuple[None, None] = (None, None)
 
 
 class Reader(Protocol):

@@ -74,6 +74,12 @@ _STATEMENTS = (
             '2016-01-01Z'::timestamptz + ($3 - 1) * interval '1 day', NULL, NULL, d
         FROM generate_series(0, $2 - 1) d
     """,
+    """
+        INSERT INTO fleet_days SELECT 'tenant-' || lpad((d % $1)::text, 3, '0'),
+            '2016-01-01'::date + k, count(*), count(*) * 3, 0
+        FROM generate_series(0, $2 - 1) d, generate_series(0, $3 - 1) k
+        GROUP BY 1, 2
+    """,
     f"""
         INSERT INTO snapshots SELECT {_DEVICE}, {_ID.format("k")}, k + 1, {_PLACE}, {_TIME},
             {_TIME}, {_TIME} + interval '18 hours', 3, md5('f' || k), md5('t' || k), md5('c' || k),

@@ -8,7 +8,8 @@ from typing import Any
 
 from projections import backups, diffs
 from projections.audit import AuditFilter, audit_page, get_entry
-from projections.fleet import get_member, list_fleet
+from projections.days import list_days
+from projections.fleet import count_stale, get_member, list_fleet
 from projections.rows import Reader
 from tests.loading import Long
 
@@ -26,6 +27,7 @@ def queries(long: Long, reader: Reader, device: int, share: float) -> dict[str, 
     position = max(60 * long.tenants, int(share * long.audit) - long.tenants)
     position += (device % long.tenants - position) % long.tenants
     position = min(position, long.audit - long.tenants + (device % long.tenants))
+    place = (moment, 1 << 60)
     since, until = long.audit_time(position - 3600), long.audit_time(position)
     now = long.snapshot_time(long.snapshots)
 
@@ -60,6 +62,30 @@ def queries(long: Long, reader: Reader, device: int, share: float) -> dict[str, 
         ),
         "diffs": lambda _: diffs.list_diffs(reader, tenant, name, limit=50, offset=offset),
         "diff of a snapshot": diff_of_snapshot,
+        "changes": lambda _: diffs.change_feed(reader, tenant, diffs.FeedFilter(), before=place),
+        "changes of a device": lambda _: diffs.change_feed(
+            reader, tenant, diffs.FeedFilter(device_id=name), before=place
+        ),
+        "changes of a section": lambda _: diffs.change_feed(
+            reader, tenant, diffs.FeedFilter(section="/ip firewall"), before=place
+        ),
+        "changes with a risk": lambda _: diffs.change_feed(
+            reader, tenant, diffs.FeedFilter(risk="input-chain"), before=place
+        ),
+        "snapshots, from here back": lambda _: backups.list_snapshots(
+            reader, tenant, name, limit=50, before=place
+        ),
+        "validity, from here back": lambda _: backups.validity(
+            reader, tenant, name, limit=50, before=place
+        ),
+        "history, from here back": lambda _: diffs.config_history(
+            reader, tenant, name, limit=50, before=place
+        ),
+        "days": lambda _: list_days(reader, tenant, moment.date() - timedelta(29), moment.date()),
+        "stale devices": lambda _: count_stale(reader, tenant, now + timedelta(days=1)),
+        "fleet, from here on": lambda _: list_fleet(
+            reader, tenant, now, limit=50, after=(now - timedelta(days=1), "")
+        ),
         "audit entry": lambda _: get_entry(reader, tenant, position),
         "audit, from here back": lambda _: audit_page(reader, tenant, before=position),
         "audit of an hour": lambda _: audit_page(

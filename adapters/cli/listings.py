@@ -16,8 +16,9 @@ from adapters.cli.session import Need, session
 from adapters.cli.tables import audit_table, devices_table, fleet_table, history_table
 from adapters.composition import System
 from adapters.http.audit import audit_out
-from adapters.http.devices import device_out, history_out, require_device
+from adapters.http.devices import device_out, require_device
 from adapters.http.fleet import member_out
+from adapters.http.history import history_out
 from adapters.settings import Settings
 from domain.errors import ContentMissing, KeyDestroyed
 from projections import backups, diffs

@@ -19,8 +19,9 @@ from adapters.cli.console import err, harmless, out, print_json
 from adapters.cli.session import Need, session
 from adapters.cli.tables import changed_by_words, when
 from adapters.composition import System
-from adapters.http.configs import config_out, diff_out
+from adapters.http.configs import config_out
 from adapters.http.devices import require_device
+from adapters.http.differences import diff_out
 from adapters.reading import DiffText
 from adapters.settings import Settings
 from domain.errors import InvalidInput, NotFound

@@ -52,6 +52,7 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
             settings.http_host,
             settings.http_port,
             started=started.set_result,
+            stopping=system.live.stop,
         )
         await stack.enter_async_context(running({"api": api}))
         yield Service(system, await started, made)

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Generator
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from fastapi import Depends, FastAPI
@@ -15,17 +15,28 @@ from starlette.types import ASGIApp
 
 from adapters.http import (
     audit,
+    changes,
     configs,
     dead_letters,
     devices,
+    differences,
     fleet,
     health,
+    history,
     inventory,
+    live,
+    parked,
     proofs,
+    search,
+    snapshots,
+    statistics,
     trigger,
+    uploads,
 )
-from adapters.http.access import Authorise
+from adapters.http.access import Authorise, routes_of
+from adapters.http.allowed import Allowed
 from adapters.http.cors import Origins
+from adapters.http.described import READING, REFUSALS
 from adapters.http.errors import install_error_handlers
 from adapters.http.freshness import freshness
 from adapters.http.guard import LOOPBACK_NAMES, Guard, is_loopback
@@ -68,21 +79,35 @@ def create_app(system: System) -> FastAPI:
         redoc_url=None,
     )
     install_error_handlers(app)
-    app.include_router(health.router(system))
-    app.include_router(dead_letters.router(system))
-    app.include_router(trigger.router(system))
-    app.include_router(inventory.router(system))
-    app.include_router(proofs.router(system))
+    for routes in (
+        health.router(system),
+        dead_letters.router(system),
+        trigger.router(system),
+        inventory.router(system),
+        proofs.router(system),
+        live.router(system),
+        parked.router(system),
+        uploads.router(system),
+    ):
+        app.include_router(routes, responses=REFUSALS)
     projected = [Depends(freshness(system))]
     for routes in (
         audit.router(system),
+        changes.router(system),
+        search.router(system),
+        statistics.router(system),
         fleet.router(system),
         devices.router(system),
+        # A device's id may end in `/config` itself: the words behind it come before ids there.
+        snapshots.router(system),
+        history.router(system),
+        differences.router(system),
         configs.router(system),
         devices.device_router(system),
     ):
-        app.include_router(routes, dependencies=projected)
+        app.include_router(routes, dependencies=projected, responses=READING)
     authorise.know(app)
+    app.state.allowed = Allowed(routes_of(app).values())
     app.add_middleware(
         Guard,
         metrics=system.metrics,
@@ -118,12 +143,14 @@ async def serve(
     port: int,
     *,
     started: Callable[[str], None] | None = None,
+    stopping: Callable[[], Coroutine[Any, Any, None]] | None = None,
     public: bool = False,
 ) -> None:
     """Serve until cancelled; then requests under way may still end, within bounds. `public`: it is
     meant for everybody.
 
-    `started` is called with the server's address (port 0 takes a free one). Raises `InvalidInput`
+    `started` is called with the server's address (port 0 takes a free one), `stopping` before it
+    waits for requests to end: those that end by themselves only then. Raises `InvalidInput`
     when the address can't be had.
     """
     bound = _bind(host, port)
@@ -152,6 +179,8 @@ async def serve(
         await asyncio.shield(running)
     finally:
         server.should_exit = True
+        if stopping is not None:
+            await surely(stopping())
         await surely(_ended(server, running))
 
 

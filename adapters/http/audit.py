@@ -1,10 +1,7 @@
-"""The audit trail: pages with filters, and all of it as CSV."""
+"""The audit trail: pages with filters, and all of it as CSV or as lines of JSON."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import datetime
@@ -15,7 +12,21 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from adapters.http.access import Permission, requires
-from adapters.http.params import PAGE_MAX, TenantId, optional_moment
+from adapters.http.answers import answered_page, attachment
+from adapters.http.cursors import BY_POSITION, Cursors
+from adapters.http.described import LISTED
+from adapters.http.freshness import position_headers
+from adapters.http.params import PAGE_MAX, Cursor, TenantId, day_or_moment, storable
+from adapters.http.representations import (
+    CSV,
+    JSON,
+    LISTING,
+    NDJSON,
+    accepted,
+    csv_header,
+    csv_rows,
+    ndjson_rows,
+)
 from domain.errors import InvalidInput
 from domain.ids import check_device_id
 from projections.audit import AuditEntry, AuditFilter, audit_page, stream_audit
@@ -25,8 +36,7 @@ if TYPE_CHECKING:
     from adapters.composition import System
 
 LAST_PAGE = 2_000
-# What a spreadsheet takes for the beginning of a formula, or for a separator of fields.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMATS = {"json": JSON, "csv": CSV, "ndjson": NDJSON}
 
 
 class AuditOut(BaseModel):
@@ -48,7 +58,8 @@ class AuditOut(BaseModel):
 
 class AuditPageOut(BaseModel):
     """A page, newest first. Counting stops at a bound: then `total_is_exact` is false.
-    `next_before` leads to the next page at the same cost however far back."""
+    `next_cursor` leads to the next page at the same cost however far back, and so does
+    `next_before`, as `before`."""
 
     items: list[AuditOut]
     total: int
@@ -56,6 +67,7 @@ class AuditPageOut(BaseModel):
     page: int
     per_page: int
     next_before: int | None
+    next_cursor: str | None
 
 
 COLUMNS = tuple(AuditOut.model_fields)
@@ -79,32 +91,15 @@ def audit_out(entry: AuditEntry) -> AuditOut:
     )
 
 
-def cell(value: object) -> str:
-    """A value as a cell of CSV that no spreadsheet takes for a formula (OWASP: CSV injection)."""
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    text = json.dumps(value) if isinstance(value, dict | list) else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def csv_rows(entries: list[AuditOut]) -> str:
-    """Lines of CSV (RFC 4180)."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    for entry in entries:
-        writer.writerow([cell(getattr(entry, column)) for column in COLUMNS])
-    return out.getvalue()
-
-
 def router(system: System) -> APIRouter:
     """The routes of this module."""
-    routes = APIRouter(prefix="/api/tenants/{tenant}", tags=["audit"])
-
-    @routes.get(
-        "/audit-logs", response_model=AuditPageOut, dependencies=[requires(Permission.AUDIT)]
+    routes = APIRouter(
+        prefix="/api/tenants/{tenant}", tags=["audit"], dependencies=[requires(Permission.AUDIT)]
     )
+
+    cursors = Cursors(system.keyring)
+
+    @routes.get("/audit-logs", response_model=AuditPageOut, responses=LISTED)
     async def audit_logs(
         tenant: TenantId,
         request: Request,
@@ -112,78 +107,94 @@ def router(system: System) -> APIRouter:
         action: Annotated[str | None, Query(max_length=100)] = None,
         actor: Annotated[str | None, Query(max_length=220)] = None,
         device_id: str | None = None,
-        date_from: str | None = None,
-        date_to: str | None = None,
+        date_from: Annotated[
+            str | None, Query(description="a time with its zone, or a day")
+        ] = None,
+        date_to: Annotated[
+            str | None, Query(description="before this time, or to this day")
+        ] = None,
+        from_position: Annotated[int | None, Query(ge=1, lt=1 << 63)] = None,
+        to_position: Annotated[int | None, Query(ge=1, lt=1 << 63)] = None,
         correlation_id: Annotated[str | None, Query(max_length=200)] = None,
         page: Annotated[int, Query(ge=1, le=LAST_PAGE)] = 1,
         per_page: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 50,
         before: Annotated[int | None, Query(ge=1, lt=1 << 63)] = None,
-        format: Literal["json", "csv"] | None = None,
-    ) -> AuditPageOut | Response:
+        cursor: Cursor = None,
+        format: Annotated[
+            Literal["json", "csv", "ndjson"] | None,
+            Query(description="instead of Accept; csv and ndjson are everything, not a page"),
+        ] = None,
+    ) -> Response:
+        """Who did what, newest first: a page as JSON, everything that the filter lets through as
+        CSV or as lines of JSON."""
         wanted = AuditFilter(
             action=_known(action),
-            actor=_storable(actor, "actor"),
+            actor=storable(actor, "actor"),
             device_id=check_device_id(device_id) if device_id is not None else None,
-            since=optional_moment(date_from, "date_from"),
-            until=optional_moment(date_to, "date_to"),
-            correlation_id=_storable(correlation_id, "correlation_id"),
+            since=day_or_moment(date_from, "date_from"),
+            until=day_or_moment(date_to, "date_to", end=True),
+            from_position=from_position,
+            to_position=to_position,
+            correlation_id=storable(correlation_id, "correlation_id"),
         )
         if wanted.since and wanted.until and wanted.since > wanted.until:
             raise InvalidInput("date_to", "must not be before date_from")
-        if before is not None and page != 1:
-            raise InvalidInput("page", "must not be given together with before")
-        if format == "csv" or (format is None and _wants_csv(request)):
+        if from_position and to_position and from_position > to_position:
+            raise InvalidInput("to_position", "must not be before from_position")
+        if page != 1 and (before is not None or cursor is not None):
+            raise InvalidInput("page", "must not be given together with before or cursor")
+        if before is not None and cursor is not None:
+            raise InvalidInput("before", "must not be given together with cursor")
+        form = _FORMATS[format] if format else accepted(request, LISTING)
+        if form != JSON:
+            suffix = "csv" if form == CSV else "ndjson"
             return StreamingResponse(
-                _csv(system, tenant, wanted),
-                media_type="text/csv; charset=utf-8",
-                headers={
-                    **response.headers,
-                    "Content-Disposition": f'attachment; filename="audit-{tenant}.csv"',
-                },
+                _everything(system, tenant, wanted, form),
+                media_type=f"{form}; charset=utf-8",
+                headers={**position_headers(request), **attachment(f"audit-{tenant}", suffix)},
             )
+        listing = ("audit", tenant, wanted)
+        place = await cursors.take(listing, cursor, BY_POSITION)
         found = await audit_page(
             system.rows_of(tenant),
             tenant,
             wanted,
             limit=per_page,
-            before=before,
+            before=place or before,
             offset=(page - 1) * per_page,
         )
-        return AuditPageOut(
-            items=[audit_out(one) for one in found.entries],
+        following = found.next_before
+        next_cursor = None if following is None else await cursors.give(listing, following)
+        items = [audit_out(one) for one in found.entries]
+        body = AuditPageOut(
+            items=items,
             total=found.total,
             total_is_exact=found.total_is_exact,
             page=page,
             per_page=per_page,
-            next_before=found.next_before,
+            next_before=following,
+            next_cursor=next_cursor,
         )
+        return answered_page(request, body, next_cursor)
 
     return routes
 
 
-async def _csv(system: System, tenant: str, wanted: AuditFilter) -> AsyncGenerator[str, None]:
-    yield ",".join(COLUMNS) + "\r\n"
+async def _everything(
+    system: System, tenant: str, wanted: AuditFilter, form: str
+) -> AsyncGenerator[str, None]:
+    if form == CSV:
+        yield csv_header(COLUMNS)
     async with (
         system.rows_of(tenant).session() as connection,
         aclosing(stream_audit(connection, tenant, wanted)) as batches,
     ):
         async for batch in batches:
-            yield csv_rows([audit_out(one) for one in batch])
-
-
-def _wants_csv(request: Request) -> bool:
-    """Whether the first type that is asked for is CSV."""
-    first = request.headers.get("accept", "").partition(",")[0].partition(";")[0]
-    return first.strip().lower() == "text/csv"
+            rows = [audit_out(one) for one in batch]
+            yield csv_rows(rows, COLUMNS) if form == CSV else ndjson_rows(rows)
 
 
 def _known(action: str | None) -> str | None:
     if action is not None and action not in ACTIONS.values():
         raise InvalidInput("action", f"must be one of {', '.join(sorted(ACTIONS.values()))}")
     return action
-
-
-def _storable(value: str | None, field: str) -> str | None:
-    if value is not None and "\x00" in value:
-        raise InvalidInput(field, "must not contain NUL")
-    return value

@@ -1,28 +1,24 @@
-"""Configuration texts and their differences."""
+"""Configuration texts."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
-from adapters.access.revealing import record_reveal
-from adapters.http.access import Permission, may, principal_of, remote_address, requires
-from adapters.http.devices import AttributionOut, SectionOut, attribution_out
-from adapters.http.params import DeviceId, SnapshotId, TenantId, check_snapshot_id, moment
-from adapters.reading import ConfigText, DiffText
-from domain.semantic.told import ToldChange
-from projections.backups import Snapshot
+from adapters.http.access import Permission, requires
+from adapters.http.answers import answered, answered_model, attachment
+from adapters.http.described import AS_TEXT, DOWNLOAD
+from adapters.http.params import DeviceId, SnapshotId, TenantId, moment
+from adapters.http.representations import JSON, TEXT, accepted
+from adapters.http.revealing import Reveal, allow, recorded
+from adapters.reading import ConfigText
+from domain.canonical import ROUTEROS
 
 if TYPE_CHECKING:
     from adapters.composition import System
-
-
-Reveal = Annotated[
-    bool, Query(description="show secrets as they are, which is recorded; else as keyed hashes")
-]
 
 
 class ConfigOut(BaseModel):
@@ -48,66 +44,6 @@ class ConfigOut(BaseModel):
     redacted: bool
 
 
-class RiskOut(BaseModel):
-    """Why a change deserves a look."""
-
-    tag: str
-    reason: str
-
-
-class PropertyOut(BaseModel):
-    """A property that changed, secrets as keyed hashes; of a set also the members that differ."""
-
-    name: str
-    before: str | None
-    after: str | None
-    gone: list[str]
-    new: list[str]
-
-
-class ChangeOut(BaseModel):
-    """One change of one entry, in a sentence and for machines."""
-
-    section: str
-    kind: str
-    sentence: str
-    entry: str
-    properties: list[PropertyOut]
-    position_before: int | None
-    position_after: int | None
-    risks: list[RiskOut]
-    level: str
-    after_upgrade: bool
-
-
-class DiffOut(BaseModel):
-    """A unified diff, and the changes in words. `recorded` False: worked out for this answer.
-
-    `changes` never hold secrets; `redacted`: neither does `diff_text`. They are
-    None where there is no comparison of meaning. `notes` say what is not told as a change, and
-    `changes_more` counts changes beyond the bound. `upgrade`: another version of the system.
-    """
-
-    id: str
-    diff_text: str
-    lines_added: int
-    lines_removed: int
-    old_snapshot_id: str
-    new_snapshot_id: str
-    old_collected_at: datetime
-    new_collected_at: datetime
-    created_at: datetime
-    coarse: bool
-    recorded: bool
-    redacted: bool
-    sections: list[SectionOut]
-    changes: list[ChangeOut] | None
-    changes_more: int
-    notes: list[str]
-    upgrade: str | None
-    changed_by: AttributionOut | None
-
-
 def config_out(config: ConfigText, *, redacted: bool = False) -> ConfigOut:
     """A text as it is answered."""
     snapshot = config.snapshot
@@ -130,143 +66,71 @@ def config_out(config: ConfigText, *, redacted: bool = False) -> ConfigOut:
     )
 
 
-def diff_out(diff: DiffText, *, redacted: bool = False) -> DiffOut:
-    """A difference as it is answered."""
-    told = diff.told
-    return DiffOut(
-        id=diff.diff_id,
-        diff_text=diff.patch.decode(),
-        lines_added=diff.lines_added,
-        lines_removed=diff.lines_removed,
-        old_snapshot_id=diff.from_snapshot.snapshot_id,
-        new_snapshot_id=diff.to_snapshot.snapshot_id,
-        old_collected_at=diff.from_snapshot.collected_at,
-        new_collected_at=diff.to_snapshot.collected_at,
-        created_at=diff.recorded_at or diff.to_snapshot.collected_at,
-        coarse=diff.coarse,
-        recorded=diff.recorded_at is not None,
-        redacted=redacted,
-        changes=None if told is None else [change_out(one) for one in told.changes],
-        changes_more=told.more if told else 0,
-        notes=list(told.notes) if told else [],
-        upgrade=told.upgrade if told else None,
-        changed_by=attribution_out(diff.changed_by),
-        sections=[
-            SectionOut(section=one.section, added=one.added, removed=one.removed)
-            for one in diff.sections
-        ],
-    )
-
-
-def change_out(one: ToldChange) -> ChangeOut:
-    """A change as it is answered."""
-    return ChangeOut(
-        section=one.section,
-        kind=one.kind,
-        sentence=one.sentence,
-        entry=one.entry,
-        properties=[
-            PropertyOut(
-                name=each.name,
-                before=each.before,
-                after=each.after,
-                gone=list(each.gone),
-                new=list(each.new),
-            )
-            for each in one.properties
-        ],
-        position_before=one.position_before,
-        position_after=one.position_after,
-        risks=[RiskOut(tag=risk.tag, reason=risk.reason) for risk in one.risks],
-        level=one.level,
-        after_upgrade=one.after_upgrade,
-    )
-
-
 def router(system: System) -> APIRouter:
     """The routes of this module. The fixed addresses come before those with an id."""
-    routes = APIRouter(prefix="/api/tenants/{tenant}/devices/{device:path}", tags=["config"])
+    routes = APIRouter(
+        prefix="/api/tenants/{tenant}/devices/{device:path}",
+        tags=["config"],
+        dependencies=[requires(Permission.READ)],
+    )
 
-    async def config_answer(request: Request, config: ConfigText, reveal: bool) -> ConfigOut:
-        if not reveal:
-            return config_out(await system.reading.redacted_text(config), redacted=True)
-        await _recorded(system, request, config.snapshot)
-        return config_out(config)
+    async def config_answer(
+        request: Request, config: ConfigText, reveal: bool, form: str | None = None
+    ) -> Response:
+        form = form or accepted(request, (JSON, TEXT))
+        if reveal:
+            await recorded(system, request, config.snapshot)
+            shown = config
+        else:
+            shown = await system.reading.redacted_text(config)
+        if form == JSON:
+            return answered_model(request, config_out(shown, redacted=not reveal))
+        snapshot = config.snapshot
+        suffix = "rsc" if snapshot.platform == ROUTEROS else "cfg"
+        name = attachment(f"router-{snapshot.device_id}", suffix, snapshot.collected_at)
+        return answered(request, shown.text, TEXT, name)
 
-    async def diff_answer(request: Request, diff: DiffText, reveal: bool) -> DiffOut:
-        if not reveal:
-            return diff_out(await system.reading.redacted_diff(diff), redacted=True)
-        await _recorded(system, request, diff.to_snapshot, diff.from_snapshot.snapshot_id)
-        return diff_out(diff)
-
-    @routes.get("/config/at", dependencies=[requires(Permission.READ)])
+    @routes.get("/config/at", response_model=ConfigOut, responses=AS_TEXT)
     async def config_at(
-        tenant: TenantId, device: DeviceId, request: Request, time: str, reveal: Reveal = False
-    ) -> ConfigOut:
+        request: Request,
+        tenant: TenantId,
+        device: DeviceId,
+        time: Annotated[str, Query(description="with its zone, such as 2026-03-01T12:00:00Z")],
+        reveal: Reveal = False,
+    ) -> Response:
+        """The configuration as of a time."""
         allow(request, reveal)
         found = await system.reading.config_at(tenant, device, moment(time, "time"))
         return await config_answer(request, found, reveal)
 
-    @routes.get("/config/compare", dependencies=[requires(Permission.READ)])
-    async def compare(
-        tenant: TenantId,
-        device: DeviceId,
+    @routes.get(
+        "/config/{snapshot_id}/download",
+        response_class=Response,
+        responses=DOWNLOAD,
+    )
+    async def download(
         request: Request,
-        from_id: Annotated[str, Query(alias="from")],
-        to_id: Annotated[str, Query(alias="to")],
-        reveal: Reveal = False,
-    ) -> DiffOut:
-        allow(request, reveal)
-        before = check_snapshot_id(from_id, "from")
-        after = check_snapshot_id(to_id, "to")
-        found = await system.reading.compare(tenant, device, before, after)
-        return await diff_answer(request, found, reveal)
-
-    @routes.get("/config/{snapshot_id}/diff", dependencies=[requires(Permission.READ)])
-    async def diff(
         tenant: TenantId,
         device: DeviceId,
         snapshot_id: SnapshotId,
-        request: Request,
         reveal: Reveal = False,
-    ) -> DiffOut:
+    ) -> Response:
+        """The configuration of a snapshot as a file, whatever `Accept` says."""
         allow(request, reveal)
-        found = await system.reading.diff(tenant, device, snapshot_id)
-        return await diff_answer(request, found, reveal)
+        found = await system.reading.config_text(tenant, device, snapshot_id)
+        return await config_answer(request, found, reveal, TEXT)
 
-    @routes.get("/config/{snapshot_id}", dependencies=[requires(Permission.READ)])
+    @routes.get("/config/{snapshot_id}", response_model=ConfigOut, responses=AS_TEXT)
     async def config(
+        request: Request,
         tenant: TenantId,
         device: DeviceId,
         snapshot_id: SnapshotId,
-        request: Request,
         reveal: Reveal = False,
-    ) -> ConfigOut:
+    ) -> Response:
+        """The configuration of a snapshot."""
         allow(request, reveal)
         found = await system.reading.config_text(tenant, device, snapshot_id)
         return await config_answer(request, found, reveal)
 
     return routes
-
-
-def allow(request: Request, reveal: bool) -> None:
-    """Raise when secrets are asked for and whoever asks may not see them."""
-    if reveal:
-        may(request, Permission.REVEAL)
-
-
-async def _recorded(
-    system: System, request: Request, snapshot: Snapshot, before: str | None = None
-) -> None:
-    """Record that secrets are about to be shown. Raises when that can't be: then they are not."""
-    principal = principal_of(request)
-    assert principal is not None
-    await record_reveal(
-        system.devices,
-        snapshot.tenant_id,
-        snapshot.device_id,
-        snapshot.snapshot_id,
-        principal=principal,
-        remote_address=remote_address(request),
-        from_snapshot_id=before,
-    )

@@ -6,12 +6,13 @@ from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel
 
 from adapters.http.access import Permission, requires
 from adapters.http.params import PAGE_MAX, TenantId
 from adapters.jetstream.letter import DeadLetter
+from adapters.retrying import retry
 
 if TYPE_CHECKING:
     from adapters.composition import System
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 Before = Annotated[int | None, Query(ge=1, lt=1 << 63)]
+Sequence = Annotated[int, Path(ge=1, lt=1 << 63)]
 
 
 class DeadLetterOut(BaseModel):
@@ -35,12 +37,23 @@ class DeadLetterOut(BaseModel):
     device_id: str | None
 
 
+class RetriedLetterOut(BaseModel):
+    """The letter is gone: its message is on the intake again, or (None) its work is done."""
+
+    intake_sequence: int | None
+
+
 class DeadLettersOut(BaseModel):
     """Letters, newest first; `next_before` leads to the next page."""
 
     items: list[DeadLetterOut]
     total: int
     next_before: int | None
+
+
+def letter_out(letter: DeadLetter) -> DeadLetterOut:
+    """A letter as it is answered."""
+    return DeadLetterOut(**{name: getattr(letter, name) for name in DeadLetterOut.model_fields})
 
 
 def router(system: System) -> APIRouter:
@@ -63,6 +76,19 @@ def router(system: System) -> APIRouter:
         below = [one for one in mine if before is None or one.sequence < before]
         return _page(below[:limit], len(mine), limit)
 
+    @routes.get("/api/dead-letters/{sequence}", dependencies=[requires(Permission.DEAD_LETTERS)])
+    async def dead_letter(sequence: Sequence) -> DeadLetterOut:
+        """One letter: why its message could not be processed."""
+        return letter_out(await system.dead_letters.get(sequence))
+
+    @routes.post(
+        "/api/dead-letters/{sequence}/retry", dependencies=[requires(Permission.DEAD_LETTERS)]
+    )
+    async def retry_letter(sequence: Sequence) -> RetriedLetterOut:
+        """Send the message again, or do the work that failed. What is refused again comes back as
+        another letter."""
+        return RetriedLetterOut(intake_sequence=await retry(system, sequence))
+
     return routes
 
 
@@ -77,20 +103,7 @@ async def _all(system: System) -> AsyncGenerator[DeadLetter, None]:
 
 def _page(found: list[DeadLetter], total: int, limit: int) -> DeadLettersOut:
     return DeadLettersOut(
-        items=[
-            DeadLetterOut(
-                sequence=one.sequence,
-                origin=one.origin,
-                subject=one.subject,
-                field=one.field,
-                rule=one.rule,
-                received_at=one.received_at,
-                size_bytes=one.size_bytes,
-                tenant_id=one.tenant_id,
-                device_id=one.device_id,
-            )
-            for one in found
-        ],
+        items=[letter_out(one) for one in found],
         total=total,
         next_before=found[-1].sequence if len(found) == limit else None,
     )

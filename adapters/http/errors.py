@@ -18,6 +18,12 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from adapters.http.allowed import Allowed
+from adapters.http.bodies import TooLarge, TooSlow, UnknownCoding
+from adapters.http.cursors import InvalidCursor
+from adapters.http.representations import NotAcceptable
+from adapters.jetstream.intake import IntakeFull
+from adapters.uploading import KeyReused
 from domain.errors import (
     BackupFailed,
     BackupTimedOut,
@@ -44,12 +50,19 @@ log = logging.getLogger(__name__)
 RETRY_AFTER_SECONDS = 5
 
 _STATUS: tuple[tuple[type[ConfigtrailError], int, str], ...] = (
+    (InvalidCursor, 400, "invalid_cursor"),
     (InvalidInput, 422, "invalid_input"),
     (Unauthenticated, 401, "unauthenticated"),
     (Forbidden, 403, "forbidden"),
     (TooManyRequests, 429, "too_many_requests"),
     (NotFound, 404, "not_found"),
+    (NotAcceptable, 406, "not_acceptable"),
     (NotRedactable, 422, "not_redactable"),
+    (TooSlow, 408, "too_slow"),
+    (TooLarge, 413, "too_large"),
+    (UnknownCoding, 415, "unknown_coding"),
+    (KeyReused, 409, "key_reused"),
+    (IntakeFull, 503, "intake_full"),
     (BackupUnderWay, 409, "backup_under_way"),
     (BackupFailed, 502, "backup_failed"),
     (BackupTimedOut, 504, "backup_timed_out"),
@@ -150,7 +163,11 @@ def _answer(error: ConfigtrailError) -> JSONResponse | None:
             if status >= 500:
                 log.warning("%s: %s", code, error)
             field = error.field if isinstance(error, InvalidInput) else None
-            return error_response(status, code, str(error), field, _headers(error))
+            answer = error_response(status, code, str(error), field, _headers(error))
+            if isinstance(error, TooLarge | TooSlow):
+                # Else the rest of an upload would be read, for ever maybe.
+                answer.headers["Connection"] = "close"
+            return answer
     return None
 
 
@@ -184,6 +201,10 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     answer = error_response(error.status_code, code, message)
     for name, value in (error.headers or {}).items():
         answer.headers[name] = value
+    if error.status_code == 405:
+        # The framework names those of the first route only.
+        allowed: Allowed = request.app.state.allowed
+        answer.headers["Allow"] = allowed.methods(request.url.path)
     return answer
 
 

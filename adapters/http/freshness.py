@@ -1,16 +1,17 @@
-"""Reading one's own writes: wait until the read models hold what the caller knows of."""
+"""How fresh an answer is: up to where in the stream it holds, and waiting for one's own writes."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Header, Query, Request, Response
 
-from domain.errors import EventsParked
+from domain.errors import EventsParked, InvalidInput
 from domain.ids import check_device_id, check_tenant_id
 from projections import parking
-from projections.checkpoints import wait_projected
+from projections.checkpoints import projected, wait_projected
 
 if TYPE_CHECKING:
     from adapters.composition import System
@@ -19,6 +20,44 @@ WAIT_SECONDS = 5.0
 MIN_POSITION = "Configtrail-Min-Position"
 POSITION = "Configtrail-Position"
 PARKED = "Configtrail-Parked"
+# What was true this long ago still is: positions only grow.
+_KNOWN_SECONDS = 0.05
+
+
+class _Positions:
+    """Up to where all read models are, asked for at most so often."""
+
+    def __init__(self, system: System) -> None:
+        self._pool = system.pool
+        self._events = system.events
+        self._projections = [one.projection for one in system.projections]
+        self._known = 0
+        self._until = 0.0
+
+    async def current(self) -> int:
+        """At least the events up to here are in every read model."""
+        now = time.monotonic()
+        if now >= self._until:
+            # Others who ask meanwhile get what was known before.
+            self._until = now + _KNOWN_SECONDS
+            try:
+                self._known = await projected(self._pool, self._projections)
+            except BaseException:
+                self._until = 0.0
+                raise
+        return self._known
+
+    async def wait(self, wanted: int) -> None:
+        """Return when the events up to `wanted` are in every read model; `Unavailable` when that
+        takes too long. Raises `InvalidInput` for what nobody wrote yet: a position that a write
+        told is in the stream."""
+        if wanted <= await self.current():
+            return
+        head = await self._events.head()
+        if wanted > head:
+            raise InvalidInput("min_position", f"is ahead of the stream, which ends at {head}")
+        await wait_projected(self._pool, self._projections, wanted, WAIT_SECONDS)
+        self._known = max(self._known, wanted)
 
 
 def freshness(system: System) -> Callable[..., Awaitable[None]]:
@@ -27,27 +66,46 @@ def freshness(system: System) -> Callable[..., Awaitable[None]]:
 
     Parked events would make that a lie. Asked for a device that has some up to there, it is 503 at
     once; asked for a tenant, the header `Configtrail-Parked` names the read models that lack some.
+
+    Every answer says in `Configtrail-Position` up to where it holds them at least.
     """
-    projections = [one.projection for one in system.projections]
+    positions = _Positions(system)
 
     async def wait(
         request: Request,
         response: Response,
-        min_position: Annotated[int | None, Query(ge=0, lt=1 << 63)] = None,
+        min_position: Annotated[
+            int | None,
+            Query(ge=0, lt=1 << 63, description="wait until this position is in the read models"),
+        ] = None,
         header: Annotated[int | None, Header(alias=MIN_POSITION, ge=0, lt=1 << 63)] = None,
     ) -> None:
         wanted = max(min_position or 0, header or 0)
-        if not wanted:
-            return
-        await wait_projected(system.pool, projections, wanted, WAIT_SECONDS)
-        tenant = check_tenant_id(request.path_params["tenant"])
-        device = request.path_params.get("device") or request.query_params.get("device_id")
-        if device:
-            check_device_id(device)
-        lacking = await parking.holding_back(system.pool, tenant, device, wanted)
-        if lacking and device:
-            raise EventsParked(lacking, wanted)
-        if lacking:
-            response.headers[PARKED] = ", ".join(lacking)
+        if wanted:
+            await positions.wait(wanted)
+            await _check_parked(system, request, response, wanted)
+        request.state.position = await positions.current()
+        response.headers.update(position_headers(request))
 
     return wait
+
+
+async def _check_parked(system: System, request: Request, response: Response, wanted: int) -> None:
+    tenant = check_tenant_id(request.path_params["tenant"])
+    device = request.path_params.get("device") or request.query_params.get("device_id")
+    if device:
+        check_device_id(device)
+    lacking = await parking.holding_back(system.pool, tenant, device, wanted)
+    if lacking and device:
+        raise EventsParked(lacking, wanted)
+    if lacking:
+        request.state.parked = response.headers[PARKED] = ", ".join(lacking)
+
+
+def position_headers(request: Request) -> dict[str, str]:
+    """The headers that say how fresh the answer is, and what it lacks; none where no read model is
+    asked."""
+    position: Any = getattr(request.state, "position", None)
+    parked: Any = getattr(request.state, "parked", None)
+    said = {} if position is None else {POSITION: str(position)}
+    return said if parked is None else {**said, PARKED: parked}

@@ -22,6 +22,7 @@ from adapters.access.refusals import NOBODY, Kind, Refusals
 from adapters.http.cors import Origins
 from adapters.http.errors import error_response, refusal
 from adapters.http.rates import Rates
+from adapters.http.uploads import is_upload
 from adapters.observability.logging import log_context
 from adapters.observability.metrics import Metrics
 from domain.access import EVERY_TENANT, Principal
@@ -101,7 +102,8 @@ class Guard:
         with log_context(request_id=request_id):
             try:
                 refused = self._refusal(scope, headers) or await self._unknown(scope, headers)
-                if refused is None and scope["method"] not in _READING:
+                bounded = scope["method"] not in _READING and not is_upload(scope)
+                if refused is None and bounded:
                     receive = await _whole(receive)
                 await (refused or self._app)(scope, receive, answer)
             except _TooLarge:

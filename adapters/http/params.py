@@ -3,32 +3,52 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from fastapi import Depends, Query
+from fastapi import Depends, Path, Query
 from msgspec import Struct
 
+from adapters.http.cursors import CURSOR_MAX
 from domain.errors import InvalidInput
-from domain.ids import check_device_id, check_tenant_id
+from domain.ids import DEVICE_MAX, check_device_id, check_tenant_id
 
 PAGE_MAX = 500
 OFFSET_MAX = 1_000_000
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
 
+Cursor = Annotated[
+    str | None,
+    Query(
+        min_length=1,
+        max_length=CURSOR_MAX,
+        description="where the page before ended, as its `next_cursor` or `Link` says",
+    ),
+]
+
+
 class Page(Struct, frozen=True):
-    """Which part of a listing: at most `limit` entries from `offset` on."""
+    """Which part of a listing: at most `limit` entries from `offset` on, or from where a page
+    ended (`cursor`)."""
 
     limit: int
     offset: int
+    cursor: str | None
 
 
-def _tenant(tenant: str) -> str:
+# Told in the description; what is checked, and how it is refused, is the domain's.
+_TENANT = {"pattern": "^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$"}
+_DEVICE = {"minLength": 1, "maxLength": DEVICE_MAX}
+_SNAPSHOT = {"format": "uuid", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"}
+
+
+def _tenant(tenant: Annotated[str, Path(json_schema_extra=_TENANT)]) -> str:
     return check_tenant_id(tenant)
 
 
-def _device(device: str) -> str:
+def _device(device: Annotated[str, Path(json_schema_extra=_DEVICE)]) -> str:
     return check_device_id(device)
 
 
@@ -39,15 +59,18 @@ def check_snapshot_id(value: str, field: str = "snapshot_id") -> str:
     return value
 
 
-def _snapshot(snapshot_id: str) -> str:
+def _snapshot(snapshot_id: Annotated[str, Path(json_schema_extra=_SNAPSHOT)]) -> str:
     return check_snapshot_id(snapshot_id)
 
 
 def _page(
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
     offset: Annotated[int, Query(ge=0, le=OFFSET_MAX)] = 0,
+    cursor: Cursor = None,
 ) -> Page:
-    return Page(limit, offset)
+    if cursor is not None and offset:
+        raise InvalidInput("offset", "must not be given together with cursor")
+    return Page(limit, offset, cursor)
 
 
 def moment(value: str, field: str) -> datetime:
@@ -65,6 +88,32 @@ def moment(value: str, field: str) -> datetime:
 def optional_moment(value: str | None, field: str) -> datetime | None:
     """As `moment`, for a parameter that may be absent."""
     return None if value is None else moment(value, field)
+
+
+def day_or_moment(value: str | None, field: str, *, end: bool = False) -> datetime | None:
+    """As `optional_moment`, or a plain date: that day from its begin on, in UTC; as an `end`, up to
+    its end."""
+    if value is None:
+        return None
+    if not _DAY.match(value):
+        return moment(value, field)
+    try:
+        day = datetime.fromisoformat(value).replace(tzinfo=UTC)
+        return day + timedelta(days=1) if end else day
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput(field, "must be a day such as 2026-03-01, or a time") from error
+
+
+def searchable(text: str | None) -> str | None:
+    """Text that Postgres can take: it can't hold NUL, so nothing there has one."""
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}") if text else None
+
+
+def storable(value: str | None, field: str) -> str | None:
+    """`value`, or `InvalidInput` for what Postgres can't hold, so that nothing there has it."""
+    if value is not None and "\x00" in value:
+        raise InvalidInput(field, "must not contain NUL")
+    return value
 
 
 TenantId = Annotated[str, Depends(_tenant)]

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from nats.js import JetStreamContext
 from nats.js.api import KeyValueConfig, StorageType
-from nats.js.errors import BadRequestError, KeyDeletedError, KeyNotFoundError, NotFoundError
+from nats.js.errors import (
+    BadRequestError,
+    KeyDeletedError,
+    KeyNotFoundError,
+    KeyWrongLastSequenceError,
+    NotFoundError,
+)
 from nats.js.kv import KeyValue
 
 from adapters.jetstream.connection import outage_as_unavailable
@@ -13,11 +19,14 @@ _NAME_IN_USE = 10058
 
 
 class Bucket:
-    """One bucket. A name is a list of subject tokens."""
+    """One bucket. A name is a list of subject tokens. `kept_seconds`: values are forgotten then."""
 
-    def __init__(self, js: JetStreamContext, bucket: str) -> None:
+    def __init__(
+        self, js: JetStreamContext, bucket: str, *, kept_seconds: float | None = None
+    ) -> None:
         self._js = js
         self._bucket = bucket
+        self._kept_seconds = kept_seconds
         self._open: KeyValue | None = None
 
     async def ensure(self, replicas: int = 1) -> None:
@@ -32,7 +41,11 @@ class Bucket:
         try:
             await self._js.create_key_value(
                 KeyValueConfig(
-                    bucket=self._bucket, history=1, storage=StorageType.FILE, replicas=replicas
+                    bucket=self._bucket,
+                    history=1,
+                    storage=StorageType.FILE,
+                    replicas=replicas,
+                    ttl=self._kept_seconds,
                 )
             )
         except BadRequestError as error:
@@ -52,6 +65,15 @@ class Bucket:
         """Keep a value in place of the one before. Returns when it is durable."""
         with outage_as_unavailable(f"writing to {self._bucket}"):
             await (await self._kv()).put(".".join(name), value)
+
+    async def create(self, value: bytes, *name: str) -> bool:
+        """Keep the first value under a name. False, and nothing done, when there is one."""
+        with outage_as_unavailable(f"writing to {self._bucket}"):
+            try:
+                await (await self._kv()).create(".".join(name), value)
+            except KeyWrongLastSequenceError:
+                return False
+        return True
 
     async def remove(self, *name: str) -> None:
         """Remove a value for good."""

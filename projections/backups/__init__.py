@@ -1,11 +1,11 @@
 """Read model `backups`: devices, their snapshots, every observation, manual backups."""
 
+from projections.backups.over_time import Validity, snapshot_at, validity
 from projections.backups.queries import (
     Device,
     Snapshot,
     TenantStats,
     Trigger,
-    Validity,
     count_devices,
     get_device,
     get_snapshot,
@@ -13,15 +13,15 @@ from projections.backups.queries import (
     list_devices,
     list_snapshots,
     open_triggers,
-    snapshot_at,
     stats,
-    validity,
 )
+from projections.backups.texts import TextPlace, texts_after
 
 __all__ = [
     "Device",
     "Snapshot",
     "TenantStats",
+    "TextPlace",
     "Trigger",
     "Validity",
     "count_devices",
@@ -33,5 +33,6 @@ __all__ = [
     "open_triggers",
     "snapshot_at",
     "stats",
+    "texts_after",
     "validity",
 ]

@@ -7,7 +7,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from domain.events import Attribution, BackupOutcome, Completeness, Source
-from projections.rows import Reader, struct, structs
+from projections.rows import NO_PLACE, Place, Reader, struct, structs
 
 
 class Device(Struct, frozen=True, kw_only=True):
@@ -78,19 +78,6 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     is_current: bool
 
 
-class Validity(Struct, frozen=True, kw_only=True):
-    """A stretch of time in which every observation showed the same snapshot.
-
-    It begins with the first of them; `confirmed_until` is the last of them, `valid_until` the first
-    observation of something else (None: it still holds).
-    """
-
-    snapshot_id: str
-    valid_from: datetime
-    confirmed_until: datetime
-    valid_until: datetime | None
-
-
 class Trigger(Struct, frozen=True, kw_only=True):
     """A manual backup; `outcome` and `finished_at` are None while it is open."""
 
@@ -121,7 +108,7 @@ _DEVICE = """
     last_failure_at, last_failure_kind, last_failure_message, last_position
 """
 
-_SNAPSHOT = """
+SNAPSHOT = """
     s.tenant_id, s.device_id, s.snapshot_id, s.version, s.position, s.collected_at, s.first_seen,
     s.last_confirmed, s.confirmations, s.fingerprint, s.text_fingerprint, s.commitment,
     s.canonical, s.content_sequence, s.size_bytes, s.line_count, s.platform, s.os_version,
@@ -130,7 +117,7 @@ _SNAPSHOT = """
     s.snapshot_id IS NOT DISTINCT FROM d.current_snapshot_id AS is_current
 """
 
-_SNAPSHOTS = """
+SNAPSHOTS = """
     FROM configtrail.snapshots s
     JOIN configtrail.devices d ON d.tenant_id = s.tenant_id AND d.device_id = s.device_id
 """
@@ -144,6 +131,7 @@ _DEVICES_WHERE = """
 
 LIST_DEVICES = f"""
     SELECT {_DEVICE} FROM configtrail.devices {_DEVICES_WHERE}
+      AND ($6::text IS NULL OR device_id > $6)
     ORDER BY device_id LIMIT $4 OFFSET $5
 """
 
@@ -152,49 +140,16 @@ COUNT_DEVICES = f"SELECT count(*) FROM configtrail.devices {_DEVICES_WHERE}"
 GET_DEVICE = f"SELECT {_DEVICE} FROM configtrail.devices WHERE tenant_id = $1 AND device_id = $2"
 
 LIST_SNAPSHOTS = f"""
-    SELECT {_SNAPSHOT} {_SNAPSHOTS}
+    SELECT {SNAPSHOT} {SNAPSHOTS}
     WHERE s.tenant_id = $1 AND s.device_id = $2
+      AND (s.collected_at, s.position)
+          < (coalesce($5, 'infinity'::timestamptz), coalesce($6::bigint, 0))
     ORDER BY s.collected_at DESC, s.position DESC LIMIT $3 OFFSET $4
 """
 
 GET_SNAPSHOT = f"""
-    SELECT {_SNAPSHOT} {_SNAPSHOTS}
+    SELECT {SNAPSHOT} {SNAPSHOTS}
     WHERE s.tenant_id = $1 AND s.device_id = $2 AND s.snapshot_id = $3
-"""
-
-# What the newest observation at or before a moment showed; the later recorded one of two at the
-# same time.
-SNAPSHOT_AT = f"""
-    SELECT {_SNAPSHOT} {_SNAPSHOTS}
-    WHERE s.tenant_id = $1 AND s.device_id = $2 AND s.snapshot_id = (
-        SELECT o.snapshot_id FROM configtrail.observations o
-        WHERE o.tenant_id = $1 AND o.device_id = $2 AND o.collected_at <= $3
-        ORDER BY o.collected_at DESC, o.position DESC LIMIT 1
-    )
-"""
-
-# Runs of observations of the same snapshot, newest first, each with the start of the next one and
-# its own last observation: both by one step in an index, whatever the length of the history.
-VALIDITY = """
-    SELECT run.snapshot_id, run.valid_from, last.confirmed_until, run.valid_until
-    FROM (
-        SELECT snapshot_id, collected_at AS valid_from, position,
-               lag(collected_at) OVER newest_first AS valid_until,
-               lag(position) OVER newest_first AS next_position
-        FROM configtrail.observations
-        WHERE tenant_id = $1 AND device_id = $2 AND starts_run
-        WINDOW newest_first AS (ORDER BY collected_at DESC, position DESC)
-        ORDER BY collected_at DESC, position DESC LIMIT $3 OFFSET $4
-    ) run
-    CROSS JOIN LATERAL (
-        SELECT o.collected_at AS confirmed_until FROM configtrail.observations o
-        WHERE o.tenant_id = $1 AND o.device_id = $2
-          AND (o.collected_at, o.position) < (
-              coalesce(run.valid_until, 'infinity'), coalesce(run.next_position, 0)
-          )
-        ORDER BY o.collected_at DESC, o.position DESC LIMIT 1
-    ) last
-    ORDER BY run.valid_from DESC, run.position DESC
 """
 
 _TRIGGER = """
@@ -233,12 +188,13 @@ async def list_devices(
     offset: int = 0,
     search: str | None = None,
     not_seen_since: datetime | None = None,
+    after: str | None = None,
 ) -> list[Device]:
     """Devices by id. `search`: a part of the id, in any case; `not_seen_since`: only those without
-    an observation from that moment on."""
+    an observation from that moment on; `after`: only those behind that id."""
     return structs(
         Device,
-        await reader.fetch(LIST_DEVICES, tenant_id, search, not_seen_since, limit, offset),
+        await reader.fetch(LIST_DEVICES, tenant_id, search, not_seen_since, limit, offset, after),
     )
 
 
@@ -260,11 +216,19 @@ async def get_device(reader: Reader, tenant_id: str, device_id: str) -> Device |
 
 
 async def list_snapshots(
-    reader: Reader, tenant_id: str, device_id: str, *, limit: int = 100, offset: int = 0
+    reader: Reader,
+    tenant_id: str,
+    device_id: str,
+    *,
+    limit: int = 100,
+    offset: int = 0,
+    before: Place | None = None,
 ) -> list[Snapshot]:
     """The device's snapshots by collection time, newest first. In all: `Device.snapshots`."""
+    time, position = before or NO_PLACE
     return structs(
-        Snapshot, await reader.fetch(LIST_SNAPSHOTS, tenant_id, device_id, limit, offset)
+        Snapshot,
+        await reader.fetch(LIST_SNAPSHOTS, tenant_id, device_id, limit, offset, time, position),
     )
 
 
@@ -273,20 +237,6 @@ async def get_snapshot(
 ) -> Snapshot | None:
     """One snapshot of the device."""
     return struct(Snapshot, await reader.fetchrow(GET_SNAPSHOT, tenant_id, device_id, snapshot_id))
-
-
-async def snapshot_at(
-    reader: Reader, tenant_id: str, device_id: str, moment: datetime
-) -> Snapshot | None:
-    """The snapshot that held at a moment; None before the device was first read."""
-    return struct(Snapshot, await reader.fetchrow(SNAPSHOT_AT, tenant_id, device_id, moment))
-
-
-async def validity(
-    reader: Reader, tenant_id: str, device_id: str, *, limit: int = 100, offset: int = 0
-) -> list[Validity]:
-    """When which snapshot held, newest first. A late one in the middle of A shows A, L, A."""
-    return structs(Validity, await reader.fetch(VALIDITY, tenant_id, device_id, limit, offset))
 
 
 async def get_trigger(

@@ -71,6 +71,9 @@ CREATE TABLE IF NOT EXISTS observations (
 CREATE INDEX IF NOT EXISTS observations_runs
     ON observations (tenant_id, device_id, collected_at, position)
     INCLUDE (snapshot_id) WHERE starts_run;
+CREATE INDEX IF NOT EXISTS observations_changes
+    ON observations (tenant_id, collected_at, position)
+    INCLUDE (device_id, snapshot_id) WHERE starts_run;
 
 CREATE TABLE IF NOT EXISTS triggers (
     tenant_id text COLLATE "C" NOT NULL,

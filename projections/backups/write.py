@@ -174,7 +174,7 @@ class Backups:
     """The projection `backups`."""
 
     name = "backups"
-    version = 3
+    version = 4
     tables = TABLES
     ddl = DDL
 

@@ -1,11 +1,14 @@
 """Read model `diffs`: what differs between snapshots; with `backups`, a device's history."""
 
-from projections.diffs.queries import (
-    Diff,
+from projections.diffs.feed import FeedFilter, FeedPage, FleetChange, change_feed
+from projections.diffs.history import (
     HistoryDiff,
     HistoryEntry,
     config_history,
     count_history,
+)
+from projections.diffs.queries import (
+    Diff,
     diff_of_snapshot,
     get_diff,
     list_diffs,
@@ -14,8 +17,12 @@ from projections.diffs.queries import (
 
 __all__ = [
     "Diff",
+    "FeedFilter",
+    "FeedPage",
+    "FleetChange",
     "HistoryDiff",
     "HistoryEntry",
+    "change_feed",
     "config_history",
     "count_history",
     "diff_of_snapshot",

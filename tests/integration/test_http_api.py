@@ -109,7 +109,13 @@ async def program(settings: Settings) -> AsyncIterator[Api]:
     async with open_system(settings) as system, running(roles(system)):
         addresses: asyncio.Queue[str] = asyncio.Queue()
         server = asyncio.create_task(
-            serve(create_app(system), "127.0.0.1", 0, started=addresses.put_nowait)
+            serve(
+                create_app(system),
+                "127.0.0.1",
+                0,
+                started=addresses.put_nowait,
+                stopping=system.live.stop,
+            )
         )
         address = await addresses.get()
         try:
@@ -369,7 +375,10 @@ BAD = [
         "invalid_input",
         "date_to",
     ),
-    ("/api/tenants/acme/audit-logs?date_from=2026-03-02", 422, "invalid_input", "date_from"),
+    ("/api/tenants/acme/audit-logs?date_from=2026-02-30", 422, "invalid_input", "date_from"),
+    ("/api/tenants/acme/changes?date_from=2026-03-02T00:00", 422, "invalid_input", "date_from"),
+    (f"{HOME}?cursor=made-up", 400, "invalid_cursor", "cursor"),
+    (f"{HOME}/r1/snapshots?cursor=AAAA&offset=1", 422, "invalid_input", "offset"),
     ("/api/dead-letters?before=0", 422, "invalid_input", "before"),
     ("/api/nothing", 404, "not_found", None),
     ("/", 404, "not_found", None),

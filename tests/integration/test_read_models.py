@@ -184,6 +184,7 @@ async def test_validity(pool: Pool, fleet: Fleet) -> None:
                 valid_from=run[0][0],
                 confirmed_until=run[-1][0],
                 valid_until=until,
+                position=run[0][1],
             )
             for run, until in zip(parted, [*starts[1:], None], strict=True)
         ][::-1]

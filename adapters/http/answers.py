@@ -1,0 +1,110 @@
+"""Answers to reads: their form, their mark (ETag), and up to where in the stream they hold."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from urllib.parse import quote, urlencode
+
+from fastapi import Request, Response
+from pydantic import BaseModel
+
+from adapters.http.freshness import position_headers
+from adapters.http.representations import (
+    CSV,
+    JSON,
+    LISTING,
+    NDJSON,
+    accepted,
+    csv_header,
+    csv_rows,
+    ndjson_rows,
+)
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_NAME_MAX = 100
+
+
+def answered(
+    request: Request, body: str | bytes, form: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """The answer, or 304 when the caller has it already (`If-None-Match`).
+
+    The mark is of the bytes that are shown: it tells no more than they do.
+    """
+    raw = body.encode() if isinstance(body, str) else body
+    mark = f'"{hashlib.sha256(form.encode() + raw).hexdigest()[:32]}"'
+    told = {"ETag": mark, "Vary": "Accept", **position_headers(request), **(headers or {})}
+    if _has(request.headers.get("if-none-match"), mark):
+        return Response(status_code=304, headers=told)
+    charset = "" if form == JSON else "; charset=utf-8"
+    return Response(raw, media_type=form + charset, headers=told)
+
+
+def answered_model(
+    request: Request, model: BaseModel, headers: Mapping[str, str] | None = None
+) -> Response:
+    """One thing, as JSON."""
+    accepted(request, (JSON,))
+    return answered(request, model.model_dump_json().encode(), JSON, headers)
+
+
+def answered_listing(
+    request: Request,
+    items: Sequence[BaseModel],
+    page: BaseModel | None,
+    kind: type[BaseModel],
+    *,
+    name: str,
+    next_cursor: str | None,
+) -> Response:
+    """A page of a listing as JSON, as lines of JSON, or as CSV (a file called `name`).
+
+    `page` is the body as JSON, None: the bare list. Where the next page is says `Link` in each
+    form.
+    """
+    form = accepted(request, LISTING)
+    headers = _following(request, next_cursor)
+    if form == CSV:
+        headers |= attachment(name, "csv")
+        columns = tuple(kind.model_fields)
+        return answered(request, csv_header(columns) + csv_rows(items, columns), CSV, headers)
+    if form == NDJSON:
+        return answered(request, ndjson_rows(items), NDJSON, headers)
+    if page is not None:
+        return answered(request, page.model_dump_json(), JSON, headers)
+    body = ",".join(one.model_dump_json() for one in items)
+    return answered(request, f"[{body}]", JSON, headers)
+
+
+def answered_page(request: Request, page: BaseModel, next_cursor: str | None) -> Response:
+    """A page of a listing, as JSON; `Link` says where the next one is."""
+    return answered(request, page.model_dump_json(), JSON, _following(request, next_cursor))
+
+
+def attachment(name: str, suffix: str, moment: datetime | None = None) -> dict[str, str]:
+    """The header of a download. The name keeps letters, digits, '.', '_' and '-' only."""
+    stem = _UNSAFE.sub("_", name).strip("._-")[:_NAME_MAX] or "file"
+    when = f"-{moment.astimezone(UTC):%Y-%m-%dT%H%M%SZ}" if moment else ""
+    return {"Content-Disposition": f'attachment; filename="{stem}{when}.{suffix}"'}
+
+
+def _following(request: Request, next_cursor: str | None) -> dict[str, str]:
+    if next_cursor is None:
+        return {}
+    kept = [
+        (name, value)
+        for name, value in request.query_params.multi_items()
+        if name not in ("cursor", "offset", "page", "before", "min_position")
+    ]
+    query = urlencode([*kept, ("cursor", next_cursor)])
+    return {"Link": f'<{quote(request.url.path)}?{query}>; rel="next"'}
+
+
+def _has(given: str | None, mark: str) -> bool:
+    if given is None:
+        return False
+    marks = {one.strip().removeprefix("W/") for one in given.split(",")}
+    return mark in marks or "*" in marks

@@ -1,0 +1,59 @@
+"""What the API's description says of every route besides its own: forms, and refusals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adapters.http.errors import ErrorBody
+from adapters.http.representations import CSV, DIFF, NDJSON, TEXT
+
+Responses = dict[int | str, dict[str, Any]]
+
+_REFUSALS = {
+    400: "the cursor is none of this listing, or the request can't be read",
+    404: "there is no such thing (for this tenant)",
+    405: "not with this method",
+    406: "none of the forms that `Accept` takes",
+    413: "the body is too large",
+    421: "this server does not answer to that name",
+    422: "a parameter breaks a rule; `field` names it",
+    503: "a server that is needed does not answer; try again after `Retry-After` seconds",
+}
+REFUSALS: Responses = {
+    status: {"model": ErrorBody, "description": description}
+    for status, description in _REFUSALS.items()
+}
+_TEXT: dict[str, Any] = {"schema": {"type": "string"}}
+_SAME: Responses = {304: {"description": "the caller has it already (`If-None-Match`)"}}
+
+READING: Responses = {**REFUSALS, **_SAME}
+LISTED: Responses = {
+    200: {
+        "description": "a page; `Link` says where the next one is",
+        "content": {NDJSON: _TEXT, CSV: _TEXT},
+    }
+}
+AS_TEXT: Responses = {200: {"description": "as JSON, or the text alone", "content": {TEXT: _TEXT}}}
+AS_DIFF: Responses = {
+    200: {
+        "description": "as JSON, as a unified diff, or in words",
+        "content": {DIFF: _TEXT, TEXT: _TEXT},
+    }
+}
+DOWNLOAD: Responses = {200: {"description": "the file", "content": {TEXT: _TEXT}}}
+STREAMED: Responses = {
+    200: {"description": "server-sent events", "content": {"text/event-stream": _TEXT}}
+}
+UPLOADING: Responses = {
+    200: {"description": "unchanged: the known configuration is confirmed"},
+    201: {"description": "a new configuration"},
+    202: {"description": "durable, and not recorded yet"},
+    **{
+        status: {"model": ErrorBody, "description": description}
+        for status, description in (
+            (408, "the body did not come in time"),
+            (409, "the idempotency key was used for something else"),
+            (415, "packed in a way that is not known here"),
+        )
+    },
+}

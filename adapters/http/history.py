@@ -1,0 +1,228 @@
+"""A device's history: what changed, when, by names only."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel
+
+from adapters.http.access import Permission, requires
+from adapters.http.answers import answered_listing
+from adapters.http.cursors import BY_TIME, Cursors
+from adapters.http.described import LISTED
+from adapters.http.devices import require_device
+from adapters.http.params import DeviceId, PageOf, TenantId, searchable
+from adapters.reading import diff_id
+from domain.events import Attribution, ChangeSummary
+from projections import diffs
+
+if TYPE_CHECKING:
+    from adapters.composition import System
+
+FIRST = "First configuration"
+
+Section = Annotated[
+    str | None,
+    Query(max_length=200, description="changes that touch this section or one below it"),
+]
+
+
+class SectionOut(BaseModel):
+    """Logical lines added to and removed from a section."""
+
+    section: str
+    added: int
+    removed: int
+
+
+class SummaryOut(BaseModel):
+    """So many changes of one kind in a section, by names only: never a value."""
+
+    section: str
+    kind: str
+    count: int
+    properties: list[str]
+    risks: list[str]
+    level: str
+    after_upgrade: bool
+
+
+class ChangerOut(BaseModel):
+    """Somebody who changed something, by the name that the device knows; null: it names nobody."""
+
+    who: str | None
+    first_at: datetime
+    last_at: datetime
+    actions: int
+    kinds: list[str]
+
+
+class AttributionOut(BaseModel):
+    """Who made a change, by the device's own history: all whom that names since the reading
+    before. `certainty` is known, incomplete or unknown, `reason` why it is not known."""
+
+    certainty: str
+    reason: str | None
+    people: list[ChangerOut]
+
+
+class HistoryOut(BaseModel):
+    """One change of what the device had. `component` names the section that changed most, and
+    `diff_id` is None for the first configuration and while the difference is not worked out."""
+
+    id: str
+    snapshot_id: str
+    component: str
+    summary: str
+    created_at: datetime
+    valid_until: datetime | None
+    diff_id: str | None
+    lines_added: int
+    lines_removed: int
+    sections: list[SectionOut]
+    changes: list[SummaryOut]
+    changes_more: int
+    coarse: bool
+    old_snapshot_id: str | None
+    returned: bool
+    late: bool
+    completeness: str
+    warnings: list[str]
+    source: str
+    actor: str
+    asked_by: str | None
+    changed_by: AttributionOut | None
+    trigger_id: str | None
+    size_bytes: int
+    line_count: int
+    position: int
+
+
+def history_out(entry: diffs.HistoryEntry) -> HistoryOut:
+    """A change as it is answered."""
+    diff = entry.diff
+    previous = entry.previous_snapshot_id
+    sections = diff.sections if diff else ()
+    most = max(sections, key=lambda one: one.added + one.removed, default=None)
+    return HistoryOut(
+        id=f"{entry.snapshot_id}.{entry.collected_at.timestamp():.6f}",
+        snapshot_id=entry.snapshot_id,
+        component=most.section if most else "",
+        summary=_summary(entry),
+        created_at=entry.collected_at,
+        valid_until=entry.valid_until,
+        diff_id=diff_id(previous, entry.snapshot_id) if diff and previous else None,
+        lines_added=diff.lines_added if diff else 0,
+        lines_removed=diff.lines_removed if diff else 0,
+        sections=[
+            SectionOut(section=one.section, added=one.added, removed=one.removed)
+            for one in sections
+        ],
+        changes=[summary_out(one) for one in diff.summaries] if diff else [],
+        changes_more=diff.summaries_more if diff else 0,
+        coarse=diff.coarse if diff else False,
+        old_snapshot_id=previous,
+        returned=entry.returned,
+        late=entry.late,
+        completeness=entry.completeness,
+        warnings=list(entry.warnings),
+        source=entry.source,
+        actor=entry.actor,
+        asked_by=entry.asked_by,
+        changed_by=attribution_out(entry.changed_by),
+        trigger_id=entry.trigger_id,
+        size_bytes=entry.size_bytes,
+        line_count=entry.line_count,
+        position=entry.position,
+    )
+
+
+def attribution_out(found: Attribution | None) -> AttributionOut | None:
+    """Who made a change, as it is answered."""
+    if found is None:
+        return None
+    return AttributionOut(
+        certainty=found.certainty,
+        reason=found.reason,
+        people=[
+            ChangerOut(
+                who=one.who,
+                first_at=one.first_at,
+                last_at=one.last_at,
+                actions=one.actions,
+                kinds=list(one.kinds),
+            )
+            for one in found.people
+        ],
+    )
+
+
+def summary_out(one: ChangeSummary) -> SummaryOut:
+    """A summary of changes as it is answered."""
+    return SummaryOut(
+        section=one.section,
+        kind=one.kind,
+        count=one.count,
+        properties=list(one.properties),
+        risks=list(one.risks),
+        level=one.level,
+        after_upgrade=one.after_upgrade,
+    )
+
+
+def _summary(entry: diffs.HistoryEntry) -> str:
+    """What changed in a line, from counts and names of sections only."""
+    if entry.previous_snapshot_id is None:
+        return FIRST
+    if entry.diff is None:
+        return "Changed; the difference is being worked out"
+    names = [one.section for one in entry.diff.sections[:3]]
+    more = len(entry.diff.sections) - len(names)
+    where = f" in {', '.join(names)}" if names else ""
+    rest = f" and {more} more" if more else ""
+    return f"+{entry.diff.lines_added} -{entry.diff.lines_removed} lines{where}{rest}"
+
+
+def router(system: System) -> APIRouter:
+    """The routes of this module."""
+    routes = APIRouter(
+        prefix="/api/tenants/{tenant}/devices/{device:path}",
+        tags=["devices"],
+        dependencies=[requires(Permission.READ)],
+    )
+    cursors = Cursors(system.keyring)
+
+    @routes.get("/config-history", response_model=list[HistoryOut], responses=LISTED)
+    async def list_history(
+        request: Request,
+        tenant: TenantId,
+        device: DeviceId,
+        page: PageOf,
+        section: Section = None,
+    ) -> Response:
+        """The device's timeline: each change of what it had, newest first."""
+        named = searchable(section)
+        listing = ("history", tenant, device, named)
+        place = await cursors.take(listing, page.cursor, BY_TIME)
+        found = await diffs.config_history(
+            system.rows_of(tenant),
+            tenant,
+            device,
+            limit=page.limit + 1,
+            offset=page.offset,
+            section=named,
+            before=place,
+        )
+        if not found:
+            await require_device(system, tenant, device)
+        shown, following = await cursors.page(
+            listing, found, page.limit, lambda one: (one.collected_at, one.place)
+        )
+        items = [history_out(one) for one in shown]
+        return answered_listing(
+            request, items, None, HistoryOut, name=f"history-{device}", next_cursor=following
+        )
+
+    return routes

@@ -1,0 +1,108 @@
+"""A tenant's events as they come, as server-sent events; each one's id is its stream position."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.types import Message, Send
+
+from adapters.http.access import Permission, requires
+from adapters.http.described import STREAMED
+from adapters.http.params import TenantId
+from adapters.http.representations import accepted
+from adapters.live import Frame
+
+if TYPE_CHECKING:
+    from adapters.composition import System
+
+log = logging.getLogger(__name__)
+
+EVENTS = "text/event-stream"
+# Whoever lost the connection comes again after this time.
+RETRY_MILLISECONDS = 2_000
+# Nobody who reads needs longer to take what was sent.
+SEND_SECONDS = 30.0
+
+
+class EventStream(StreamingResponse):
+    """Sends frames as they come; a listener that takes nothing for long is dropped."""
+
+    def __init__(self, frames: AsyncGenerator[Frame, None]) -> None:
+        self._frames = frames
+        super().__init__((), media_type=EVENTS, headers={"X-Accel-Buffering": "no"})
+
+    async def stream_response(self, send: Send) -> None:
+        """See `StreamingResponse`."""
+
+        async def patiently(message: Message) -> None:
+            async with asyncio.timeout(SEND_SECONDS):
+                await send(message)
+
+        try:
+            async with aclosing(self._frames):
+                await send(
+                    {
+                        "type": "http.response.start",
+                        "status": self.status_code,
+                        "headers": self.raw_headers,
+                    }
+                )
+                begun = b"retry: %d\n" % RETRY_MILLISECONDS
+                async for frame in self._frames:
+                    body = begun + encoded(frame)
+                    begun = b""
+                    await patiently({"type": "http.response.body", "body": body, "more_body": True})
+                await patiently({"type": "http.response.body", "body": b"", "more_body": False})
+        except TimeoutError:
+            log.warning("a listener takes nothing and is dropped")
+
+
+def encoded(frame: Frame) -> bytes:
+    """A frame on the wire. An empty one moves the id on and calls nobody."""
+    if not frame.body:
+        return b": \nid: %d\n\n" % frame.position
+    return b"id: %d\ndata: %b\n\n" % (frame.position, frame.body)
+
+
+def router(system: System) -> APIRouter:
+    """The routes of this module."""
+    routes = APIRouter(
+        prefix="/api/tenants/{tenant}",
+        tags=["changes"],
+        dependencies=[requires(Permission.AUDIT)],
+    )
+
+    @routes.get("/events", response_class=Response, responses=STREAMED)
+    async def events(
+        request: Request,
+        tenant: TenantId,
+        last_event_id: Annotated[
+            int | None,
+            Header(ge=0, lt=1 << 63, description="the last position that the caller has"),
+        ] = None,
+        after: Annotated[
+            int | None, Query(ge=0, lt=1 << 63, description="instead of the header, at first")
+        ] = None,
+    ) -> EventStream:
+        """Every event of the tenant after a position (else from now on), and on as they come."""
+        accepted(request, (EVENTS,))
+        begin = after if last_event_id is None else last_event_id
+        frames = system.live.listen(tenant, begin)
+        # What can be wrong is known before anything is sent.
+        first = await anext(frames)
+        return EventStream(_from(first, frames))
+
+    return routes
+
+
+async def _from(first: Frame, rest: AsyncGenerator[Frame, None]) -> AsyncGenerator[Frame, None]:
+    async with aclosing(rest):
+        yield first
+        async for frame in rest:
+            yield frame

@@ -1,0 +1,171 @@
+"""A device's snapshots, and when which of them held."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from adapters.http.access import Permission, requires
+from adapters.http.answers import answered_listing
+from adapters.http.cursors import BY_TIME, Cursors
+from adapters.http.described import LISTED
+from adapters.http.devices import require_device
+from adapters.http.params import DeviceId, PageOf, TenantId
+from projections import backups
+
+if TYPE_CHECKING:
+    from adapters.composition import System
+
+
+class SnapshotOut(BaseModel):
+    """A recorded configuration, without its text. `text_gone`: that expired, or was shredded."""
+
+    id: str
+    device_id: str
+    collected_at: datetime
+    first_seen: datetime
+    last_confirmed: datetime
+    confirmations: int
+    size_bytes: int
+    line_count: int
+    platform: str
+    os_version: str | None
+    source: str
+    completeness: str
+    warnings: list[str]
+    late: bool
+    is_current: bool
+    predecessor_id: str | None
+    trigger_id: str | None
+    actor: str
+    position: int
+    version: int
+    text_gone: str | None
+
+
+class SnapshotsOut(BaseModel):
+    """A page of snapshots, newest first; `next_cursor` leads on."""
+
+    items: list[SnapshotOut]
+    total: int
+    limit: int
+    offset: int
+    next_cursor: str | None = None
+
+
+class ValidityOut(BaseModel):
+    """A stretch of time in which a snapshot held. `valid_until` None: it still does."""
+
+    snapshot_id: str
+    valid_from: datetime
+    confirmed_until: datetime
+    valid_until: datetime | None
+
+
+def snapshot_out(snapshot: backups.Snapshot) -> SnapshotOut:
+    """A snapshot's row as it is answered."""
+    return SnapshotOut(
+        id=snapshot.snapshot_id,
+        device_id=snapshot.device_id,
+        collected_at=snapshot.collected_at,
+        first_seen=snapshot.first_seen,
+        last_confirmed=snapshot.last_confirmed,
+        confirmations=snapshot.confirmations,
+        size_bytes=snapshot.size_bytes,
+        line_count=snapshot.line_count,
+        platform=snapshot.platform,
+        os_version=snapshot.os_version,
+        source=snapshot.source,
+        completeness=snapshot.completeness,
+        warnings=list(snapshot.warnings),
+        late=snapshot.late,
+        is_current=snapshot.is_current,
+        predecessor_id=snapshot.predecessor_id,
+        trigger_id=snapshot.trigger_id,
+        actor=snapshot.actor,
+        position=snapshot.position,
+        version=snapshot.version,
+        text_gone=snapshot.text_gone,
+    )
+
+
+def validity_out(one: backups.Validity) -> ValidityOut:
+    """A stretch of time as it is answered."""
+    return ValidityOut(
+        snapshot_id=one.snapshot_id,
+        valid_from=one.valid_from,
+        confirmed_until=one.confirmed_until,
+        valid_until=one.valid_until,
+    )
+
+
+def router(system: System) -> APIRouter:
+    """The routes of this module."""
+    routes = APIRouter(
+        prefix="/api/tenants/{tenant}/devices/{device:path}",
+        tags=["devices"],
+        dependencies=[requires(Permission.READ)],
+    )
+    cursors = Cursors(system.keyring)
+
+    @routes.get("/snapshots", response_model=SnapshotsOut, responses=LISTED)
+    async def list_snapshots(
+        request: Request, tenant: TenantId, device: DeviceId, page: PageOf
+    ) -> Response:
+        """The device's snapshots, newest first, each with when it was first seen and last
+        confirmed."""
+        known = await require_device(system, tenant, device)
+        listing = ("snapshots", tenant, device)
+        place = await cursors.take(listing, page.cursor, BY_TIME)
+        found = await backups.list_snapshots(
+            system.rows_of(tenant),
+            tenant,
+            device,
+            limit=page.limit + 1,
+            offset=page.offset,
+            before=place,
+        )
+        shown, following = await cursors.page(
+            listing, found, page.limit, lambda one: (one.collected_at, one.position)
+        )
+        items = [snapshot_out(one) for one in shown]
+        body = SnapshotsOut(
+            items=items,
+            total=known.snapshots,
+            limit=page.limit,
+            offset=page.offset,
+            next_cursor=following,
+        )
+        return answered_listing(
+            request, items, body, SnapshotOut, name=f"snapshots-{device}", next_cursor=following
+        )
+
+    @routes.get("/validity", response_model=list[ValidityOut], responses=LISTED)
+    async def list_validity(
+        request: Request, tenant: TenantId, device: DeviceId, page: PageOf
+    ) -> Response:
+        """When which snapshot held, newest first: one that came back has several stretches."""
+        listing = ("validity", tenant, device)
+        place = await cursors.take(listing, page.cursor, BY_TIME)
+        found = await backups.validity(
+            system.rows_of(tenant),
+            tenant,
+            device,
+            limit=page.limit + 1,
+            offset=page.offset,
+            before=place,
+        )
+        if not found:
+            await require_device(system, tenant, device)
+        shown, following = await cursors.page(
+            listing, found, page.limit, lambda one: (one.valid_from, one.position)
+        )
+        items = [validity_out(one) for one in shown]
+        return answered_listing(
+            request, items, None, ValidityOut, name=f"validity-{device}", next_cursor=following
+        )
+
+    return routes

@@ -1,0 +1,86 @@
+"""What a device had when: the snapshot at a moment, and how long each one held."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from projections.backups.queries import SNAPSHOT, SNAPSHOTS, Snapshot
+from projections.rows import NO_PLACE, Place, Reader, struct, structs
+
+
+class Validity(Struct, frozen=True, kw_only=True):
+    """A stretch of time in which every observation showed the same snapshot.
+
+    It begins with the first of them; `confirmed_until` is the last of them, `valid_until` the first
+    observation of something else (None: it still holds). `position` is that of the first one.
+    """
+
+    snapshot_id: str
+    valid_from: datetime
+    confirmed_until: datetime
+    valid_until: datetime | None
+    position: int
+
+
+# What the newest observation at or before a moment showed; the later recorded one of two at the
+# same time.
+SNAPSHOT_AT = f"""
+    SELECT {SNAPSHOT} {SNAPSHOTS}
+    WHERE s.tenant_id = $1 AND s.device_id = $2 AND s.snapshot_id = (
+        SELECT o.snapshot_id FROM configtrail.observations o
+        WHERE o.tenant_id = $1 AND o.device_id = $2 AND o.collected_at <= $3
+        ORDER BY o.collected_at DESC, o.position DESC LIMIT 1
+    )
+"""
+
+# Runs of observations of the same snapshot, newest first, each with the start of the next one and
+# its own last observation: both by one step in an index, whatever the length of the history.
+VALIDITY = """
+    SELECT run.snapshot_id, run.valid_from, last.confirmed_until, run.valid_until, run.position
+    FROM (
+        SELECT snapshot_id, collected_at AS valid_from, position,
+               lag(collected_at) OVER newest_first AS valid_until,
+               lag(position) OVER newest_first AS next_position
+        FROM configtrail.observations
+        WHERE tenant_id = $1 AND device_id = $2 AND starts_run
+          AND (collected_at, position)
+              <= (coalesce($5, 'infinity'::timestamptz), coalesce($6::bigint, 0))
+        WINDOW newest_first AS (ORDER BY collected_at DESC, position DESC)
+    ) run
+    CROSS JOIN LATERAL (
+        SELECT o.collected_at AS confirmed_until FROM configtrail.observations o
+        WHERE o.tenant_id = $1 AND o.device_id = $2
+          AND (o.collected_at, o.position) < (
+              coalesce(run.valid_until, 'infinity'), coalesce(run.next_position, 0)
+          )
+        ORDER BY o.collected_at DESC, o.position DESC LIMIT 1
+    ) last
+    WHERE (run.valid_from, run.position)
+          < (coalesce($5, 'infinity'::timestamptz), coalesce($6::bigint, 0))
+    ORDER BY run.valid_from DESC, run.position DESC LIMIT $3 OFFSET $4
+"""
+
+
+async def snapshot_at(
+    reader: Reader, tenant_id: str, device_id: str, moment: datetime
+) -> Snapshot | None:
+    """The snapshot that held at a moment; None before the device was first read."""
+    return struct(Snapshot, await reader.fetchrow(SNAPSHOT_AT, tenant_id, device_id, moment))
+
+
+async def validity(
+    reader: Reader,
+    tenant_id: str,
+    device_id: str,
+    *,
+    limit: int = 100,
+    offset: int = 0,
+    before: Place | None = None,
+) -> list[Validity]:
+    """When which snapshot held, newest first. A late one in the middle of A shows A, L, A."""
+    time, position = before or NO_PLACE
+    return structs(
+        Validity, await reader.fetch(VALIDITY, tenant_id, device_id, limit, offset, time, position)
+    )

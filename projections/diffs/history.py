@@ -1,0 +1,185 @@
+"""A device's history: `diffs` joined with `backups`.
+
+The two stand at positions of their own: a snapshot may be seen here before its diff is.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import asyncpg
+import msgspec
+from msgspec import Struct
+
+from domain.events import Attribution, ChangeSummary, Completeness, SectionChange, Source
+from projections.diffs.queries import SECTIONS, with_sections
+from projections.rows import NO_PLACE, Place, Reader
+
+
+class HistoryDiff(Struct, frozen=True, kw_only=True):
+    """The counts of the difference to what held before. The changes in words are content
+    `changes_sequence`."""
+
+    lines_added: int
+    lines_removed: int
+    coarse: bool
+    content_sequence: int
+    summaries: tuple[ChangeSummary, ...]
+    summaries_more: int
+    changes_sequence: int | None
+    changes_commitment: str | None
+    sections: tuple[SectionChange, ...]
+
+
+class HistoryEntry(Struct, frozen=True, kw_only=True):
+    """From `collected_at` on (until `valid_until`, None: still) the device had `snapshot_id`.
+
+    `previous_snapshot_id` held before, None in the first entry. `diff` is None there, and while it
+    is not worked out or not projected yet. `returned`: the snapshot was seen in an earlier entry
+    already, which only happens around a late arrival. `late`, `completeness`, `warnings`,
+    `source`, `actor` and sizes are the snapshot's own. `asked_by` is who asked for the backup,
+    where somebody did; `changed_by` who made the change, where the device was asked. `place` is the
+    position of the observation that showed the change.
+    """
+
+    snapshot_id: str
+    previous_snapshot_id: str | None
+    collected_at: datetime
+    valid_until: datetime | None
+    place: int
+    position: int
+    version: int
+    diff: HistoryDiff | None
+    returned: bool
+    late: bool
+    completeness: Completeness
+    warnings: tuple[str, ...]
+    source: Source
+    actor: str
+    asked_by: str | None
+    changed_by: Attribution | None
+    trigger_id: str | None
+    size_bytes: int
+    line_count: int
+    platform: str
+    os_version: str | None
+
+
+# Each change of what a device had, in time order: where its observations begin to show another
+# snapshot than before.
+_RUNS = """
+    WITH runs AS (
+        SELECT snapshot_id, collected_at, position,
+               lead(snapshot_id) OVER newest_first AS previous_snapshot_id,
+               lag(collected_at) OVER newest_first AS valid_until
+        FROM configtrail.observations
+        WHERE tenant_id = $1 AND device_id = $2 AND starts_run
+          AND (collected_at, position)
+              <= (coalesce($3, 'infinity'::timestamptz), coalesce($4::bigint, 0))
+        WINDOW newest_first AS (ORDER BY collected_at DESC, position DESC)
+    )
+"""
+# The last one of the page before is read for what held after it, and not listed again.
+_BEHIND = """
+    WHERE (collected_at, position)
+          < (coalesce($3, 'infinity'::timestamptz), coalesce($4::bigint, 0))
+"""
+
+# Only changes that touch a section or one below it.
+_IN_SECTION = """
+    AND EXISTS (
+        SELECT FROM configtrail.changes c
+        WHERE c.tenant_id = $1 AND c.device_id = $2
+          AND c.to_snapshot_id = runs.snapshot_id
+          AND c.from_snapshot_id = runs.previous_snapshot_id
+          AND (c.section = $5 OR starts_with(c.section, $5 || ' '))
+    )
+"""
+
+
+def _history_sql(also: str, limit: str, offset: str) -> str:
+    return f"""
+        {_RUNS}, page AS (
+            SELECT * FROM runs {_BEHIND} {also}
+            ORDER BY collected_at DESC, position DESC LIMIT {limit} OFFSET {offset}
+        )
+        SELECT page.snapshot_id, page.previous_snapshot_id, page.collected_at, page.valid_until,
+               page.position AS place, s.position, s.version,
+               page.collected_at > s.first_seen AS returned, s.late,
+               s.completeness, s.warnings, s.source, s.actor, t.actor AS asked_by, s.trigger_id,
+               s.changed_by,
+               s.size_bytes, s.line_count, s.platform, s.os_version,
+               d.lines_added, d.lines_removed, d.coarse, d.content_sequence,
+               d.summaries, d.summaries_more, d.changes_sequence, d.changes_commitment,
+               section_names, sections_added, sections_removed
+        FROM page
+        JOIN configtrail.snapshots s
+          ON s.tenant_id = $1 AND s.device_id = $2 AND s.snapshot_id = page.snapshot_id
+        LEFT JOIN configtrail.triggers t
+          ON t.tenant_id = $1 AND t.device_id = $2 AND t.trigger_id = s.trigger_id
+        LEFT JOIN configtrail.diffs d
+          ON d.tenant_id = $1 AND d.device_id = $2 AND d.to_snapshot_id = page.snapshot_id
+         AND d.from_snapshot_id = page.previous_snapshot_id
+        {SECTIONS}
+        ORDER BY page.collected_at DESC, page.position DESC
+    """
+
+
+HISTORY = _history_sql("", "$5", "$6")
+HISTORY_OF_SECTION = _history_sql(_IN_SECTION, "$6", "$7")
+
+COUNT_HISTORY = """
+    SELECT count(*) FROM configtrail.observations
+    WHERE tenant_id = $1 AND device_id = $2 AND starts_run
+"""
+COUNT_HISTORY_OF_SECTION = f"{_RUNS} SELECT count(*) FROM runs {_BEHIND} {_IN_SECTION}"
+
+
+async def config_history(
+    reader: Reader,
+    tenant_id: str,
+    device_id: str,
+    *,
+    limit: int = 50,
+    offset: int = 0,
+    section: str | None = None,
+    before: Place | None = None,
+) -> list[HistoryEntry]:
+    """The device's changes, newest first, the first snapshot included.
+
+    `section`: only those that touch this section or one below it (`/ip firewall`). `before`: only
+    those behind the place of an entry.
+    """
+    key = (tenant_id, device_id, *(before or NO_PLACE))
+    if section is None:
+        records = await reader.fetch(HISTORY, *key, limit, offset)
+    else:
+        records = await reader.fetch(HISTORY_OF_SECTION, *key, section, limit, offset)
+    return [entry_of(record) for record in records]
+
+
+async def count_history(
+    reader: Reader, tenant_id: str, device_id: str, *, section: str | None = None
+) -> int:
+    """How many entries `config_history` can list."""
+    count: int
+    if section is None:
+        count = await reader.fetchval(COUNT_HISTORY, tenant_id, device_id)
+    else:
+        count = await reader.fetchval(
+            COUNT_HISTORY_OF_SECTION, tenant_id, device_id, *NO_PLACE, section
+        )
+    return count
+
+
+def entry_of(record: asyncpg.Record) -> HistoryEntry:
+    """The entry in a record."""
+    return msgspec.convert(entry_columns(record), HistoryEntry)
+
+
+def entry_columns(record: asyncpg.Record) -> dict[str, object]:
+    """The record's columns, those of the difference gathered under `diff`."""
+    columns = with_sections(record)
+    counts = {name: columns.pop(name) for name in HistoryDiff.__struct_fields__}
+    known = counts["content_sequence"] is not None
+    return {**columns, "diff": counts if known else None}

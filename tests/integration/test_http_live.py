@@ -1,0 +1,213 @@
+"""Live events over HTTP: none missed, none doubled, over restarts of the server and of NATS."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from msgspec import Struct, field
+
+from adapters.embedded.nats import EmbeddedNats
+from adapters.live import Live
+from domain.errors import Unavailable
+from tests.integration.test_http_api import CANARY, NOON, Api, export, program, settings_for
+from tests.support import eventually
+
+FEED = "/api/tenants/acme/events"
+
+
+class Listening(Struct):
+    """What a listener got, as a browser would take it."""
+
+    last_id: int | None = None
+    events: list[dict[str, Any]] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
+    ended: bool = False
+
+    async def run(self, http: httpx.AsyncClient) -> None:
+        """Listen until the feed ends."""
+        headers = {} if self.last_id is None else {"Last-Event-ID": str(self.last_id)}
+        async with http.stream("GET", FEED, headers=headers, timeout=60) as answer:
+            assert answer.status_code == 200
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            data = ""
+            async for line in answer.aiter_lines():
+                name, _, value = line.partition(": ")
+                if name == "data":
+                    data = value
+                elif name == "id":
+                    self.last_id = int(value)
+                elif not line and data:
+                    told = json.loads(data)
+                    assert told["position"] == self.last_id
+                    self.events.append(told)
+                    self.ids.append(told["position"])
+                    data = ""
+        self.ended = True
+
+
+@asynccontextmanager
+async def listening(api: Api, last_id: int | None = None) -> AsyncIterator[Listening]:
+    """A listener that has begun."""
+    one = Listening(last_id)
+    async with httpx.AsyncClient(base_url=api.address) as http:
+        task = asyncio.create_task(one.run(http))
+        await eventually(lambda: one.last_id is not None)
+        try:
+            yield one
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def reached(one: Listening, position: int) -> None:
+    """Wait until the listener heard of all events up to a position."""
+    await eventually(lambda: (one.last_id or 0) >= position, within=60)
+
+
+def got(one: Listening, count: int) -> bool:
+    return len(one.ids) >= count
+
+
+async def observed(api: Api, count: int, *, device: str = "r1", first: int = 0) -> None:
+    for number in range(first, first + count):
+        text = export(device, f"192.0.2.{number + 1}")
+        await api.system.intake.publish("acme", device, text, NOON + timedelta(minutes=number))
+
+
+async def positions(api: Api, tenant: str = "acme") -> list[int]:
+    async with aclosing(api.system.events.read()) as batches:
+        return [one.position async for batch in batches for one in batch if one.tenant_id == tenant]
+
+
+@pytest.fixture
+async def api(nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path) -> AsyncIterator[Api]:
+    settings = settings_for(nats_server, postgres_dsn, tmp_path, live_heartbeat_seconds=0.2)
+    async with program(settings) as running:
+        yield running
+
+
+async def test_events_come_as_they_happen_of_ones_own_tenant_only(api: Api) -> None:
+    async with listening(api) as one:
+        await api.system.intake.publish("other", "x1", export("x1", "192.0.2.1"), NOON)
+        await observed(api, 5)
+        head = await api.settled()
+        await reached(one, head)  # the heartbeat moves it on
+        assert one.ids == await positions(api)
+        assert {event["device_id"] for event in one.events} == {"r1"}
+        audit = (await api.get("/api/tenants/acme/audit-logs"))["items"]
+        by_position = {entry["position"]: entry for entry in audit}
+        for event in one.events:
+            entry = by_position[event["position"]]
+            assert {name: event[name] for name in ("id", "actor", "action", "details")} == {
+                name: entry[name] for name in ("id", "actor", "action", "details")
+            }
+        assert CANARY not in str(one.events)
+
+
+async def test_a_feed_goes_on_after_any_position(api: Api) -> None:
+    await observed(api, 6)
+    await api.system.intake.publish("other", "x1", export("x1", "192.0.2.1"), NOON)
+    head = await api.settled()
+    own = await positions(api)
+    for after in range(head + 1):
+        async with listening(api, after) as one:
+            wanted = [position for position in own if position > after]
+            await reached(one, head)
+            assert one.ids == wanted
+    ahead = await api.http.get(FEED, headers={"Last-Event-ID": str(head + 1)})
+    assert (ahead.status_code, ahead.json()["error"]["field"]) == (422, "Last-Event-ID")
+    assert (await api.http.get(FEED, params={"after": "x"})).status_code == 422
+    assert (await api.http.get(FEED, headers={"Accept": "text/csv"})).status_code == 406
+
+
+async def test_no_event_is_missed_or_doubled_while_nats_restarts(
+    api: Api, nats_server: EmbeddedNats
+) -> None:
+    async with listening(api) as one:
+        for part in range(3):
+            await observed(api, 4, first=4 * part)
+            await nats_server.kill()
+            await nats_server.start()
+        head = await api.settled()
+        await reached(one, head)
+        assert one.ids == await positions(api)
+
+
+async def test_a_listener_goes_on_with_another_program(
+    nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path
+) -> None:
+    settings = settings_for(nats_server, postgres_dsn, tmp_path, live_heartbeat_seconds=0.2)
+    seen: list[int] = []
+    last_id: int | None = 0
+    for part in range(3):
+        async with program(settings) as api:
+            async with listening(api, last_id) as one:
+                await observed(api, 4, first=4 * part)
+                await eventually(partial(got, one, 3))
+                await api.stop()
+                await eventually(partial(getattr, one, "ended"))
+            seen += one.ids
+            last_id = one.last_id
+            own = await positions(api)
+    async with program(settings) as api:
+        head = await api.settled()
+        async with listening(api, last_id) as one:
+            await reached(one, head)
+        assert seen + one.ids == await positions(api)
+        assert len(own) > 0
+
+
+async def test_two_hundred_listeners_are_served_by_one_reading(api: Api) -> None:
+    async with (
+        listening(api),
+        httpx.AsyncClient(base_url=api.address, limits=httpx.Limits(max_connections=None)) as http,
+    ):
+        many = [Listening() for _ in range(200)]
+        tasks = [asyncio.create_task(one.run(http)) for one in many]
+        await eventually(lambda: all(one.last_id is not None for one in many), within=60)
+        assert api.system.live.listeners == 201
+        await observed(api, 5)
+        await api.settled()
+        own = await positions(api)
+        await eventually(lambda: all(one.ids == own for one in many), within=60)
+        # Stopping ends them all, as an end and not as a broken connection.
+        await api.stop()
+        await asyncio.gather(*tasks)
+        assert all(one.ended for one in many)
+    assert api.system.live.listeners == 0
+
+
+async def test_who_does_not_read_is_dropped_and_others_go_on(api: Api) -> None:
+    system = api.system
+    live = Live(system.source, system.events, heartbeat=0.2, kept=3)
+    slow, quick = live.listen("acme"), live.listen("acme")
+    got: list[int] = []
+
+    async def read() -> None:
+        async for frame in quick:
+            if frame.body:
+                got.append(frame.position)
+
+    begun = [await anext(slow), await anext(slow)]
+    reading = asyncio.create_task(read())
+    await eventually(lambda: live.listeners == 2)
+    await observed(api, 6)
+    await api.settled()
+    own = await positions(api)
+    await eventually(lambda: got == own)
+    rest = [frame async for frame in slow]
+    assert [frame for frame in begun + rest if frame.body] == []
+    assert live.listeners == 1
+    await live.stop()
+    await reading
+    with pytest.raises(Unavailable):
+        await anext(live.listen("acme"))
