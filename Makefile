@@ -37,9 +37,11 @@ fmt: $(VENV)/.dev ## put the code into its form
 contract: $(VENV)/.dev ## write the files of docs/contract that are generated from the code
 	@$(PY) -m adapters.contract
 
-env: .env ## make fresh secrets for compose.yaml, once
+env: .env ## make fresh secrets and certificates for compose.yaml, once
 
-.env: | $(VENV)/.python
+.env: | $(VENV)/.run
+	@$(PY) deploy/make_certificates.py deploy/tls
+	@$(VENV)/bin/configtrail accounts add --folder deploy/nats
 	@$(PY) deploy/make_env.py $@
 	@echo "$@ written: keep it safe, the data can't be read without it"
 

@@ -1,18 +1,23 @@
 """Comparing two texts, as the differ records it and as it is worked out on demand.
 
-Runs in a worker process for large texts, because it holds the interpreter's lock.
+Runs in a worker process for large texts, because it holds the interpreter's lock, and because a
+text made to be slow must be stopped: then the result is a coarse one that says so.
 """
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Sequence
+from concurrent.futures import Executor
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from domain.canonical import ROUTEROS, Canonical, canonicalise
-from domain.diffing import section_changes, text_diff
+from domain.diffing import coarse_diff, section_changes, text_diff
+from domain.errors import WorkStopped
 from domain.events import ChangeSummary, SectionChange
 from domain.profiles import PROFILES
 from domain.redaction import Redactor
@@ -29,6 +34,13 @@ INLINE_BYTES = 128 * 1024
 # Beyond it the meaning of texts is not compared, only their lines.
 MOST_BYTES = 32 * 1024 * 1024
 _MOST_PLACES = 5
+# A process that was killed by others, say for want of memory on the machine, gets one more chance.
+_MOST_TRIES: Final = 2
+_STOPPED: Final = {
+    "time": "it took too long",
+    "memory": "it took too much memory",
+    "killed": f"its process was killed {_MOST_TRIES} times",
+}
 
 
 class Job(Struct, frozen=True):
@@ -56,6 +68,34 @@ class Comparison(Struct, frozen=True):
     coarse: bool
     sections: tuple[SectionChange, ...]
     told: ToldDiff | None
+
+
+async def compared(job: Job, workers: Executor | None) -> Comparison:
+    """Compare two texts: small ones here, others in a worker; coarsely, if that was stopped."""
+    if job.is_small:
+        return compare(job)
+    tries = 0
+    while True:
+        tries += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(workers, compare, job)
+        except WorkStopped as stopped:
+            if stopped.reason != "killed" or tries == _MOST_TRIES:
+                return await asyncio.to_thread(compare_coarsely, job, _STOPPED[stopped.reason])
+
+
+def compare_coarsely(job: Job, why: str) -> Comparison:
+    """One hunk between what both texts begin and end with, and why there is no more."""
+    diff = coarse_diff(job.before, job.after, before_label="before", after_label="after")
+    note = f"the comparison was stopped, because {why}: what changed is only told as one piece"
+    return Comparison(
+        diff.patch,
+        diff.lines_added,
+        diff.lines_removed,
+        diff.coarse,
+        (),
+        ToldDiff(notes=(note,)),
+    )
 
 
 def compare(job: Job) -> Comparison:

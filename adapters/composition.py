@@ -35,9 +35,16 @@ from adapters.policies import Policies, read_policies
 from adapters.postgres.pool import open_pool
 from adapters.postgres.tiles import TileStore
 from adapters.reading import ConfigReader
+from adapters.retention.deciding import Keeper
+from adapters.retention.erasing import Eraser
+from adapters.retention.expiring import Retention
+from adapters.retention.explaining import Explanations
+from adapters.retention.removing import BUCKET as RETENTION
+from adapters.retention.removing import Remover
 from adapters.roles.collector import Collector
 from adapters.roles.devices import DeviceRepository
 from adapters.roles.differ import Differ
+from adapters.roles.keeper import RetentionKeeper
 from adapters.roles.reaper import TriggerReaper
 from adapters.roles.recorder import Recorder
 from adapters.roles.sealer import Sealer, key_loader
@@ -74,6 +81,16 @@ class VerifiableLog:
 
 
 @dataclass(frozen=True, slots=True)
+class Keeping:
+    """What decides, and carries out, how long texts are kept."""
+
+    keeper: Keeper
+    retention: Retention
+    eraser: Eraser
+    remover: Remover
+
+
+@dataclass(frozen=True, slots=True)
 class System:
     """Everything that is connected, for one program. Made by `open_system`."""
 
@@ -96,6 +113,7 @@ class System:
     reading: ConfigReader
     metrics: Metrics
     workers: Workers
+    keeping: Keeping
     log: VerifiableLog
     projections: tuple[ProjectionWorker, ...]
     policies: Policies
@@ -146,7 +164,11 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
         )
         workers = stack.enter_context(Workers(1))
         devices = DeviceRepository(events)
-        content = JetStreamContentStore(js, keyring)
+        content = JetStreamContentStore(js, keyring, explains=Explanations(events))
+        retention_bucket = Bucket(js, RETENTION)
+        await retention_bucket.ensure(settings.stream_replicas)
+        dead_letters = DeadLetters(js, keyring)
+        remover = Remover(events, content, keyring, dead_letters, retention_bucket)
         metrics = Metrics()
         intake = IntakePublisher(nc, js)
         credentials = CredentialStore(credential_bucket, keyring)
@@ -159,7 +181,7 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
             events=events,
             source=source,
             content=content,
-            dead_letters=DeadLetters(js, keyring),
+            dead_letters=dead_letters,
             keyring=keyring,
             intake=intake,
             devices=devices,
@@ -186,6 +208,12 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
             reading=ConfigReader(pool, content, keyring, workers=workers, policies=policies),
             metrics=metrics,
             workers=workers,
+            keeping=Keeping(
+                keeper=Keeper(devices),
+                retention=Retention(nc, js, events, devices, remover),
+                eraser=Eraser(nc, js, devices, content, keyring, remover),
+                remover=remover,
+            ),
             log=VerifiableLog(
                 events=RawFeed(nc, js),
                 notes=RawFeed(nc, js, CHECKPOINTS),
@@ -297,6 +325,15 @@ def roles(system: System) -> dict[str, Role]:
             base=settings.log_name,
             every=settings.seal_seconds,
             witnesses=Witnesses(witnesses) if witnesses else None,
+            witness_every=settings.witness_seconds,
+        ).run,
+        "retention": RetentionKeeper(
+            system.nc,
+            system.js,
+            retention=system.keeping.retention,
+            remover=system.keeping.remover,
+            leases=system.leases,
+            every=settings.retention_seconds,
         ).run,
     }
     if settings.collector:

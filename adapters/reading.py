@@ -13,11 +13,11 @@ from datetime import datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
-from adapters.comparing import Comparison, Job, compare
+from adapters.comparing import Job, compared
 from adapters.crypto.keys import KeyRing
 from adapters.policies import Policies
 from domain.errors import NotFound
-from domain.events import ContentRef, SectionChange
+from domain.events import Attribution, ContentRef, SectionChange
 from domain.ports import ContentStore
 from domain.redaction import Redactor, redacted
 from domain.semantic.told import ToldDiff, decode
@@ -52,6 +52,12 @@ class DiffText(Struct, frozen=True):
     recorded_at: datetime | None
     sections: tuple[SectionChange, ...] = ()
     told: ToldDiff | None = None
+
+    @property
+    def changed_by(self) -> Attribution | None:
+        """Who made the change, where the device was asked; None when there is more in between."""
+        neighbours = self.to_snapshot.predecessor_id == self.from_snapshot.snapshot_id
+        return self.to_snapshot.changed_by if neighbours else None
 
 
 def diff_id(from_snapshot_id: str, to_snapshot_id: str) -> str:
@@ -164,7 +170,7 @@ class ConfigReader:
             after.device_id,
             self._policies.of(after.tenant_id),
         )
-        found = await self._compared(job)
+        found = await compared(job, self._workers)
         return DiffText(
             diff_id(before.snapshot_id, after.snapshot_id),
             before,
@@ -177,12 +183,6 @@ class ConfigReader:
             found.sections,
             found.told,
         )
-
-    async def _compared(self, job: Job) -> Comparison:
-        if job.is_small:
-            return compare(job)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._workers, compare, job)
 
     async def _snapshot(self, tenant_id: str, device_id: str, snapshot_id: str) -> Snapshot:
         found = await get_snapshot(self._pool, tenant_id, device_id, snapshot_id)

@@ -36,8 +36,16 @@ class Settings(BaseSettings):
     witnesses: str = Field(
         default="", description="who cosigns checkpoints: 'URL KEY', several with commas between"
     )
+    witness_seconds: float = Field(
+        default=21_600.0,
+        gt=0,
+        description="how often witnesses are asked anew, also about the same",
+    )
     seal_seconds: float = Field(
         default=5.0, gt=0, description="how often what is new is signed, at most"
+    )
+    retention_seconds: float = Field(
+        default=21_600.0, gt=0, description="how often retention policies are carried out"
     )
     tenant: str = "default"
     http_host: str = "127.0.0.1"

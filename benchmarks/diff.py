@@ -69,7 +69,10 @@ def export(lines: int, seed: int) -> list[str]:
         "/ip route",
         *times(10, lambda n: f"add disabled=no dst-address={address()}/32 gateway={address()}"),
     ]
-    return [physical for line in logical for physical in wrapped(line, 80)][:lines]
+    physical = [piece for line in logical for piece in wrapped(line, 80)][:lines]
+    while physical[-1].endswith("\\"):  # a text that ends in a wrapped line is an odd one
+        physical.pop()
+    return physical
 
 
 def pair(case: str, lines: int) -> tuple[list[str], list[str]]:
@@ -171,7 +174,8 @@ def main() -> int:
     git = subprocess.run(["git", "version"], capture_output=True, text=True, check=True)
     sys.stdout.write(
         f"Python {platform.python_version()}, pygit2 {version('pygit2')}, "
-        f"{git.stdout.strip()}, {os.cpu_count()} processors, medians of {given.runs} runs; "
+        f"{git.stdout.strip()}, {os.cpu_count()} processors, "
+        f"load {os.getloadavg()[0]:.1f} at the beginning, medians of {given.runs} runs; "
         "c: coarse, beyond the limit\n"
         f"{'lines':>8} {'kB':>9} {'case':>10} {'canon MB/s':>10} {'semantic':>10} "
         f"{'unified':>9}  {'git':>9} {'ratio':>6} {'difflib':>9}\n"

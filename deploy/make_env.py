@@ -11,10 +11,11 @@ import sys
 def environment() -> str:
     """The environment file's text, with new secrets at each call.
 
-    The two that nats-server reads begin with a letter: it would take 12e4 for a number.
+    Those that nats-server reads begin with a letter: it would take 12e4 for a number.
     """
     values = {
         "CONFIGTRAIL_NATS_PASSWORD": "n" + secrets.token_hex(16),
+        "CONFIGTRAIL_NATS_ADMIN_PASSWORD": "n" + secrets.token_hex(16),
         "CONFIGTRAIL_JETSTREAM_KEY": "k" + secrets.token_hex(32),
         "CONFIGTRAIL_POSTGRES_PASSWORD": secrets.token_hex(16),
         "POSTGRES_PASSWORD": secrets.token_hex(16),

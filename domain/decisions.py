@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from domain.attribution import attributed
 from domain.device import Confirms, DeviceState, IsNew
 from domain.envelope import NewEvent
 from domain.events import (
+    Attribution,
     BackupOutcome,
     ChangeSummary,
     CollectionFailed,
@@ -47,8 +49,16 @@ def confirmed(observation: Observation, verdict: Confirms) -> NewEvent:
     )
 
 
-def created(observation: Observation, verdict: IsNew, content: ContentRef) -> NewEvent:
-    """The event for an observation that shows a new configuration, stored at `content`."""
+def created(
+    observation: Observation,
+    verdict: IsNew,
+    content: ContentRef,
+    observed_before: datetime | None = None,
+) -> NewEvent:
+    """The event for an observation that shows a new configuration, stored at `content`.
+
+    `observed_before` is when the device was read before: whoever changed it did so since.
+    """
     return _event(
         observation,
         SnapshotCreated(
@@ -71,8 +81,19 @@ def created(observation: Observation, verdict: IsNew, content: ContentRef) -> Ne
             successor=verdict.successor.ref if verdict.successor else None,
             trigger_id=observation.trigger_id,
             author=observation.author,
+            changed_by=_changed_by(observation, verdict, observed_before),
         ),
     )
+
+
+def _changed_by(
+    observation: Observation, verdict: IsNew, observed_before: datetime | None
+) -> Attribution | None:
+    history = observation.device_history
+    if history is not None and verdict.successor is not None:
+        # The reading before the newest one is not the one before this one.
+        return Attribution(certainty="unknown", reason="arrived_late")
+    return attributed(history, observed_before, observation.collected_at)
 
 
 def observed_event_id(observation_id: str) -> str:

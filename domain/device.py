@@ -18,6 +18,8 @@ from domain.envelope import Head, StoredEvent
 from domain.events import (
     CollectionFailed,
     CollectionRecovered,
+    ContentExpired,
+    ContentShredded,
     DeviceConfigured,
     DeviceRetired,
     DeviceSettings,
@@ -27,8 +29,12 @@ from domain.events import (
     HostKeyChanged,
     HostKeyPinned,
     HostKeyReleased,
+    LegalHoldPlaced,
+    LegalHoldReleased,
     ManualBackupFinished,
     ManualBackupTriggered,
+    RetentionPolicy,
+    RetentionPolicySet,
     SnapshotCreated,
     SnapshotRecanonicalised,
     SnapshotRef,
@@ -55,6 +61,8 @@ class DeviceState(Struct, frozen=True):
     `pending_diffs` are pairs of snapshot ids (from, to) whose difference nobody has told yet.
     `failing_kind` is the failure that was told and has not ended; `refused_key` the host key that
     blocks the device; `expected_key` the fingerprint of the only key that may be pinned next.
+    `holds` are the legal holds in force, `era` counts how often its texts were erased. Of what is
+    told of a tenant as a whole, `retention` is its policy.
     """
 
     head: Head = Head()
@@ -71,6 +79,9 @@ class DeviceState(Struct, frozen=True):
     pinned_key: HostKeyPinned | None = None
     refused_key: HostKeyChanged | None = None
     expected_key: str | None = None
+    holds: tuple[LegalHoldPlaced, ...] = ()
+    era: int = 0
+    retention: RetentionPolicy | None = None
 
 
 class Sighting(Struct, frozen=True):
@@ -259,8 +270,31 @@ def evolve(state: DeviceState, stored: StoredEvent) -> DeviceState:
                 refused_key=None,
                 expected_key=event.expected_fingerprint,
             )
+        case ContentExpired() as event:
+            return _without(state, event.snapshot_id)
+        case ContentShredded():
+            # What is seen next is new, whatever it looks like: there is nothing to compare with.
+            return replace(state, current=None, pending_diffs=(), era=state.era + 1)
+        case LegalHoldPlaced() as event:
+            return replace(state, holds=(*state.holds, event))
+        case LegalHoldReleased() as event:
+            return replace(
+                state, holds=tuple(one for one in state.holds if one.hold_id != event.hold_id)
+            )
+        case RetentionPolicySet() as event:
+            return replace(state, retention=event.policy)
         case DuplicateSkipped() | EventSkipped():
             return state
+
+
+def _without(state: DeviceState, snapshot_id: str) -> DeviceState:
+    """The state when a snapshot's text is not kept any more: nothing can confirm it, or be compared
+    with it."""
+    current = state.current
+    if current is not None and current.ref.snapshot_id == snapshot_id:
+        current = None
+    pending = tuple(pair for pair in state.pending_diffs if snapshot_id not in pair)
+    return replace(state, current=current, pending_diffs=pending)
 
 
 def _snapshot(event: SnapshotCreated) -> Snapshot:

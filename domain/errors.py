@@ -7,16 +7,28 @@ Invariant: no message ever holds configuration text or a secret.
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from domain.envelope import StoredEvent
 
 
 class ConfigtrailError(Exception):
-    """Base of everything that Configtrail raises on purpose."""
+    """Base of everything that Configtrail raises on purpose. It can come from another process."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _as_it_was, (type(self), self.args, self.__dict__)
+
+
+def _as_it_was(
+    kind: type[ConfigtrailError], args: tuple[object, ...], data: dict[str, object]
+) -> ConfigtrailError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(data)
+    return error
 
 
 class InvalidInput(ConfigtrailError):
@@ -142,6 +154,33 @@ class PoisonEvent(ConfigtrailError):
         self.reason = reason
 
 
+class ProjectionStopped(ConfigtrailError):
+    """A read model can take in nothing, or too little: that is no single event's fault."""
+
+    def __init__(self, projection: str, position: int, devices: int, reason: str) -> None:
+        super().__init__(
+            f"projection {projection}: stopped before event {position}, which can't be taken in: "
+            f"{reason}; with it {devices} devices would have parked events, which is no single "
+            "event's fault; run a version that can take them in, or skip some of them"
+        )
+        self.projection = projection
+        self.position = position
+        self.devices = devices
+        self.reason = reason
+
+
+class EventsParked(ConfigtrailError):
+    """Read models can't take in an event of this device that the caller asks to see."""
+
+    def __init__(self, projections: Sequence[str], position: int) -> None:
+        super().__init__(
+            f"up to position {position} events of this device are parked: they are not in "
+            f"{', '.join(projections)} until an operator retries or skips them"
+        )
+        self.projections = tuple(projections)
+        self.position = position
+
+
 def told_setting(value: object) -> str:
     """A setting as a person would write it."""
     if value is None:
@@ -178,6 +217,33 @@ class ContentMissing(ConfigtrailError):
         self.sequence = sequence
 
 
+class ContentGone(ContentMissing):
+    """Content is not kept any more, as an event says: `how` is expired or shredded."""
+
+    def __init__(self, sequence: int, how: str, at: datetime, position: int, reason: str) -> None:
+        super().__init__(sequence)
+        self.how = how
+        self.at = at
+        self.position = position
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"content {self.sequence} was {self.how} at {self.at.isoformat(timespec='seconds')}, "
+            f"as event {self.position} says: {self.reason}"
+        )
+
+
+class UnderLegalHold(ConfigtrailError):
+    """What a legal hold keeps was to be removed."""
+
+    def __init__(self, what: str, hold_id: str, reason: str) -> None:
+        super().__init__(f"{what} is under the legal hold {hold_id}: {reason}")
+        self.what = what
+        self.hold_id = hold_id
+        self.reason = reason
+
+
 class ContentCorrupt(ConfigtrailError):
     """Stored content fails verification: altered, moved, or under another key."""
 
@@ -201,6 +267,13 @@ class KeyUnavailable(ConfigtrailError):
         super().__init__(f"{key}: {reason}")
         self.key = key
         self.reason = reason
+
+
+class KeyDestroyed(KeyUnavailable):
+    """A key was destroyed on purpose, and with it what was kept under it."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key, "they were destroyed")
 
 
 class NotFound(ConfigtrailError):
@@ -310,3 +383,14 @@ class StreamFull(Unavailable):
 
     def __str__(self) -> str:
         return f"the stream {self.stream} is full and takes nothing; raise its limits or make room"
+
+
+class WorkStopped(ConfigtrailError):
+    """A piece of work was stopped with the process that did it.
+
+    `reason`: `time` and `memory` for bounds of its own, `killed` when something else ended it.
+    """
+
+    def __init__(self, reason: Literal["time", "memory", "killed"]) -> None:
+        super().__init__(f"the work was stopped: {reason}")
+        self.reason = reason

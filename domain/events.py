@@ -21,6 +21,21 @@ BackupOutcome: TypeAlias = Literal[
     "succeeded", "duplicate", "failed", "locked", "timed_out", "interrupted"
 ]
 
+ContentKind: TypeAlias = Literal["snapshot", "diff", "changes"]
+ErasureScope: TypeAlias = Literal["device", "tenant"]
+ActionKind: TypeAlias = Literal[
+    "added", "removed", "changed", "moved", "enabled", "disabled", "other"
+]
+UnknownReason: TypeAlias = Literal[
+    "none_listed",
+    "history_too_short",
+    "clock_off",
+    "refused",
+    "not_read",
+    "not_understood",
+    "arrived_late",
+]
+
 ACTOR = re.compile(r"(?:user|service|system):\S.{0,199}\Z", re.DOTALL)
 
 
@@ -66,10 +81,35 @@ class ChangeSummary(Struct, frozen=True, kw_only=True, omit_defaults=True):
     after_upgrade: bool = False
 
 
+class Changer(Struct, frozen=True, kw_only=True, gc=False):
+    """Somebody who changed something on a device, by the name that the device knows; None: it
+    names nobody. When, by our clock, how often, and in which ways: never what."""
+
+    who: str | None
+    first_at: UtcDatetime
+    last_at: UtcDatetime
+    actions: int
+    kinds: tuple[ActionKind, ...]
+
+
+class Attribution(Struct, frozen=True, kw_only=True, gc=False):
+    """Who changed a device since it was read before, by its own history: all whom that names.
+
+    `known`: it reaches back to the reading before. `incomplete`: it does not, and others may have
+    changed something too. `unknown`: nobody can be named, for this `reason`.
+    """
+
+    certainty: Literal["known", "incomplete", "unknown"]
+    reason: UnknownReason | None = None
+    people: tuple[Changer, ...] = ()
+
+
 class DeviceSettings(Struct, frozen=True, kw_only=True):
     """How a device is to be read, with the defaults of its group filled in. Never a secret:
     `credential` only says where one lies (`env:NAME`, `file:PATH`, `store:NAME`, `vault:PATH`,
     `agent`). `jump` names the device that leads there; `window` is when readings may begin, in UTC.
+    `history`: when it changed, it is asked who did that; `legacy`: weak ciphers and key exchanges
+    are accepted of it.
     """
 
     addresses: tuple[str, ...]
@@ -84,6 +124,8 @@ class DeviceSettings(Struct, frozen=True, kw_only=True):
     window: str | None = None
     secret_values: bool = True
     enabled: bool = True
+    history: bool = False
+    legacy: bool = False
 
 
 class Fact(Struct, frozen=True, kw_only=True, tag_field="type", gc=False):
@@ -102,7 +144,8 @@ class SnapshotCreated(Fact, frozen=True, kw_only=True, tag="SnapshotCreated"):
     `fingerprint` is HMAC-SHA256 (hex) under the tenant's fingerprint key over the canonical form
     `canonical` (`<rules>/<version>`); `text_fingerprint` the same over the text's SHA-256.
     `successor` is set when the snapshot arrived late: it never was the current one.
-    `author` is who made an imported version, in the words of where it came from.
+    `author` is who made an imported version, in the words of where it came from. `changed_by` is
+    who made the change, by the device's own history, where that was asked for.
     """
 
     observation_id: str
@@ -123,6 +166,7 @@ class SnapshotCreated(Fact, frozen=True, kw_only=True, tag="SnapshotCreated"):
     successor: SnapshotRef | None = None
     trigger_id: str | None = None
     author: str | None = None
+    changed_by: Attribution | None = None
 
 
 class DuplicateSkipped(Fact, frozen=True, kw_only=True, tag="DuplicateSkipped"):
@@ -273,6 +317,76 @@ class EventSkipped(Fact, frozen=True, kw_only=True, tag="EventSkipped"):
     reason: str | None = None
 
 
+class RetentionPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which texts a tenant keeps: those that any of these keeps; without any, all.
+
+    `days`: what held within so many days; `last`: so many newest ones; `daily`, `weekly`,
+    `monthly`: what held at the end of each of so many last days, weeks (from Monday), months (UTC).
+    """
+
+    days: int | None = None
+    last: int | None = None
+    daily: int | None = None
+    weekly: int | None = None
+    monthly: int | None = None
+
+
+class GoneContent(Struct, frozen=True, kw_only=True, gc=False):
+    """A content that is not kept any more."""
+
+    kind: ContentKind
+    content: ContentRef
+
+
+class RetentionPolicySet(Fact, frozen=True, kw_only=True, tag="RetentionPolicySet"):
+    """Which texts of a tenant are kept from now on. It is told of the tenant, not of a device."""
+
+    change_id: str
+    policy: RetentionPolicy
+    reason: str | None = None
+
+
+class LegalHoldPlaced(Fact, frozen=True, kw_only=True, tag="LegalHoldPlaced"):
+    """No text of a device, or of a whole tenant, expires or is erased until it is released."""
+
+    hold_id: str
+    reason: str
+
+
+class LegalHoldReleased(Fact, frozen=True, kw_only=True, tag="LegalHoldReleased"):
+    """A legal hold ended."""
+
+    hold_id: str
+    reason: str
+
+
+class ContentExpired(Fact, frozen=True, kw_only=True, tag="ContentExpired"):
+    """A snapshot's text, and the differences that would tell of it, are not kept any more.
+
+    Recorded before they are removed. `reason` is the policy that let them go, in words.
+    """
+
+    run_id: str
+    snapshot_id: str
+    contents: tuple[GoneContent, ...]
+    reason: str
+
+
+class ContentShredded(Fact, frozen=True, kw_only=True, tag="ContentShredded"):
+    """All texts that were kept of a device were erased, by destroying the keys `key_ids` (hex).
+
+    Recorded before that is done. It covers contents up to `content_until` in their stream; what is
+    seen afterwards is kept under a new key. With the scope `tenant` it is one of many, or, told of
+    the tenant, the end of the tenant's own key: then nothing more is taken for the tenant.
+    """
+
+    erasure_id: str
+    scope: ErasureScope
+    reason: str
+    content_until: int
+    key_ids: tuple[str, ...]
+
+
 DomainEvent: TypeAlias = (
     SnapshotCreated
     | DuplicateSkipped
@@ -288,6 +402,11 @@ DomainEvent: TypeAlias = (
     | HostKeyChanged
     | HostKeyReleased
     | EventSkipped
+    | RetentionPolicySet
+    | LegalHoldPlaced
+    | LegalHoldReleased
+    | ContentExpired
+    | ContentShredded
 )
 EVENT_TYPES: tuple[type[Fact], ...] = get_args(DomainEvent)
 EVENT_NAMES: tuple[str, ...] = tuple(event.__name__ for event in EVENT_TYPES)

@@ -12,6 +12,8 @@ from domain.errors import InvalidInput
 
 TENANT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?\Z")
 DEVICE_MAX = 128
+# Where what is told of a tenant as a whole stands, in place of a device: no device is called so.
+TENANT_BRANCH = "_tenant"
 _SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 _TOKEN = re.compile(r"(?:[A-Za-z0-9_-]|=[0-9A-F]{2})+\Z")
 
@@ -32,6 +34,8 @@ def check_device_id(value: str) -> str:
         raise InvalidInput("device_id", f"must be 1 to {DEVICE_MAX} characters")
     if not value.isprintable() or value != value.strip():
         raise InvalidInput("device_id", "must be printable, without spaces at its ends")
+    if value == TENANT_BRANCH:
+        raise InvalidInput("device_id", f"must not be {TENANT_BRANCH}, which is kept for tenants")
     return value
 
 

@@ -13,6 +13,7 @@ from typing import Final, get_args
 
 from msgspec import Struct
 
+from domain.attribution import DeviceHistory, parse_device_history
 from domain.errors import InvalidInput
 from domain.events import Source
 from domain.ids import check_device_id, check_tenant_id
@@ -67,6 +68,7 @@ class IntakeObservation(Struct, frozen=True, kw_only=True):
     source: Source = "scheduled"
     trigger_id: str | None = None
     author: str | None = None
+    device_history: DeviceHistory | None = None
 
 
 class IntakeFailure(Struct, frozen=True, kw_only=True):
@@ -123,6 +125,7 @@ def parse_observation(body: bytes, now: datetime) -> IntakeObservation:
         source=_source(fields),
         trigger_id=_trigger_id(fields),
         author=_author(fields),
+        device_history=parse_device_history(fields),
     )
 
 

@@ -30,6 +30,8 @@ FIELDS: Final = (
     "window",
     "secrets",
     "enabled",
+    "history",
+    "legacy",
 )
 JUMP_PLATFORM: Final = "jump"
 """The platform of a host that others are reached through, and that is never read itself."""
@@ -42,7 +44,11 @@ _ADDRESS = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z.:_%-]{0,252}[0-9A-Za-z])?\Z|::[
 _DURATION = re.compile(r"([1-9]\d{0,7})\s*(s|m|h|d)?\Z", re.ASCII)
 _UNITS: Final = {None: 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _WINDOW = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)\Z", re.ASCII)
-_TRUTHS: Final = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+_TRUTHS: Final = {
+    **dict.fromkeys(("yes", "true", "on", "1"), True),
+    **dict.fromkeys(("no", "false", "off", "0"), False),
+}
+_SWITCHES: Final = {"secrets": "yes", "enabled": "yes", "history": "no", "legacy": "no"}
 _SEPARATORS = re.compile(r"[\s,;]+")
 _TOLD_MOST: Final = 50
 
@@ -163,12 +169,13 @@ def settings_of(
     timeout = _duration(given.get("timeout", "5m"), 5, 3600)
     if timeout is None:
         tell("timeout", "must be a time between 5s and 1h, such as 5m")
-    secret_values = _TRUTHS.get(given.get("secrets", "yes").lower())
-    enabled = _TRUTHS.get(given.get("enabled", "yes").lower())
-    for name, truth in (("secrets", secret_values), ("enabled", enabled)):
+    truths = {
+        name: _TRUTHS.get(given.get(name, usual).lower()) for name, usual in _SWITCHES.items()
+    }
+    for name, truth in truths.items():
         if truth is None:
             tell(name, "must be yes or no")
-    if len(told) > before or None in (port, interval, timeout, secret_values, enabled):
+    if len(told) > before or None in (port, interval, timeout):
         return None
     assert port is not None
     assert interval is not None
@@ -184,8 +191,10 @@ def settings_of(
         interval_seconds=interval,
         timeout_seconds=timeout,
         window=window,
-        secret_values=bool(secret_values),
-        enabled=bool(enabled),
+        secret_values=bool(truths["secrets"]),
+        enabled=bool(truths["enabled"]),
+        history=bool(truths["history"]),
+        legacy=bool(truths["legacy"]),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 from domain.errors import InvalidInput
 
 _T = TypeVar("_T", str, int, dict[str, object])
+_C = TypeVar("_C", bound=str)
 _NAMES: Final = {str: "a string", int: "a whole number", dict: "an object"}
 _MOMENT = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,18}))?(?:([Zz])|([+-]\d\d:\d\d))\Z", re.ASCII
@@ -71,6 +72,17 @@ def matching(
     if not pattern.match(value):
         raise InvalidInput(name, rule)
     return value
+
+
+def matching_choice(fields: dict[str, object], name: str, choices: tuple[_C, ...]) -> _C | None:
+    """An optional string that is one of these. Raises `InvalidInput`."""
+    value = optional(fields, name, str)
+    if value is None:
+        return None
+    for one in choices:
+        if one == value:
+            return one
+    raise InvalidInput(name, f"must be one of {', '.join(choices)}")
 
 
 def whole_number(fields: dict[str, object], name: str, least: int, most: int) -> int | None:

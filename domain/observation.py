@@ -6,6 +6,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from domain.attribution import DeviceHistory
 from domain.events import Completeness, Source
 
 
@@ -33,6 +34,7 @@ class Observation(Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     trigger_id: str | None = None
     author: str | None = None
+    device_history: DeviceHistory | None = None
     actor: str = "system:recorder"
     correlation_id: str | None = None
     causation_id: str | None = None

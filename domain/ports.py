@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Protocol
 
 from domain.envelope import Head, NewEvent, Selection, StoredEvent, StreamIdentity
-from domain.events import ContentRef
+from domain.events import ContentKind, ContentRef
+
+__all__ = ["ALL", "MAX_TOGETHER", "ContentKind", "ContentStore", "EventStore"]
 
 ALL = Selection()
 # How many events one append can hold.
 MAX_TOGETHER = 1_000
-ContentKind = Literal["snapshot", "diff", "changes"]
 
 
 class EventStore(Protocol):
@@ -81,13 +82,22 @@ class ContentStore(Protocol):
     """Encrypted texts: what events refer to and never hold."""
 
     async def put(
-        self, tenant_id: str, device_id: str, kind: ContentKind, text: bytes
+        self, tenant_id: str, device_id: str, kind: ContentKind, text: bytes, era: int = 0
     ) -> ContentRef:
-        """Encrypt and keep a text (up to 64 MiB). Returns when it is durable."""
+        """Encrypt and keep a text (up to 64 MiB). Returns when it is durable.
+
+        `era`: how often the device's texts were erased before, which is what its key goes by.
+        Raises `KeyDestroyed` when they were erased once more meanwhile.
+        """
         ...
 
     async def get(
         self, tenant_id: str, device_id: str, kind: ContentKind, ref: ContentRef
     ) -> bytes:
-        """The text, verified. Raises `ContentMissing`, `ContentCorrupt` or `KeyUnavailable`."""
+        """The text, verified. Raises `ContentGone` when an event says that it is not kept any more,
+        `ContentMissing`, `ContentCorrupt` or `KeyUnavailable`."""
+        ...
+
+    async def remove(self, sequence: int) -> None:
+        """Remove a content for good. What is not there is removed already."""
         ...

@@ -11,7 +11,7 @@ import asyncpg
 from domain.envelope import StreamIdentity
 from domain.errors import StreamMismatch
 from projections.checkpoints import Checkpoint, checkpoints, of_another_stream, way_out
-from projections.rows import Reader
+from projections.rows import Reader, storable
 from projections.schema import LIVE, Place
 from projections.source import EventSource
 
@@ -85,7 +85,7 @@ async def _wrong(
         )
     if last is not None and last[0] <= head:
         position, event_id = last
-        if (await source.at(position)).event_id != event_id:
+        if storable((await source.at(position)).event_id) != event_id:
             return (
                 f"the event at its checkpoint {position} is not the one that {identity.name} has "
                 "there: the stream was put back to an older copy and has grown since; "

@@ -129,7 +129,7 @@ class ProjectionBuilder:
         self._patience.over(writer.position)
         async with (
             aclosing(self._source.follow(writer.position)) as feed,
-            Prefetch(feed, most=MOST_EVENTS) as batches,
+            Prefetch(feed, most=MOST_EVENTS, prepare=writer.prefold) as batches,
         ):
             while True:
                 batch = await batches.next(IDLE_SECONDS)

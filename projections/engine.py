@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 
-from domain.errors import NewerProjection
+from domain.errors import NewerProjection, ProjectionStopped
 from projections import checkpoints, retrying
 from projections.lease import Lease
 from projections.patience import Patience
@@ -27,6 +27,8 @@ MOST_EVENTS = 8_000
 # somebody may have dropped the tables, which are then built again.
 IDLE_SECONDS = 2.0
 STAND_BY_SECONDS = 1.0
+# A stopped one tries again this often; meanwhile another program may have what it lacks.
+STOPPED_SECONDS = 5.0
 
 _TABLES_GONE = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
 
@@ -47,6 +49,7 @@ class ProjectionWorker:
         self._lease = Lease(pool, lease_name(projection))
         self._patience = Patience(f"projection {projection.name}", pool)
         self._told: str | None = None
+        self.stopped: str | None = None
 
     @property
     def name(self) -> str:
@@ -66,8 +69,10 @@ class ProjectionWorker:
         """Follow the stream, or stand by, until cancelled.
 
         Outages of Postgres and NATS are waited out, with a line in the log every few seconds; so is
-        a time in which the live tables are of another version. Everything else is raised:
-        `StreamMismatch`, `StreamGap`, and errors that show a fault in the program or the history.
+        a time in which the live tables are of another version. A projection that can take in next
+        to nothing is stopped (`stopped` says why) and tried again from time to time. Everything
+        else is raised: `StreamMismatch`, `StreamGap`, and errors that show a fault in the program
+        or the history.
         """
         while True:
             try:
@@ -79,6 +84,10 @@ class ProjectionWorker:
                 log.warning("projection %s: its checkpoint went back; following it", self.name)
             except _TABLES_GONE:
                 log.warning("projection %s: its tables are gone; building them again", self.name)
+            except ProjectionStopped as error:
+                self.stopped = str(error)
+                self._tell(str(error))
+                await asyncio.sleep(STOPPED_SECONDS)
             except NewerProjection:
                 await asyncio.sleep(STAND_BY_SECONDS)
             except Exception as error:
@@ -111,6 +120,8 @@ class ProjectionWorker:
         await asyncio.sleep(STAND_BY_SECONDS)
         found = await checkpoints.load(self._pool, self.projection, LIVE)
         if found is not None:
+            if found.position > self.position:
+                self.stopped = None  # another one goes on
             await self._writer.observe(found)
 
     async def _follow(self) -> None:
@@ -122,7 +133,7 @@ class ProjectionWorker:
         await retrying.retry_all(self._pool, self._source, self.projection)
         async with (
             aclosing(self._source.follow(self.position)) as feed,
-            Prefetch(feed, most=MOST_EVENTS) as batches,
+            Prefetch(feed, most=MOST_EVENTS, prepare=self._writer.prefold) as batches,
         ):
             while True:
                 batch = await batches.next(IDLE_SECONDS)
@@ -130,6 +141,7 @@ class ProjectionWorker:
                     await self._writer.refresh()
                 else:
                     await self._writer.apply(batch)
+                    self.stopped = self._told = None
 
     def _tell(self, what: str) -> None:
         """Into the log, once."""

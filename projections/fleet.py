@@ -16,6 +16,8 @@ from domain.envelope import StoredEvent
 from domain.events import (
     CollectionFailed,
     CollectionRecovered,
+    ContentExpired,
+    ContentShredded,
     DeviceConfigured,
     DeviceRetired,
     DiffGenerated,
@@ -24,11 +26,15 @@ from domain.events import (
     HostKeyChanged,
     HostKeyPinned,
     HostKeyReleased,
+    LegalHoldPlaced,
+    LegalHoldReleased,
     ManualBackupFinished,
     ManualBackupTriggered,
+    RetentionPolicySet,
     SnapshotCreated,
     SnapshotRecanonicalised,
 )
+from domain.ids import TENANT_BRANCH
 from projections.rows import Connection, Reader, columns_of, storable, struct, structs
 
 DDL = """
@@ -153,6 +159,8 @@ class Fleet:
         """What the batch does to the tables."""
         ops = FleetOps()
         for stored in batch:
+            if stored.device_id == TENANT_BRANCH:
+                continue  # what is told of a tenant as a whole is no device
             key = (stored.tenant_id, stored.device_id)
             device = ops.devices.setdefault(key, _Change())
             device.last_position = stored.position
@@ -183,6 +191,11 @@ class Fleet:
                     | HostKeyPinned()
                     | HostKeyChanged()
                     | HostKeyReleased()
+                    | RetentionPolicySet()
+                    | LegalHoldPlaced()
+                    | LegalHoldReleased()
+                    | ContentExpired()
+                    | ContentShredded()
                 ):
                     pass
                 case _:

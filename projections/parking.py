@@ -38,6 +38,21 @@ _PARK = """
     VALUES ($1, $2, $3, $4, $5, $6, $7)
     ON CONFLICT (projection, tenant_id, device_id, position) DO UPDATE
     SET error = excluded.error, attempts = p.attempts + 1
+    RETURNING attempts = 1
+"""
+
+# Of the events up to $2: devices with a parked one, and those of them behind which nothing came in.
+_DEVICES = """
+    SELECT count(*) FILTER (WHERE error IS NOT NULL) AS parked,
+           count(*) FILTER (WHERE error IS NOT NULL AND position + place = $2 + 1) AS in_a_row
+    FROM (SELECT position, error, row_number() OVER (ORDER BY position DESC) AS place
+          FROM configtrail.parked WHERE projection = $1 AND position <= $2) AS parked
+"""
+
+_HOLD_BACK = """
+    SELECT DISTINCT projection FROM configtrail.parked
+    WHERE tenant_id = $1 AND ($2::text IS NULL OR device_id = $2) AND position <= $3
+    ORDER BY projection
 """
 
 _HOLD = """
@@ -73,6 +88,13 @@ class Parked(Struct, frozen=True, kw_only=True):
     parked_at: datetime
 
 
+class ParkedDevices(Struct, frozen=True, kw_only=True):
+    """How many devices have a parked event; `in_a_row`: without an event that came in meanwhile."""
+
+    parked: int
+    in_a_row: int
+
+
 class ParkedCount(Struct, frozen=True, kw_only=True):
     """How many events a projection has parked, and how many wait for those."""
 
@@ -81,9 +103,26 @@ class ParkedCount(Struct, frozen=True, kw_only=True):
     held: int
 
 
-async def park(connection: Connection, projection: str, event: Delivered, error: str) -> None:
-    """Keep an event that can't be taken in, with the reason."""
-    await connection.execute(_PARK, projection, *_row(event)[:5], storable(error))
+async def park(connection: Connection, projection: str, event: Delivered, error: str) -> bool:
+    """Keep an event that can't be taken in, with the reason; False when it was kept already."""
+    new: bool = await connection.fetchval(_PARK, projection, *_row(event)[:5], storable(error))
+    return new
+
+
+async def parked_devices(connection: Connection, projection: str, position: int) -> ParkedDevices:
+    """How many devices have events parked, up to the position of one that was parked just now."""
+    found = struct(ParkedDevices, await connection.fetchrow(_DEVICES, projection, position))
+    assert found is not None
+    return found
+
+
+async def holding_back(
+    reader: Reader, tenant_id: str, device_id: str | None, position: int
+) -> list[str]:
+    """The projections that lack events up to a position of the device, or of any of the tenant's
+    (None), because they are parked or wait behind those."""
+    found = await reader.fetch(_HOLD_BACK, tenant_id, device_id, position)
+    return [name for (name,) in found]
 
 
 async def hold(connection: Connection, projection: str, events: Sequence[Delivered]) -> None:

@@ -12,7 +12,13 @@ from typing import Any
 import asyncpg
 
 from domain.envelope import StoredEvent
-from domain.errors import ConfigtrailError, PoisonEvent, StreamGap, Unavailable
+from domain.errors import (
+    ConfigtrailError,
+    PoisonEvent,
+    ProjectionStopped,
+    StreamGap,
+    Unavailable,
+)
 from projections import parking
 from projections.outages import is_outage
 from projections.parking import DeviceKey
@@ -25,7 +31,19 @@ log = logging.getLogger(__name__)
 
 # Of SQLSTATE: data exceptions, violated constraints. Others are faults of the tables or the server.
 _OF_THE_EVENT = ("22", "23")
-_NOT_OF_THE_EVENT = (StreamGap, Unavailable, PoisonEvent, asyncpg.InterfaceError, MemoryError)
+_NOT_OF_THE_EVENT = (
+    StreamGap,
+    Unavailable,
+    PoisonEvent,
+    ProjectionStopped,
+    asyncpg.InterfaceError,
+    MemoryError,
+)
+
+# When the events of so many devices can't be taken in, one after the other or at all, the fault is
+# in the program or in what it runs on. Parking on would park the whole fleet.
+MOST_IN_A_ROW = 10
+MOST_PARKED = 200
 
 
 def is_poison(error: Exception) -> bool:
@@ -59,7 +77,8 @@ class Careful:
         """Bring the batch into the tables, inside the caller's transaction that moves the
         checkpoint; the positions of those that are parked instead.
 
-        Raises `PoisonEvent` for a rebuild, where nothing is parked.
+        Raises `PoisonEvent` for a rebuild, where nothing is parked, and `ProjectionStopped` when
+        too many devices would have parked events.
         """
         blocked: set[DeviceKey] = set()
         if self._place == LIVE:
@@ -98,7 +117,8 @@ class Careful:
         blocked.add((event.tenant_id, event.device_id))
         if self._place != LIVE:
             return parked | {event.position}
-        await parking.park(connection, self._projection.name, event, error)
+        if await parking.park(connection, self._projection.name, event, error):
+            await self._check_single(connection, event, error)
         log.error(
             "projection %s: event %d is parked: %s; further events of its device wait",
             self._projection.name,
@@ -106,6 +126,13 @@ class Careful:
             error,
         )
         return parked | {event.position}
+
+    async def _check_single(self, connection: Connection, event: Delivered, error: str) -> None:
+        """Raises `ProjectionStopped` when it is no single event's fault that this was parked."""
+        name = self._projection.name
+        found = await parking.parked_devices(connection, name, event.position)
+        if found.in_a_row >= MOST_IN_A_ROW or found.parked >= MOST_PARKED:
+            raise ProjectionStopped(name, event.position, found.parked, error)
 
     async def _try(self, connection: Connection, events: Sequence[Delivered]) -> str | None:
         """Bring all of them in; else nothing of them, and why."""

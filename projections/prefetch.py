@@ -1,10 +1,10 @@
-"""Reads ahead: the next batches come in while the last ones are written."""
+"""Reads ahead: the next batches come in, and a full one is folded, while the last is written."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
 
 from projections.source import Delivered
@@ -12,11 +12,23 @@ from projections.source import Delivered
 
 class Prefetch:
     """Batches of a feed, as few and as large as they are there. Bounded: it reads on while it keeps
-    fewer than `most` events. The feed is not closed here."""
+    fewer than `most` events. The feed is not closed here.
 
-    def __init__(self, feed: AsyncGenerator[Sequence[Delivered], None], *, most: int) -> None:
+    `prepare` is called with a full batch (half of `most`) as soon as there is one, before `next`
+    gives it: so Python folds while Postgres writes. One that is not full is given unprepared.
+    """
+
+    def __init__(
+        self,
+        feed: AsyncGenerator[Sequence[Delivered], None],
+        *,
+        most: int,
+        prepare: Callable[[list[Delivered]], None] | None = None,
+    ) -> None:
         self._feed = feed
         self._most = most
+        self._prepare = prepare
+        self._prepared: list[Delivered] | None = None
         self._ready: deque[Sequence[Delivered]] = deque()
         self._kept = 0
         self._news = asyncio.Event()
@@ -51,22 +63,35 @@ class Prefetch:
         """All that is there, up to `most` events where batches allow; None when nothing came for
         `timeout` seconds. Raises what the feed raised, after everything that came before it."""
         assert self._task is not None
-        if not self._ready and not self._task.done():
+        if not self._kept and not self._task.done():
             self._news.clear()
             try:
                 async with asyncio.timeout(timeout):
                     await self._news.wait()
             except TimeoutError:
                 return None
-        if not self._ready:
+        if not self._kept:
             await self._task
             raise RuntimeError("the feed of events ended")
-        merged = list(self._ready.popleft())
-        while self._ready and len(merged) + len(self._ready[0]) <= self._most:
-            merged += self._ready.popleft()
+        merged = self._prepared or self._merged(self._most)
+        self._prepared = None
         self._kept -= len(merged)
         self._room.set()
         return merged
+
+    def _merged(self, most: int) -> list[Delivered]:
+        merged = list(self._ready.popleft())
+        while self._ready and len(merged) + len(self._ready[0]) <= most:
+            merged += self._ready.popleft()
+        return merged
+
+    def _look_ahead(self) -> None:
+        if self._prepare is None or self._prepared is not None:
+            return
+        full = self._most // 2
+        if self._kept >= full + full // 4:
+            self._prepared = self._merged(full)
+            self._prepare(self._prepared)
 
     async def _read(self) -> None:
         try:
@@ -76,6 +101,7 @@ class Prefetch:
                 self._news.set()
                 # Decoding a batch holds up the writer, so it gets its turn between two.
                 await asyncio.sleep(0)
+                self._look_ahead()
                 while self._kept >= self._most:
                     self._room.clear()
                     await self._room.wait()

@@ -13,7 +13,7 @@ from projections.belonging import check_belongs
 from projections.checkpoints import Checkpoint
 from projections.poison import Careful, is_poison
 from projections.projection import Projection
-from projections.rows import Connection, Pool
+from projections.rows import Connection, Pool, storable
 from projections.schema import LIVE, Place
 from projections.source import Delivered, EventSource
 
@@ -55,6 +55,7 @@ class ProjectionWriter:
         self._careful = Careful(projection, source, place)
         self._identity: StreamIdentity | None = None
         self._position = 0
+        self._prefolded: tuple[Sequence[Delivered], Any] | None = None
         self._moved = asyncio.Condition()
 
     @property
@@ -94,8 +95,8 @@ class ProjectionWriter:
     async def apply(self, batch: Sequence[Delivered]) -> None:
         """Apply the events of the batch that are not applied yet.
 
-        Raises `StreamGap` when one is missing before or within it, `Rewound`, and `PoisonEvent`
-        for a rebuild; nothing of the batch is applied then.
+        Raises `StreamGap` when one is missing before or within it, `Rewound`, `PoisonEvent` for a
+        rebuild, and `ProjectionStopped`; nothing of the batch is applied then.
         """
         identity = self._prepared()
         _check_contiguous(identity, batch)
@@ -103,11 +104,31 @@ class ProjectionWriter:
             expected = self._position + 1
             if batch[0].position > expected:
                 raise StreamGap(identity.name, expected, batch[0].position)
-            batch = batch[expected - batch[0].position :]
+            if batch[0].position < expected:
+                batch = batch[expected - batch[0].position :]
             if await self._commit(identity, batch):
                 await self._move(batch[-1].position)
                 return
             await self.refresh()
+
+    def prefold(self, batch: Sequence[Delivered]) -> None:
+        """Fold a batch that will be applied soon. What can't be folded, or is applied in other
+        pieces, is folded then."""
+        try:
+            self._prefolded = (batch, self._folded(batch))
+        except Exception as error:
+            if not is_poison(error):
+                raise
+            self._prefolded = None  # it is met again where the batch is applied
+
+    def _folded(self, batch: Sequence[Delivered]) -> Any:
+        if self._prefolded is not None and self._prefolded[0] is batch:
+            ops, self._prefolded = self._prefolded[1], None
+            return ops
+        readable = [one for one in batch if isinstance(one, StoredEvent)]
+        if len(readable) < len(batch):
+            raise _NeedsCare
+        return self.projection.fold(readable)
 
     async def refresh(self) -> None:
         """Learn where the checkpoint stands. Raises `Rewound` when that is not here or further."""
@@ -119,15 +140,12 @@ class ProjectionWriter:
         await self._move(found.position)
 
     async def _commit(self, identity: StreamIdentity, batch: Sequence[Delivered]) -> bool:
-        readable = [one for one in batch if isinstance(one, StoredEvent)]
         try:
-            if len(readable) < len(batch):
-                raise _NeedsCare
-            ops = self.projection.fold(readable)
+            ops = self._folded(batch)
             async with self._pool.acquire() as connection, connection.transaction():
                 if not await self._advance(connection, identity, batch):
                     return False
-                if self._place == LIVE and await self._touches_parked(connection, readable):
+                if self._place == LIVE and await self._touches_parked(connection, batch):
                     raise _NeedsCare
                 await self.projection.write(connection, ops)
             return True
@@ -153,10 +171,10 @@ class ProjectionWriter:
             self._place,
             old=self._position,
             new=batch[-1].position,
-            event_id=batch[-1].event_id,
+            event_id=storable(batch[-1].event_id),
         )
 
-    async def _touches_parked(self, connection: Connection, batch: Sequence[StoredEvent]) -> bool:
+    async def _touches_parked(self, connection: Connection, batch: Sequence[Delivered]) -> bool:
         blocked = await parking.devices(connection, self.projection.name)
         return bool(blocked) and any((one.tenant_id, one.device_id) in blocked for one in batch)
 

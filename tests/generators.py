@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from domain import collecting, decisions
+from domain import collecting, decisions, keeping
 from domain.device import (
     AlreadyRecorded,
     Confirms,
@@ -21,8 +21,16 @@ from domain.device import (
     needs_history,
 )
 from domain.envelope import NewEvent, StoredEvent, StreamIdentity
-from domain.events import ChangeSummary, ContentRef, DeviceSettings, SectionChange
+from domain.events import (
+    ChangeSummary,
+    ContentRef,
+    DeviceSettings,
+    RetentionPolicy,
+    SectionChange,
+)
+from domain.ids import TENANT_BRANCH
 from domain.observation import Observation
+from domain.retention import Holdings
 
 START = datetime(2026, 1, 5, 6, tzinfo=UTC)
 STREAM = StreamIdentity("CONFIGTRAIL_EVENTS", datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC))
@@ -62,6 +70,7 @@ class Fleet:
             (self._recanonicalise, 1),
             (self._manage, 4),
             (self._skip, 1),
+            (self._keep, 2),
         )
         actions, weights = zip(*weighted, strict=True)
         self._choice.choices(actions, weights)[0](key)
@@ -278,6 +287,56 @@ class Fleet:
                 occurred_at=self._now(),
             )
         )
+
+    def _keep(self, key: tuple[str, str]) -> None:
+        """Something about what is kept, if it is due to be told."""
+        tenant_id, device_id = key
+        now, change = self._now(), f"keeping-{len(self.events)}"
+        branch = self._choice.choice((key, (tenant_id, TENANT_BRANCH)))
+        state = self.state(branch)
+        gone = Holdings.of(self.branch(key)).kept()
+        hold = {"actor": "user:ann", "occurred_at": now, "hold_id": "case-7", "reason": "court\x00"}
+        told = self._choice.choice((0, 1, 2, 2, 3, 4))
+        event: NewEvent | None = None
+        if told == 0:
+            event = keeping.policy_set(
+                self.state((tenant_id, TENANT_BRANCH)),
+                tenant_id,
+                change_id=change,
+                actor="user:bo",
+                occurred_at=now,
+                policy=RetentionPolicy(days=self._choice.randrange(1, 4), last=2),
+                reason="disk",
+            )
+        elif told == 1:
+            event = keeping.hold_placed(state, *branch, **hold)  # type: ignore[arg-type]
+        elif told == 2:
+            event = keeping.hold_released(state, *branch, **hold)  # type: ignore[arg-type]
+        elif told == 3 and not state.holds:
+            event = keeping.shredded(
+                state,
+                *branch,
+                erasure_id=change,
+                scope="tenant" if branch[1] == TENANT_BRANCH else "device",
+                actor="user:bo",
+                occurred_at=now,
+                reason="asked for\x00",
+                content_until=len(self.events),
+                key_ids=("00" * 16,),
+            )
+        elif gone:
+            one = self._choice.choice(gone)
+            event = keeping.expired(
+                tenant_id,
+                device_id,
+                run_id=change,
+                occurred_at=now,
+                snapshot_id=one.snapshot.snapshot_id,
+                contents=one.contents,
+                reason="kept are the last 2",
+            )
+        if event is not None:
+            self._append(event)
 
     def _append(self, event: NewEvent) -> None:
         key = (event.tenant_id, event.device_id)

@@ -48,6 +48,10 @@ class Long(Struct, frozen=True):
         """When the event at a position happened."""
         return START + timedelta(seconds=position)
 
+    def cause(self, position: int) -> str:
+        """What four events of the tenant around the position were caused by."""
+        return f"trigger-{position // self.tenants // 100}"
+
 
 _DEVICE = "'tenant-' || lpad((d % $1)::text, 3, '0'), 'router-' || lpad(d::text, 6, '0')"
 _ID = "md5(d || '.' || {})::uuid::text"
@@ -101,7 +105,8 @@ _STATEMENTS = (
             '2016-01-01Z'::timestamptz + p * interval '1 second',
             (ARRAY['system:recorder', 'system:differ', 'user:ann'])[1 + p % 3],
             (ARRAY{list(_ACTIONS)})[1 + p % 4], 'snapshot', md5(p::text),
-            'router-' || lpad((p % $2)::text, 6, '0'), 1 + p / $2, NULL, NULL,
+            'router-' || lpad((p % $2)::text, 6, '0'), 1 + p / $2,
+            CASE WHEN p / $1 % 25 = 0 THEN 'trigger-' || p / $1 / 100 END, NULL,
             jsonb_build_object('type', 'DuplicateSkipped', 'actor', 'system:recorder', 'number', p)
         FROM generate_series(1::bigint, $3) p
     """,

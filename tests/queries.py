@@ -19,10 +19,11 @@ def queries(long: Long, reader: Reader, device: int, share: float) -> dict[str, 
     """The queries by name; each is called with nothing that matters (a device's number). `share`:
     how far back they look, from 0 (the beginning of the history) to 1 (its end)."""
     tenant, name = long.tenant(device), long.device(device)
-    number = min(long.snapshots - 1, max(1, int(share * (long.snapshots - 1))))
+    # A page is full at the beginning too: else it would be compared with what has less to do.
+    number = max(min(50, long.snapshots // 2), int(share * (long.snapshots - 1)))
     moment = long.snapshot_time(number) + timedelta(hours=1)
     offset = long.snapshots - 1 - number
-    position = max(long.tenants, int(share * long.audit) - long.tenants)
+    position = max(60 * long.tenants, int(share * long.audit) - long.tenants)
     position += (device % long.tenants - position) % long.tenants
     position = min(position, long.audit - long.tenants + (device % long.tenants))
     since, until = long.audit_time(position - 3600), long.audit_time(position)
@@ -69,6 +70,9 @@ def queries(long: Long, reader: Reader, device: int, share: float) -> dict[str, 
         ),
         "audit by actor": lambda _: audit_page(
             reader, tenant, AuditFilter(actor="user:ann"), before=position
+        ),
+        "audit of one cause": lambda _: audit_page(
+            reader, tenant, AuditFilter(correlation_id=long.cause(position))
         ),
         "audit of a device": lambda _: audit_page(reader, tenant, AuditFilter(device_id=name)),
     }

@@ -12,6 +12,13 @@ import typer
 from pydantic import ValidationError
 
 from adapters.cli import auditing, program
+from adapters.cli.accounts import (
+    add_accounts,
+    list_accounts,
+    mirror,
+    remove_account,
+    show_account,
+)
 from adapters.cli.backup import trigger
 from adapters.cli.collecting import collect, collector
 from adapters.cli.credentials import (
@@ -36,6 +43,14 @@ from adapters.cli.parked import list_parked, retry_parked, skip_parked
 from adapters.cli.projections import rebuild, status, verify_rows
 from adapters.cli.recanonicalising import recanonicalise
 from adapters.cli.replaying import replay
+from adapters.cli.retaining import (
+    erase,
+    place_hold,
+    release_hold,
+    run_retention,
+    set_retention,
+    show_retention,
+)
 from adapters.cli.texts import diff, show
 from adapters.cli.up import up
 from adapters.cli.witnessing import witness
@@ -169,6 +184,17 @@ command(app, "doctor")(doctor)
 command(app, "collect")(collect)
 command(app, "collector", serves=True, quiet=False)(collector)
 
+command(app, "erase")(erase)
+
+retention = typer.Typer(rich_markup_mode=None, help="How long texts are kept.")
+app.add_typer(retention, name="retention")
+command(retention)(show_retention)
+command(retention, "show")(show_retention)
+command(retention, "set")(set_retention)
+command(retention, "hold")(place_hold)
+command(retention, "release")(release_hold)
+command(retention, "run")(run_retention)
+
 inventory = typer.Typer(rich_markup_mode=None, help="Which devices are collected, and how.")
 app.add_typer(inventory, name="inventory")
 command(inventory)(list_inventory)
@@ -181,6 +207,14 @@ app.add_typer(credentials, name="credentials")
 command(credentials)(list_credentials)
 command(credentials, "set")(set_credential)
 command(credentials, "remove")(remove_credential)
+
+accounts = typer.Typer(rich_markup_mode=None, help="Tenants with a NATS account of their own.")
+app.add_typer(accounts, name="accounts")
+command(accounts)(list_accounts)
+command(accounts, "add")(add_accounts)
+command(accounts, "remove")(remove_account)
+command(accounts, "show")(show_account)
+command(accounts, "mirror")(mirror)
 
 host_keys = typer.Typer(rich_markup_mode=None, help="Host keys of devices.")
 app.add_typer(host_keys, name="hostkeys")

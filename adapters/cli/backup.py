@@ -13,6 +13,8 @@ from adapters.cli.session import ATTACHED_PROJECTED_SECONDS, Need, projected, se
 from adapters.http.trigger import TriggerOut
 from adapters.roles.trigger import REASON_MAX
 from adapters.settings import Settings
+from domain.errors import EventsParked
+from projections import parking
 
 
 async def trigger(
@@ -50,6 +52,11 @@ async def trigger(
             )
         if wait:
             await projected(opened.system, done.position, ATTACHED_PROJECTED_SECONDS)
+            lacking = await parking.holding_back(
+                opened.system.pool, settings.tenant, device, done.position
+            )
+            if lacking:
+                raise EventsParked(lacking, done.position)
     if as_json:
         print_json(TriggerOut(**{name: getattr(done, name) for name in TriggerOut.model_fields}))
     else:

@@ -44,8 +44,8 @@ async def set_credential(
 ) -> int:
     """Store a credential, encrypted under the tenant's key; the inventory names it store:NAME.
 
-    The password (or a JSON object of username, password, private_key, passphrase) is asked for, or
-    read from standard input when that is no terminal.
+    The password (or a JSON object of username, password, private_key, passphrase, enable) is asked
+    for, or read from standard input when that is no terminal.
     """
     check_device_id(name)
     if key_file is not None:
@@ -66,6 +66,7 @@ async def set_credential(
         password=secret.password,
         private_key=secret.private_key,
         passphrase=secret.passphrase,
+        enable=secret.enable,
     )
     async with session(settings, Need.NOTHING) as opened:
         await opened.system.credentials.put(settings.tenant, name, stored)

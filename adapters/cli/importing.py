@@ -20,6 +20,7 @@ from adapters.importing.git import Repository, is_repository
 from adapters.importing.importer import Imported, import_readings
 from adapters.importing.reading import Reading
 from adapters.settings import Settings
+from projections import parking
 
 _STAGES = ("sent", "recorded", "compared")
 
@@ -98,7 +99,15 @@ async def import_folder(
                 lambda stage, number: progress.update(bars[stage], completed=number),
             )
         if wait:
-            await projected(opened.system, await opened.system.events.head(), PROJECTED_SECONDS)
+            head = await opened.system.events.head()
+            await projected(opened.system, head, PROJECTED_SECONDS)
+            lacking = await parking.holding_back(opened.system.pool, settings.tenant, None, head)
+            if lacking:
+                err.print(
+                    f"parked events are not in {', '.join(lacking)}: "
+                    "configtrail projections parked",
+                    markup=False,
+                )
     if as_json:
         print_json(_out(settings.tenant, done))
     else:

@@ -19,7 +19,7 @@ from adapters.http.audit import audit_out
 from adapters.http.devices import device_out, history_out, require_device
 from adapters.http.fleet import member_out
 from adapters.settings import Settings
-from domain.errors import ContentMissing
+from domain.errors import ContentMissing, KeyDestroyed
 from projections import backups, diffs
 from projections.audit import AuditEntry, AuditFilter, stream_audit
 from projections.fleet import list_fleet
@@ -117,7 +117,7 @@ async def in_words(
             continue
         try:
             told = await system.reading.told(tenant, device, entry.diff)
-        except ContentMissing:
+        except (ContentMissing, KeyDestroyed):
             continue
         if told is not None:
             words[entry.previous_snapshot_id, entry.snapshot_id] = headline(told)

@@ -18,7 +18,7 @@ from adapters.cli.tables import cell, table, when
 from adapters.cli.texts import print_raw
 from adapters.settings import Settings
 from adapters.tlog.reconstruct import AsOf, Told, as_of, story
-from domain.errors import NotFound
+from domain.errors import ContentGone, NotFound
 
 
 class FactOut(BaseModel):
@@ -72,6 +72,7 @@ async def reconstruct(
     if text and device is None:
         raise typer.BadParameter("--text needs a device")
     found: AsOf | None = None
+    gone: ContentGone | None = None
     async with reading(settings) as reader:
         async with aclosing(story(reader, settings.tenant, device, at)) as told:
             facts = [one async for one in told]
@@ -82,7 +83,11 @@ async def reconstruct(
                 found = await as_of(reader, settings.tenant, device, at)
             except NotFound:  # it never was read successfully by then
                 found = None
+            except ContentGone as error:  # the story is told all the same
+                gone = error
     if text:
+        if gone is not None:
+            raise gone
         if found is None:
             raise NotFound("configuration of", device or "")
         print_raw(found.text)
@@ -90,6 +95,8 @@ async def reconstruct(
         print_json(StoryOut(facts=[_out(one) for one in facts], configuration=_as_of_out(found)))
     else:
         out.print(_story_table(facts))
+    if gone is not None:
+        err.print(harmless(str(gone)), markup=False, soft_wrap=True)
     if found is not None:
         told_at = "as of now" if at is None else f"as of {when(at)}"
         err.print(

@@ -12,6 +12,7 @@ from adapters.cli.console import harmless
 from adapters.importing.importer import Imported, Refused
 from adapters.jetstream.dead_letters import DeadLetter
 from adapters.roles.recanonicaliser import Recanonicalised
+from domain.events import Attribution
 from projections.audit import AuditEntry
 from projections.backups import Device, Validity
 from projections.diffs import HistoryEntry
@@ -19,6 +20,16 @@ from projections.fleet import Member
 
 SHORT_ID = 8
 _MOST_SECTIONS = 3
+_WHY_UNKNOWN = {
+    "none_listed": "the device lists nobody",
+    "history_too_short": "the device does not remember this far back",
+    "clock_off": "the device's clock is off",
+    "refused": "the device does not show its history to this login",
+    "not_read": "the device's history did not come",
+    "not_understood": "the device's history is of a form that is not known",
+    "arrived_late": "it arrived late",
+    None: "no reason given",
+}
 _COUNTS = ("READINGS", "CREATED", "DUPLICATES", "REFUSED", "KNOWN BEFORE", "DIFFS")
 
 
@@ -140,7 +151,17 @@ def _notes(entry: HistoryEntry) -> list[str]:
         notes.append(f"{len(entry.warnings)} warning{'s' * (len(entry.warnings) > 1)}")
     if entry.asked_by:
         notes.append(f"asked for by {entry.asked_by}")
+    if entry.changed_by is not None:
+        notes.append(changed_by_words(entry.changed_by))
     return notes
+
+
+def changed_by_words(found: Attribution) -> str:
+    """Who made a change, or that nobody knows."""
+    if not found.people:
+        return f"changed by: unknown ({_WHY_UNKNOWN[found.reason]})"
+    names = ", ".join(one.who or "nobody by name" for one in found.people)
+    return f"changed by {names}{' and perhaps others' if found.certainty != 'known' else ''}"
 
 
 def audit_table(entries: Iterable[AuditEntry]) -> Table:

@@ -17,7 +17,7 @@ from adapters.cli.arguments import At, Device, From, Json, Redact, Snapshot, To
 from adapters.cli.changes import changes_text
 from adapters.cli.console import err, harmless, out, print_json
 from adapters.cli.session import Need, session
-from adapters.cli.tables import when
+from adapters.cli.tables import changed_by_words, when
 from adapters.composition import System
 from adapters.http.configs import config_out, diff_out
 from adapters.http.devices import require_device
@@ -101,6 +101,10 @@ async def diff(
     if as_json:
         print_json(diff_out(found, redacted=redact))
         return 0
+    if found.changed_by is not None:
+        (out if semantic else err).print(
+            harmless(changed_by_words(found.changed_by)), markup=False, soft_wrap=True
+        )
     if semantic:
         out.print(changes_text(found.told), soft_wrap=True)
         return 0

@@ -29,11 +29,12 @@ from adapters.ssh.connecting import Seen
 from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.reading import Reading, read_device
 from adapters.ssh.target import HostKey, Limits, Target, Trust
+from domain.canonical import text_under
 from domain.collecting import failure_told, host_key_shown, recovered
 from domain.device import DeviceState
 from domain.errors import ConfigtrailError, InvalidInput
 from domain.events import DeviceSettings, Source
-from domain.ids import observation_id
+from domain.ids import canonical_fingerprint, observation_id
 from domain.intake import check_text
 
 LEASE_SECONDS: Final = 20
@@ -92,7 +93,7 @@ class DeviceCollector:
         self._leases = leases
         self._intake = intake
         self._keyring = keyring
-        self._lease_seconds = lease_seconds
+        self.lease_seconds = lease_seconds
 
     def trusting(self) -> DeviceCollector:
         """The same for an inventory of whoever runs this program."""
@@ -103,7 +104,7 @@ class DeviceCollector:
             leases=self._leases,
             intake=self._intake,
             keyring=self._keyring,
-            lease_seconds=self._lease_seconds,
+            lease_seconds=self.lease_seconds,
         )
 
     async def registered(self, tenant_id: str, device_id: str) -> DeviceSettings | None:
@@ -128,7 +129,7 @@ class DeviceCollector:
         """
         started = time.perf_counter()
         name = collect_lease(tenant_id, device_id)
-        async with self._leases.hold(name, self._lease_seconds) as hold:
+        async with self._leases.hold(name, self.lease_seconds) as hold:
             state = await self._devices.refresh(tenant_id, device_id)
             last = await self._schedule.last(tenant_id, device_id)
             mark = _mark(settings, state)
@@ -155,6 +156,7 @@ class DeviceCollector:
                 routeros_version=reading.os_version if reading.platform == "routeros" else None,
                 platform=reading.platform,
                 trigger_id=trigger_id,
+                device_history=reading.history,
             )
             attempt = Attempt(at=at, settings=mark)
             await self._schedule.tell(tenant_id, device_id, attempt)
@@ -189,6 +191,10 @@ class DeviceCollector:
     ) -> Reading:
         target = await self._target(tenant_id, device_id, settings, state, inventory, ())
         seen = Seen()
+
+        async def is_change(text: str) -> bool:
+            return await self._is_change(tenant_id, state, text)
+
         try:
             return await read_device(
                 target,
@@ -196,10 +202,26 @@ class DeviceCollector:
                 seen,
                 secret_values=settings.secret_values,
                 os_version=state.os_version,
+                asks_history=is_change if settings.history else None,
             )
         finally:
             if seen.keys:
                 await surely(self._keys_shown(tenant_id, seen))
+
+    async def _is_change(self, tenant_id: str, state: DeviceState, text: str) -> bool:
+        """Whether a text is another configuration than the one that is recorded as the current
+        one. One that is on its way to the recorder is not known here: better ask too often."""
+        current = state.current
+        if current is None:
+            return False
+        if len(text) > _INLINE_CHARACTERS:
+            canonical = await asyncio.to_thread(text_under, current.canonical, text)
+        else:
+            canonical = text_under(current.canonical, text)
+        if canonical is None:
+            return True
+        key = (await self._keyring.tenant(tenant_id)).fingerprint_key
+        return canonical_fingerprint(key, current.canonical, canonical) != current.fingerprint
 
     async def _target(
         self,
@@ -246,6 +268,7 @@ class DeviceCollector:
             ),
             limits=Limits(total=float(settings.timeout_seconds)),
             via=via,
+            legacy=settings.legacy,
         )
 
     async def _keys_shown(self, tenant_id: str, seen: Seen) -> None:

@@ -7,7 +7,8 @@
     agent        the SSH agent of this program
 
 What is found is a private key (it begins with -----BEGIN), a JSON object with the fields username,
-password, private_key and passphrase, or else a password. Invariant: none of it is in any error.
+password, private_key, passphrase and enable (the password of a device's privileged mode), or else a
+password. Invariant: none of it is in any error.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class Stored(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkno
     password: str | None = None
     private_key: str | None = None
     passphrase: str | None = None
+    enable: str | None = None
 
     def __repr__(self) -> str:
         return "Stored(…)"
@@ -189,7 +191,7 @@ def parse_secret(text: str) -> Stored:
         return Stored(private_key=bare + "\n")
     if not bare.startswith("{"):
         return Stored(password=text.rstrip("\r\n"))
-    rule = "must be a JSON object of username, password, private_key, passphrase: strings"
+    rule = "must be a JSON object of username, password, private_key, passphrase, enable: strings"
     try:
         return msgspec.json.decode(bare, type=Stored)
     except msgspec.DecodeError:
@@ -210,6 +212,7 @@ def _credential(stored: Stored) -> Credential:
         password=stored.password,
         private_key=stored.private_key,
         passphrase=stored.passphrase,
+        enable=stored.enable,
     )
 
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -36,6 +37,10 @@ _MODELS: Final = {
     "fortinet": "fortios",
     "iosxe": "ios",
 }
+
+
+_MERGE: Final = "tag:yaml.org,2002:merge"
+_NULL: Final = "tag:yaml.org,2002:null"
 
 
 class _Rows(Struct, frozen=True):
@@ -78,7 +83,8 @@ def judge_inventory(path: Path) -> Judged:
 
 def _csv(text: str, name: str) -> _Rows:
     found = _Rows([], [])
-    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+    # Not splitlines, which also ends lines at characters that may stand in a value.
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] | None = None
     try:
         for line in reader:
@@ -112,7 +118,7 @@ def _csv(text: str, name: str) -> _Rows:
 
 def _router_db(text: str, name: str) -> _Rows:
     found = _Rows([], [])
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(io.StringIO(text), 1):
         where = f"{name} line {number}"
         bare = line.strip()
         if not bare or bare.startswith("#"):
@@ -122,7 +128,10 @@ def _router_db(text: str, name: str) -> _Rows:
             fields = {"enabled": "yes" if columns[2:3] == ["up"] else "no"}
         else:
             columns = [one.strip() for one in bare.split(":")]
-            fields = {"username": columns[2]} if columns[2:3] not in ([], [""]) else {}
+            if columns[2:] in (["up"], ["down"]):  # RANCID before its version 3
+                fields = {"enabled": "yes" if columns[2] == "up" else "no"}
+            else:
+                fields = {"username": columns[2]} if columns[2:3] not in ([], [""]) else {}
             if any(columns[3:]):
                 rule = "a secret must not stand in an inventory: take the columns after it out"
                 found.problems.append(Problem(where, "password", rule))
@@ -171,6 +180,8 @@ def _yaml(text: str, name: str) -> _Rows:
 
 def _devices(node: yaml.Node | None, places: _Places) -> list[tuple[yaml.Node, dict[str, str]]]:
     """A list of devices, or a mapping of their names."""
+    if isinstance(node, yaml.ScalarNode) and node.tag == _NULL:
+        return []
     if isinstance(node, yaml.SequenceNode):
         return [(one, places.fields(one, "devices")) for one in node.value]
     if isinstance(node, yaml.MappingNode):
@@ -206,11 +217,30 @@ class _Places:
             self.tell(node, field, "must be a mapping")
             return {}
         found: dict[str, yaml.Node] = {}
+        merged: dict[str, yaml.Node] = {}
         for key, value in node.value:
+            if key.tag == _MERGE:
+                merged = {**self._merged(value, field), **merged}
+                continue
             name = str(key.value)
             if name in found:
                 self.tell(key, printable(name), "must not be there twice")
             found[name] = value
+        return {**merged, **found}
+
+    def _merged(self, node: yaml.Node, field: str) -> Mapping[str, yaml.Node]:
+        """What `<<` brings in: a mapping, or several of which the first that has a field counts.
+
+        One that merges others itself is refused: an alias may lead back to itself.
+        """
+        several = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        found: dict[str, yaml.Node] = {}
+        for one in several:
+            if not isinstance(one, yaml.MappingNode) or any(k.tag == _MERGE for k, _ in one.value):
+                self.tell(node, field, "must merge mappings that merge nothing themselves")
+                continue
+            for key, value in one.value:
+                found.setdefault(str(key.value), value)
         return found
 
     def fields(self, node: yaml.Node, field: str) -> dict[str, str]:
@@ -218,7 +248,7 @@ class _Places:
         found = {}
         for name, value in self.mapping(node, field).items():
             if isinstance(value, yaml.ScalarNode):
-                found[name] = str(value.value)
+                found[name] = "" if value.tag == _NULL else str(value.value)
             elif isinstance(value, yaml.SequenceNode) and all(
                 isinstance(one, yaml.ScalarNode) for one in value.value
             ):

@@ -47,12 +47,18 @@ async def read_netbox(address: str, token: str, defaults: Mapping[str, str]) -> 
     headers = {"Authorization": f"Token {token}"}
     rows: list[Row] = []
     left_out: list[str] = []
+    asked: set[str] = set()
     while url is not None:
+        if url in asked:
+            raise HttpFailed(urlsplit(base).netloc, "its pages lead in a circle")
+        asked.add(url)
         page = await asyncio.to_thread(get_json, url, headers)
         results, following = page.get("results"), page.get("next")
         if not isinstance(results, list):
             raise HttpFailed(urlsplit(base).netloc, "its answer is no page of devices")
         for device in results:
+            if not isinstance(device, dict):
+                raise HttpFailed(urlsplit(base).netloc, "its answer is no page of devices")
             fields = _fields(device, defaults)
             if fields is None:
                 left_out.append(str(device.get("name") or device.get("id")))
@@ -67,12 +73,13 @@ async def read_netbox(address: str, token: str, defaults: Mapping[str, str]) -> 
 
 def _fields(device: Mapping[str, Any], defaults: Mapping[str, str]) -> dict[str, str] | None:
     name = device.get("name")
-    primary = device.get("primary_ip") or {}
-    slug = str((device.get("platform") or {}).get("slug") or "").lower()
+    primary = _object(device, "primary_ip")
+    slug = str(_object(device, "platform").get("slug") or "").lower()
+    given = _object(device, "custom_fields")
     custom = {
-        field: str(value)
+        field: _plain(value)
         for field in FIELDS
-        if (value := (device.get("custom_fields") or {}).get(f"{_CUSTOM}{field}")) is not None
+        if (value := given.get(f"{_CUSTOM}{field}")) is not None
     }
     platform = custom.get("platform") or _SLUGS.get(slug, slug) or defaults.get("platform", "")
     address = str(primary.get("address") or "").partition("/")[0]
@@ -80,6 +87,21 @@ def _fields(device: Mapping[str, Any], defaults: Mapping[str, str]) -> dict[str,
         return None
     if platform not in PLATFORMS and platform != JUMP_PLATFORM:
         return None
-    site = str((device.get("site") or {}).get("slug") or "")
+    site = str(_object(device, "site").get("slug") or "")
     found = {"name": str(name), "address": address, "group": site}
     return {**defaults, **found, **custom, "platform": platform}
+
+
+def _object(device: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """An object of a device; an empty one when it is anything else."""
+    found = device.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _plain(value: Any) -> str:
+    """A custom field's value as text; of a selection that which is meant."""
+    if isinstance(value, dict):
+        value = value.get("value")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)

@@ -83,12 +83,27 @@ class Registrar:
         self, tenant_id: str, plan: Plan, *, actor: str, origin: str, prune: bool
     ) -> None:
         """Carry a plan out; `prune`: absent devices are retired. Broken off, do it again."""
-        for entry in (*plan.added, *plan.changed):
-            await self.configure(
-                tenant_id, entry.device_id, entry.settings, actor=actor, origin=origin
-            )
-        for device_id in plan.absent if prune else ():
-            await self.retire(tenant_id, device_id, actor=actor, reason=f"not in {origin}")
+        turns = asyncio.Semaphore(_AT_ONCE)
+
+        async def configure(entry: Entry) -> None:
+            async with turns:
+                await self.configure(
+                    tenant_id, entry.device_id, entry.settings, actor=actor, origin=origin
+                )
+
+        async def retire(device_id: str) -> None:
+            async with turns:
+                await self.retire(tenant_id, device_id, actor=actor, reason=f"not in {origin}")
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for entry in (*plan.added, *plan.changed):
+                    group.create_task(configure(entry))
+                for device_id in plan.absent if prune else ():
+                    group.create_task(retire(device_id))
+        except ExceptionGroup as failed:
+            # The first one stopped the others; whoever called knows it by its own name.
+            raise failed.exceptions[0] from failed
 
     async def configure(
         self,

@@ -4,7 +4,7 @@
     plaintext = content salt (32) ‖ codec(text)
     commitment = SHA-256(content salt ‖ text)
 
-Sealed as in `committed`, with the tenant's content key and the purpose `configtrail/blob/v1`. Bound
+Sealed as in `committed`, with the device's content key and the purpose `configtrail/blob/v1`. Bound
 to it, each with an 8-byte length in front: version, tenant, device, kind, commitment, codec, key
 id. So a blob opens only where it was put, and only as the text that its event committed to.
 The commitment is public and the content salt is not: it proves a text without helping to guess it.
@@ -62,6 +62,11 @@ def seal(keys: TenantKeys, context: BlobContext, text: bytes) -> tuple[bytes, st
     Raises `InvalidInput` for a text of more than `MAX_TEXT` bytes.
     """
     return _seal(keys, context, text, committed.new_salt(), committed.new_salt())
+
+
+def key_id_of(blob: bytes) -> bytes:
+    """The id of the key that a blob is sealed under, as it says itself."""
+    return blob[2:_HEADER]
 
 
 def unseal(

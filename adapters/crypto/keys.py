@@ -1,4 +1,8 @@
-"""Tenant keys: made at first use, kept wrapped under the master key, unwrapped for a while.
+"""Keys: made at first use, kept wrapped under the master key, unwrapped for a while.
+
+A tenant has keys for what is its own: fingerprints, credentials, and texts of before its devices
+had keys. A device has one for each era of its texts, so that they can be erased by destroying it;
+its id follows from its place, so whoever holds a text finds the key by the id in the text's blob.
 
     wrapped = version (1) ‖ master id (16) ‖ key id (16) ‖ salt (32) ‖ commit (32)
               ‖ AES-256-GCM(content key (32) ‖ fingerprint key (32)) ‖ tag (16)
@@ -12,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import os
 import time
@@ -35,6 +40,8 @@ __all__ = [
     "MasterKey",
     "TenantKeys",
     "WrappedKeyStore",
+    "device_key_id",
+    "device_key_name",
     "open_keyring",
     "unwrap",
     "wrap",
@@ -62,31 +69,53 @@ class TenantKeys(Struct, frozen=True):
         return f"TenantKeys({self.key_id.hex()[:8]}…)"
 
     @classmethod
-    def generate(cls) -> TenantKeys:
+    def generate(cls, key_id: bytes | None = None) -> TenantKeys:
         """New random keys."""
-        return cls(os.urandom(KEY_ID_BYTES), os.urandom(KEY_BYTES), os.urandom(KEY_BYTES))
+        return cls(key_id or os.urandom(KEY_ID_BYTES), os.urandom(KEY_BYTES), os.urandom(KEY_BYTES))
 
 
 class WrappedKeyStore(Protocol):
-    """Where wrapped keys lie. All of these raise `Unavailable` during an outage."""
+    """Where wrapped keys lie, by name: a tenant's, or a device's (`device_key_name`). All of these
+    raise `Unavailable` during an outage."""
 
-    async def get(self, tenant: str) -> bytes | None:
-        """The tenant's wrapped keys as the store last took them; None when it never had any.
+    async def get(self, name: str) -> bytes | None:
+        """The wrapped keys as the store last took them; None when it never had any of that name.
 
-        Raises `KeyUnavailable` when they were destroyed.
+        Raises `KeyDestroyed` when they were destroyed.
         """
         ...
 
-    async def create(self, tenant: str, wrapped: bytes) -> bool:
-        """Keep the first wrapped keys of a tenant. False, and nothing done, when it ever had any.
+    async def create(self, name: str, wrapped: bytes) -> bool:
+        """Keep the first wrapped keys of a name. False, and nothing done, when it ever had any.
 
         Returns when they are durable.
         """
         ...
 
     async def names(self) -> list[str]:
-        """All names that have wrapped keys."""
+        """All names that have wrapped keys, without those of devices."""
         ...
+
+    async def destroy(self, name: str) -> None:
+        """Remove wrapped keys for good, so that none of that name can ever be made again. Done
+        twice it is done once."""
+        ...
+
+
+def device_key_id(tenant_id: str, device_id: str, era: int) -> bytes:
+    """The id of a device's key: `era` counts how often its texts were erased before."""
+    parts = (
+        b"configtrail/device-key/v1",
+        tenant_id.encode(),
+        device_id.encode(),
+        str(era).encode(),
+    )
+    return hashlib.sha256(committed.bound(*parts)).digest()[:KEY_ID_BYTES]
+
+
+def device_key_name(tenant_id: str, device_id: str, key_id: bytes) -> str:
+    """The name that a device's key is kept under. Neither a tenant's id nor hex has a slash."""
+    return f"{tenant_id}/{key_id.hex()}/{device_id}"
 
 
 def wrap(master: MasterKey, tenant: str, keys: TenantKeys) -> bytes:
@@ -144,7 +173,7 @@ class KeyRing:
         master: MasterKey,
         store: WrappedKeyStore,
         *,
-        capacity: int = 1024,
+        capacity: int = 16_384,
         lifetime: float = 300.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -163,6 +192,35 @@ class KeyRing:
         """
         return await self._keys(check_tenant_id(tenant_id))
 
+    async def device(self, tenant_id: str, device_id: str, era: int) -> TenantKeys:
+        """The key under which a device's texts are kept in an era of theirs, made at first use. Of
+        it only `content_key` is used. Raises as `tenant` does; `KeyDestroyed` when the era ended.
+        """
+        check_tenant_id(tenant_id)
+        key_id = device_key_id(tenant_id, device_id, era)
+        return await self._keys(device_key_name(tenant_id, device_id, key_id), key_id)
+
+    async def opener(self, tenant_id: str, device_id: str, key_id: bytes) -> TenantKeys:
+        """The keys of a text whose blob names `key_id`: the device's, else the tenant's, which kept
+        texts before devices had keys. Raises as `tenant` does."""
+        name = device_key_name(check_tenant_id(tenant_id), device_id, key_id)
+        cached = self._cached(name)
+        if cached is not None:
+            return cached
+        tenant = await self._keys(tenant_id)
+        if tenant.key_id == key_id or await self._store.get(name) is None:
+            return tenant
+        return await self._keys(name, key_id)
+
+    async def destroy(self, tenant_id: str, device_id: str | None, key_id: bytes) -> None:
+        """Destroy a device's key, or without a device the tenant's. Other programs forget it within
+        the lifetime of what they keep. Raises `Unavailable`."""
+        name = check_tenant_id(tenant_id)
+        if device_id is not None:
+            name = device_key_name(tenant_id, device_id, key_id)
+        await self._store.destroy(name)
+        self._cache.pop(name, None)
+
     async def system(self) -> TenantKeys:
         """The keys for what belongs to no tenant: dead letters. Raises as `tenant` does."""
         return await self._keys(SYSTEM)
@@ -179,7 +237,7 @@ class KeyRing:
                 unwrap(self._master, name, await self._must_get(name))
         await self._fetch(SENTINEL)
 
-    async def _keys(self, name: str) -> TenantKeys:
+    async def _keys(self, name: str, key_id: bytes | None = None) -> TenantKeys:
         cached = self._cached(name)
         if cached is not None:
             return cached
@@ -190,7 +248,7 @@ class KeyRing:
                 return cached
             # Time counts from before the question: keys destroyed since then live no longer.
             asked = self._clock()
-            keys = await self._fetch(name)
+            keys = await self._fetch(name, key_id)
             self._cache[name] = (asked + self._lifetime, keys)
             self._cache.move_to_end(name)
             while len(self._cache) > self._capacity:
@@ -208,10 +266,14 @@ class KeyRing:
         self._cache.move_to_end(name)
         return keys
 
-    async def _fetch(self, name: str) -> TenantKeys:
+    async def _fetch(self, name: str, key_id: bytes | None = None) -> TenantKeys:
         wrapped = await self._store.get(name)
         if wrapped is None:
-            fresh = wrap(self._master, name, TenantKeys.generate())
+            tenant, of_device, _ = name.partition("/")
+            if of_device:
+                # Of a tenant whose key was destroyed nothing is kept any more.
+                await self._store.get(tenant)
+            fresh = wrap(self._master, name, TenantKeys.generate(key_id))
             await self._store.create(name, fresh)
             # What the store holds counts, whoever made it.
             wrapped = await self._must_get(name)

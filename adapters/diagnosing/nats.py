@@ -28,7 +28,7 @@ from domain.errors import ConfigtrailError, Unavailable
 SERVER_MIN = (2, 12)
 API_LEVEL_MIN = 2
 _OFF_FOR_ACCOUNT = 10039
-_ENABLE = "give the server a jetstream block, as deploy/nats.conf has"
+_ENABLE = "give the server a jetstream block, as deploy/nats/nats.conf has"
 
 
 async def look_at_nats(nc: Client, settings: Settings) -> list[Finding]:

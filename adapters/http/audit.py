@@ -107,6 +107,7 @@ def router(system: System) -> APIRouter:
     async def audit_logs(
         tenant: TenantId,
         request: Request,
+        response: Response,
         action: Annotated[str | None, Query(max_length=100)] = None,
         actor: Annotated[str | None, Query(max_length=220)] = None,
         device_id: str | None = None,
@@ -134,7 +135,10 @@ def router(system: System) -> APIRouter:
             return StreamingResponse(
                 _csv(system, tenant, wanted),
                 media_type="text/csv; charset=utf-8",
-                headers={"Content-Disposition": f'attachment; filename="audit-{tenant}.csv"'},
+                headers={
+                    **response.headers,
+                    "Content-Disposition": f'attachment; filename="audit-{tenant}.csv"',
+                },
             )
         found = await audit_page(
             system.pool,

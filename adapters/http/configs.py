@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from adapters.http.access import Permission, requires
-from adapters.http.devices import SectionOut
+from adapters.http.devices import AttributionOut, SectionOut, attribution_out
 from adapters.http.params import DeviceId, SnapshotId, TenantId, check_snapshot_id, moment
 from adapters.reading import ConfigText, DiffText
 from domain.semantic.told import ToldChange
@@ -101,6 +101,7 @@ class DiffOut(BaseModel):
     changes_more: int
     notes: list[str]
     upgrade: str | None
+    changed_by: AttributionOut | None
 
 
 def config_out(config: ConfigText, *, redacted: bool = False) -> ConfigOut:
@@ -145,6 +146,7 @@ def diff_out(diff: DiffText, *, redacted: bool = False) -> DiffOut:
         changes_more=told.more if told else 0,
         notes=list(told.notes) if told else [],
         upgrade=told.upgrade if told else None,
+        changed_by=attribution_out(diff.changed_by),
         sections=[
             SectionOut(section=one.section, added=one.added, removed=one.removed)
             for one in diff.sections

@@ -12,7 +12,7 @@ from adapters.http.access import Permission, requires
 from adapters.http.params import DeviceId, PageOf, TenantId, optional_moment
 from adapters.reading import diff_id
 from domain.errors import NotFound
-from domain.events import ChangeSummary
+from domain.events import Attribution, ChangeSummary
 from projections import backups, diffs
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class DevicesOut(BaseModel):
 
 
 class SnapshotOut(BaseModel):
-    """A recorded configuration, without its text."""
+    """A recorded configuration, without its text. `text_gone`: that expired, or was shredded."""
 
     id: str
     device_id: str
@@ -71,6 +71,7 @@ class SnapshotOut(BaseModel):
     actor: str
     position: int
     version: int
+    text_gone: str | None
 
 
 class SnapshotsOut(BaseModel):
@@ -111,6 +112,25 @@ class SummaryOut(BaseModel):
     after_upgrade: bool
 
 
+class ChangerOut(BaseModel):
+    """Somebody who changed something, by the name that the device knows; null: it names nobody."""
+
+    who: str | None
+    first_at: datetime
+    last_at: datetime
+    actions: int
+    kinds: list[str]
+
+
+class AttributionOut(BaseModel):
+    """Who made a change, by the device's own history: all whom that names since the reading
+    before. `certainty` is known, incomplete or unknown, `reason` why it is not known."""
+
+    certainty: str
+    reason: str | None
+    people: list[ChangerOut]
+
+
 class HistoryOut(BaseModel):
     """One change of what the device had. `component` names the section that changed most, and
     `diff_id` is None for the first configuration and while the difference is not worked out."""
@@ -136,6 +156,7 @@ class HistoryOut(BaseModel):
     source: str
     actor: str
     asked_by: str | None
+    changed_by: AttributionOut | None
     trigger_id: str | None
     size_bytes: int
     line_count: int
@@ -165,6 +186,7 @@ def snapshot_out(snapshot: backups.Snapshot) -> SnapshotOut:
         actor=snapshot.actor,
         position=snapshot.position,
         version=snapshot.version,
+        text_gone=snapshot.text_gone,
     )
 
 
@@ -218,10 +240,31 @@ def history_out(entry: diffs.HistoryEntry) -> HistoryOut:
         source=entry.source,
         actor=entry.actor,
         asked_by=entry.asked_by,
+        changed_by=attribution_out(entry.changed_by),
         trigger_id=entry.trigger_id,
         size_bytes=entry.size_bytes,
         line_count=entry.line_count,
         position=entry.position,
+    )
+
+
+def attribution_out(found: Attribution | None) -> AttributionOut | None:
+    """Who made a change, as it is answered."""
+    if found is None:
+        return None
+    return AttributionOut(
+        certainty=found.certainty,
+        reason=found.reason,
+        people=[
+            ChangerOut(
+                who=one.who,
+                first_at=one.first_at,
+                last_at=one.last_at,
+                actions=one.actions,
+                kinds=list(one.kinds),
+            )
+            for one in found.people
+        ],
     )
 
 

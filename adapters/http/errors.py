@@ -21,13 +21,16 @@ from domain.errors import (
     BackupUnderWay,
     ConfigtrailError,
     ContentCorrupt,
+    ContentGone,
     ContentMissing,
+    EventsParked,
     InvalidInput,
     KeyUnavailable,
     NotFound,
     NotRedactable,
     NotVerified,
     Unavailable,
+    UnderLegalHold,
 )
 
 log = logging.getLogger(__name__)
@@ -42,8 +45,11 @@ _STATUS: tuple[tuple[type[ConfigtrailError], int, str], ...] = (
     (BackupFailed, 502, "backup_failed"),
     (BackupTimedOut, 504, "backup_timed_out"),
     (Unavailable, 503, "unavailable"),
+    (EventsParked, 503, "events_parked"),
     (KeyUnavailable, 503, "key_unavailable"),
     (NotVerified, 503, "not_verified"),
+    (ContentGone, 410, "content_gone"),
+    (UnderLegalHold, 409, "under_legal_hold"),
     (ContentMissing, 500, "content_missing"),
     (ContentCorrupt, 500, "content_corrupt"),
 )

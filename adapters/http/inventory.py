@@ -40,6 +40,8 @@ class SettingsOut(BaseModel):
     window: str | None
     secret_values: bool
     enabled: bool
+    history: bool
+    legacy: bool
 
 
 class SettingsIn(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import asyncpg
 from msgspec import Struct
@@ -15,8 +15,8 @@ from domain.errors import StreamGap
 from projections import parking, rebuilds
 from projections.belonging import strays
 from projections.checkpoints import Checkpoint, checkpoints
+from projections.engine import ProjectionWorker
 from projections.parking import ParkedCount
-from projections.projection import Projection
 from projections.rebuilds import Rebuild
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Lag(Struct, frozen=True, kw_only=True):
     """A read model at `position` while the stream's last event is `head`.
 
     `oldest_missing` is when the first event that it lacks was stored, None when it lacks none.
+    `stopped` says why this program's worker takes nothing in.
     `version` is this program's, `live_version` the one of the rows, None before there are any.
     `stray` says what is wrong with rows that are not of this stream.
     """
@@ -43,6 +44,7 @@ class Lag(Struct, frozen=True, kw_only=True):
     rebuild: Rebuild | None = None
     parked: int = 0
     held: int = 0
+    stopped: str | None = None
     stray: str | None = None
 
     @property
@@ -77,7 +79,8 @@ async def read_lags(system: System) -> list[Lag]:
     head = await system.events.head()
     times: dict[int, datetime] = {}
     lags = []
-    for projection in sorted((one.projection for one in system.projections), key=_name):
+    for worker in sorted(system.projections, key=_name):
+        projection = worker.projection
         checkpoint = found.get(projection.name)
         position = checkpoint.position if checkpoint else 0
         if position < head and position not in times:
@@ -95,14 +98,15 @@ async def read_lags(system: System) -> list[Lag]:
                 rebuild=building.get(projection.name),
                 parked=count.parked if count else 0,
                 held=count.held if count else 0,
+                stopped=worker.stopped,
                 stray=str(stray[projection.name]) if projection.name in stray else None,
             )
         )
     return lags
 
 
-def _name(projection: Projection[Any]) -> str:
-    return projection.name
+def _name(worker: ProjectionWorker) -> str:
+    return worker.name
 
 
 async def _stored_at(system: System, position: int) -> datetime:
@@ -130,6 +134,8 @@ def judge(lag: Lag) -> str | None:
         )
     if lag.live_version is not None and lag.live_version < lag.version:
         return f"version {lag.version} of the projection {lag.name} {_progress(lag)}"
+    if lag.stopped is not None:
+        return lag.stopped
     if lag.seconds <= LAG_MAX_SECONDS:
         return None
     return (

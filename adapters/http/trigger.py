@@ -13,6 +13,7 @@ from adapters.http.freshness import POSITION, WAIT_SECONDS
 from adapters.http.params import DeviceId, TenantId
 from adapters.roles.trigger import REASON_MAX
 from domain.errors import Unavailable
+from projections import parking
 from projections.checkpoints import wait_projected
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def router(system: System) -> APIRouter:
             join=join,
         )
         response.headers[POSITION] = str(done.position)
-        if wait and not await _is_visible(system, done.position):
+        if wait and not await _is_visible(system, tenant, device, done.position):
             response.status_code = 202  # it is recorded; when it shows is for the reader to wait
         return TriggerOut(
             status=done.status,
@@ -86,10 +87,10 @@ def router(system: System) -> APIRouter:
     return routes
 
 
-async def _is_visible(system: System, position: int) -> bool:
+async def _is_visible(system: System, tenant: str, device: str, position: int) -> bool:
     projections = [one.projection for one in system.projections]
     try:
         await wait_projected(system.pool, projections, position, WAIT_SECONDS)
     except Unavailable:
         return False
-    return True
+    return not await parking.holding_back(system.pool, tenant, device, position)

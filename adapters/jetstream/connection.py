@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
-from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary, WeakSet
 
 import nats.errors
@@ -16,14 +16,16 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from adapters.jetstream.address import read_address
 from adapters.jetstream.tap import Tap
-from domain.errors import AccessRefused, InvalidInput, Unavailable
+from domain.errors import AccessRefused, Unavailable
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2.0
 SAY_EVERY_SECONDS = 5.0
 REQUEST_TIMEOUT_SECONDS = 10.0
+CLOSE_SECONDS = 5.0
 # How the server and nats-py begin to say that a user may not come in.
 _REFUSED = "authorization"
 # Publishes wait here while the client reconnects; more than this is refused, not kept in memory.
@@ -37,7 +39,7 @@ async def connect(url: str, *, name: str, within: float | None = None) -> Client
     wait longer than so many seconds: then it raises `Unavailable`. `AccessRefused` as soon as a
     server refuses the user, `InvalidInput` when it is no address.
     """
-    _check_addresses(url)
+    read_address(url)
     client = Client()
     try:
         async with asyncio.timeout(within) as bound:
@@ -46,7 +48,7 @@ async def connect(url: str, *, name: str, within: float | None = None) -> Client
         if not bound.expired():
             raise
         met = client.last_error
-        why = f" ({type(met).__name__})" if met is not None else ""
+        why = f" ({_why(met)})" if met is not None else ""
         raise Unavailable("NATS", f"no connection within {within:g} s{why}") from error
     finally:
         if not client.is_connected:
@@ -55,26 +57,16 @@ async def connect(url: str, *, name: str, within: float | None = None) -> Client
 
 async def close(client: Client) -> None:
     """Close a connection, also one whose server is gone: there the client stumbles over what it
-    could not send."""
+    could not send. After a TLS handshake that failed it would wait for ever."""
     try:
-        await client.close()
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await client.close()
     except (OSError, nats.errors.Error) as error:
         log.info("nats: closed without a good-bye: %s", type(error).__name__)
 
 
-def _check_addresses(url: str) -> None:
-    for address in url.split(","):
-        try:
-            parts = urlsplit(address if "://" in address else f"nats://{address}")
-            named = bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            named = False
-        if not named:
-            # It is not told back: there may be a password in it.
-            raise InvalidInput("the address of NATS", "must be like nats://user:password@host:4222")
-
-
 async def _connected(client: Client, url: str, *, name: str) -> Client:
+    addresses, options = read_address(url)
     Tap.install(client)
     silent_until = 0.0
     was_there = False
@@ -85,7 +77,7 @@ async def _connected(client: Client, url: str, *, name: str) -> Client:
         if refused and not was_there:
             # Raised here it ends the client's own attempts.
             raise AccessRefused("NATS", "look at both in its address") from error
-        told = "it refuses the user or the password" if refused else type(error).__name__
+        told = "it refuses the user or the password" if refused else _why(error)
         if client.is_connected:
             log.warning("nats: %s", told)
         elif time.monotonic() >= silent_until:
@@ -105,7 +97,7 @@ async def _connected(client: Client, url: str, *, name: str) -> Client:
         try:
             with cancellable():
                 await client.connect(
-                    url.split(","),
+                    addresses,
                     name=name,
                     error_cb=on_error,
                     disconnected_cb=on_disconnect,
@@ -115,12 +107,19 @@ async def _connected(client: Client, url: str, *, name: str) -> Client:
                     connect_timeout=5,
                     ping_interval=5,
                     pending_size=PENDING_BYTES,
+                    **options,
                 )
             was_there = True
             return client
         except (nats.errors.NoServersError, nats.errors.TimeoutError, OSError) as error:
-            log.warning("waiting for NATS: %s", type(error).__name__)
+            log.warning("waiting for NATS: %s", _why(error))
             await asyncio.sleep(RETRY_SECONDS)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    return type(error).__name__
 
 
 class GivesUp(Protocol):

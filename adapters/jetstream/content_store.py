@@ -7,16 +7,30 @@ server's memory flat. Nothing in a message but its subject tells of whom or what
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, Protocol
 
 from nats.js import JetStreamContext
-from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DiscardPolicy,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
 
 from adapters.crypto import blob
 from adapters.crypto.blob import BlobContext
 from adapters.crypto.keys import KeyRing
+from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
 from adapters.jetstream.parted import PART_BYTES, PartedStream
-from domain.errors import ContentCorrupt, InvalidInput
+from domain.errors import (
+    ContentCorrupt,
+    ContentGone,
+    ContentMissing,
+    InvalidInput,
+    KeyDestroyed,
+)
 from domain.events import ContentRef
 from domain.ids import to_token
 from domain.ports import ContentKind
@@ -26,6 +40,7 @@ CONTENT_SUBJECT = "configtrail-content.>"
 # Sealing this much takes about a millisecond, less than handing it to a thread is worth.
 INLINE_BYTES: Final = 256 * 1024
 MAX_TEXT: Final = 64 * 1024 * 1024
+_FETCH: Final = 500
 
 
 def content_stream_config() -> StreamConfig:
@@ -43,17 +58,33 @@ def content_stream_config() -> StreamConfig:
     )
 
 
+class Explains(Protocol):
+    """Tells why a content is not there."""
+
+    async def __call__(self, tenant_id: str, device_id: str, sequence: int) -> ContentGone | None:
+        """What the log says of a content that can't be had; None when it says nothing."""
+        ...
+
+
 class JetStreamContentStore:
-    """`domain.ports.ContentStore`. `part_bytes`: what is longer than this is stored in parts."""
+    """`domain.ports.ContentStore`. `part_bytes`: what is longer than this is stored in parts.
+    Without `explains` nothing is known of texts that were removed on purpose."""
 
     def __init__(
-        self, js: JetStreamContext, keyring: KeyRing, *, part_bytes: int = PART_BYTES
+        self,
+        js: JetStreamContext,
+        keyring: KeyRing,
+        *,
+        part_bytes: int = PART_BYTES,
+        explains: Explains | None = None,
     ) -> None:
+        self._js = js
         self._keyring = keyring
+        self._explains = explains
         self._stream = PartedStream(js, CONTENT, limit=blob.MAX_BLOB, part_bytes=part_bytes)
 
     async def put(
-        self, tenant_id: str, device_id: str, kind: ContentKind, text: bytes
+        self, tenant_id: str, device_id: str, kind: ContentKind, text: bytes, era: int = 0
     ) -> ContentRef:
         """See `domain.ports.ContentStore.put`.
 
@@ -62,7 +93,7 @@ class JetStreamContentStore:
         """
         if len(text) > MAX_TEXT:
             raise InvalidInput("text", f"must be at most {MAX_TEXT} bytes, is {len(text)}")
-        keys = await self._keyring.tenant(tenant_id)
+        keys = await self._keyring.device(tenant_id, device_id, era)
         context = BlobContext(tenant_id, device_id, kind)
         if len(text) > INLINE_BYTES:
             sealed, commitment = await asyncio.to_thread(blob.seal, keys, context, text)
@@ -81,10 +112,69 @@ class JetStreamContentStore:
         self, tenant_id: str, device_id: str, kind: ContentKind, ref: ContentRef
     ) -> tuple[bytes, bytes]:
         """The salt and the text that the commitment was made of. Raises as `get`."""
-        keys = await self._keyring.tenant(tenant_id)
+        try:
+            return await self._opened(tenant_id, device_id, kind, ref)
+        except (ContentMissing, KeyDestroyed):
+            if self._explains is None:
+                raise
+            gone = await self._explains(tenant_id, device_id, ref.sequence)
+            if gone is None:
+                raise
+            raise gone from None
+
+    async def remove(self, sequence: int) -> None:
+        """Remove a content for good, its parts first: whoever was broken off does it again. What
+        is not there is removed already. Raises `Unavailable`."""
+        await self._stream.remove(sequence)
+
+    async def remove_all(self, tenant_id: str, device_id: str, until: int) -> None:
+        """Remove whatever lies there of a device, up to a sequence. Raises `Unavailable`.
+
+        One by one: a purge would leave the bytes on the servers' disks.
+        """
+        for sequence in await self._sequences(_subject(tenant_id, device_id), until):
+            await self._stream.delete(sequence)
+
+    async def _sequences(self, subject: str, until: int) -> list[int]:
+        found: list[int] = []
+        with outage_as_unavailable("listing contents"):
+            made = await self._js.add_consumer(
+                CONTENT,
+                ConsumerConfig(
+                    filter_subject=subject,
+                    ack_policy=AckPolicy.NONE,
+                    headers_only=True,
+                    mem_storage=True,
+                    num_replicas=1,
+                    inactive_threshold=30.0,
+                ),
+            )
+            waiting = made.num_pending or 0
+            subscription = await self._js.pull_subscribe_bind(made.name, stream=CONTENT)
+            try:
+                while waiting:
+                    for msg in await subscription.fetch(
+                        min(_FETCH, waiting), timeout=REQUEST_TIMEOUT_SECONDS
+                    ):
+                        waiting = msg.metadata.num_pending
+                        found.append(msg.metadata.sequence.stream)
+            finally:
+                await subscription.unsubscribe()
+                await self._js.delete_consumer(CONTENT, made.name)
+        return [one for one in found if one <= until]
+
+    async def last(self) -> int:
+        """The last sequence that was ever used. Raises `Unavailable`."""
+        with outage_as_unavailable("looking at the contents"):
+            return (await self._js.stream_info(CONTENT)).state.last_seq
+
+    async def _opened(
+        self, tenant_id: str, device_id: str, kind: ContentKind, ref: ContentRef
+    ) -> tuple[bytes, bytes]:
         stored = await self._stream.read(ref.sequence)
         if stored.subject != _subject(tenant_id, device_id):
             raise ContentCorrupt(ref.sequence, "it lies on another device's subject")
+        keys = await self._keyring.opener(tenant_id, device_id, blob.key_id_of(stored.body))
         context = BlobContext(tenant_id, device_id, kind)
         if len(stored.body) > INLINE_BYTES:
             packed = await asyncio.to_thread(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from urllib.parse import unquote
@@ -15,19 +16,16 @@ from domain.ids import from_token
 from domain.upcast import read_event
 from projections.source import Delivered, Unreadable
 
-# A header as its publisher wrote it: in a line of its own, behind the line `NATS/1.0`.
-_ID, _TYPE, _TIME, _SEQUENCE, _CORRELATION, _CAUSATION, _TRACE = (
-    b"\r\n%b: " % name
-    for name in (
-        b"ce-id",
-        b"ce-type",
-        b"ce-time",
-        b"ce-sequence",
-        b"ce-correlationid",
-        b"ce-causationid",
-        b"traceparent",
-    )
+# Headers in the order in which `wire.encode` writes them: one pattern finds what searching for each
+# takes twice the time for. What is written in another order, by others, is read the unhurried way.
+_HEADERS = re.compile(
+    "NATS/1\\.0\r\ncontent-type: application/json\r\nce-specversion: 1\\.0\r\n"
+    "ce-id: ([^\r\n ]+)\r\nce-source: [^\r\n]+\r\nce-type: ([^\r\n ]+)\r\nce-subject: [^\r\n]+\r\n"
+    "ce-time: ([^\r\n ]+)\r\nce-sequence: ([0-9]+)\r\n"
 )
+# The optional ones come after those, and most events have none.
+_CAUSES = "\nce-c"
+_CORRELATION, _CAUSATION, _TRACE = "\nce-correlationid: ", "\nce-causationid: ", "\ntraceparent: "
 _SUBJECTS_KEPT = 100_000
 # Whose an event is whose subject names nobody: no tenant can have this id.
 NOBODY = "-"
@@ -43,34 +41,38 @@ class DeliveryDecoder:
         """The event in a delivery, or what can be said of one that can't be decoded."""
         # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<pending>, or the
         # longer form with domain and account hash in front and a token behind (server ADR-15).
-        tokens = message.reply.split(b".")
-        place = 5 if len(tokens) == 9 else 7
-        position, stored_at = int(tokens[place]), moment_of(int(tokens[place + 2]))
+        reply = message.reply
+        tail = reply.rsplit(b".", 4 if reply.count(b".") == 8 else 5)
+        position, stored_at = int(tail[1]), moment_of(int(tail[3]))
         try:
-            headers = message.headers
+            headers = message.headers.decode()
+            found = _HEADERS.match(headers)
+            if found is None:
+                return _slowly(message, position, stored_at)
+            event_id, type_name, time, version = found.groups()
+            correlation_id = causation_id = traceparent = None
+            if _CAUSES in headers:
+                correlation_id = _optional(headers, _CORRELATION)
+                causation_id = _optional(headers, _CAUSATION)
+            if _TRACE in headers:
+                traceparent = _optional(headers, _TRACE)
             owner = self._owners.get(message.subject) or self._owner(message.subject)
             return StoredEvent(
                 position=position,
-                version=int(_needed(headers, _SEQUENCE)),
+                version=int(version),
                 stored_at=stored_at,
-                event_id=_needed(headers, _ID),
+                event_id=event_id,
                 tenant_id=owner[0],
                 device_id=owner[1],
-                occurred_at=datetime.fromisoformat(_needed(headers, _TIME)),
-                event=read_event(_needed(headers, _TYPE), message.data, position),
-                correlation_id=_optional(headers, _CORRELATION),
-                causation_id=_optional(headers, _CAUSATION),
-                traceparent=_optional(headers, _TRACE),
+                occurred_at=datetime.fromisoformat(time),
+                event=read_event(type_name, message.data, position),
+                correlation_id=correlation_id,
+                causation_id=causation_id,
+                traceparent=traceparent,
             )
         except (ValueError, MalformedEvent, UnknownEventType):
             # The unhurried way says what is wrong, or finds that nothing is.
-            return readable_or_not(
-                message.subject.decode(errors="replace"),
-                _headers_slowly(message.headers),
-                message.data,
-                position,
-                stored_at,
-            )
+            return _slowly(message, position, stored_at)
 
     def _owner(self, subject: bytes) -> tuple[str, str]:
         prefix, tenant, device, _ = subject.decode().split(".")
@@ -106,15 +108,23 @@ def readable_or_not(
         )
 
 
-def _needed(block: bytes, name: bytes) -> str:
-    """The value of a header; `ValueError` when it is not there."""
-    begin = block.index(name) + len(name)
-    return block[begin : block.index(b"\r\n", begin)].decode()
+def _slowly(message: TappedMessage, position: int, stored_at: datetime) -> Delivered:
+    return readable_or_not(
+        message.subject.decode(errors="replace"),
+        _headers_slowly(message.headers),
+        message.data,
+        position,
+        stored_at,
+    )
 
 
-def _optional(block: bytes, name: bytes) -> str | None:
+def _optional(block: str, name: str) -> str | None:
     """The value of a header that may be absent, as it was before it was quoted."""
-    return unquote(_needed(block, name)) if name in block else None
+    begin = block.find(name)
+    if begin < 0:
+        return None
+    begin += len(name)
+    return unquote(block[begin : block.index("\r\n", begin)])
 
 
 def _headers_slowly(block: bytes) -> dict[str, str]:

@@ -3,6 +3,9 @@
 A message that would exceed the server's `max_payload` is sent without its text: the text goes ahead
 as zstd-compressed parts on `config.upload.<upload>.<n>`, and the message names the upload.
 Parts that nobody claims expire on their own.
+
+Where tenants have NATS accounts of their own, the server adds the sender's tenant to the subject as
+one token more, and what names another tenant is refused.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ from nats.js.errors import APIError, NotFoundError
 from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
 from adapters.jetstream.dead_letters import ATTACHED_MAX, Attached
 from adapters.jetstream.streams import INTAKE
+from domain.attribution import DeviceHistory, history_as_json
 from domain.errors import ConfigtrailError, InvalidInput
+from domain.ids import check_tenant_id, from_token
 from domain.intake import MAX_TEXT
 
 CREATE = "config.snapshot.create"
@@ -30,6 +35,20 @@ PART_TTL_SECONDS = 7 * 24 * 3600
 PART_BYTES = 512 * 1024
 _PART_HEADERS = {"Nats-TTL": f"{PART_TTL_SECONDS}s"}
 _HEADROOM = 4096
+
+
+def sent_as(subject: str) -> tuple[str, str | None]:
+    """What a message is, `CREATE` or `FAILED`, and the tenant whose account sent it: None when it
+    came from no tenant's account. Raises `InvalidInput` for other subjects."""
+    for kind in (CREATE, FAILED):
+        if subject == kind:
+            return kind, None
+        if subject.startswith(f"{kind}."):
+            try:
+                return kind, check_tenant_id(from_token(subject.removeprefix(f"{kind}.")))
+            except (ValueError, InvalidInput) as error:
+                raise InvalidInput("subject", f"must name a tenant after {kind}") from error
+    raise InvalidInput("subject", f"must be {CREATE} or {FAILED}")
 
 
 class IntakeFull(ConfigtrailError):
@@ -61,6 +80,7 @@ class IntakePublisher:
         trigger_id: str | None = None,
         platform: str | None = None,
         author: str | None = None,
+        device_history: DeviceHistory | None = None,
     ) -> int:
         """Send one reading; returns its sequence on the intake once it is durable there.
 
@@ -75,6 +95,7 @@ class IntakePublisher:
             "trigger_id": trigger_id,
             "platform": platform,
             "author": author,
+            "device_history": history_as_json(device_history) if device_history else None,
         }
         message: dict[str, object] = {
             "tenant_id": tenant_id,

@@ -120,6 +120,17 @@ class PartedStream:
                     return False
                 raise error
 
+    async def remove(self, sequence: int) -> None:
+        """Remove what was stored under a sequence, the list after its parts. Raises `Unavailable`,
+        and `ContentCorrupt` when the list can't be read."""
+        message = await self._message(sequence)
+        if message is None:
+            return
+        body = message.data or b""
+        if body[:1] == bytes((_LIST,)):
+            await _each(_parse_list(body, sequence, self._limit)[1], self.delete)
+        await self.delete(sequence)
+
     async def _join(self, sequence: int, total: int, parts: Sequence[int]) -> bytes:
         room = total
 

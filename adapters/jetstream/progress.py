@@ -31,6 +31,16 @@ async def acknowledged(js: JetStreamContext, stream: str, consumer: str) -> int:
     return (info.ack_floor.stream_seq or 0) if info.ack_floor else 0
 
 
+async def newest(js: JetStreamContext, stream: str, subject: str) -> int:
+    """The sequence of the newest message that waits under a subject; 0 when none does. Raises
+    `Unavailable`."""
+    with outage_as_unavailable("asking what waits"):
+        try:
+            return (await js.get_last_msg(stream, subject)).seq or 0
+        except NotFoundError:
+            return 0
+
+
 async def wait_acknowledged(
     js: JetStreamContext,
     stream: str,

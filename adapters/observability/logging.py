@@ -90,6 +90,12 @@ def _short(text: str) -> str:
     return f"{first} <{len(others)} lines left out>" if others else first
 
 
+def _no_harmless_end(record: logging.LogRecord) -> bool:
+    """Whether a record says something. Asyncio warns at the end of each of nats-py's connections
+    with TLS, of something that has no effect."""
+    return not (record.name == "asyncio" and "eof_received() has no effect" in str(record.msg))
+
+
 def configure_logging(level: str = "INFO", *, stream: TextIO | None = None) -> None:
     """Send all logs of this process to `stream` (default: standard error) from `level` on.
 
@@ -111,6 +117,7 @@ def configure_logging(level: str = "INFO", *, stream: TextIO | None = None) -> N
         else structlog.processors.JSONRenderer()
     )
     handler = logging.StreamHandler(target)
+    handler.addFilter(_no_harmless_end)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],

@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 QUEUE: Final = "configtrail-collector"
 TYPES: Final = (DeviceConfigured, DeviceRetired, HostKeyChanged, HostKeyReleased)
-# Somebody else is at it, or something of ours is away: look again soon.
+# Something of ours is away: look again soon.
 AGAIN_SECONDS: Final = 10.0
 # A device that waits for a person is looked at again: another collector may know better.
 LOOK_SECONDS: Final = 300.0
@@ -216,7 +216,10 @@ class Collector:
             again = await self._collect(key, planned, source)
         except (LeaseHeld, LeaseLost, IntakeFull, Unavailable) as error:
             log.info("%s/%s is not collected now: %s", *key, error)
-            again = AGAIN_SECONDS * (1 + random.random())
+            # Who holds it may be dead: looked at again twice in the time that its lease lasts.
+            held = isinstance(error, LeaseHeld)
+            again = self._collecting.lease_seconds / 4 if held else AGAIN_SECONDS
+            again *= 1 + random.random()
             planned.source = source
         except Exception as error:  # noqa: BLE001
             # Whatever it is, the other devices go on; it is logged, counted and tried again.

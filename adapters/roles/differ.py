@@ -6,7 +6,6 @@ its predecessor, and to its successor.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from concurrent.futures import Executor
@@ -17,7 +16,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from adapters.comparing import Comparison, Job, compare, summed_up
+from adapters.comparing import Comparison, Job, compared, summed_up
 from adapters.crypto.keys import KeyRing
 from adapters.jetstream.dead_letters import DeadLetters
 from adapters.jetstream.streams import EVENTS
@@ -30,8 +29,8 @@ from adapters.roles.devices import DeviceRepository
 from domain.decisions import diffed
 from domain.device import DeviceState
 from domain.envelope import NewEvent, StoredEvent
-from domain.errors import ConfigtrailError
-from domain.events import ContentRef, SnapshotCreated, SnapshotRef
+from domain.errors import ConfigtrailError, ContentGone, KeyDestroyed
+from domain.events import ContentRef, DiffGenerated, SnapshotCreated, SnapshotRef
 from domain.ports import ContentStore
 from domain.semantic.told import encode
 
@@ -121,35 +120,44 @@ class Differ:
             state = await self._devices.refresh(tenant_id, device_id)
         if (before.snapshot_id, after.snapshot_id) not in state.pending_diffs:
             return
-        texts = [
-            await self._content.get(tenant_id, device_id, "snapshot", ref.content)
-            for ref in (before, after)
-        ]
+        try:
+            texts = [
+                await self._content.get(tenant_id, device_id, "snapshot", ref.content)
+                for ref in (before, after)
+            ]
+        except ContentGone as error:
+            # What is not kept any more can't be compared, and nobody is to be told of it.
+            log.info("%s: no difference of it is told", error)
+            return
         tenant = await self._keyring.tenant(tenant_id)
-        found = await self._compare(
-            Job(
-                texts[0],
-                texts[1],
-                platform,
-                tenant.fingerprint_key,
-                device_id,
-                self._policies.of(tenant_id),
-            )
+        job = Job(
+            texts[0],
+            texts[1],
+            platform,
+            tenant.fingerprint_key,
+            device_id,
+            self._policies.of(tenant_id),
         )
-        content = await self._content.put(tenant_id, device_id, "diff", found.patch)
-        told = None
-        if found.told is not None:
-            told = await self._content.put(tenant_id, device_id, "changes", encode(found.told))
+        found = await compared(job, self._workers)
+        put = partial(self._content.put, tenant_id, device_id, era=state.era)
+        try:
+            content = await put("diff", found.patch)
+            told = await put("changes", encode(found.told)) if found.told is not None else None
+        except KeyDestroyed:
+            # The device's texts were erased meanwhile. If not, this raises once more.
+            if (await self._devices.refresh(tenant_id, device_id)).era == state.era:
+                raise
+            return
         decide = partial(_decide, stored, platform, before, after, content, found, told)
-        if await self._devices.record(tenant_id, device_id, decide) is not None:
+        recorded = await self._devices.record(tenant_id, device_id, decide)
+        if recorded is None or not _tells(recorded, content):
+            # Told by another one, or not to be told any more: then nothing of it may stay behind.
+            for unused in (content, told):
+                if unused is not None:
+                    await self._content.remove(unused.sequence)
+        if recorded is not None:
             self._metrics.diffs.inc()
             self._metrics.diff_seconds.observe(time.perf_counter() - started)
-
-    async def _compare(self, job: Job) -> Comparison:
-        if job.is_small:
-            return compare(job)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._workers, compare, job)
 
     async def _give_up(self, msg: Msg, error: Exception) -> None:
         kind = error.__class__.__name__
@@ -166,6 +174,10 @@ class Differ:
             dedupe_id=f"differ.{msg.metadata.sequence.stream}",
         )
         self._metrics.diff_errors.labels(kind).inc()
+
+
+def _tells(stored: StoredEvent, content: ContentRef) -> bool:
+    return isinstance(stored.event, DiffGenerated) and stored.event.content == content
 
 
 def _decide(

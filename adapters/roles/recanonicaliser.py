@@ -18,7 +18,7 @@ from adapters.roles.devices import DeviceRepository
 from domain.canonical import canonicalise
 from domain.decisions import recanonicalised
 from domain.envelope import NewEvent
-from domain.errors import AppendConflict, ContentMissing
+from domain.errors import AppendConflict, ContentMissing, KeyDestroyed
 from domain.events import SnapshotCreated, SnapshotRecanonicalised
 from domain.ids import canonical_fingerprint
 from domain.ports import ContentStore, EventStore
@@ -68,7 +68,7 @@ class Recanonicaliser:
             done.snapshots += 1
             try:
                 text = await self._content.get(tenant_id, device_id, "snapshot", event.content)
-            except ContentMissing:
+            except (ContentMissing, KeyDestroyed):
                 done.missing += 1
                 continue
             form = await asyncio.to_thread(canonicalise, text.decode(), event.platform)

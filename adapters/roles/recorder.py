@@ -20,7 +20,7 @@ from nats.js.api import AckPolicy, ConsumerConfig
 
 from adapters.crypto.keys import KeyRing
 from adapters.jetstream.dead_letters import Attached, DeadLetters
-from adapters.jetstream.intake import CREATE, FAILED, IntakeParts
+from adapters.jetstream.intake import CREATE, IntakeParts, sent_as
 from adapters.jetstream.streams import INTAKE, INTAKE_SUBJECT
 from adapters.jetstream.work import Job, WorkConsumer, describe
 from adapters.observability.metrics import Metrics
@@ -37,7 +37,7 @@ from domain.device import (
     needs_history,
 )
 from domain.envelope import StoredEvent
-from domain.errors import AppendConflict, InvalidInput
+from domain.errors import AppendConflict, InvalidInput, KeyDestroyed
 from domain.events import ContentRef, SnapshotCreated
 from domain.ids import canonical_fingerprint, keyed_digest, observation_id, text_fingerprint
 from domain.intake import (
@@ -111,24 +111,33 @@ class Recorder:
         now = datetime.now(UTC)
         weight = len(msg.data)
         try:
-            if msg.subject == CREATE:
+            kind, sender = sent_as(msg.subject)
+            if kind == CREATE:
                 observation = parse_observation(msg.data, now)
+                _check_sender(sender, observation.tenant_id)
                 key = (observation.tenant_id, observation.device_id)
                 if observation.config_parts is not None:
                     weight = BYTES_AT_ONCE
                 work = partial(self._observe, msg, observation)
                 return Job(key, work, weight, trigger_id=observation.trigger_id)
-            if msg.subject == FAILED:
-                failure = parse_failure(msg.data, now)
-                key = (failure.tenant_id, failure.device_id)
-                work = partial(self._fail, msg, failure)
-                return Job(key, work, weight, trigger_id=failure.trigger_id)
-            raise InvalidInput("subject", f"must be {CREATE} or {FAILED}")
+            failure = parse_failure(msg.data, now)
+            _check_sender(sender, failure.tenant_id)
+            key = (failure.tenant_id, failure.device_id)
+            work = partial(self._fail, msg, failure)
+            return Job(key, work, weight, trigger_id=failure.trigger_id)
         except InvalidInput as error:
-            claimed = claimed_identity(msg.data)
+            claimed = _whose(msg)
             return Job(object(), partial(self._refuse, msg, error, *claimed), weight)
 
     async def _observe(self, msg: Msg, incoming: IntakeObservation) -> None:
+        try:
+            await self._observed(msg, incoming)
+        except KeyDestroyed:
+            await self._refuse_erased(msg, incoming.tenant_id, incoming.device_id)
+            if incoming.config_parts is not None:
+                await self._parts.forget(incoming.config_parts.upload)
+
+    async def _observed(self, msg: Msg, incoming: IntakeObservation) -> None:
         started = time.perf_counter()
         try:
             text = await self._text(incoming)
@@ -212,6 +221,7 @@ class Recorder:
             warnings=canonical.warnings,
             trigger_id=incoming.trigger_id,
             author=incoming.author,
+            device_history=incoming.device_history,
             correlation_id=incoming.trigger_id or identity,
             causation_id=f"intake.{msg.metadata.sequence.stream}",
             traceparent=(msg.headers or {}).get("traceparent"),
@@ -221,6 +231,7 @@ class Recorder:
         """Append the observation's fact; None when it has one already."""
         tenant_id, device_id = observation.tenant_id, observation.device_id
         content: ContentRef | None = None
+        era = -1
         while True:
             state = await self._devices.load(tenant_id, device_id)
             history = None
@@ -234,12 +245,20 @@ class Recorder:
                     event = confirmed(observation, verdict)
                 case IsNew() as verdict:
                     # A text stored for a decision that lost its race is used by the next one; a
-                    # crash in between leaves it without an event, which harms nobody.
-                    if content is None:
-                        content = await self._content.put(
-                            tenant_id, device_id, "snapshot", text.encode()
-                        )
-                    event = created(observation, verdict, content)
+                    # crash in between leaves it without an event, which harms nobody. Not so when
+                    # the device's texts were erased meanwhile, and the key with them.
+                    if content is None or era != state.era:
+                        era = state.era
+                        try:
+                            content = await self._content.put(
+                                tenant_id, device_id, "snapshot", text.encode(), era
+                            )
+                        except KeyDestroyed:
+                            fresh = await self._devices.refresh(tenant_id, device_id)
+                            if fresh.era == era:
+                                raise
+                            continue
+                    event = created(observation, verdict, content, state.last_observed_at)
             try:
                 return await self._devices.append(event, state)
             except AppendConflict:
@@ -270,6 +289,12 @@ class Recorder:
         return replace(observation, older=tuple(older))
 
     async def _fail(self, msg: Msg, failure: IntakeFailure) -> None:
+        try:
+            await self._failed(failure)
+        except KeyDestroyed:
+            await self._refuse_erased(msg, failure.tenant_id, failure.device_id)
+
+    async def _failed(self, failure: IntakeFailure) -> None:
         tenant = await self._keyring.tenant(failure.tenant_id)
         moment = failure.attempted_at.astimezone(UTC).isoformat(timespec="microseconds")
         identity = keyed_digest(
@@ -308,6 +333,12 @@ class Recorder:
                 continue
             return
 
+    async def _refuse_erased(self, msg: Msg, tenant_id: str, device_id: str) -> None:
+        """Refuse what comes for an erased tenant. The letter does not keep what was sent: nothing
+        of that tenant is to be kept any more."""
+        error = InvalidInput("tenant_id", "must not be of a tenant that was erased")
+        await self._refuse(msg, error, tenant_id, device_id, body=b"")
+
     async def _refuse(
         self,
         msg: Msg,
@@ -315,12 +346,13 @@ class Recorder:
         tenant_id: str | None = None,
         device_id: str | None = None,
         attached: tuple[Attached, ...] = (),
+        body: bytes | None = None,
     ) -> None:
         sequence = msg.metadata.sequence.stream
         await self._dead_letters.put(
             "intake",
             msg.subject,
-            msg.data,
+            msg.data if body is None else body,
             field=error.field,
             rule=error.rule,
             tenant_id=tenant_id,
@@ -335,9 +367,26 @@ class Recorder:
     async def _give_up(self, msg: Msg, error: Exception) -> None:
         rule = f"recording it failed for a reason of ours: {describe(error)}"
         ours = InvalidInput("message", rule)
-        tenant_id, device_id = claimed_identity(msg.data)
+        tenant_id, device_id = _whose(msg)
         attached: tuple[Attached, ...] = ()
         parts = claimed_parts(msg.data)
         if parts is not None:
             attached = await self._parts.attached(parts.upload, parts.count)
         await self._refuse(msg, ours, tenant_id, device_id, attached)
+
+
+def _check_sender(sender: str | None, tenant_id: str) -> None:
+    """A tenant's account sends for that tenant only."""
+    if sender is not None and sender != tenant_id:
+        raise InvalidInput("tenant_id", f"must be {sender}: its account sent this")
+
+
+def _whose(msg: Msg) -> tuple[str | None, str | None]:
+    """Tenant and device of a refused message. What came from a tenant's account is that tenant's,
+    whatever it says."""
+    tenant_id, device_id = claimed_identity(msg.data)
+    try:
+        _, sender = sent_as(msg.subject)
+    except InvalidInput:
+        return tenant_id, device_id
+    return sender or tenant_id, device_id

@@ -90,6 +90,7 @@ class Sealer:
         every: float,
         lease_seconds: float = 10.0,
         witnesses: Witnesses | None = None,
+        witness_every: float = 21_600.0,
     ) -> None:
         self._nc = nc
         self._feed = feed
@@ -103,6 +104,9 @@ class Sealer:
         self._every = every
         self._lease_seconds = lease_seconds
         self._witnesses = witnesses
+        self._witness_every = witness_every
+        # Also over a new hold of the lease: witnesses are not to be asked more often for that.
+        self._renew_at = 0.0
         self._asked: list[Msg] = []
         self._wake = asyncio.Event()
         self._silent_until = 0.0
@@ -197,6 +201,9 @@ class Sealer:
                     coming = asyncio.ensure_future(anext(feed))
                 ready = [msg for msg, position in asked if position <= sealing.position]
                 if ready or loop.time() >= due:
+                    if cosign is not None and loop.time() >= self._renew_at:
+                        await sealing.renew()
+                        self._renew_at = loop.time() + self._witness_every
                     await sealing.seal(cosign)
                     due = loop.time() + self._every
                     self._metrics.log_position.set(sealing.position)

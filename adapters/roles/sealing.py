@@ -29,7 +29,7 @@ from domain.tlog.checkpoint import Checkpoint, parse_checkpoint
 from domain.tlog.handover import Trust, handover_origin, parse_handover
 from domain.tlog.leaf import RawEvent, duplicate_header, hash_of
 from domain.tlog.names import STREAM_LOG, LogNames, tenant_log
-from domain.tlog.note import Note, VerifierKey, parse_note, verified
+from domain.tlog.note import Note, Signature, VerifierKey, parse_note, verified
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +82,9 @@ class Sealing:
         self._agreed: dict[str, int] = {}
         self._held_to: dict[str, int] = {}
         self._dirty: set[str] = set()
-        # Signed, and not cosigned yet: the checkpoint, its note, and its position.
-        self._bare: dict[str, tuple[Checkpoint, Note, int]] = {}
+        # Signed, and to be cosigned: the checkpoint, its note, its position, and cosignatures of
+        # before, which stay where no newer one can be had.
+        self._bare: dict[str, tuple[Checkpoint, Note, int, tuple[Signature, ...]]] = {}
         self._accepted: list[bytes] = []
         self._handed_over = 0
         self._rebuilding = False
@@ -300,15 +301,34 @@ class Sealing:
             origin, str(note).encode(), after=after, position=position
         )
         self._agreed[name] = after
-        self._bare[name] = (checkpoint, note, position)
+        self._bare[name] = (checkpoint, note, position, ())
         return 1
+
+    async def renew(self) -> None:
+        """Have witnesses asked anew, at the next round, about every log's last checkpoint: so a log
+        in which nothing happens is seen to be the same, now. Raises as `seal`."""
+        for origin in await self._checkpoints.origins():
+            name = self.names.log(origin)
+            stored = None if name is None else await self._checkpoints.last(origin)
+            if name is None or stored is None:
+                continue
+            last = self._opened(stored)
+            if last.sequence != self._agreed.get(name):
+                await self._compare(name, last)
+            note = parse_note(stored.raw)
+            own = tuple(one for one in note.signatures if one.name == origin)
+            earlier = tuple(one for one in note.signatures if one.name != origin)
+            self._bare[name] = (last.checkpoint, Note(note.text, own), last.position, earlier)
 
     async def _cosign(self, cosign: Cosign) -> None:
         """Publish again, with what witnesses say to it. Who does not answer is asked again at the
         next round."""
-        for name, (checkpoint, note, position) in list(self._bare.items()):
+        for name, (checkpoint, note, position, earlier) in list(self._bare.items()):
             cosigned = await cosign(name, checkpoint, note)
             if cosigned != note:
+                there = {(one.name, one.key_id) for one in cosigned.signatures}
+                kept = [one for one in earlier if (one.name, one.key_id) not in there]
+                cosigned = Note(note.text, (*cosigned.signatures, *kept))
                 self._agreed[name] = await self._checkpoints.append(
                     checkpoint.origin,
                     str(cosigned).encode(),

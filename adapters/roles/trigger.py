@@ -19,6 +19,7 @@ from functools import partial
 import nats.errors
 from msgspec import Struct
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from adapters.crypto.keys import KeyRing
 from adapters.jetstream.connection import cancellable
@@ -50,7 +51,7 @@ from domain.events import (
     ACTOR,
     BackupOutcome,
 )
-from domain.ids import check_device_id, check_tenant_id
+from domain.ids import check_device_id, check_tenant_id, to_token
 from domain.ports import EventStore
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ class TriggerService:
     ) -> None:
         self._nc = nc
         self._devices = devices
-        self._endings = Endings(events, keyring, leases)
+        self._endings = Endings(nc.jetstream(), events, keyring, leases)
         self._leases = leases
         self._metrics = metrics
         self._timeout = timeout
@@ -212,10 +213,7 @@ class TriggerService:
             "trigger_id": request.trigger_id,
         }
         try:
-            with cancellable():
-                msg = await self._nc.request(
-                    SUBJECT, json.dumps(body).encode(), timeout=_remaining(request)
-                )
+            msg = await self._answer(request, json.dumps(body).encode())
         except nats.errors.NoRespondersError:
             return Ending("failed", f"no collector answers on {SUBJECT}")
         except TimeoutError:
@@ -233,6 +231,17 @@ class TriggerService:
                 return Ending("locked", clean(reply.message or reply.error or _LOCKED))
             case "failed":
                 return Ending("failed", clean(reply.error or reply.message or NO_REASON))
+
+    async def _answer(self, request: Request, body: bytes) -> Msg:
+        """The answer of a poller in the tenant's own account; where none listens, of anybody."""
+        try:
+            with cancellable():
+                return await self._nc.request(
+                    f"{SUBJECT}.{to_token(request.tenant_id)}", body, timeout=_remaining(request)
+                )
+        except nats.errors.NoRespondersError:
+            with cancellable():
+                return await self._nc.request(SUBJECT, body, timeout=_remaining(request))
 
     async def _finish(
         self, tenant_id: str, device_id: str, trigger_id: str, actor: str, ending: Ending

@@ -7,9 +7,13 @@ import logging
 from contextlib import aclosing
 
 from msgspec import Struct
+from nats.js import JetStreamContext
 
 from adapters.crypto.keys import KeyRing
 from adapters.jetstream.leases import Leases
+from adapters.jetstream.progress import acknowledged, newest
+from adapters.jetstream.streams import INTAKE, INTAKE_SUBJECT
+from adapters.roles.recorder import CONSUMER as RECORDER
 from adapters.roles.trigger_reply import Reply, clean
 from domain.envelope import Head, StoredEvent
 from domain.errors import Unavailable
@@ -27,7 +31,6 @@ log = logging.getLogger(__name__)
 
 NO_REASON = "the collector gives no reason"
 _LOOK_SECONDS = 0.05
-_RECORDING_SECONDS = 2.0
 
 
 class Request(Struct, frozen=True):
@@ -64,7 +67,10 @@ def lease_name(tenant_id: str, device_id: str) -> str:
 class Endings:
     """Finds the ends of backups in the log."""
 
-    def __init__(self, events: EventStore, keyring: KeyRing, leases: Leases) -> None:
+    def __init__(
+        self, js: JetStreamContext, events: EventStore, keyring: KeyRing, leases: Leases
+    ) -> None:
+        self._js = js
         self._events = events
         self._keyring = keyring
         self._leases = leases
@@ -104,10 +110,12 @@ class Endings:
             collect_lease(request.tenant_id, request.device_id),
         )
         loop = asyncio.get_running_loop()
-        free_since: float | None = None
+        # What was read is on the intake before its lease is free: at this sequence or before.
+        sent: int | None = None
         while True:
-            if free_since is None and not any([await self._leases.holder(one) for one in names]):
-                free_since = loop.time()
+            if sent is None and not any([await self._leases.holder(one) for one in names]):
+                sent = await newest(self._js, INTAKE, INTAKE_SUBJECT)
+            worked_off = sent is not None and await self._worked_off(sent)
             branch = self._events.read_branch(
                 request.tenant_id,
                 request.device_id,
@@ -122,10 +130,13 @@ class Endings:
                 return Ending(
                     "timed_out", f"the collection that is under way did not end in {seconds:g} s"
                 )
-            # What was read may still be on its way through the intake.
-            if free_since is not None and loop.time() > free_since + _RECORDING_SECONDS:
+            # Only then: what is still on the intake would be read a second time.
+            if worked_off:
                 return None
             await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _worked_off(self, sequence: int) -> bool:
+        return await acknowledged(self._js, INTAKE, RECORDER) >= sequence
 
 
 def _recognised(

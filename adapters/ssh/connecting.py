@@ -11,7 +11,7 @@ import base64
 import errno
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -32,6 +32,18 @@ _HOST_KEY_ALGORITHMS: Final = (
     "rsa-sha2-256",
     "ssh-rsa",
 )
+_EXCHANGES: Final = (
+    "mlkem768x25519-sha256",
+    "curve25519-sha256",
+    "curve25519-sha256@libssh.org",
+    "ecdh-sha2-nistp256",
+    "ecdh-sha2-nistp384",
+    "ecdh-sha2-nistp521",
+    "diffie-hellman-group-exchange-sha256",
+    "diffie-hellman-group14-sha256",
+    "diffie-hellman-group16-sha512",
+    "diffie-hellman-group18-sha512",
+)
 # AES-GCM first: the processor does it, and as one operation a packet.
 ENCRYPTION: Final = (
     "aes128-gcm@openssh.com",
@@ -41,6 +53,15 @@ ENCRYPTION: Final = (
     "aes192-ctr",
     "aes128-ctr",
 )
+# Only for devices of which the inventory says that they know nothing better: each of these can be
+# broken, by somebody on the way, with effort.
+_LEGACY_ENCRYPTION: Final = ("aes256-cbc", "aes192-cbc", "aes128-cbc", "3des-cbc")
+_LEGACY_EXCHANGES: Final = (
+    "diffie-hellman-group14-sha1",
+    "diffie-hellman-group-exchange-sha1",
+    "diffie-hellman-group1-sha1",
+)
+_LEGACY_HOST_KEYS: Final = ("ssh-dss",)
 _OF_RSA: Final = ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")
 
 
@@ -136,7 +157,8 @@ async def _connect(
                 client_factory=lambda: client,
                 config=None,
                 known_hosts=([], [], []),
-                server_host_key_algs=_algorithms(target.trust),
+                server_host_key_algs=_algorithms(target.trust, legacy=target.legacy),
+                kex_algs=_with_legacy(_EXCHANGES, _LEGACY_EXCHANGES, legacy=target.legacy),
                 username=credential.username,
                 password=credential.password,
                 client_keys=_client_keys(credential),
@@ -146,7 +168,7 @@ async def _connect(
                 host_based_auth=False,
                 preferred_auth="publickey,password,keyboard-interactive",
                 compression_algs=["none"],
-                encryption_algs=list(ENCRYPTION),
+                encryption_algs=_with_legacy(ENCRYPTION, _LEGACY_ENCRYPTION, legacy=target.legacy),
                 x509_trusted_certs=None,
                 keepalive_interval=0,
                 login_timeout=0,
@@ -177,6 +199,12 @@ def _explained(error: Exception, client: _Client, where: str) -> DeviceUnread:
             return DeviceUnread("auth_failed", f"{where} refuses the login")
         case asyncssh.ConnectionLost():
             return DeviceUnread("connection_lost", f"{where} ended the connection at login")
+        case asyncssh.KeyExchangeFailed():
+            return DeviceUnread(
+                "protocol",
+                f"{where} and we have no key exchange or cipher in common; if it knows only weak "
+                "ones, its inventory may say legacy: yes",
+            )
         case asyncssh.ChannelOpenError():
             return DeviceUnread("unreachable", f"the jump host can't reach {where}")
         case asyncssh.Error():
@@ -192,11 +220,17 @@ def _explained(error: Exception, client: _Client, where: str) -> DeviceUnread:
             raise error
 
 
-def _algorithms(trust: Trust) -> list[str]:
+def _algorithms(trust: Trust, *, legacy: bool) -> list[str]:
+    known = _with_legacy(_HOST_KEY_ALGORITHMS, _LEGACY_HOST_KEYS, legacy=legacy)
     if trust.pinned is None:
-        return list(_HOST_KEY_ALGORITHMS)
+        return known
     own = _OF_RSA if trust.pinned.algorithm == "ssh-rsa" else (trust.pinned.algorithm,)
-    return [*own, *(one for one in _HOST_KEY_ALGORITHMS if one not in own)]
+    return [*own, *(one for one in known if one not in own)]
+
+
+def _with_legacy(usual: Sequence[str], weak: Sequence[str], *, legacy: bool) -> list[str]:
+    """The weak ones come last: they are used when nothing else is to be had."""
+    return [*usual, *weak] if legacy else list(usual)
 
 
 def _client_keys(credential: Credential) -> list[SSHKey] | None:

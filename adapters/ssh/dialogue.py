@@ -25,10 +25,12 @@ _PROMPT = re.compile(rb"(?:\A|[\r\n])([^\s#>$%][^\r\n]{0,80}?[#>$%] ?)\Z")
 _STILL_SECONDS: Final = 0.3
 # Escape sequences (ECMA-48), and what backspaces take back.
 _ESCAPES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\-_]|\][^\x07]*\x07|[=>])")
+_PASSWORD = re.compile(rb"(?:enable )?(?:password|secret):\Z", re.IGNORECASE)
 # Where a device stops until a key is pressed, and how it wipes that away afterwards.
 _PAGER = re.compile(rb"(?:--\s?More\s?--|<--- More --->|---\(more[^)]*\)---)\s*\Z", re.IGNORECASE)
 _PAGED = re.compile(
-    rb"\r?(?:--\s?More\s?--|<--- More --->|---\(more[^)]*\)---)(?: ?\r +\r| ?\x08+ +\x08+| ?\r)?",
+    rb"(?:(?<=\n) +)?\r?(?:--\s?More\s?--|<--- More --->|---\(more[^)]*\)---)"
+    rb"(?: ?\r +\r| ?\x08+ +\x08+| ?\r)?",
     re.IGNORECASE,
 )
 
@@ -102,6 +104,35 @@ class Dialogue:
             yield dialogue
         finally:
             channel.abort()
+
+    async def enable(self, password: str) -> None:
+        """Go to the privileged mode, unless the login led there.
+
+        Raises `DeviceUnread` (auth_failed) when the password is refused. It is only sent to who
+        asks for it, which is where devices show no echo.
+        """
+        if not self._prompt.rstrip().endswith(b">"):
+            return
+        self._screen.shown.clear()
+        self._channel.write(b"enable\n")
+        raised = self._prompt.rstrip()[:-1] + b"#"
+        sent = False
+        while True:
+            tail = _clean(bytes(self._screen.shown[-4096:])).rstrip(b" ")
+            last = tail.rpartition(b"\n")[2]
+            if last == raised:
+                self._prompt = raised + self._prompt[len(self._prompt.rstrip()) :]
+                return
+            if _PASSWORD.match(last):
+                if sent:
+                    raise DeviceUnread("auth_failed", "it refuses the password of enable")
+                sent = True
+                self._screen.shown.clear()
+                self._channel.write(password.encode() + b"\n")
+            elif last == self._prompt.rstrip() and b"\n" in tail:
+                reason = "refuses the password of enable" if sent else "does not take enable"
+                raise DeviceUnread("auth_failed" if sent else "command_refused", f"it {reason}")
+            await self._more(self._limits.silence)
 
     async def ask(self, command: str) -> bytes:
         """What the device answers to a command: without its echo and the prompt after it."""

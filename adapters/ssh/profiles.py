@@ -35,7 +35,7 @@ _FIRST_BYTES: Final = 400
 class Profile(Struct, frozen=True, kw_only=True):
     """A platform. `end` must match the last lines of what came; `proof`: a random word comes
     after it. `setup` are commands of a dialogue that make it talk without pauses. `kind` is what
-    the text is, where that is not the name."""
+    the text is, where that is not the name. `enables`: it has a privileged mode."""
 
     name: str
     command: str
@@ -44,17 +44,23 @@ class Profile(Struct, frozen=True, kw_only=True):
     end: str | None = None
     proof: bool = False
     kind: str | None = None
+    enables: bool = False
 
     @property
     def text_kind(self) -> str:
         """What the text is, for the intake."""
         return self.kind or self.name
 
-    async def read(self, session: Session, limits: Limits, until: float) -> Text:
-        """The configuration. Raises `DeviceUnread`."""
+    async def read(
+        self, session: Session, limits: Limits, until: float, *, enable: str | None = None
+    ) -> Text:
+        """The configuration. Raises `DeviceUnread`. With `enable`, the password of the privileged
+        mode, a platform that has one is brought there first, in a dialogue."""
         word = f"configtrail-{secrets.token_hex(8)}" if self.proof else None
-        if self.mode == "dialogue":
+        if self.mode == "dialogue" or (self.enables and enable is not None):
             async with Dialogue.opened(session.connection, limits, until) as dialogue:
+                if self.enables and enable is not None:
+                    await dialogue.enable(enable)
                 for command in self.setup:
                     await dialogue.ask(command)
                 raw, status = await dialogue.ask(self.command), None
@@ -88,11 +94,18 @@ PROFILES: Final = {
         Profile(
             name="ios",
             mode="dialogue",
+            enables=True,
             setup=("terminal length 0", "terminal width 0"),
             command="show running-config",
             end=_IOS_END,
         ),
-        Profile(name="eos", command="show running-config | no-more", end=_IOS_END),
+        Profile(
+            name="eos",
+            enables=True,
+            setup=("terminal length 0", "terminal width 32767"),
+            command="show running-config | no-more",
+            end=_IOS_END,
+        ),
         Profile(name="junos", command="show configuration | display omit | no-more", end=r"[};]\Z"),
         Profile(
             name="vyos",

@@ -17,13 +17,15 @@ TOTAL_SECONDS: Final = 300.0
 class Credential(Struct, frozen=True, kw_only=True):
     """Who we are at a device. Never shown: its `repr` names no secret.
 
-    `private_key` is a key file's text. `agent`: keys of the SSH agent may be used.
+    `private_key` is a key file's text. `agent`: keys of the SSH agent may be used. `enable` is the
+    password of the privileged mode, where a device asks for one.
     """
 
     username: str | None = None
     password: str | None = None
     private_key: str | None = None
     passphrase: str | None = None
+    enable: str | None = None
     agent: bool = False
 
     def __repr__(self) -> str:
@@ -66,7 +68,8 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """A device to read. `addresses` are tried in order; `via` is the host to jump over."""
+    """A device to read. `addresses` are tried in order; `via` is the host to jump over.
+    `legacy`: also key exchanges and ciphers that are weak, of old devices that know no others."""
 
     name: str
     addresses: tuple[str, ...]
@@ -75,3 +78,4 @@ class Target(Struct, frozen=True, kw_only=True):
     trust: Trust = Trust()
     limits: Limits = Limits()
     via: Target | None = None
+    legacy: bool = False

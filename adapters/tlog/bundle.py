@@ -27,12 +27,11 @@ from adapters.jetstream.checkpoints import StoredNote, read_notes
 from adapters.jetstream.verbatim import Reader
 from adapters.roles.sealing import tenant_of_subject
 from adapters.tlog import bundle_verify
+from adapters.tlog.contents import contents_of
 from adapters.tlog.proofs import Prover, Sealed, Stretch
 from adapters.tlog.proving import names_of, prover_of
-from domain.errors import ContentMissing, InvalidInput, NotVerified, Unavailable
-from domain.events import DiffGenerated, SnapshotCreated
+from domain.errors import ContentMissing, InvalidInput, KeyDestroyed, NotVerified, Unavailable
 from domain.ids import to_token
-from domain.ports import ContentKind
 from domain.tlog.checkpoint import parse_checkpoint
 from domain.tlog.leaf import RawEvent, hash_of, leaf_data
 from domain.tlog.names import STREAM_LOG, tenant_log
@@ -238,22 +237,17 @@ async def _add_contents(
         one = reader.read(raw)
         if isinstance(one, Unreadable):
             continue
-        kind: ContentKind
-        match one.event:
-            case SnapshotCreated():
-                kind, ref = "snapshot", one.event.content
-            case DiffGenerated():
-                kind, ref = "diff", one.event.content
-            case _:
+        for kind, ref in contents_of(one):
+            if kind == "changes":
+                continue  # words for people, worked out from the two texts
+            try:
+                salt, text = await system.content.opening(one.tenant_id, one.device_id, kind, ref)
+            except (ContentMissing, KeyDestroyed):
+                missing += 1
                 continue
-        try:
-            salt, text = await system.content.opening(one.tenant_id, one.device_id, kind, ref)
-        except ContentMissing:
-            missing += 1
-            continue
-        archive.add(f"content/{one.position}.txt", text)
-        archive.add(f"content/{one.position}.salt", salt.hex().encode() + b"\n")
-        found += 1
+            archive.add(f"content/{one.position}.txt", text)
+            archive.add(f"content/{one.position}.salt", salt.hex().encode() + b"\n")
+            found += 1
     return found, missing
 
 

@@ -227,10 +227,11 @@ def parse_checkpoint(text: str) -> tuple[Any, ...]:
 class Bundle:
     """A folder that a bundle was unpacked into."""
 
-    def __init__(self, folder: str, keys: list[Any], witnesses: list[Any]) -> None:
+    def __init__(self, folder: str, keys: list[Any], witnesses: list[Any], quorum: int) -> None:
         self.folder = folder
         self.keys = keys
         self.witnesses = witnesses
+        self.quorum = quorum
         self.about = json.loads(self.read("bundle.json"))
         self.lines: list[Any] = []
 
@@ -250,7 +251,8 @@ class Bundle:
     def checkpoint(
         self, name: str, origin: str, max_age: int | None, *, newest: bool
     ) -> tuple[Any, ...]:
-        """A checkpoint, signed by its log, and by the witnesses if it is the newest."""
+        """A checkpoint, signed by its log, and, if it is the newest, by as many of the witnesses as
+        are asked for, none of them longer ago than `max_age`."""
         own = [key for key in self.keys if key[0] == origin and key[2] == 1]
         need(bool(own), f"no key is given for the log {origin}")
         text, signers = open_note(self.read(name), own + self.witnesses)
@@ -258,11 +260,15 @@ class Bundle:
         told, size, root = parse_checkpoint(text)
         need(told == origin, f"{name} is of the log {told}")
         if newest:
-            for witness in self.witnesses:
-                need(witness in signers, f"{name} is not cosigned by {witness[0]}")
-                if max_age is not None:
-                    age = int(time.time()) - signers[witness]
-                    need(age <= max_age, f"{name} was cosigned {age} s ago")
+            lacking: list[Any] = []
+            for witness in sorted(set(self.witnesses)):
+                age = int(time.time()) - signers.get(witness, 0)
+                if witness not in signers:
+                    lacking.append(f"{name} is not cosigned by {witness[0]}")
+                elif max_age is not None and age > max_age:
+                    lacking.append(f"{name} was cosigned {age} s ago by {witness[0]}")
+            there = len(set(self.witnesses)) - len(lacking)
+            need(there >= self.quorum, "; ".join(lacking) + f"; {self.quorum} must have")
         return size, root
 
     def verify(self, max_age: int | None) -> list[Any]:
@@ -393,12 +399,16 @@ def main(arguments: list[Any]) -> int:
     parser.add_argument("--key", action="append", default=[], help="a log's verifier key")
     parser.add_argument("--witness", action="append", default=[], help="a witness's key")
     parser.add_argument("--max-age", type=int, help="seconds since the witnesses cosigned")
+    parser.add_argument("--quorum", type=int, help="how many of the witnesses; default: all")
     given = parser.parse_args(arguments)
     try:
         keys, witnesses = [parse_key(one) for one in given.key], list(map(parse_key, given.witness))
         if given.max_age is not None and not witnesses:
             raise Wrong("--max-age needs --witness: only a witness tells a time")
-        bundle = Bundle(given.folder, keys, witnesses)
+        quorum = len(set(witnesses)) if given.quorum is None else given.quorum
+        if not 0 <= quorum <= len(set(witnesses)) or (given.quorum is not None and quorum < 1):
+            raise Wrong("--quorum must be from 1 to the number of --witness")
+        bundle = Bundle(given.folder, keys, witnesses, quorum)
         if not keys:
             sys.stdout.write(
                 "WARNING: no --key given. The keys are those in the bundle: this shows that it\n"

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Protocol
 
 from adapters.jetstream.checkpoints import StoredNote, read_notes
+from adapters.jetstream.content_store import JetStreamContentStore
 from adapters.jetstream.verbatim import RawFeed
 from adapters.postgres.tiles import TileStore
 from domain.envelope import StreamIdentity
@@ -75,7 +76,9 @@ class SystemEvidence:
     def of(cls, system: System) -> SystemEvidence:
         """The evidence of a system."""
         log = system.log
-        return cls(log.events, log.notes, log.tiles, system.pool, system.content)
+        # What is gone is judged by the events that are verified, not by asking the log again.
+        content = JetStreamContentStore(system.js, system.keyring)
+        return cls(log.events, log.notes, log.tiles, system.pool, content)
 
     async def identity(self) -> StreamIdentity:
         """See `Evidence.identity`."""

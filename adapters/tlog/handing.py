@@ -1,5 +1,9 @@
 """Handing the logs over to a new key: the note first, then the files, so that a crash between them
-leaves a key that is told to be retired and never two that sign."""
+leaves a key that is told to be retired and never two that sign.
+
+In between, every log's last checkpoint is published once more, with the new key's signature beside
+the old one's: whoever was given only one of the two can check where one ends and the other begins.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +12,18 @@ from pathlib import Path
 
 from adapters.crypto.signing import SigningKey, check_ed25519
 from adapters.jetstream.checkpoints import CheckpointStore
-from domain.errors import KeyUnavailable
+from domain.errors import KeyUnavailable, LogBroken, NotVerified
+from domain.tlog.checkpoint import parse_checkpoint
 from domain.tlog.handover import handover_origin, handover_text, parse_handover
-from domain.tlog.note import Note
+from domain.tlog.note import Note, parse_note, verified
 
 
 async def hand_over(checkpoints: CheckpointStore, base: str, path: Path) -> Path:
     """Make a new key, publish the hand-over, and put the new key in the old one's place. Called
     again after a crash, it goes on. Returns where the old key is now.
 
-    Raises `KeyUnavailable`, `Overtaken` when somebody else hands over, and `Unavailable`.
+    Raises `KeyUnavailable`, `Overtaken` when somebody else hands over, `LogBroken` when a last
+    checkpoint is not of the old key, and `Unavailable`.
     """
     coming = path.with_name(f"{path.name}.next")
     old = await asyncio.to_thread(SigningKey.from_file, path)
@@ -32,10 +38,37 @@ async def hand_over(checkpoints: CheckpointStore, base: str, path: Path) -> Path
         note = Note(text, (old.sign_text(base, text), new.sign_text(base, text)))
         after = last.sequence if last else 0
         await checkpoints.append(origin, str(note).encode(), after=after)
+    await _sign_too(checkpoints, base, old, new)
     retired = path.with_name(f"{path.name}.{old.public.hex()[:8]}.retired")
     await asyncio.to_thread(path.rename, retired)
     await asyncio.to_thread(coming.rename, path)
     return retired
+
+
+async def _sign_too(
+    checkpoints: CheckpointStore, base: str, old: SigningKey, new: SigningKey
+) -> None:
+    """Add the new key's signature to the last checkpoint of every log, where it is missing."""
+    for origin in await checkpoints.origins():
+        if origin == handover_origin(base) or not origin.startswith(f"{base}/"):
+            continue
+        last = await checkpoints.last(origin)
+        if last is None:
+            continue
+        note = parse_note(last.raw)
+        signed = new.sign_text(origin, note.text)
+        if signed in note.signatures:
+            continue
+        try:
+            if parse_checkpoint(note.text).origin != origin:
+                raise NotVerified("the checkpoint", "it is of another log")
+            verified(note, [old.verifier(origin)], check_ed25519)
+        except NotVerified as error:
+            raise LogBroken(origin, 0, error.reason) from error
+        both = Note(note.text, (note.signatures[0], signed, *note.signatures[1:]))
+        await checkpoints.append(
+            origin, str(both).encode(), after=last.sequence, position=last.position
+        )
 
 
 def _made(path: Path) -> SigningKey:

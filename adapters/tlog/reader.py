@@ -14,6 +14,7 @@ from adapters.jetstream.content_store import JetStreamContentStore
 from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.jetstream.key_store import JetStreamKeyStore
 from adapters.jetstream.verbatim import RawFeed
+from adapters.retention.explaining import Explanations
 from adapters.settings import Settings
 from domain.errors import InvalidInput
 from domain.tlog.names import LogNames
@@ -43,10 +44,11 @@ async def open_reader(settings: Settings) -> AsyncIterator[StreamReader]:
         master = MasterKey.load(given.get_secret_value() if given else None, settings.key_file)
         keyring = KeyRing(master, JetStreamKeyStore(js))
         raw = RawFeed(nc, js)
+        events = JetStreamEventStore(nc, js)
         yield StreamReader(
-            events=JetStreamEventStore(nc, js),
+            events=events,
             raw=raw,
             checkpoints=CheckpointStore(js),
-            content=JetStreamContentStore(js, keyring),
+            content=JetStreamContentStore(js, keyring, explains=Explanations(events)),
             names=LogNames(settings.log_name, await raw.identity()),
         )

@@ -16,6 +16,8 @@ from domain.errors import NotFound
 from domain.events import (
     CollectionFailed,
     CollectionRecovered,
+    ContentExpired,
+    ContentShredded,
     DeviceConfigured,
     DeviceRetired,
     DiffGenerated,
@@ -25,11 +27,15 @@ from domain.events import (
     HostKeyChanged,
     HostKeyPinned,
     HostKeyReleased,
+    LegalHoldPlaced,
+    LegalHoldReleased,
     ManualBackupFinished,
     ManualBackupTriggered,
+    RetentionPolicySet,
     SnapshotCreated,
     SnapshotRecanonicalised,
 )
+from domain.retention import in_words
 from domain.tlog.checkpoint import parse_checkpoint
 from domain.tlog.names import STREAM_LOG
 from domain.tlog.note import parse_note
@@ -163,5 +169,18 @@ def words(event: DomainEvent) -> str:
             return f"another host key of the device was allowed: {event.reason}"
         case EventSkipped():
             return f"the read model {event.projection} goes on without event {event.position}"
+        case RetentionPolicySet():
+            why = f": {event.reason}" if event.reason else ""
+            return f"what the tenant keeps was set: {in_words(event.policy)}{why}"
+        case LegalHoldPlaced():
+            return f"the legal hold {event.hold_id} was placed: {event.reason}"
+        case LegalHoldReleased():
+            return f"the legal hold {event.hold_id} was released: {event.reason}"
+        case ContentExpired():
+            return f"the text of {event.snapshot_id[:8]} expired: {event.reason}"
+        case ContentShredded():
+            return (
+                f"all texts kept so far were erased, by their keys ({event.scope}): {event.reason}"
+            )
         case _:
             assert_never(event)

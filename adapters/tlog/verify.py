@@ -7,50 +7,41 @@ the first event on that is not what was signed, the latter say nothing and are n
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing
 
-import msgspec
 from msgspec import Struct
 
 from adapters.crypto.signing import check_ed25519
 from adapters.jetstream.verbatim import Reader, version_of
-from adapters.tlog.evidence import Evidence, Row
+from adapters.tlog.contents import Contents
+from adapters.tlog.evidence import Evidence
+from adapters.tlog.rows import MOST_FINDINGS, Rows
 from domain.envelope import StoredEvent
-from domain.errors import ContentCorrupt, ContentMissing
-from domain.events import ContentRef, DiffGenerated, EventSkipped, SnapshotCreated
-from domain.ports import ContentKind
+from domain.events import EventSkipped
+from domain.tlog.findings import Claim, Finding, Kind, Suspect
+from domain.tlog.judging import judge_notes
 from domain.tlog.leaf import RawEvent, duplicate_header, hash_of
+from domain.tlog.locating import WINDOW, locate
 from domain.tlog.merkle import root_of
 from domain.tlog.names import LogNames
 from domain.tlog.note import VerifierKey
-from domain.tlog.verification import (
-    WINDOW,
-    Claim,
-    Finding,
-    Kind,
-    StreamCheck,
-    Suspect,
-    judge_notes,
-    locate,
-)
-from projections.audit.write import Audit, fold
+from domain.tlog.verification import StreamCheck
+from projections.audit.write import Audit
 from projections.source import Unreadable
-
-MOST_FINDINGS = 1_000
-_CONTENT_AT_ONCE = 16
 
 Progress = Callable[[int, int], None]
 
 
 class Options(Struct, frozen=True):
-    """What to check. `trusted`: the public keys that may speak for the logs. `outside`: notes that
+    """What to check. `trusted`: the public keys that may speak for the logs. `quorum`: how many of
+    the witnesses must have cosigned, None for all. `outside`: notes that
     were kept elsewhere; a tail that is gone with its checkpoints shows only by them."""
 
     base: str
     trusted: tuple[bytes, ...]
     witnesses: tuple[VerifierKey, ...] = ()
+    quorum: int | None = None
     outside: tuple[bytes, ...] = ()
     rows: bool = True
     content: bool = True
@@ -58,6 +49,8 @@ class Options(Struct, frozen=True):
 
 class Report(Struct, frozen=True):
     """What was found. `events` were read, of which `sealed` are under a checkpoint that holds.
+    Of the `contents`, `gone` ones expired or were erased, as events say; `lingering` ones should be
+    gone, and their removal is not finished.
     `unreadable` ones are in the log as they are stored, and no reader can, or may, make sense of
     them; rows of their devices' later events are held back."""
 
@@ -68,6 +61,8 @@ class Report(Struct, frozen=True):
     logs: int
     rows: int
     contents: int
+    gone: int
+    lingering: int
     unreadable: int
 
     @property
@@ -83,7 +78,14 @@ async def verify(evidence: Evidence, options: Options, progress: Progress | None
     notes, last_note = await evidence.notes()
     told = [(0, _origin_of(raw), raw) for raw in options.outside]
     told += [(one.sequence, one.origin, one.raw) for one in notes]
-    judged = judge_notes(told, names, options.trusted, check_ed25519, witnesses=options.witnesses)
+    judged = judge_notes(
+        told,
+        names,
+        options.trusted,
+        check_ed25519,
+        witnesses=options.witnesses,
+        quorum=options.quorum,
+    )
     findings = [*judged.findings, *_lost_notes([one.sequence for one in notes], last_note)]
     check = StreamCheck((await evidence.identity()).name, judged.claims)
     derived = _Derived(evidence, options)
@@ -112,7 +114,9 @@ async def verify(evidence: Evidence, options: Options, progress: Progress | None
         checkpoints=len(judged.claims),
         logs=check.logs,
         rows=derived.rows,
-        contents=derived.contents,
+        contents=derived.contents[0],
+        gone=derived.contents[1],
+        lingering=derived.contents[2],
         unreadable=derived.unreadable,
     )
 
@@ -169,24 +173,31 @@ class _Derived:
 
     def __init__(self, evidence: Evidence, options: Options) -> None:
         self._evidence = evidence
-        self._options = options
+        self._contents = Contents(evidence) if options.content else None
         self._versions: dict[str, int] = {}
         self._reader = Reader()
         self._held: dict[str, list[Finding]] = {}
-        self._rows = _Rows(evidence.rows()) if options.rows else None
+        self._rows = Rows(evidence.rows()) if options.rows else None
         self.findings: list[Finding] = []
-        self.contents = self.unreadable = 0
+        self.unreadable = 0
 
     @property
     def rows(self) -> int:
         """How many rows were compared."""
         return self._rows.compared if self._rows else 0
 
+    @property
+    def contents(self) -> tuple[int, int, int]:
+        """How many texts were compared, how many of them are gone as an event says, and how many
+        are still there although one says that they are gone."""
+        told = self._contents
+        return (told.compared, told.gone, told.lingering) if told else (0, 0, 0)
+
     async def feed(self, batch: Sequence[RawEvent]) -> None:
         """The next events."""
         for event in batch:
             self._check_version(event)
-        if self._rows is None and not self._options.content:
+        if self._rows is None and self._contents is None:
             return
         stored: list[StoredEvent] = []
         withheld: dict[int, str] = {}
@@ -210,8 +221,9 @@ class _Derived:
                     self._held[held].append(found)
                 elif len(self.findings) < MOST_FINDINGS:
                     self.findings.append(found)
-        if self._options.content:
-            await self._check_contents(stored)
+        if self._contents is not None:
+            found_wrong = await self._contents.check(stored)
+            self.findings += found_wrong[: max(0, MOST_FINDINGS - len(self.findings))]
 
     async def finish(self) -> None:
         """After the last event."""
@@ -219,34 +231,8 @@ class _Derived:
             # Events that came since we began have rows, rightly.
             _, head = await self._evidence.ends()
             self.findings += await self._rows.beyond(head)
-
-    async def _check_contents(self, stored: Sequence[StoredEvent]) -> None:
-        wanted: list[tuple[StoredEvent, ContentKind, ContentRef]] = []
-        for one in stored:
-            match one.event:
-                case SnapshotCreated():
-                    wanted.append((one, "snapshot", one.event.content))
-                case DiffGenerated():
-                    wanted.append((one, "diff", one.event.content))
-                case _:
-                    pass
-        for start in range(0, len(wanted), _CONTENT_AT_ONCE):
-            some = wanted[start : start + _CONTENT_AT_ONCE]
-            for found in await asyncio.gather(*(self._content(*one) for one in some)):
-                if found is not None and len(self.findings) < MOST_FINDINGS:
-                    self.findings.append(found)
-        self.contents += len(wanted)
-
-    async def _content(
-        self, stored: StoredEvent, kind: ContentKind, ref: ContentRef
-    ) -> Finding | None:
-        try:
-            await self._evidence.content(stored.tenant_id, stored.device_id, kind, ref)
-        except ContentMissing as error:
-            return Finding("content", "missing", stored.position, str(error))
-        except ContentCorrupt as error:
-            return Finding("content", "altered", stored.position, str(error))
-        return None
+        if self._contents is not None:
+            self.findings += self._contents.finish()
 
     def _check_version(self, event: RawEvent) -> None:
         version = version_of(event.block)
@@ -259,59 +245,3 @@ class _Derived:
             detail = f"version {version} of the device where {expected} belongs"
             self.findings.append(Finding("device history", kind, event.position, detail))
         self._versions[branch] = version
-
-
-class _Rows:
-    """The rows of the read model beside those that the events give, both by position."""
-
-    def __init__(self, pages: AsyncGenerator[Sequence[Row], None]) -> None:
-        self._pages = pages
-        self._page: Sequence[Row] = ()
-        self._at = 0
-        self._ended = False
-        self.compared = 0
-
-    async def compare(self, stored: Sequence[StoredEvent], until: int) -> list[Finding]:
-        """The rows up to a position against those of the events."""
-        findings: list[Finding] = []
-        wanted = {row[0]: _comparable(row) for row in fold(stored)}
-        for row in await self._up_to(until):
-            expected = wanted.pop(row[0], None)
-            if expected is None:
-                findings.append(_row_finding("inserted", row[0], "no event says it"))
-            elif expected != row:
-                findings.append(_row_finding("altered", row[0], "it differs from its event"))
-        findings += [_row_finding("missing", position, "its event is there") for position in wanted]
-        return sorted(findings, key=lambda one: one.position)
-
-    async def beyond(self, head: int) -> list[Finding]:
-        """Rows of positions that the stream does not have."""
-        left: list[Finding] = []
-        while (row := await self._next()) and len(left) < MOST_FINDINGS:
-            self._at += 1
-            if row[0] > head:
-                left.append(_row_finding("inserted", row[0], "no event says it"))
-        await self._pages.aclose()
-        return left
-
-    async def _up_to(self, until: int) -> list[Row]:
-        found: list[Row] = []
-        while (row := await self._next()) and row[0] <= until:
-            found.append(row)
-            self._at += 1
-        self.compared += len(found)
-        return found
-
-    async def _next(self) -> Row | None:
-        while self._at >= len(self._page) and not self._ended:
-            page = await anext(self._pages, None)
-            self._page, self._at, self._ended = page or (), 0, page is None
-        return None if self._ended else self._page[self._at]
-
-
-def _comparable(row: Row) -> Row:
-    return (*row[:-1], msgspec.json.decode(row[-1]))
-
-
-def _row_finding(kind: Kind, position: int, detail: str) -> Finding:
-    return Finding("audit row", kind, position, detail)

@@ -12,6 +12,8 @@ const STREAM = "CONFIGTRAIL_EVENTS";
 const KNOWN = new Set([
   "configtrail.CollectionFailed.v1",
   "configtrail.CollectionRecovered.v1",
+  "configtrail.ContentExpired.v1",
+  "configtrail.ContentShredded.v1",
   "configtrail.DeviceConfigured.v1",
   "configtrail.DeviceRetired.v1",
   "configtrail.DiffGenerated.v1",
@@ -20,9 +22,12 @@ const KNOWN = new Set([
   "configtrail.HostKeyChanged.v1",
   "configtrail.HostKeyPinned.v1",
   "configtrail.HostKeyReleased.v1",
+  "configtrail.LegalHoldPlaced.v1",
+  "configtrail.LegalHoldReleased.v1",
   "configtrail.ManualBackupFinished.v1",
   "configtrail.ManualBackupFinished.v2",
   "configtrail.ManualBackupTriggered.v1",
+  "configtrail.RetentionPolicySet.v1",
   "configtrail.SnapshotCreated.v1",
   "configtrail.SnapshotRecanonicalised.v1",
 ]);

@@ -19,6 +19,8 @@ STREAM = "CONFIGTRAIL_EVENTS"
 KNOWN = {
     "configtrail.CollectionFailed.v1",
     "configtrail.CollectionRecovered.v1",
+    "configtrail.ContentExpired.v1",
+    "configtrail.ContentShredded.v1",
     "configtrail.DeviceConfigured.v1",
     "configtrail.DeviceRetired.v1",
     "configtrail.DiffGenerated.v1",
@@ -27,9 +29,12 @@ KNOWN = {
     "configtrail.HostKeyChanged.v1",
     "configtrail.HostKeyPinned.v1",
     "configtrail.HostKeyReleased.v1",
+    "configtrail.LegalHoldPlaced.v1",
+    "configtrail.LegalHoldReleased.v1",
     "configtrail.ManualBackupFinished.v1",
     "configtrail.ManualBackupFinished.v2",
     "configtrail.ManualBackupTriggered.v1",
+    "configtrail.RetentionPolicySet.v1",
     "configtrail.SnapshotCreated.v1",
     "configtrail.SnapshotRecanonicalised.v1",
 }

@@ -16,6 +16,7 @@ __all__ = ["ROUTEROS", "TEXT", "Canonical", "canonicalise", "detect_platform", "
 
 
 _BY_RULES = {one.rules: one for one in PROFILES.values()}
+_BY_RULES_1 = {profiled.rules_1(one): one for one in PROFILES.values()}
 
 
 def canonicalise(text: str, platform: str) -> Canonical:
@@ -35,10 +36,19 @@ def text_under(rules: str, text: str) -> str | None:
     match rules:
         case routeros.RULES:
             return routeros.canonicalise(text).text
+        case routeros.RULES_2:
+            return routeros.canonicalise_2(text).text
         case routeros.RULES_1:
             return routeros.canonicalise_1(text).text
         case plain.RULES:
             return plain.canonicalise(text).text
         case _:
-            profile = _BY_RULES.get(rules)
-            return profiled.canonicalise(text, profile).text if profile else None
+            return _profiled_under(rules, text)
+
+
+def _profiled_under(rules: str, text: str) -> str | None:
+    if (profile := _BY_RULES.get(rules)) is not None:
+        return profiled.canonicalise(text, profile).text
+    if (profile := _BY_RULES_1.get(rules)) is not None:
+        return profiled.canonicalise_1(text, profile).text
+    return None

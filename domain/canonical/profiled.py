@@ -1,39 +1,127 @@
-"""Canonical form of platforms with a profile, such as `ios/1`.
+"""Canonical form of platforms with a profile, such as `ios/2`.
 
 Dropped: a byte order mark, the kind of line endings, blanks at line ends, empty lines,
-comments, and the lines that the profile calls volatile. The text of a banner is
-kept as it is. Order counts. A secret that the device salts anew at each reading is left out:
-whether it changed can't be known.
+comments, and the lines that the profile calls volatile. A value that goes on over several lines is
+one line with newlines in it, and kept as it is. Order counts. A secret that the device salts anew
+at each reading is left out: whether it changed can't be known.
+
+New in version 2: version 1 knew of no values over several lines but banners of IOS, and dropped
+what looked like a comment in others.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from domain.canonical.form import BLANKS, Canonical, physical_lines
-from domain.profiles.profile import Profile, with_paths
+from domain.profiles.profile import Profile, is_open, with_paths
 
-_BANNER = re.compile(r"banner \S+ (\^C|\S)")
+_BANNER_1 = re.compile(r"banner \S+ (\^C|\S)")
+_SALTED_KEY = re.compile(
+    r"(-----BEGIN ENCRYPTED PRIVATE KEY-----).*?(?=-----END ENCRYPTED PRIVATE KEY-----)", re.DOTALL
+)
+_IN_A_VALUE: Final = "ends inside a value"
+_IN_A_BLOCK: Final = "ends inside a block"
+_NO_TAIL: Final = "its last line is missing"
 
 
 def canonicalise(text: str, profile: Profile) -> Canonical:
-    """The canonical form of a text. It is always taken for complete."""
+    """The canonical form of a text. It is partial where the text itself proves that it was cut."""
     physical = physical_lines(text)
-    logical = tuple(_kept(physical, profile))
+    logical, in_value = _logical(physical, profile)
+    warnings = []
+    if in_value:
+        warnings.append(_IN_A_VALUE)
+    elif is_open(logical, profile.style):
+        warnings.append(_IN_A_BLOCK)
+    elif _lacks_tail(logical, physical, profile):
+        warnings.append(_NO_TAIL)
+    normal = [_unsalted(line, profile) for line in logical] if profile.salted else logical
+    return _form(profile, profile.rules, logical, normal, len(physical), warnings)
+
+
+def canonicalise_1(text: str, profile: Profile) -> Canonical:
+    """The form under the rules of version 1."""
+    physical = physical_lines(text)
+    logical = list(_kept_1(physical, profile))
+    normal = [profile.salted.sub("ENC", one) for one in logical] if profile.salted else logical
+    return _form(profile, rules_1(profile), logical, normal, len(physical), [])
+
+
+def rules_1(profile: Profile) -> str:
+    """The name of the profile's rules in version 1."""
+    return f"{profile.name}/1"
+
+
+def _form(
+    profile: Profile,
+    rules: str,
+    logical: list[str],
+    normal: list[str],
+    line_count: int,
+    warnings: list[str],
+) -> Canonical:
     paths = with_paths(logical, profile.style)
     return Canonical(
-        rules=profile.rules,
-        logical=logical,
-        normal=tuple(profile.salted.sub("ENC", one) for one in logical)
-        if profile.salted
-        else logical,
-        line_count=len(physical),
+        rules=rules,
+        logical=tuple(logical),
+        normal=tuple(normal),
+        line_count=line_count,
+        completeness="partial" if warnings else "complete",
+        warnings=tuple(warnings),
+        cut=bool(warnings),
         named=tuple((profile.section(path[0] if path else line), line) for path, line in paths),
     )
 
 
-def _kept(physical: Iterable[str], profile: Profile) -> Iterator[str]:
+def _logical(physical: Iterable[str], profile: Profile) -> tuple[list[str], bool]:
+    """The lines that count, each value in one, and whether the text ends inside of one."""
+    found: list[str] = []
+    parts: list[str] = []  # of the line under way, while a value of it is open
+    within: re.Pattern[str] | None = None
+    for line in physical:
+        if within is None and _is_noise(line, profile):
+            continue
+        if profile.values is not None:
+            within = profile.values.open_after(line, within)
+        parts.append(line if within is not None else line.rstrip(BLANKS))
+        if within is None:
+            found.append("\n".join(parts))
+            parts = []
+    if parts:
+        found.append("\n".join(parts))
+    return found, within is not None
+
+
+def _is_noise(line: str, profile: Profile) -> bool:
+    """Whether a line outside of values says nothing of the configuration."""
+    bare = line.strip(BLANKS)
+    if not bare or profile.volatile.match(line.rstrip(BLANKS)):
+        return True
+    if profile.remark and bare.startswith(profile.remark):
+        return False
+    return bool(profile.comment) and bare.startswith(profile.comment)
+
+
+def _lacks_tail(logical: list[str], physical: list[str], profile: Profile) -> bool:
+    """Whether a text that is what the command shows does not end as that ends."""
+    if profile.head is None or (logical and logical[-1].strip() == profile.tail):
+        return False
+    return any(profile.head.match(line) for line in physical)
+
+
+def _unsalted(line: str, profile: Profile) -> str:
+    """The line without what the device salts anew; the same words inside of a text stay."""
+    assert profile.salted is not None
+    found = profile.salted.search(line)
+    if found is not None and '"' not in line[: found.start()]:
+        return profile.salted.sub("ENC", line)
+    return _SALTED_KEY.sub(r"\1", line)
+
+
+def _kept_1(physical: Iterable[str], profile: Profile) -> Iterator[str]:
     banner = ""
     for line in physical:
         if banner:
@@ -47,7 +135,7 @@ def _kept(physical: Iterable[str], profile: Profile) -> Iterator[str]:
             continue
         if profile.comment and bare.startswith(profile.comment):
             continue
-        begun = _BANNER.match(line)
+        begun = _BANNER_1.match(line)
         if begun is not None and begun[1] not in line[begun.end() :]:
             banner = begun[1]
         yield line

@@ -1,4 +1,4 @@
-r"""Canonical form of RouterOS exports: `routeros/2`.
+r"""Canonical form of RouterOS exports: `routeros/3`.
 
 Dropped, because it is no configuration: a byte order mark, the kind of line endings, every `#`
 line outside of a string, the by-line and its followers where they lost their `#`, prompts around
@@ -11,6 +11,9 @@ A string may run over real newlines when a file was edited by hand: nothing is d
 New in version 2: what RouterOS may write in several ways is written in one, by the rules of
 `domain.routeros.spelling`: the order of menus, the order of entries where it means nothing, paths
 that are repeated, `\_` for a blank, members of sets. What was equal under `routeros/1` still is.
+
+New in version 3: settings are known by quoted names too, the order of `/mpls interface` counts, and
+that of `/ip dns static` only where an entry is a pattern, not where a comment speaks of one.
 """
 
 from __future__ import annotations
@@ -20,10 +23,13 @@ from typing import Final
 
 from domain.canonical.form import BLANKS, Canonical, unix
 from domain.canonical.header import header_version, is_header, is_identity, is_prompt
+from domain.routeros import spelling_2
 from domain.routeros.menus import publishable, whole_path
 from domain.routeros.spelling import normal
+from domain.routeros.statements import is_broken_off
 
-RULES: Final = "routeros/2"
+RULES: Final = "routeros/3"
+RULES_2: Final = "routeros/2"
 RULES_1: Final = "routeros/1"
 _INDENT: Final = "    "
 _MAX_WARNINGS: Final = 50
@@ -39,6 +45,12 @@ def canonicalise(text: str) -> Canonical:
     """The canonical form of an export. Takes time linear in the text's length."""
     reading = _Reading(unix(text))
     return reading.canonical(RULES, tuple(normal(reading.logical)))
+
+
+def canonicalise_2(text: str) -> Canonical:
+    """The form under the rules of version 2."""
+    reading = _Reading(unix(text))
+    return reading.canonical(RULES_2, tuple(spelling_2.normal(reading.logical)))
 
 
 def canonicalise_1(text: str) -> Canonical:
@@ -71,6 +83,7 @@ class _Reading:
         self._in_string = False
         if slowly or not self._read_in_bulk(text):
             self._read(text.removesuffix("\n").split("\n") if text else [])
+        self._broken_off = not self._cut and not self._in_string and self._breaks_off(text)
 
     def canonical(self, rules: str, normal_lines: tuple[str, ...]) -> Canonical:
         """The form, with the given lines as what the fingerprint is taken over."""
@@ -82,6 +95,8 @@ class _Reading:
             warnings.append("ends inside a string")
         elif self._cut:
             warnings.append("ends inside a wrapped line")
+        elif self._broken_off:
+            warnings.append("ends inside a line")
         return Canonical(
             rules=rules,
             logical=tuple(self.logical),
@@ -91,7 +106,7 @@ class _Reading:
             warnings=tuple(warnings),
             os_version=self._os_version,
             unread=tuple(self._unread),
-            cut=self._cut or self._in_string,
+            cut=self._cut or self._in_string or self._broken_off,
             sectioned=True,
         )
 
@@ -170,6 +185,16 @@ class _Reading:
         self.logical.append("".join(parts).rstrip(BLANKS + "\n"))
         self.origins.append((first, after))
         self._cut = cut
+
+    def _breaks_off(self, text: str) -> bool:
+        """Whether the last line has no end, and is no whole statement either.
+
+        Tools that keep texts often take the last newline away: that it is missing proves nothing.
+        """
+        last = text[text.rfind("\n") + 1 :].strip(BLANKS)
+        if not last or last.startswith("#") or is_prompt(last) or not self.logical:
+            return False
+        return is_broken_off(self.logical[-1])
 
     def _is_noise(self, line: str) -> bool:
         """Whether a line outside of strings and wrapped lines says nothing of the configuration."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
+
+from domain.profiles.values import Values
 
 Style: TypeAlias = Literal["indent", "brace", "set", "flat", "edit"]
 
@@ -16,24 +18,36 @@ class Profile(Struct, frozen=True, kw_only=True):
 
     `style`: hierarchy by indentation, by braces, as a path in every `set` line, flat under
     headings, or between `config`, `edit`, `next` and `end`. `volatile` lines say nothing of the
-    configuration; `comment` begins lines that are none either. `secrets` find secrets in a line,
-    each in the group `secret`; of a `salted` one it can't be known whether it changed, because the
-    device writes it differently each time. `heads` are the words that begin sections: of a path
-    only these may be in an event.
+    configuration; `comment` begins lines that are none either, but not `remark`, with which a
+    device writes comments that it keeps. `values` are the ones that may go on over several lines.
+    `secrets` find secrets in a line, each in the group `secret`; of a `salted` one it can't be
+    known whether it changed, because the device writes it differently each time. Lines of `prose`
+    are words for people. `names` are the block in which names are secrets (how it begins), and
+    where in its lines they stand. `heads` are the words that begin sections: of a path only these
+    may be in an event.
+
+    Where the command that shows the configuration writes `head` at its beginning, it writes `tail`
+    as its last line: a text with the one and without the other was cut.
     """
 
     name: str
     style: Style
     comment: str = ""
+    remark: str = ""
     volatile: re.Pattern[str]
+    values: Values | None = None
     secrets: tuple[re.Pattern[str], ...]
     salted: re.Pattern[str] | None = None
+    prose: re.Pattern[str] | None = None
+    names: tuple[re.Pattern[str], re.Pattern[str]] | None = None
     heads: frozenset[str]
+    head: re.Pattern[str] | None = None
+    tail: str = ""
 
     @property
     def rules(self) -> str:
-        """The name of the rules of its canonical form."""
-        return f"{self.name}/1"
+        """The name of the rules of its canonical form, whose version is new when they are."""
+        return f"{self.name}/2"
 
     def section(self, path: str) -> str:
         """The known words at the beginning of a path or a line; `other` where there are none."""
@@ -46,11 +60,29 @@ class Profile(Struct, frozen=True, kw_only=True):
 
     def redacted(self, line: str, hide: Callable[[str], str]) -> str:
         """The line with `hide` of each secret in its place."""
+        if self.prose is not None and self.prose.match(line):
+            return line
         if self.salted is not None:
             line = self.salted.sub(lambda found: _replaced(found, "<secret>"), line)
         for pattern in self.secrets:
             line = pattern.sub(lambda found: _replaced(found, hide(found["secret"])), line)
         return line
+
+    def without_names(self, lines: Iterable[str], hide: Callable[[str], str]) -> Iterator[str]:
+        """The lines, with the names hidden that are secrets because of the block they are in."""
+        if self.names is None:
+            yield from lines
+            return
+        begins, name = self.names
+        depth = 0
+        for line in lines:
+            word = line.split(maxsplit=1)[:1]
+            if depth:
+                depth += (word == ["config"]) - (word == ["end"])
+                yield name.sub(lambda found: _replaced(found, hide(found["secret"])), line)
+            else:
+                depth = int(begins.match(line) is not None)
+                yield line
 
 
 def _replaced(found: re.Match[str], shown: str) -> str:
@@ -58,8 +90,24 @@ def _replaced(found: re.Match[str], shown: str) -> str:
     return found[0][:start] + shown + found[0][end:]
 
 
+def is_open(lines: Iterable[str], style: Style) -> bool:
+    """Whether something that is closed in writing is open after the lines."""
+    depth = 0
+    for line in lines:
+        bare = line.strip()
+        if style == "brace":
+            depth += bare.endswith("{") - bare.startswith("}")
+        elif style == "edit":
+            word = bare.split(" ", 1)[0]
+            depth += (word in ("config", "edit")) - (word in ("end", "next"))
+    return depth > 0
+
+
 def with_paths(lines: Iterable[str], style: Style) -> list[tuple[tuple[str, ...], str]]:
-    """Each line under its path: the lines that it is nested in, from the outermost."""
+    """Each line under its path: the lines that it is nested in, from the outermost.
+
+    A line may hold a value that goes on over several lines.
+    """
     match style:
         case "indent":
             return _indented(lines)

@@ -5,13 +5,21 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from domain.profiles import values
 from domain.profiles.profile import Profile
 
-_WORD: Final = r'(?P<secret>"[^"]*"|\'[^\']*\'|[^\s;]+)'
+# What is hidden already, or empty, is no secret.
+_NONE: Final = r"(?!<(?:secret|hidden)[:>]|''(?!')|\"\"|[\]{;])"
+_QUOTED: Final = r'"(?:[^"\\]|\\.)*"' r"|'[^']*'(?:\\''[^']*')*"
+_WORD: Final = rf"{_NONE}(?P<secret>{_QUOTED}|\S+)"
+# Where a semicolon ends what is said.
+_WORD_OF_BRACES: Final = rf"{_NONE}(?P<secret>{_QUOTED}|[^\s;]+)"
+_REST: Final = rf"{_NONE}(?P<secret>\S.*?)[ \t]*\Z"
 
 
-def _all(*patterns: str) -> tuple[re.Pattern[str], ...]:
-    return tuple(re.compile(one.replace("<S>", _WORD)) for one in patterns)
+def _all(*patterns: str, word: str = _WORD) -> tuple[re.Pattern[str], ...]:
+    """Expressions in which `<S>` stands for a secret word, and `<R>` for one up to the end."""
+    return tuple(re.compile(one.replace("<S>", word).replace("<R>", _REST)) for one in patterns)
 
 
 def _heads(text: str) -> frozenset[str]:
@@ -20,19 +28,30 @@ def _heads(text: str) -> frozenset[str]:
 
 _CISCO: Final = _all(
     r"\bsnmp-server community <S>",
-    r"\bsnmp-server host \S+(?: vrf \S+)?(?: (?:traps|informs))?(?: version \S+)?"
-    r"(?: (?:auth|noauth|priv))? <S>",
+    r"\bsnmp-server host \S+(?: vrf \S+)?+(?: (?:traps|informs))?+(?: version \S+)?+"
+    r"(?: (?:auth|noauth|priv))?+ <S>",
     r"\bsnmp-server user .*\bauth (?:md5|sha\S*) <S>",
-    r"\bsnmp-server user .*\bpriv (?:des|3des|aes\S*)(?: \d+)? <S>",
-    r"\b(?:password|secret)(?: (?:\d+|sha512|md5|encrypted))? <S>",
-    r"\b(?:key-string|key-chain-key|pre-shared-key|message-digest-key \d+ md5|authentication-key"
-    r"|md5)(?: [0-9]\b)? <S>",
-    r"^\s*(?:tacacs-server|radius-server) .*\bkey(?: [0-9]\b)? <S>",
-    r"^\s*key(?: [0-9]\b)? (?!chain\b|\d+$)<S>",
-    r"\bcrypto isakmp key(?: [0-9]\b)? <S>",
-    r"\bstandby .* authentication(?: (?:md5 key-string|text))?(?: [0-9]\b)? <S>",
-    r"\bwpa-psk ascii(?: [0-9]\b)? <S>",
+    r"\bsnmp-server user .*\bpriv (?:des|3des|aes\S*)(?: \d+)?+ <S>",
+    r"\b(?:isis|area|domain)[ -]password(?: (?:\d|md5|clear))?+ <S>",
+    r"(?<![\w-])(?:password|secret)(?: level \d+)?+(?: (?:\d+|sha512|md5|encrypted))?+ <R>",
+    r"\bpre-shared-key (?:address|hostname) .*\bkey(?: [0-9]\b)?+ <S>",
+    r"\bpre-shared-key(?: (?:local|remote))?+(?! (?:address|hostname)\b)(?: [0-9]\b)?+ <S>",
+    r"\bmessage-digest-key \d+ (?:md5|sha\d+)(?: [0-9]\b)?+ <S>",
+    r"\bauthentication-key(?: \d+ (?:md5|sha\S*|cmac\S*))?+(?: [0-9]\b)?+ <S>",
+    r"\b(?:key-string|key-chain-key|server-key)(?: [0-9]\b)?+ <S>",
+    r"\bauthentication mode hmac-sha-256(?: [0-9]\b)?+ <S>",
+    r"^\s*(?:tacacs-server|radius-server) .*\bkey(?: [0-9]\b)?+ <S>",
+    r"^\s*key [0-9a-fA-F]{2,} [0-9] <S>",
+    r"^\s*key(?: [0-9]\b(?! *\Z))?+ (?!chain\b|\d+$|[0-9a-fA-F]{2,} [0-9] )<S>",
+    r"\bcrypto isakmp key(?: [0-9]\b)?+ <S>",
+    r"\bauthentication (?:.* )?key(?: [0-9]\b)?+ <S>",
+    r"\bkey [0678] <S>",
+    r"\b(?:standby|vrrp|glbp) .*\bauthentication(?: (?:md5 key-string|text|ah))?+"
+    r"(?! md5 key-)(?: [0-9]\b)?+ <S>",
+    r"\bnhrp authentication(?: [0-9]\b)?+ <S>",
+    r"\bwpa-psk (?:ascii|hex)(?: [0-9]\b)?+ <S>",
 )
+_PROSE: Final = re.compile(r"\s*(?:description|remark|set \S.* description|annotate|alias|name)\b")
 _CISCO_HEADS: Final = _heads(
     "aaa|access-list|banner|boot|class-map|clock|crypto|daemon|dot1x|enable|errdisable|hardware|"
     "hostname|interface|ip|ip access-list|ip domain|ip name-server|ip prefix-list|ip route|"
@@ -51,29 +70,44 @@ _IOS: Final = Profile(
         r"! (?:Last configuration change|NVRAM config last updated|No configuration change)|"
         r"ntp clock-period\b|Using \d+ out of \d+ bytes|\S+#\s*(?:show .*)?\Z"
     ),
+    values=values.IOS,
     secrets=_CISCO,
+    prose=_PROSE,
     heads=_CISCO_HEADS,
+    head=re.compile(r"Building configuration|Current configuration ?:"),
+    tail="end",
 )
 _EOS: Final = Profile(
     name="eos",
     style="indent",
     comment="!",
+    remark="!!",
     volatile=re.compile(r"! (?:Time|Command|device):|\S+#\s*(?:show .*)?\Z"),
+    values=values.EOS,
     secrets=_CISCO,
+    prose=_PROSE,
     heads=_CISCO_HEADS,
+    head=re.compile(r"! Command: show running-config"),
+    tail="end",
 )
 _JUNOS: Final = Profile(
     name="junos",
     style="brace",
     comment="#",
     volatile=re.compile(r"## Last (?:commit|changed)|\s*scale-subscriber\b|\s*used-count\b"),
+    values=values.JUNOS,
+    prose=_PROSE,
     secrets=_all(
         r"(?<=\s)<S>;?[ \t]*## SECRET-DATA",
-        r"\b(?:encrypted-password|authentication-key|pre-shared-key ascii-text|secret|"
-        r"privacy-key|authentication-password|md5 \d+ key|simple-password|key-chain \S+ secret) "
-        r"(?!\{)<S>",
+        r"(?<![\w-])(?:encrypted-password|plain-text-password-value|authentication-key|"
+        r"pre-shared-key (?:ascii-text|hexadecimal)|ascii-text|hexadecimal|secret|password|"
+        r"privacy-key|chap-secret|(?:authentication|privacy|simple|tunnel)-password|md5 \d+ key|"
+        r"(?:authentication|encryption) (?:\S+ )?key|key (?:ascii-text|hexadecimal)|cak|"
+        r"community-name) <S>",
         r"^\s*community <S>(?= \{|;|\Z)",
+        r"^\s*set (?:\S+ )*snmp community <S>",
         r"://[^\s/:@\"]+:(?P<secret>[^\s/@\"]+)@",
+        word=_WORD_OF_BRACES,
     ),
     heads=_heads(
         "access|applications|chassis|class-of-service|event-options|firewall|forwarding-options|"
@@ -85,10 +119,13 @@ _VYOS: Final = Profile(
     name="vyos",
     style="set",
     volatile=re.compile(r"\S+@\S+[:~$#].*\Z"),
+    values=values.VYOS,
+    prose=_PROSE,
     secrets=_all(
-        r"\b(?:plaintext-password|encrypted-password|password|secret|pre-shared-secret|"
-        r"preshared-key|private-key|passphrase|key|shared-secret-key|auth-key|md5-key|"
-        r"plaintext-key|encrypted-key) <S>\Z",
+        r"(?<![\w-])(?:(?:[\w-]+-)?(?:password|passphrase|secret)|pre-shared-secret|preshared-key|"
+        r"private-key|private key|shared-secret-key|auth-key|md5-key|plaintext-key|encrypted-key|"
+        r"cak|community) <S>[ \t]*\Z",
+        r"^(?!.* public-keys )(?!.* parameters ip key ).*(?<![\w-])key <S>[ \t]*\Z",
         r"^set service snmp community <S>",
         r"\bmd5 key-id \d+ md5-key <S>",
     ),
@@ -102,9 +139,11 @@ _OPENWRT: Final = Profile(
     style="flat",
     comment="#",
     volatile=re.compile(r"root@\S+:.*\Z"),
+    values=values.OPENWRT,
     secrets=_all(
-        r"^\s*(?:option|list) (?:\w*password|key\d?|\w*_key|passphrase|\w*secret|pin|psk|"
-        r"priv_key\w*_pwd|community) <S>",
+        r"^\s*(?:option|list) ['\"]?(?!\w*(?:public|host)_?key)(?i:\w*passw(?:or)?d\d?|key\d?|"
+        r"\w*_key|\w*passphrase|\w*secret|\w*token|pin|puk|pincode|\w*psk|\w*_pwd|\w*community)"
+        r"['\"]?[ \t]+<R>",
     ),
     heads=_heads(
         "package dhcp|package dropbear|package firewall|package network|package system|"
@@ -119,11 +158,17 @@ _FORTIOS: Final = Profile(
         r"#config-version=|#conf_file_ver=|#buildno=|#global_vdom=|Current Time|Disk Usage|"
         r"\s*set (?:last-update|lastupdate)\b"
     ),
+    values=values.FORTIOS,
     salted=re.compile(r"\bENC (?P<secret>\S+)"),
+    prose=re.compile(r"\s*set (?:comments?|description)\b"),
     secrets=_all(
-        r"^\s*set (?:passwd|password|psksecret|secret|key|auth-pwd|priv-pwd|passphrase|ppk-secret|"
-        r"sae-password|wpa-passphrase|shared-secret) (?!ENC\b)<S>",
+        r"^\s*set (?:[\w-]*(?:password|passwd|passphrase|psksecret|secret|psk|-pwd|key-string|"
+        r"-token|community)|(?:auth-?|enc-?|api-?|wep-?)?key)\d* (?!ENC\b)<R>",
         r"^\s*config snmp community <S>",
+    ),
+    names=(
+        re.compile(r"\s*config system snmp community\b"),
+        re.compile(rf"^\s*set name {_REST}"),
     ),
     heads=_heads(
         "config antivirus|config application|config firewall|config ips|config log|config router|"
@@ -138,17 +183,23 @@ _FRR: Final = Profile(
     volatile=re.compile(
         r"Building configuration|Current configuration:|! Last Changed:|\S+#\s*(?:show .*)?\Z"
     ),
-    secrets=_all(
-        r"\bpassword(?: \d+)? (?!md5 |clear )<S>",
-        r"\bneighbor \S+ password <S>",
-        r"\b(?:key-string|authentication-key|message-digest-key \d+ md5|area-password (?:md5|clear)"
-        r"|domain-password (?:md5|clear)|isis password (?:md5|clear)) <S>",
+    prose=_PROSE,
+    secrets=(
+        *_all(
+            r"\bisis password (?:md5|clear) <S>",
+            r"\b(?:area|domain)-password (?:md5|clear) <S>",
+            r"\bauthentication string <S>",
+            r"\bauthentication key-id \d+ hash-algo \S+ key <S>",
+        ),
+        *_CISCO,
     ),
     heads=_heads(
         "access-list|bgp|debug|frr|hostname|interface|ip|ip prefix-list|ip route|ipv6|ipv6 route|"
         "key|line|log|route-map|router bgp|router isis|router ospf|router ospf6|router rip|"
         "service|vrf"
     ),
+    head=re.compile(r"Building configuration|Current configuration:"),
+    tail="end",
 )
 
 PROFILES: Final = {one.name: one for one in (_IOS, _EOS, _JUNOS, _VYOS, _OPENWRT, _FORTIOS, _FRR)}

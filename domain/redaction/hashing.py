@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from domain.ids import keyed_digest
-from domain.routeros.strings import plain
+from domain.routeros.strings import joined, plain
 
 _HASH_BYTES: Final = 4
 _PURPOSE: Final = "redaction"
@@ -28,7 +28,11 @@ class Redactor:
     def secret(self, value: str) -> str:
         """What is shown in place of a secret, given as written; equal for equal secrets."""
         meant = plain(value)
-        return value if _HIDDEN.match(meant) else f"<secret:{self._hash(meant)}>"
+        return value if _HIDDEN.match(meant) else self.meant(meant)
+
+    def meant(self, text: str) -> str:
+        """What is shown in place of a secret, given without quotes and escapes."""
+        return text if _HIDDEN.match(text) else f"<secret:{self._hash(joined(text))}>"
 
     def hidden(self, line: str) -> str:
         """What is shown in place of a whole line that was not understood."""

@@ -30,14 +30,19 @@ def redacted(text: str, platform: str, redactor: Redactor) -> str:
     if profile is None:
         raise NotRedactable(platform)
     lines = _LINE.findall(text)
-    shown = without_keys([line for line, _ in lines], redactor)
+    shown = in_context(profile, [line for line, _ in lines], redactor)
     return "".join(
         redact_line_of(profile, line, redactor) + end
         for line, (_, end) in zip(shown, lines, strict=True)
     )
 
 
-def without_keys(lines: Iterable[str], redactor: Redactor) -> Iterator[str]:
+def in_context(profile: Profile, lines: Iterable[str], redactor: Redactor) -> Iterator[str]:
+    """The lines without the secrets that only the lines before them tell."""
+    return profile.without_names(_without_keys(lines, redactor), redactor.secret)
+
+
+def _without_keys(lines: Iterable[str], redactor: Redactor) -> Iterator[str]:
     """The lines, those of private keys (PEM) hidden one by one."""
     inside = False
     for line in lines:
@@ -51,7 +56,7 @@ def without_keys(lines: Iterable[str], redactor: Redactor) -> Iterator[str]:
 
 def redact_line_of(profile: Profile, line: str, redactor: Redactor) -> str:
     """A line of a platform with a profile, without its secrets."""
-    return redact_inside(profile.redacted(line, redactor.secret), redactor.secret)
+    return redact_inside(profile.redacted(line, redactor.secret), redactor.meant)
 
 
 def _routeros(text: str, redactor: Redactor) -> Iterator[str]:
@@ -64,7 +69,7 @@ def _routeros(text: str, redactor: Redactor) -> Iterator[str]:
     logical = canonicalise(text, ROUTEROS).logical
     for line, (first, after) in zip(logical, origins(text), strict=True):
         for comment, end in lines[done:first]:
-            yield redact_inside(comment, redactor.secret) + end
+            yield redact_inside(comment, redactor.meant, menu) + end
         done = after
         split = split_path(line)
         if split is not None and not split[1]:
@@ -77,4 +82,4 @@ def _routeros(text: str, redactor: Redactor) -> Iterator[str]:
         else:
             yield shown + lines[after - 1][1]
     for comment, end in lines[done:]:
-        yield redact_inside(comment, redactor.secret) + end
+        yield redact_inside(comment, redactor.meant, menu) + end

@@ -14,16 +14,17 @@ from typing import Final
 
 from domain.errors import NotUnderstood
 from domain.routeros.menus import split_path, whole_path
-from domain.routeros.statements import Property, Statement, parse, render
+from domain.routeros.statements import SELECTOR, Property, Statement, parse, render
 from domain.routeros.strings import members
 from domain.routeros.vocabulary import ORDERED, SETS
 
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
-_TARGET = re.compile(r"set (?:\[[^\]]*\]|[^ =]+(?= ))?")
+_TARGET = re.compile(rf"set(?:{SELECTOR})?", re.DOTALL)
 _ADDS: Final = frozenset(("add ",))
 _PLAIN: Final = frozenset(("add ", "set "))
 # Names are looked up in any order, but of patterns the first one that matches wins.
 DNS_STATIC: Final = "/ip dns static"
+_PATTERNS: Final = (" regexp=", " match-subdomain=yes")
 
 
 def spelled(line: str) -> str:
@@ -134,7 +135,18 @@ def is_plain(lines: Sequence[str]) -> bool:
 
 def keeps_order(path: str, lines: Iterable[str]) -> bool:
     """Whether the order of a menu's entries is configuration, for lines that add and set."""
-    return path in ORDERED or (path == DNS_STATIC and any(" regexp=" in line for line in lines))
+    return path in ORDERED or (path == DNS_STATIC and any(map(_has_pattern, lines)))
+
+
+def _has_pattern(line: str) -> bool:
+    """Whether a static name of the resolver is a pattern, or stands for the names below it."""
+    if not any(one in line for one in _PATTERNS):
+        return False
+    try:
+        statement = parse(line)
+    except NotUnderstood:
+        return True
+    return statement.get("regexp") is not None or statement.get("match-subdomain") == "yes"
 
 
 def ordered(path: str, lines: Sequence[str]) -> list[str]:

@@ -12,14 +12,15 @@ from typing import Final
 from msgspec import Struct
 
 from domain.errors import NotUnderstood
-from domain.routeros.menus import split_path
+from domain.routeros.menus import publishable, split_path
 from domain.routeros.properties import NAMES
 from domain.routeros.strings import STRING, members, plain
 from domain.routeros.vocabulary import SETS, VERBS
 
 _VERB = re.compile(r"[a-z][a-z-]*+(?=[ \t]|\Z)")
 _FIND: Final = rf'\[(?:{STRING}|[^\[\]"]++|\[(?:{STRING}|[^\[\]"]++)*+\])*+\]'
-_SELECTOR = re.compile(rf'[ \t]++(?:{_FIND}|(?:{STRING}|[^ \t"=\[\]]++)++)(?=[ \t]|\Z)', re.DOTALL)
+SELECTOR: Final = rf'[ \t]++(?:{_FIND}|(?:{STRING}|[^ \t"=\[\]]++)++)(?=[ \t]|\Z)'
+_SELECTOR = re.compile(SELECTOR, re.DOTALL)
 _PROPERTY = re.compile(
     rf'([ \t]++)(!?[.A-Za-z0-9][A-Za-z0-9_.-]*+)(?:=((?:{STRING}|[^ \t"\n]++)*+))?(?=[ \t]|\Z)',
     re.DOTALL,
@@ -145,3 +146,25 @@ def render(statement: Statement) -> str:
             else (one.lead, one.written, "=", one.value)
         )
     return "".join(parts)
+
+
+def is_broken_off(line: str) -> bool:
+    """Whether a line that begins as RouterOS writes one can't be all of it.
+
+    It ends in a menu that there is not, in a value that is not there, or in a word that is no name.
+    That a line is whole can't be proven: the end of a value may be missing.
+    """
+    split = split_path(line)
+    if split is not None and not split[1]:
+        return publishable(split[0]) != split[0]
+    command = split[1] if split else line
+    if command.split(" ", 1)[0] not in VERBS:
+        return False
+    try:
+        statement = parse(line)
+    except NotUnderstood:
+        return True
+    if not statement.properties:
+        return statement.verb in ("add", "set")
+    last = statement.properties[-1]
+    return last.value == "" or (last.value is None and not last.written.startswith("!"))

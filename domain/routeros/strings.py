@@ -38,14 +38,18 @@ def plain(value: str) -> str:
         value = value[1:-1]
     if "\\" not in value:
         return value
-    text = _ESCAPE.sub(_meant, value)
-    if not text.isascii():
-        raw = text.encode("utf-8", "surrogateescape")
-        text = raw.decode("utf-8", "surrogateescape")
-    return text
+    return joined(_ESCAPE.sub(meant, value))
 
 
-def _meant(found: re.Match[str]) -> str:
+def joined(text: str) -> str:
+    """The text with bytes that stand apart as the characters that they are together in UTF-8."""
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+
+
+def meant(found: re.Match[str]) -> str:
+    """What an escape means; a byte above 127 stands alone, as a lone surrogate."""
     code = found[1]
     if len(code) == 2:
         number = int(code, 16)

@@ -21,7 +21,7 @@ ip hotspot ip-binding|ip hotspot walled-garden|ip hotspot walled-garden ip
 ip ipsec policy
 ip proxy access|ip proxy cache|ip proxy direct|ip socks access|ip route rule
 ipv6 firewall filter|ipv6 firewall mangle|ipv6 firewall nat|ipv6 firewall raw
-mpls ldp accept-filter|mpls ldp advertise-filter
+mpls interface|mpls ldp accept-filter|mpls ldp advertise-filter
 queue simple|queue tree
 radius
 routing filter|routing filter rule|routing filter select-rule|routing rule

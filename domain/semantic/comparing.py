@@ -6,7 +6,9 @@ time is linear in the size of the texts, and for the rest depends on the size of
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from itertools import groupby
 
 from domain.canonical.form import Canonical
 from domain.errors import NotUnderstood
@@ -62,6 +64,7 @@ class Menus:
     def __init__(self, form: Canonical) -> None:
         self._form = form
         self.lines = by_menu(form.logical)
+        self._parts: Counter[str] | None = None
         self._last = next(reversed([section for section, _ in form.lines]), "") if form.cut else ""
 
     def whole(self, section: str, other: Menus) -> bool:
@@ -81,12 +84,10 @@ class Menus:
 
     def parts(self, section: str) -> int:
         """In how many stretches the menu's lines come."""
-        count = 0
-        previous = None
-        for menu, _ in self._form.lines:
-            count += menu == section and menu != previous
-            previous = menu
-        return count
+        if self._parts is None:
+            stretches = groupby(section for section, _ in self._form.lines)
+            self._parts = Counter(menu for menu, _ in stretches)
+        return self._parts[section]
 
 
 class _Section:
@@ -96,6 +97,7 @@ class _Section:
         self._section = section
         self._before = all_spelled(before)
         self._after = all_spelled(after)
+        self._statements: dict[str, Statement | None] = {}
         self.changes: list[Change] = []
         self.respelled = 0
         self.not_understood = False
@@ -112,11 +114,7 @@ class _Section:
         taken_new = {two for _, two in same}
         old = self._parsed(self._before, taken_old)
         new = self._parsed(self._after, taken_new)
-        pairs = pair(
-            self._section,
-            [Entry(at, one) for at, one in old.items() if one is not None],
-            [Entry(at, one) for at, one in new.items() if one is not None],
-        )
+        pairs = pair(self._known(old), self._known(new))
         old_places = _places(self._old_sequence)
         new_places = _places(self._new_sequence)
         moved = self._moved([*same, *pairs])
@@ -138,8 +136,8 @@ class _Section:
                     kind="moved",
                     before_line=self._before[one],
                     after_line=self._after[two],
-                    before=_statement(self._before[one]),
-                    after=_statement(self._after[two]),
+                    before=self._statement(self._before[one]),
+                    after=self._statement(self._after[two]),
                     before_place=Place(one, old_places.get(one)),
                     after_place=Place(two, new_places.get(two)),
                 )
@@ -166,11 +164,20 @@ class _Section:
         ]
         return pairs
 
+    def _known(self, statements: dict[int, Statement | None]) -> list[Entry]:
+        return [Entry(self._section, at, one) for at, one in statements.items() if one is not None]
+
+    def _statement(self, line: str) -> Statement | None:
+        """The statement in a line, None in one that is none. Lines may repeat, and move."""
+        if line not in self._statements:
+            self._statements[line] = _statement(line)
+        return self._statements[line]
+
     def _parsed(self, lines: Sequence[str], taken: set[int]) -> dict[int, Statement | None]:
         found: dict[int, Statement | None] = {}
         for at, line in enumerate(lines):
             if at not in taken:
-                found[at] = _statement(line)
+                found[at] = self._statement(line)
                 self.not_understood |= found[at] is None
         return found
 

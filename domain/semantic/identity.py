@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, TypeAlias
-
-from domain.routeros.statements import Statement
 
 Key: TypeAlias = tuple[str, ...]
 
@@ -57,10 +56,12 @@ _COMMENTS: Final[tuple[Key, ...]] = (
 )
 
 
-def keys(section: str, entry: Statement) -> tuple[Key, ...]:
+def keys(section: str, meanings: Mapping[str, str]) -> tuple[Key, ...]:
     """The keys by which an added entry is known, its identity first; empty when it has none."""
-    known = _KEYS.get(section, _BY_NAME)
-    return tuple(key for key in known if _has(entry, key, section))
+    # A default route of RouterOS 6 has no destination.
+    if section.endswith(" route"):
+        return _KEYS.get(section, _BY_NAME)
+    return tuple(key for key in _KEYS.get(section, _BY_NAME) if key[0] in meanings)
 
 
 def comment_keys() -> tuple[Key, ...]:
@@ -68,11 +69,6 @@ def comment_keys() -> tuple[Key, ...]:
     return _COMMENTS
 
 
-def value(entry: Statement, key: Key) -> tuple[str | None, ...]:
+def value(meanings: Mapping[str, str], key: Key) -> tuple[str | None, ...]:
     """An entry's values for a key."""
-    return tuple(entry.get(name) for name in key)
-
-
-def _has(entry: Statement, key: Key, section: str) -> bool:
-    # A default route of RouterOS 6 has no destination.
-    return section.endswith(" route") or entry.get(key[0]) is not None
+    return tuple(map(meanings.get, key))

@@ -8,8 +8,6 @@ from functools import reduce
 from operator import xor
 from typing import Final, TypeAlias
 
-from msgspec import Struct
-
 from domain.routeros.statements import Statement
 from domain.semantic import identity
 
@@ -23,20 +21,36 @@ _ALIKE: Final = 0.5
 Pairs: TypeAlias = list[tuple[int, int]]
 
 
-class Entry(Struct, frozen=True):
-    """An entry with the number of its line; `properties` are its names with what they mean."""
+class Entry:
+    """An entry with the number of its line.
 
-    at: int
-    statement: Statement
+    `meanings` are its properties by name, the first of those that are given twice; `keys` by what
+    it is known again.
+    """
+
+    __slots__ = ("at", "keys", "meanings", "statement", "target")
+
+    def __init__(self, section: str, at: int, statement: Statement) -> None:
+        self.at = at
+        self.statement = statement
+        self.meanings = {one.name: one.meaning for one in reversed(statement.properties)}
+        self.keys: tuple[identity.Key, ...] = ()
+        self.target: str | None = None
+        if statement.verb == "add":
+            self.keys = identity.keys(section, self.meanings)
+        elif statement.verb == "set":
+            self.target = statement.target
 
     @property
     def properties(self) -> frozenset[tuple[str, str]]:
         return frozenset((one.name, one.meaning) for one in self.statement.properties)
 
 
-def pair(section: str, before: Sequence[Entry], after: Sequence[Entry]) -> Pairs:
+def pair(before: Sequence[Entry], after: Sequence[Entry]) -> Pairs:
     """Pairs of line numbers. Each entry is in one pair at most; both have the same command."""
-    matching = _Matching(section, before, after)
+    if not before or not after:
+        return []
+    matching = _Matching(before, after)
     matching.settings()
     matching.keys()
     matching.but_for_one()
@@ -48,30 +62,26 @@ def pair(section: str, before: Sequence[Entry], after: Sequence[Entry]) -> Pairs
 class _Matching:
     """What is paired so far, and what is left."""
 
-    def __init__(self, section: str, before: Sequence[Entry], after: Sequence[Entry]) -> None:
-        self._section = section
+    def __init__(self, before: Sequence[Entry], after: Sequence[Entry]) -> None:
         self._before = {one.at: one for one in before}
         self._after = {one.at: one for one in after}
         self.pairs: Pairs = []
 
     def settings(self) -> None:
         """`set` of one thing, with `set` of the same thing; also if repeated, one by one."""
-        self._by(lambda one: one.statement.target, verb="set", repeated=True)
+        self._by(lambda one: one.target, repeated=True)
 
     def keys(self) -> None:
         """Entries with the same identity, and then by what else they are known."""
         ranks = {
             key: rank
             for one in (*self._before.values(), *self._after.values())
-            if one.statement.verb == "add"
-            for rank, key in enumerate(identity.keys(self._section, one.statement))
+            for rank, key in enumerate(one.keys)
         }
         for key in sorted(ranks, key=lambda one: (ranks[one], one)):
 
             def known(one: Entry, key: identity.Key = key) -> Hashable:
-                if key not in identity.keys(self._section, one.statement):
-                    return None
-                return identity.value(one.statement, key)
+                return identity.value(one.meanings, key) if key in one.keys else None
 
             self._by(known, repeated=ranks[key] == 0)
 
@@ -100,16 +110,16 @@ class _Matching:
         for key in identity.comment_keys():
 
             def known(one: Entry, key: identity.Key = key) -> Hashable:
-                if one.statement.get("comment") is None or self._has_identity(one):
+                if "comment" not in one.meanings or not _may_change(one):
                     return None
-                return identity.value(one.statement, key)
+                return identity.value(one.meanings, key)
 
             self._by(known)
 
     def alike(self) -> None:
         """Entries without an identity that have at least half of their properties in common."""
-        old = [one for one in self._before.values() if self._may_change(one)]
-        new = [one for one in self._after.values() if self._may_change(one)]
+        old = [one for one in self._before.values() if _may_change(one)]
+        new = [one for one in self._after.values() if _may_change(one)]
         if not old or not new or len(old) * len(new) > MOST_COMPARISONS:
             return
         properties = {id(one): one.properties for one in (*old, *new)}
@@ -119,7 +129,7 @@ class _Matching:
             for two in new:
                 theirs = properties[id(two)]
                 score = len(mine & theirs) / max(len(mine), len(theirs), 1)
-                same_chain = one.statement.get("chain") == two.statement.get("chain")
+                same_chain = one.meanings.get("chain") == two.meanings.get("chain")
                 if score >= _ALIKE and same_chain:
                     scored.append((-score, abs(one.at - two.at), one.at, two.at))
         for _, _, here, there in sorted(scored):
@@ -131,8 +141,8 @@ class _Matching:
         if one.statement.verb != "add":
             return
         properties = one.properties
-        if self._has_identity(one):
-            name = one.statement.get("name")
+        if one.keys:
+            name = one.meanings.get("name")
             rest = properties - {("name", name)}
             if name is not None and rest:
                 yield "renamed", rest
@@ -145,25 +155,13 @@ class _Matching:
             for left_out in hashes:
                 yield whole ^ left_out ^ len(hashes) ^ (len(hashes) - 1)
 
-    def _may_change(self, one: Entry) -> bool:
-        return one.statement.verb == "add" and not self._has_identity(one)
-
-    def _has_identity(self, one: Entry) -> bool:
-        return bool(identity.keys(self._section, one.statement))
-
-    def _by(
-        self,
-        known: Callable[[Entry], Hashable],
-        *,
-        verb: str = "add",
-        repeated: bool = False,
-    ) -> None:
+    def _by(self, known: Callable[[Entry], Hashable], *, repeated: bool = False) -> None:
         """Pair what is known by the same; what `repeated` says may occur several times."""
         places: list[defaultdict[Hashable, list[int]]] = []
         for entries in (self._before, self._after):
             found: defaultdict[Hashable, list[int]] = defaultdict(list)
             for one in entries.values():
-                if one.statement.verb == verb and (key := known(one)) is not None:
+                if (key := known(one)) is not None:
                     found[key].append(one.at)
             places.append(found)
         old, new = places
@@ -176,3 +174,8 @@ class _Matching:
     def _pair(self, here: int, there: int) -> None:
         self.pairs.append((here, there))
         del self._before[here], self._after[there]
+
+
+def _may_change(one: Entry) -> bool:
+    """Whether an entry has no identity, so that it may be one that looks a little different."""
+    return one.statement.verb == "add" and not one.keys

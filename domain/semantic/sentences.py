@@ -32,7 +32,25 @@ _CALLED: Final = (
 _MENUS_OF_RULES = re.compile(r".*\bfirewall (?:filter|nat|mangle|raw)\Z|.*\b(?:filter|rule)\Z")
 _SAYS_NOTHING: Final = frozenset(("action", "chain", "disabled", "log", "log-prefix"))
 _MOST_LOOKS: Final = 2
-_PLACES: Final = ("interface", "bridge", "list", "server", "gateway")
+# Where an entry is in something else, so that a change of it is a move.
+_PLACES: Final = {
+    "/interface bridge port": "bridge",
+    "/interface bridge vlan": "bridge",
+    "/interface list member": "list",
+    "/interface vlan": "interface",
+    "/interface wireguard peers": "interface",
+    "/ip address": "interface",
+    "/ip arp": "interface",
+    "/ip dhcp-server lease": "server",
+    "/ipv6 address": "interface",
+}
+_PEER: Final = ("name", "comment", "allowed-address", "public-key")
+# What a command of its own does to what it names, and what is so when it is gone.
+_COMMANDS: Final = {
+    "disable": ("disabled", "no longer disabled"),
+    "enable": ("enabled", "no longer enabled"),
+    "remove": ("removed", "no longer removed"),
+}
 
 
 def place(section: str) -> str:
@@ -52,6 +70,12 @@ def called(section: str, entry: Statement) -> str:
         if not value:
             return found[1] or "all"
         return "default" if name == "default" else _short(plain(value))
+    if section == "/interface bridge vlan":
+        return _short(f"vlan {entry.get('vlan-ids') or '?'} of {entry.get('bridge') or '?'}")
+    if section == "/interface wireguard peers":
+        return _short(next(filter(None, map(entry.get, _PEER)), ""))
+    if section.endswith(" list member"):
+        return " in ".join(_short(entry.get(name) or "?") for name in ("interface", "list"))
     if section.endswith(" address-list"):
         return " in ".join(_short(entry.get(name) or "?") for name in ("address", "list"))
     if section.endswith((" address", " lease")):
@@ -99,15 +123,17 @@ def sentence(change: Change, properties: tuple[ToldProperty, ...], entry: str) -
                 return f"{subject} lost its name {_quoted(one.before)}"
             return f"{where}: {_quoted(one.before)} renamed to {_quoted(one.after)}"
         case "modified":
-            moved = next((one for one in properties if _is_place(one)), None)
-            if moved is not None and len(properties) == 1 and entry != moved.after:
-                return f"{_one_subject(where, entry)} moved from {moved.before} to {moved.after}"
+            if (moved := _moved(change, properties)) is not None:
+                thing = _thing(change, entry)
+                return f"{where} {thing} moved from {moved.before} to {moved.after}"
             return f"{subject}: {'; '.join(_told(one) for one in properties)}"
 
 
 def _added(change: Change, subject: str, properties: tuple[ToldProperty, ...]) -> str:
     assert change.after is not None
-    if change.after.verb != "add":
+    if change.after.verb not in ("add", "set"):
+        return f"{subject}{_commanded(change.after.verb, 0)}"
+    if change.after.verb == "set":
         if [(one.name, one.after) for one in properties] == [("disabled", "yes")]:
             return f"{subject} disabled"
         return f"{subject}: {'; '.join(_told(one) for one in properties) or 'set'}"
@@ -120,7 +146,9 @@ def _added(change: Change, subject: str, properties: tuple[ToldProperty, ...]) -
 
 def _removed(change: Change, subject: str, properties: tuple[ToldProperty, ...]) -> str:
     assert change.before is not None
-    if change.before.verb != "add":
+    if change.before.verb not in ("add", "set"):
+        return f"{subject}{_commanded(change.before.verb, 1)}"
+    if change.before.verb == "set":
         if [(one.name, one.before) for one in properties] == [("disabled", "yes")]:
             return f"{subject} enabled"
         names = ", ".join(one.name for one in properties)
@@ -128,6 +156,11 @@ def _removed(change: Change, subject: str, properties: tuple[ToldProperty, ...])
     position = change.before_place.position if change.before_place else None
     at = f", which was at {position}" if position else ""
     return f"{subject} removed{at}"
+
+
+def _commanded(verb: str, gone: int) -> str:
+    known = _COMMANDS.get(verb)
+    return f" {known[gone]}" if known else f": command {verb} {'removed' if gone else 'added'}"
 
 
 def _rule(entry: Statement) -> str:
@@ -146,21 +179,28 @@ def _is_entry(change: Change) -> bool:
 
 def _noun(change: Change, entry: str) -> str:
     noun = "rule" if _MENUS_OF_RULES.match(change.section) else ""
+    if change.entry is not None and change.entry.verb != "add" and entry.isdigit():
+        return f"{noun or 'entry'} number {entry}"
     return " ".join(filter(None, (noun, _quoted(entry) if entry else ""))) or "an entry"
 
 
-def _one_subject(where: str, entry: str) -> str:
-    return f"{where} {entry}" if entry else where
+def _moved(change: Change, properties: tuple[ToldProperty, ...]) -> ToldProperty | None:
+    """The property that says where an entry is, if it is all that changed."""
+    if len(properties) != 1 or change.after is None or change.after.verb != "add":
+        return None
+    [one] = properties
+    is_place = one.name == _PLACES.get(change.section)
+    return one if is_place and one.before and one.after else None
 
 
-def _is_place(one: ToldProperty) -> bool:
-    return (
-        one.name in _PLACES
-        and one.before is not None
-        and one.after is not None
-        and not one.gone
-        and not one.new
-    )
+def _thing(change: Change, entry: str) -> str:
+    """An entry without the place that it has moved to."""
+    assert change.after is not None
+    if change.section == "/interface bridge vlan":
+        return _short(change.after.get("vlan-ids") or "?")
+    if change.section == "/interface list member":
+        return _short(change.after.get("interface") or "?")
+    return entry
 
 
 def _told(one: ToldProperty) -> str:

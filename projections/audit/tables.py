@@ -28,4 +28,6 @@ CREATE INDEX IF NOT EXISTS audit_by_actor
     ON audit (tenant_id, actor, occurred_at, position);
 CREATE INDEX IF NOT EXISTS audit_by_device
     ON audit (tenant_id, device_id, occurred_at, position);
+CREATE INDEX IF NOT EXISTS audit_by_cause
+    ON audit (tenant_id, correlation_id, occurred_at, position) WHERE correlation_id IS NOT NULL;
 """

@@ -11,6 +11,8 @@ from domain.envelope import StoredEvent
 from domain.events import (
     CollectionFailed,
     CollectionRecovered,
+    ContentExpired,
+    ContentShredded,
     DeviceConfigured,
     DeviceRetired,
     DiffGenerated,
@@ -21,12 +23,16 @@ from domain.events import (
     HostKeyChanged,
     HostKeyPinned,
     HostKeyReleased,
+    LegalHoldPlaced,
+    LegalHoldReleased,
     ManualBackupFinished,
     ManualBackupTriggered,
+    RetentionPolicySet,
     SnapshotCreated,
     SnapshotRecanonicalised,
     encode_event,
 )
+from domain.ids import TENANT_BRANCH
 from projections.audit.tables import DDL, TABLES
 from projections.rows import Connection, copy_rows, storable, storable_or_none
 
@@ -46,6 +52,11 @@ ACTIONS: dict[type[Fact], str] = {
     HostKeyChanged: "host_key_changed",
     HostKeyReleased: "host_key_released",
     EventSkipped: "config_event_skipped",
+    RetentionPolicySet: "retention_policy_set",
+    LegalHoldPlaced: "legal_hold_placed",
+    LegalHoldReleased: "legal_hold_released",
+    ContentExpired: "config_content_expired",
+    ContentShredded: "config_content_shredded",
 }
 
 COLUMNS = (
@@ -66,7 +77,7 @@ COLUMNS = (
 )
 
 
-def resource_of(event: DomainEvent, device_id: str) -> tuple[str, str]:
+def resource_of(event: DomainEvent, tenant_id: str, device_id: str) -> tuple[str, str]:
     """What the event is about: type and id."""
     match event:
         case SnapshotCreated() | DuplicateSkipped() | SnapshotRecanonicalised():
@@ -81,6 +92,14 @@ def resource_of(event: DomainEvent, device_id: str) -> tuple[str, str]:
             return "host_key", device_id
         case EventSkipped():
             return "event", event.skipped_event_id
+        case ContentExpired():
+            return "snapshot", event.snapshot_id
+        case LegalHoldPlaced() | LegalHoldReleased():
+            return "legal_hold", event.hold_id
+        case RetentionPolicySet() | ContentShredded():
+            if device_id == TENANT_BRANCH:
+                return "tenant", tenant_id
+            return "device", device_id
         case _:
             assert_never(event)
 
@@ -92,7 +111,7 @@ def fold(batch: Sequence[StoredEvent]) -> list[tuple[Any, ...]]:
 
 def _row(stored: StoredEvent) -> tuple[Any, ...]:
     event = stored.event
-    resource_type, resource_id = resource_of(event, stored.device_id)
+    resource_type, resource_id = resource_of(event, stored.tenant_id, stored.device_id)
     return (
         stored.position,
         stored.tenant_id,
@@ -134,7 +153,7 @@ class Audit:
     """The projection `audit`."""
 
     name = "audit"
-    version = 2
+    version = 3
     tables = TABLES
     ddl = DDL
 

@@ -12,6 +12,8 @@ from domain.envelope import StoredEvent
 from domain.events import (
     CollectionFailed,
     CollectionRecovered,
+    ContentExpired,
+    ContentShredded,
     DeviceConfigured,
     DeviceRetired,
     DiffGenerated,
@@ -20,11 +22,15 @@ from domain.events import (
     HostKeyChanged,
     HostKeyPinned,
     HostKeyReleased,
+    LegalHoldPlaced,
+    LegalHoldReleased,
     ManualBackupFinished,
     ManualBackupTriggered,
+    RetentionPolicySet,
     SnapshotCreated,
     SnapshotRecanonicalised,
 )
+from domain.ids import TENANT_BRANCH
 from projections.rows import storable, storable_or_none
 
 DeviceKey: TypeAlias = tuple[str, str]
@@ -74,7 +80,8 @@ class BackupOps(Struct):
     """What a batch does to the tables.
 
     `observations` are rows, of which those in `late` may stand between others: there, runs begin
-    anew. `sightings` are of snapshots that were created before the batch.
+    anew. `sightings` are of snapshots that were created before the batch. `gone` are texts that are
+    not kept any more: of a snapshot or, without one, of all before a position, and how they went.
     """
 
     devices: dict[DeviceKey, DeviceChange] = field(default_factory=dict)
@@ -84,12 +91,15 @@ class BackupOps(Struct):
     late: list[tuple[str, str, datetime, int]] = field(default_factory=list)
     asked: dict[Key, tuple[str, datetime]] = field(default_factory=dict)
     finished: dict[Key, Finish] = field(default_factory=dict)
+    gone: list[tuple[str, str, str | None, int, str]] = field(default_factory=list)
 
 
 def fold(batch: Sequence[StoredEvent]) -> BackupOps:
     """What the batch does to the tables."""
     ops = BackupOps()
     for stored in batch:
+        if stored.device_id == TENANT_BRANCH:
+            continue  # what is told of a tenant as a whole is no device
         key = (stored.tenant_id, stored.device_id)
         device = ops.devices.get(key)
         if device is None:
@@ -116,6 +126,10 @@ def fold(batch: Sequence[StoredEvent]) -> BackupOps:
                 # At the same time the one recorded later is the newest.
                 if device.failure is None or event.attempted_at >= device.failure.attempted_at:
                     device.failure = event
+            case ContentExpired() as event:
+                ops.gone.append((*key, event.snapshot_id, stored.position, "expired"))
+            case ContentShredded():
+                ops.gone.append((*key, None, stored.position, "shredded"))
             case (
                 DiffGenerated()
                 | EventSkipped()
@@ -126,6 +140,9 @@ def fold(batch: Sequence[StoredEvent]) -> BackupOps:
                 | HostKeyPinned()
                 | HostKeyChanged()
                 | HostKeyReleased()
+                | RetentionPolicySet()
+                | LegalHoldPlaced()
+                | LegalHoldReleased()
             ):
                 pass
             case _:

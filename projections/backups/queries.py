@@ -6,7 +6,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from domain.events import BackupOutcome, Completeness, Source
+from domain.events import Attribution, BackupOutcome, Completeness, Source
 from projections.rows import Reader, struct, structs
 
 
@@ -43,7 +43,8 @@ class Device(Struct, frozen=True, kw_only=True):
 
 class Snapshot(Struct, frozen=True, kw_only=True):
     """A recorded configuration. `first_seen`, `last_confirmed`: its oldest and newest observation;
-    between them another one may have held, when that one arrived late."""
+    between them another one may have held, when that one arrived late. `text_gone`: expired or
+    shredded, as the event at `text_gone_position` says; None while the text is kept."""
 
     tenant_id: str
     device_id: str
@@ -71,6 +72,9 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     successor_id: str | None
     trigger_id: str | None
     actor: str
+    text_gone: str | None
+    text_gone_position: int | None
+    changed_by: Attribution | None
     is_current: bool
 
 
@@ -122,7 +126,8 @@ _SNAPSHOT = """
     s.last_confirmed, s.confirmations, s.fingerprint, s.text_fingerprint, s.commitment,
     s.canonical, s.content_sequence, s.size_bytes, s.line_count, s.platform, s.os_version,
     s.source, s.completeness, s.warnings, s.late, s.predecessor_id, s.successor_id, s.trigger_id,
-    s.actor, s.snapshot_id IS NOT DISTINCT FROM d.current_snapshot_id AS is_current
+    s.actor, s.text_gone, s.text_gone_position, s.changed_by,
+    s.snapshot_id IS NOT DISTINCT FROM d.current_snapshot_id AS is_current
 """
 
 _SNAPSHOTS = """

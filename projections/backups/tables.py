@@ -49,6 +49,9 @@ CREATE TABLE IF NOT EXISTS snapshots (
     successor_id text COLLATE "C",
     trigger_id text COLLATE "C",
     actor text NOT NULL,
+    text_gone text,
+    text_gone_position bigint,
+    changed_by jsonb,
     PRIMARY KEY (tenant_id, device_id, snapshot_id)
 ) WITH (fillfactor = 80);
 CREATE INDEX IF NOT EXISTS snapshots_by_time

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+from msgspec.structs import replace
+
 from domain.envelope import StoredEvent
 from domain.errors import MalformedEvent
+from domain.events import Attribution
 from projections.backups.fold import BackupOps, NewSnapshot, fold
 from projections.backups.tables import DDL, TABLES
 from projections.rows import Connection, columns_of, copy_rows, storable, storable_or_none
@@ -47,6 +51,7 @@ _SNAPSHOT_COLUMNS = (
     "successor_id",
     "trigger_id",
     "actor",
+    "changed_by",
 )
 
 # Confirmations of snapshots that are there already.
@@ -135,6 +140,17 @@ MEND_LAST_CHANGED = """
     WHERE d.tenant_id = late.tenant_id AND d.device_id = late.device_id
 """
 
+# A shredding, which names no snapshot, is about all that the device had before it.
+GO = """
+    UPDATE snapshots s
+    SET text_gone = gone.how, text_gone_position = gone.position
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[])
+      AS gone(tenant_id, device_id, snapshot_id, position, how)
+    WHERE s.tenant_id = gone.tenant_id AND s.device_id = gone.device_id
+      AND s.snapshot_id = coalesce(gone.snapshot_id, s.snapshot_id)
+      AND s.position < gone.position AND s.text_gone IS NULL
+"""
+
 ASK = """
     INSERT INTO triggers (tenant_id, device_id, trigger_id, actor, asked_at)
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[])
@@ -158,7 +174,7 @@ class Backups:
     """The projection `backups`."""
 
     name = "backups"
-    version = 2
+    version = 3
     tables = TABLES
     ddl = DDL
 
@@ -178,6 +194,9 @@ class Backups:
             await connection.execute(MEND_RUNS, *columns_of(ops.late, 4))
             devices = [place[:2] for place in ops.late]
             await connection.execute(MEND_LAST_CHANGED, *columns_of(devices, 2))
+        # One after the other: what expired first is not shredded later.
+        for one in ops.gone:
+            await connection.execute(GO, *columns_of([one], 5))
         if ops.asked:
             asked = [(*key, *value) for key, value in ops.asked.items()]
             await connection.execute(ASK, *columns_of(asked, 5))
@@ -255,4 +274,10 @@ def _snapshot_row(new: NewSnapshot) -> tuple[Any, ...]:
         event.successor.snapshot_id if event.successor else None,
         event.trigger_id,
         storable(event.actor),
+        None if event.changed_by is None else _storable_changers(event.changed_by),
     )
+
+
+def _storable_changers(attribution: Attribution) -> Any:
+    people = tuple(replace(one, who=storable_or_none(one.who)) for one in attribution.people)
+    return msgspec.to_builtins(replace(attribution, people=people))

@@ -11,7 +11,7 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
-from domain.events import ChangeSummary, Completeness, SectionChange, Source
+from domain.events import Attribution, ChangeSummary, Completeness, SectionChange, Source
 from projections.rows import Reader
 
 
@@ -20,7 +20,7 @@ class Diff(Struct, frozen=True, kw_only=True):
     changes in words are content `changes_sequence`, where there are any.
 
     `coarse`: a limit was hit, and it replaces more than it had to. `occurred_at`: when it was
-    worked out.
+    worked out. `changed_by`: who made the newer snapshot's change, where the device was asked.
     """
 
     tenant_id: str
@@ -39,6 +39,7 @@ class Diff(Struct, frozen=True, kw_only=True):
     position: int
     occurred_at: datetime
     sections: tuple[SectionChange, ...]
+    changed_by: Attribution | None
 
 
 class HistoryDiff(Struct, frozen=True, kw_only=True):
@@ -63,7 +64,7 @@ class HistoryEntry(Struct, frozen=True, kw_only=True):
     is not worked out or not projected yet. `returned`: the snapshot was seen in an earlier entry
     already, which only happens around a late arrival. `late`, `completeness`, `warnings`,
     `source`, `actor` and sizes are the snapshot's own. `asked_by` is who asked for the backup,
-    where somebody did.
+    where somebody did; `changed_by` who made the change, where the device was asked.
     """
 
     snapshot_id: str
@@ -80,6 +81,7 @@ class HistoryEntry(Struct, frozen=True, kw_only=True):
     source: Source
     actor: str
     asked_by: str | None
+    changed_by: Attribution | None
     trigger_id: str | None
     size_bytes: int
     line_count: int
@@ -98,22 +100,31 @@ _SECTIONS = """
     ) AS sections ON true
 """
 
+# Of a diff between neighbours in time; another one spans more than the newer one's change.
+_CHANGED_BY = """
+    LEFT JOIN LATERAL (
+        SELECT s.changed_by FROM configtrail.snapshots s
+        WHERE s.tenant_id = d.tenant_id AND s.device_id = d.device_id
+          AND s.snapshot_id = d.to_snapshot_id AND s.predecessor_id = d.from_snapshot_id
+    ) AS told ON true
+"""
+
 _DIFF = """
     d.tenant_id, d.device_id, d.from_snapshot_id, d.to_snapshot_id, d.lines_added,
     d.lines_removed, d.coarse, d.content_sequence, d.commitment, d.summaries, d.summaries_more,
-    d.changes_sequence, d.changes_commitment, d.position, d.occurred_at,
+    d.changes_sequence, d.changes_commitment, d.position, d.occurred_at, changed_by,
     section_names, sections_added, sections_removed
 """
 
 GET_DIFF = f"""
-    SELECT {_DIFF} FROM configtrail.diffs d {_SECTIONS}
+    SELECT {_DIFF} FROM configtrail.diffs d {_SECTIONS} {_CHANGED_BY}
     WHERE d.tenant_id = $1 AND d.device_id = $2
       AND d.from_snapshot_id = $3 AND d.to_snapshot_id = $4
 """
 
 # The diffs of a device, by when they were worked out.
 LIST_DIFFS = f"""
-    SELECT {_DIFF} FROM configtrail.diffs d {_SECTIONS}
+    SELECT {_DIFF} FROM configtrail.diffs d {_SECTIONS} {_CHANGED_BY}
     WHERE d.tenant_id = $1 AND d.device_id = $2
     ORDER BY d.position DESC LIMIT $3 OFFSET $4
 """
@@ -171,6 +182,7 @@ def _history_sql(where: str, limit: str, offset: str) -> str:
         SELECT page.snapshot_id, page.previous_snapshot_id, page.collected_at, page.valid_until,
                s.position, s.version, page.collected_at > s.first_seen AS returned, s.late,
                s.completeness, s.warnings, s.source, s.actor, t.actor AS asked_by, s.trigger_id,
+               s.changed_by,
                s.size_bytes, s.line_count, s.platform, s.os_version,
                d.lines_added, d.lines_removed, d.coarse, d.content_sequence,
                d.summaries, d.summaries_more, d.changes_sequence, d.changes_commitment,

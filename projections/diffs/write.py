@@ -12,6 +12,8 @@ from domain.envelope import StoredEvent
 from domain.events import (
     CollectionFailed,
     CollectionRecovered,
+    ContentExpired,
+    ContentShredded,
     DeviceConfigured,
     DeviceRetired,
     DiffGenerated,
@@ -20,8 +22,11 @@ from domain.events import (
     HostKeyChanged,
     HostKeyPinned,
     HostKeyReleased,
+    LegalHoldPlaced,
+    LegalHoldReleased,
     ManualBackupFinished,
     ManualBackupTriggered,
+    RetentionPolicySet,
     SnapshotCreated,
     SnapshotRecanonicalised,
 )
@@ -110,6 +115,11 @@ def fold(batch: Sequence[StoredEvent]) -> DiffOps:
                 | HostKeyChanged()
                 | HostKeyReleased()
                 | EventSkipped()
+                | RetentionPolicySet()
+                | LegalHoldPlaced()
+                | LegalHoldReleased()
+                | ContentExpired()
+                | ContentShredded()
             ):
                 pass
             case _:

@@ -135,7 +135,7 @@ async def test_what_is_recorded_is_proven_to_whoever_asks(service: Service, tmp_
     report = await service.report("--require-witness", service.witness)
     assert report["ok"], report
     assert report["events"] == report["sealed"] == report["rows"] == 9
-    assert report["contents"] == 9
+    assert report["contents"] == 12
 
     proof = tmp_path / "proof"
     for printed in (await service.run("audit", "prove", "4"), await service.get("proofs/4")):
@@ -191,3 +191,30 @@ async def test_whoever_has_only_postgres_can_change_nothing_unseen(service: Serv
     report = await service.report("--no-content", status=1)
     found = [(one["what"], one["kind"], one["position"]) for one in report["findings"]]
     assert found == [("audit row", "altered", 3), ("audit row", "missing", 5)]
+
+
+async def test_texts_go_by_policy_or_by_a_persons_word_and_history_verifies(
+    service: Service,
+) -> None:
+    because = ("--reason", "as agreed")
+    await service.run("retention", "set", "--last", "1", *because)
+    shown = json.loads(await service.run("retention", "--json"))
+    assert (shown["policy"], shown["holds"]) == ({"last": 1}, [])
+    await service.run("retention", "hold", "case-7", "--device", "r1", *because)
+    planned = json.loads(await service.run("retention", "run", "--dry-run", "--json"))
+    gone = {(one["device"], one["goes"]) for one in planned}
+    assert ("r2", True) in gone
+    assert ("r1", True) not in gone
+    assert any("legal hold: as agreed" in one["reasons"] for one in planned)
+    done = json.loads(await service.run("retention", "run", "--json"))
+    assert [one for one in done if one["goes"]] == [one for one in planned if one["goes"]]
+    await service.run("erase", "r1", "--yes", *because, status=1)
+    await service.run("retention", "release", "case-7", "--device", "r1", *because)
+    await service.run("erase", "r1", "--yes", *because)
+    assert await service.run("audit", "reconstruct", "r1", "--text", status=1) == ""
+    story = json.loads(await service.run("audit", "reconstruct", "r1", "--json"))
+    assert story["facts"][-1]["event"] == "ContentShredded"
+    await service.run("audit", "seal")
+    report = await service.report()
+    assert report["ok"], report
+    assert (report["gone"] > 0, report["lingering"]) == (True, 0)

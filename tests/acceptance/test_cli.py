@@ -151,6 +151,23 @@ def test_devices(shell: Shell) -> None:
     assert shell.run("devices", "--tenant", "nobody").stdout == ""
 
 
+def test_fleet_shows_who_waits_longest_first(shell: Shell) -> None:
+    found = shell.json("fleet")
+    seen = {one["device_id"]: one["last_seen"] for one in shell.json("devices")}
+    assert {one["device_id"]: one["last_backup"] for one in found} == seen
+    assert [one["last_backup"] for one in found] == sorted(one["last_backup"] for one in found)
+    assert all(one["age_seconds"] > 0 for one in found)
+    shown = shell.ok("fleet")
+    places = [shown.index(one["device_id"]) for one in found]
+    assert places == sorted(places)
+    few = shell.run("fleet", "--limit", "2", "--json")
+    assert [one["device_id"] for one in json.loads(few.stdout)] == [
+        one["device_id"] for one in found[:2]
+    ]
+    assert "there are more than 2" in few.stderr
+    assert shell.json("fleet", "--tenant", "nobody") == []
+
+
 def test_history_newest_first(shell: Shell) -> None:
     entries = shell.json("history", SHOWN)
     times = [one["created_at"] for one in entries]

@@ -9,6 +9,7 @@ import secrets
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 
 from adapters.embedded.nats import EmbeddedNats
 from tests.acceptance.program import CONFIGTRAIL, Program
-from tests.doubles.routeros import RouterOSDouble, export_text, serving
+from tests.doubles.routeros import Action, RouterOSDouble, export_text, serving
 from tests.support import eventually
 
 PASSWORD = "Zaunkoenig-2b7d-Passwort"
@@ -92,13 +93,14 @@ async def test_a_registered_router_is_collected_on_demand_and_its_change_is_show
     async with serving(double), api_of(program) as api:
         await commands.run("credentials", "set", "main", "--username", "backup", given=PASSWORD)
         (tmp_path / "fleet.csv").write_text(
-            f"name,address,port,credential\nr1,127.0.0.1,{double.port},store:main\n"
+            f"name,address,port,credential,history\nr1,127.0.0.1,{double.port},store:main,yes\n"
         )
         await commands.run("inventory", "apply", "fleet.csv")
         first = json.loads(await commands.run("trigger", "r1", "--wait", "--join", "--json"))
         assert first["outcome"] in ("succeeded", "duplicate")
         text = export_text("7.14.3", size=SIZE, name="renamed")
         double.text = text
+        double.actions = [Action("identity changed", "ann", datetime.now(UTC))]
         asked = await api.post("devices/r1/config-snapshot/trigger?wait=true&join=true")
         assert asked.status_code == 201, asked.text
         done = asked.json()
@@ -108,6 +110,12 @@ async def test_a_registered_router_is_collected_on_demand_and_its_change_is_show
         assert "-set name=r1" in diff
         history = (await api.get("devices/r1/config-history")).json()
         assert len(history) == 2
+        assert [one["who"] for one in history[0]["changed_by"]["people"]] == ["ann"]
+        assert history[1]["changed_by"] is None
+        compared = json.loads(await commands.run("diff", "r1", "--json"))
+        assert compared["changed_by"]["certainty"] == "known"
+        assert "changed by ann" in await commands.run("diff", "r1", "--semantic")
+        assert "changed by" in " ".join((await commands.run("history", "r1")).split())
         audit = (await api.get("audit-logs?per_page=100")).json()
         actions = {one["action"] for one in audit["items"]}
         assert {"device_configured", "host_key_pinned", "config_backup_manual_trigger"} <= actions

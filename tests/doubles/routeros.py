@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import asyncssh
@@ -18,6 +19,7 @@ Fault = Literal[
 ]
 # Where RouterOS cuts when it drops the tail.
 CUT_BYTES = 130_000
+_HISTORY = "/system history print detail without-paging"
 _PUT = re.compile(r'; :put "([^"]*)"\Z')
 
 
@@ -37,6 +39,16 @@ def export_text(version: str, *, name: str = "r1", size: int = 0) -> str:
     return "".join(f"{line}\r\n" for line in lines)
 
 
+@dataclass(frozen=True)
+class Action:
+    """An action of the device's history, at a time of its own clock."""
+
+    what: str
+    who: str
+    at: datetime
+    redo: str = "/ip firewall filter add action=accept chain=input"
+
+
 @dataclass
 class RouterOSDouble:
     """One device, or many behind one address: they differ by the login's user name."""
@@ -50,6 +62,14 @@ class RouterOSDouble:
     text_of: Callable[[str], str] | None = None
     """The export for a user's name; without it everybody gets `text`."""
 
+    actions: list[Action] = field(default_factory=list)
+    """Its history, newest first."""
+
+    clock: timedelta = timedelta()
+    """How far its clock is ahead of UTC, by its zone or by error."""
+
+    uptime: str = "3w2d01:02:03"
+    history_fault: Literal["refused", "hangs", "strange"] | None = None
     port: int = 0
     listen: str = "127.0.0.1"
     commands: list[str] = field(default_factory=list)
@@ -66,7 +86,7 @@ class RouterOSDouble:
         """What it exports."""
         return self.text if self.text is not None else export_text(self.version.split()[0])
 
-    async def start(self) -> asyncssh.SSHAcceptor:
+    async def start(self, **options: object) -> asyncssh.SSHAcceptor:
         """Listen on a free port of the loopback."""
         acceptor = await asyncssh.create_server(
             lambda: _Server(self),
@@ -80,6 +100,7 @@ class RouterOSDouble:
             gss_auth=False,
             compression_algs=["none"],
             reuse_address=True,
+            **options,
         )
         self.port = acceptor.get_port()
         return acceptor
@@ -112,6 +133,9 @@ class RouterOSDouble:
             await self.hold.wait()
         found = _PUT.search(command)
         main = command[: found.start()] if found else command
+        if _HISTORY in main:
+            await self._remember(process, found[1] if found else "")
+            return
         refusal = self._refusal(main)
         if refusal:
             out.write(f"{refusal}\r\n".encode())
@@ -140,6 +164,32 @@ class RouterOSDouble:
             case _:
                 out.write(body + end)
                 await out.drain()
+        process.exit(0)
+
+    async def _remember(self, process: SSHServerProcess[bytes], word: str) -> None:
+        """Its clock, and its history in the form of its version."""
+        out, now = process.stdout, datetime.now(UTC) + self.clock
+        old = int(self.version.split(".")[0]) < 7
+        day = "%b/%d/%Y" if old else "%Y-%m-%d"
+        lines = [now.strftime(day).lower(), now.strftime("%H:%M:%S"), self.uptime]
+        if self.history_fault == "refused":
+            lines.append("not enough permissions (9)")
+        else:
+            lines.append("Flags: U - undoable, R - redoable, F - floating-undo ")
+        for one in self.actions:
+            at = one.at.strftime(f"{day} %H:%M:%S").lower()
+            lines += [
+                " U redo= " if old else " F redo=",
+                f"     {one.redo}",
+                f'   undo=/ip firewall filter remove *1 action="{one.what}" by="{one.who}" ',
+                f"   policy=write {'when' if self.history_fault == 'strange' else 'time'}={at} ",
+                "",
+            ]
+        out.write("".join(f"{line}\r\n" for line in lines).encode())
+        if self.history_fault == "hangs":
+            await process.wait_closed()
+        out.write(f"{word}\r\n".encode())
+        await out.drain()
         process.exit(0)
 
     async def _talk(self, process: SSHServerProcess[bytes], user: str) -> None:
@@ -211,9 +261,9 @@ def _reset(process: SSHServerProcess[bytes]) -> None:
 
 
 @asynccontextmanager
-async def serving(double: RouterOSDouble) -> AsyncIterator[RouterOSDouble]:
-    """The double, listening while the block runs."""
-    acceptor = await double.start()
+async def serving(double: RouterOSDouble, **options: object) -> AsyncIterator[RouterOSDouble]:
+    """The double, listening while the block runs. `options` are asyncssh's."""
+    acceptor = await double.start(**options)
     try:
         yield double
     finally:

@@ -91,6 +91,8 @@ class Run:
     async def apply(self, size: int, writer: ProjectionWriter | None = None) -> None:
         writer = writer or self.writer
         batch = self.source.events[writer.position : writer.position + size]
+        if size % 2:  # as when the batch was read ahead
+            writer.prefold(batch)
         try:
             await writer.apply(batch)
         except (Rewound, asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):

@@ -7,26 +7,22 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import asyncssh
 import pytest
+from nats.aio.msg import Msg
 
-from adapters.collecting.collection import Collected, DeviceCollector, Failed, Inventory, NotDue
+from adapters.collecting.collection import Collected, Failed, NotDue
 from adapters.collecting.credentials import BUCKET as CREDENTIALS
-from adapters.collecting.credentials import Credentials, CredentialStore, Stored
-from adapters.collecting.registering import Registrar
-from adapters.collecting.schedule import BUCKET as SCHEDULE
-from adapters.collecting.schedule import Attempt, Schedule
+from adapters.collecting.credentials import Stored
+from adapters.collecting.schedule import Attempt
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.buckets import Bucket
-from adapters.jetstream.leases import Leases
 from adapters.roles.collector import Collector
-from adapters.roles.devices import DeviceRepository
 from adapters.roles.supervisor import running
-from adapters.roles.trigger import SUBJECT, TriggerService
+from adapters.roles.trigger import SUBJECT
 from domain.errors import BackupFailed, BackupUnderWay, LeaseHeld, LeaseLost, NotFound
 from domain.events import (
     CollectionFailed,
@@ -41,98 +37,24 @@ from domain.events import (
     ManualBackupTriggered,
     SnapshotCreated,
 )
+from tests.collecting_stack import (
+    ALICE,
+    DEVICE,
+    PASSWORD,
+    TENANT,
+    Stack,
+    only,
+    opened_stack,
+    settings,
+)
 from tests.doubles.routeros import RouterOSDouble, export_text, serving
-from tests.rig import Rig, rig
 from tests.support import eventually
-
-TENANT, DEVICE, ALICE = "acme", "r1", "user:alice"
-PASSWORD = "correct horse"
-
-
-@dataclass
-class Stack:
-    """A rig with what collecting needs on top."""
-
-    rig: Rig
-    store: CredentialStore
-    schedule: Schedule
-    leases: Leases
-    folder: Path
-
-    def collecting(self, lease_seconds: float = 20) -> DeviceCollector:
-        """A collector of another program."""
-        return DeviceCollector(
-            devices=DeviceRepository(self.rig.events),
-            credentials=Credentials(self.store, None, self.folder),
-            schedule=self.schedule,
-            leases=self.leases,
-            intake=self.rig.intake,
-            keyring=self.rig.keyring,
-            lease_seconds=lease_seconds,
-        )
-
-    def trigger(self, timeout: float = 20) -> TriggerService:
-        return TriggerService(
-            self.rig.nc,
-            devices=DeviceRepository(self.rig.events),
-            events=self.rig.events,
-            leases=self.leases,
-            keyring=self.rig.keyring,
-            metrics=self.rig.metrics,
-            timeout=timeout,
-        )
-
-    def role(self) -> Collector:
-        return Collector(
-            self.rig.nc,
-            self.rig.js,
-            collecting=self.collecting(),
-            schedule=self.schedule,
-            trigger=self.trigger(),
-            metrics=self.rig.metrics,
-            at_once=8,
-        )
-
-    @property
-    def registrar(self) -> Registrar:
-        return Registrar(DeviceRepository(self.rig.events))
-
-    async def kinds(self, device: str = DEVICE) -> list[str]:
-        """The device's events, by name."""
-        return [type(one.event).__name__ for one in await self.rig.history(TENANT, device)]
-
-    async def count(self, kind: type[object], device: str = DEVICE) -> int:
-        found = await self.rig.history(TENANT, device)
-        return sum(isinstance(one.event, kind) for one in found)
 
 
 @pytest.fixture
 async def stack(nats_server: EmbeddedNats, tmp_path: Path) -> AsyncIterator[Stack]:
-    async with rig(nats_server.url) as parts:
-        leases = Leases(parts.js)
-        await leases.ensure()
-        credentials, schedule = Bucket(parts.js, CREDENTIALS), Bucket(parts.js, SCHEDULE)
-        await credentials.ensure()
-        await schedule.ensure()
-        store = CredentialStore(credentials, parts.keyring)
-        await store.put(TENANT, "main", Stored(username="backup", password=PASSWORD))
-        yield Stack(parts, store, Schedule(schedule), leases, tmp_path)
-
-
-def settings(port: int, **given: object) -> DeviceSettings:
-    fields: dict[str, object] = {
-        "addresses": ("127.0.0.1",),
-        "port": port,
-        "credential": "store:main",
-    }
-    return DeviceSettings(**{**fields, **given})  # type: ignore[arg-type]
-
-
-def only(**known: DeviceSettings) -> Inventory:
-    async def found(name: str) -> DeviceSettings | None:
-        return known.get(name)
-
-    return found
+    async with opened_stack(nats_server.url, tmp_path) as opened:
+        yield opened
 
 
 async def collect(stack: Stack, wanted: DeviceSettings, device: str = DEVICE) -> Collected:
@@ -410,6 +332,35 @@ async def test_a_manual_backup_joins_a_collection_under_way_when_asked_to(stack:
     outcomes = [one.outcome for one in ends if isinstance(one, ManualBackupFinished)]
     assert outcomes[0] == "locked"
     assert set(outcomes[1:]) <= {"succeeded", "duplicate"}
+
+
+async def test_who_joined_waits_for_a_slow_recorder_and_the_device_is_read_once(
+    stack: Stack,
+) -> None:
+    double = RouterOSDouble(hold=asyncio.Event())
+    asked: list[bytes] = []
+
+    async def answer(msg: Msg) -> None:
+        """As a collector would while it reads the device; it is not to be asked again."""
+        status = "failed" if asked else "locked"
+        asked.append(msg.data)
+        await msg.respond(json.dumps({"status": status}).encode())
+
+    await stack.rig.nc.subscribe(SUBJECT, cb=answer)
+    async with serving(double):
+        under_way = asyncio.create_task(collect(stack, settings(double.port)))
+        await eventually(lambda: len(double.commands) == 2)
+        joined = asyncio.create_task(stack.trigger().run(TENANT, DEVICE, actor=ALICE, join=True))
+        await eventually(lambda: len(asked) == 1)
+        assert double.hold is not None
+        double.hold.set()
+        await under_way
+        # The reading waits on the intake, for longer than a recorder that is not slow would take.
+        done, _ = await asyncio.wait([joined], timeout=3)
+        assert not done
+        async with stack.rig.recording():
+            assert (await joined).outcome == "succeeded"
+    assert len(asked) == len(double.logins) == 1
 
 
 async def _asked(stack: Stack, times: int) -> bool:

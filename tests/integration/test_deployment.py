@@ -12,7 +12,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from cryptography import x509
+from cryptography.x509.verification import PolicyBuilder, Store
 
+from adapters.accounts.folder import AccountsFolder
 from adapters.embedded.nats import MAX_PAYLOAD, nats_server_binary
 from adapters.settings import Settings
 
@@ -30,6 +33,11 @@ def make_secrets(path: Path) -> None:
     subprocess.run([sys.executable, str(ROOT / "deploy/make_env.py"), str(path)], check=True)
 
 
+def make_certificates(folder: Path) -> None:
+    make = ROOT / "deploy/make_certificates.py"
+    subprocess.run([sys.executable, str(make), str(folder)], check=True)
+
+
 def values_of(path: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in path.read_text().splitlines())
 
@@ -43,12 +51,15 @@ def variables_of(service: dict[str, Any]) -> set[str]:
 
 
 def test_the_servers_configuration_passes_its_own_check(secrets_file: Path, tmp_path: Path) -> None:
-    # The store's folder is looked at by the check, and /data exists in the container only.
+    # The folders are looked at by the check, and these exist in the container only.
     config = tmp_path / "nats.conf"
+    make_certificates(tmp_path / "tls")
+    AccountsFolder(tmp_path).add(["acme"])
     config.write_text(
-        (ROOT / "deploy/nats.conf")
+        (ROOT / "deploy/nats/nats.conf")
         .read_text()
         .replace("store_dir: /data", f"store_dir: {tmp_path}")
+        .replace("/tls/", f"{tmp_path}/tls/")
     )
     check = [str(nats_server_binary()), "-t", "-c", str(config)]
     done = subprocess.run(
@@ -60,7 +71,7 @@ def test_the_servers_configuration_passes_its_own_check(secrets_file: Path, tmp_
 
 
 def test_the_servers_configuration_is_durable_and_encrypts() -> None:
-    text = (ROOT / "deploy/nats.conf").read_text()
+    text = (ROOT / "deploy/nats/nats.conf").read_text()
     assert "sync_interval: always" in text
     assert "cipher: aes" in text
     assert f"max_payload: {MAX_PAYLOAD}" in text
@@ -78,6 +89,29 @@ def test_fresh_secrets_are_private_different_and_never_replaced(tmp_path: Path) 
     assert one.read_bytes() == before
 
 
+def test_certificates_are_for_the_names_that_compose_uses(tmp_path: Path) -> None:
+    make_certificates(tmp_path / "tls")
+    authority = x509.load_pem_x509_certificate((tmp_path / "tls/ca.crt").read_bytes())
+    for name in ("nats", "postgres"):
+        assert name in compose()["services"]
+        assert stat.S_IMODE((tmp_path / f"tls/{name}.key").stat().st_mode) == 0o600
+        found = x509.load_pem_x509_certificate((tmp_path / f"tls/{name}.crt").read_bytes())
+        verifier = PolicyBuilder().store(Store([authority]))
+        chain = verifier.build_server_verifier(x509.DNSName(name)).verify(found, [])
+        assert chain == [found, authority]
+    assert not (tmp_path / "tls/ca.key").exists()
+    with pytest.raises(subprocess.CalledProcessError):
+        make_certificates(tmp_path / "tls")
+
+
+def test_between_the_containers_all_is_encrypted_and_names_are_checked() -> None:
+    environment = compose()["services"]["configtrail"]["environment"]
+    assert environment["CONFIGTRAIL_NATS_URL"].startswith("tls://")
+    assert environment["CONFIGTRAIL_NATS_URL"].endswith("?ca=/tls/ca.crt")
+    assert "sslmode=verify-full" in environment["CONFIGTRAIL_POSTGRES_DSN"]
+    assert "ssl=on" in compose()["services"]["postgres"]["command"]
+
+
 def test_compose_asks_for_exactly_the_secrets_that_are_made(secrets_file: Path) -> None:
     services = compose()["services"]
     wanted = set().union(*(variables_of(service) for service in services.values()))
@@ -88,8 +122,10 @@ def test_no_server_is_given_a_secret_that_it_does_not_need() -> None:
     services = compose()["services"]
     assert variables_of(services["nats"]) == {
         "CONFIGTRAIL_NATS_PASSWORD",
+        "CONFIGTRAIL_NATS_ADMIN_PASSWORD",
         "CONFIGTRAIL_JETSTREAM_KEY",
     }
+    assert "CONFIGTRAIL_NATS_ADMIN_PASSWORD" not in variables_of(services["configtrail"])
     assert "CONFIGTRAIL_MASTER_KEY" not in variables_of(services["postgres"])
     assert "CONFIGTRAIL_JETSTREAM_KEY" not in variables_of(services["configtrail"])
 
@@ -114,7 +150,8 @@ def test_what_compose_mounts_and_the_image_copies_is_there() -> None:
     for service in compose()["services"].values():
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
-            assert not source.startswith(".") or (ROOT / source).is_file(), source
+            made = source.startswith("./deploy/tls")
+            assert made or not source.startswith(".") or (ROOT / source).exists(), source
     for line in re.findall(r"^COPY (.*) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE):
         for source in line.split():
             assert (ROOT / source).exists(), source

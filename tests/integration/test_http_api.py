@@ -460,6 +460,48 @@ async def test_a_manual_backup_and_every_way_it_can_end(api: Api) -> None:
     assert "before the upgrade" in {one["details"].get("reason") for one in asked}
 
 
+async def test_a_position_is_not_promised_over_parked_events(api: Api) -> None:
+    for device, text in (("r1", TEXTS[0]), ("r2", TEXTS[2])):
+        await api.system.intake.publish("acme", device, text, NOON)
+    head = await api.settled()
+    audit = "/api/tenants/acme/audit-logs"
+    first = (await api.get(audit, device_id="r1"))["items"][0]["position"]
+    await api.system.pool.execute(
+        "INSERT INTO configtrail.parked VALUES"
+        " ('audit', $1, 'acme', 'r1', 'e', 'SnapshotCreated', 'ValueError')",
+        first,
+    )
+    for path, more in ((f"{HOME}/r1/snapshots", {}), (audit, {"device_id": "r1"})):
+        refused = await api.http.get(path, params={**more, "min_position": str(head)})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "events_parked")
+        assert "audit" in refused.json()["error"]["message"]
+    await api.get(f"{HOME}/r1/snapshots")
+    await api.get(f"{HOME}/r1/snapshots", min_position=first - 1)
+    other = await api.http.get(f"{HOME}/r2/snapshots", params={"min_position": str(head)})
+    assert (other.status_code, other.headers.get("Configtrail-Parked")) == (200, None)
+    for path in ("fleet", "audit-logs", "audit-logs?format=csv"):
+        whole = await api.http.get(
+            f"/api/tenants/acme/{path}", headers={"Configtrail-Min-Position": str(head)}
+        )
+        assert (whole.status_code, whole.headers.get("Configtrail-Parked")) == (200, "audit")
+
+    async def on_request(msg: Msg) -> None:
+        device, trigger = (json.loads(msg.data)[name] for name in ("device_id", "trigger_id"))
+        await api.system.intake.publish(
+            "acme", device, TEXTS[1], datetime.now(UTC), trigger_id=trigger
+        )
+        sha256 = hashlib.sha256(TEXTS[1].encode()).hexdigest()
+        answer = {"status": "success", "sha256_hash": sha256, "message": "read"}
+        await msg.respond(json.dumps(answer).encode())
+
+    await api.system.nc.subscribe(SUBJECT, cb=on_request)
+    for device, status in (("r2", 201), ("r1", 202)):
+        done = await api.http.post(
+            f"{HOME}/{device}/config-snapshot/trigger", params={"wait": True}
+        )
+        assert done.status_code == status, done.text
+
+
 async def test_a_manual_backup_with_a_bad_body_is_not_recorded(api: Api) -> None:
     path = f"{HOME}/r1/config-snapshot/trigger"
     for body, field in (

@@ -33,6 +33,7 @@ class _Server(ThreadingHTTPServer):
         self.secrets: dict[str, dict[str, object]] = {}
         self.next_host: str | None = None
         self.page = 2
+        self.circle = False
         self.stolen: list[str] = []
 
     @property
@@ -64,11 +65,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         assert query["status"] == ["active"]
         start = int(query.get("offset", ["0"])[0])
-        end = start + self.server.page
+        end = 0 if self.server.circle else start + self.server.page
         host = self.server.next_host or self.server.url
         more = end < len(self.server.devices)
         following = f"{host}/api/dcim/devices/?status=active&limit=2&offset={end}" if more else None
-        results = self.server.devices[start:end]
+        results = self.server.devices[start : start + self.server.page]
         self._send(200, {"count": 9, "next": following, "previous": None, "results": results})
 
     def _vault(self, place: str) -> None:
@@ -140,6 +141,25 @@ async def test_a_token_that_is_refused_and_a_page_that_leads_elsewhere_are_told(
             await read_netbox(netbox.url, "wrong", {})
         netbox.next_host = "http://127.0.0.9:1"
         with pytest.raises(HttpFailed, match="another server"):
+            await read_netbox(netbox.url, TOKEN, {})
+
+
+async def test_odd_answers_of_a_netbox_are_told_and_odd_devices_left_out() -> None:
+    with serving() as netbox:
+        netbox.devices = [
+            device(1, primary_ip="192.0.2.1", platform="ios"),
+            device(2, custom_fields={"configtrail_history": True}, site=7),
+            device(3, custom_fields={"configtrail_platform": {"value": "ios", "label": "IOS"}}),
+        ]
+        found = await read_netbox(netbox.url, TOKEN, {})
+        assert found.left_out == ["r1"]
+        second, third = (one.settings for one in found.judged.entries)
+        assert (second.history, second.group, third.platform) == (True, None, "ios")
+        netbox.devices = [7]  # type: ignore[list-item]
+        with pytest.raises(HttpFailed, match="no page of devices"):
+            await read_netbox(netbox.url, TOKEN, {})
+        netbox.devices, netbox.circle = [device(1), device(2), device(3)], True
+        with pytest.raises(HttpFailed, match="in a circle"):
             await read_netbox(netbox.url, TOKEN, {})
 
 

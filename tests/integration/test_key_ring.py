@@ -11,11 +11,18 @@ import pytest
 from nats.aio.client import Client
 from nats.js.api import StorageType
 
-from adapters.crypto.keys import KeyRing, MasterKey, TenantKeys, open_keyring
+from adapters.crypto.keys import (
+    KeyRing,
+    MasterKey,
+    TenantKeys,
+    device_key_id,
+    device_key_name,
+    open_keyring,
+)
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.connection import connect
 from adapters.jetstream.key_store import BUCKET, JetStreamKeyStore
-from domain.errors import KeyUnavailable, StreamMisconfigured, Unavailable
+from domain.errors import KeyDestroyed, KeyUnavailable, StreamMisconfigured, Unavailable
 from tests.support import eventually
 
 STREAM = f"KV_{BUCKET}"
@@ -171,3 +178,37 @@ async def test_an_outage_is_told_as_such_and_passes(
             return None
 
     assert await eventually(keys) != known
+
+
+async def test_of_a_destroyed_device_key_no_byte_is_left_on_the_disk(tmp_path: Path) -> None:
+    # Without the server's own encryption, so that what is kept can be looked for.
+    server = EmbeddedNats(
+        tmp_path / "open", encryption_key=None, user="tests", password=secrets.token_hex(16)
+    )
+    await server.start()
+    nc = await connect(server.url, name="test")
+    try:
+        store = JetStreamKeyStore(nc.jetstream())
+        await store.ensure()
+        keyring = KeyRing(MasterKey(secrets.token_bytes(32)), store)
+        key_id = device_key_id("acme", "r 1/x", 0)
+        name = device_key_name("acme", "r 1/x", key_id)
+        kept = await keyring.device("acme", "r 1/x", 0)
+        assert await keyring.device("acme", "r 1/x", 1) != kept
+        wrapped = await store.get(name)
+        assert wrapped is not None
+        assert occurrences(tmp_path, wrapped) == 1
+        await asyncio.gather(*(keyring.destroy("acme", "r 1/x", key_id) for _ in range(4)))
+        assert occurrences(tmp_path, wrapped) == 0
+        with pytest.raises(KeyDestroyed):
+            await keyring.device("acme", "r 1/x", 0)
+        assert not await store.create(name, wrapped)
+        assert await store.names() == []
+    finally:
+        await nc.close()
+        await server.stop()
+
+
+def occurrences(folder: Path, wanted: bytes) -> int:
+    """How often some bytes are in the files below a folder."""
+    return sum(one.read_bytes().count(wanted) for one in folder.rglob("*") if one.is_file())

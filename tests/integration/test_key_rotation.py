@@ -16,10 +16,11 @@ from adapters.roles.sealing import KeyRetired
 from adapters.tlog.handing import hand_over
 from domain.errors import KeyUnavailable
 from domain.tlog.checkpoint import Checkpoint
+from domain.tlog.findings import Finding
 from domain.tlog.handover import handover_origin, handover_text
+from domain.tlog.judging import judge_notes
 from domain.tlog.names import STREAM_LOG
-from domain.tlog.note import Note
-from domain.tlog.verification import Finding, judge_notes
+from domain.tlog.note import Note, parse_note, verified
 from projections.rows import Pool
 from tests.logs import BASE, Story, names, seal, sealing, stored_notes
 from tests.rig import Rig, rig
@@ -60,6 +61,7 @@ async def test_the_log_goes_on_under_the_new_key(
         retired = await hand_over(connected.checkpoints, BASE, path)
         assert SigningKey.from_file(retired).public == keys[-1].public
         keys.append(SigningKey.from_file(path))
+        await assert_last_ones_are_signed_by(connected, keys[-2:])
         with pytest.raises(KeyRetired):
             await seal(connected, pool, keys[-2])
     await story.tell(30)
@@ -78,6 +80,17 @@ async def test_the_log_goes_on_under_the_new_key(
     note = Note(text, (keys[0].sign_text(BASE, text), thief.sign_text(BASE, text)))
     stolen = StoredNote(sequence, handover_origin(BASE), str(note).encode())
     assert await judged(connected, keys[0], more=[stolen]) == ["re-signed"]
+
+
+async def assert_last_ones_are_signed_by(rig: Rig, keys: list[SigningKey]) -> None:
+    """Every log's last checkpoint verifies for whoever has any one of the keys."""
+    logs = [one for one in await rig.checkpoints.origins() if one != handover_origin(BASE)]
+    assert len(logs) > 1
+    for origin in logs:
+        stored = await rig.checkpoints.last(origin)
+        assert stored is not None
+        for key in keys:
+            verified(parse_note(stored.raw), [key.verifier(origin)], check_ed25519)
 
 
 async def test_a_running_sealer_signs_nothing_with_a_key_that_was_handed_over(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -11,12 +12,13 @@ import pytest
 from adapters.postgres.pool import open_pool
 from domain import decisions
 from domain.envelope import StoredEvent
-from domain.errors import PoisonEvent
-from projections import ALL, AUDIT, BACKUPS, parking, rebuilds
+from domain.errors import PoisonEvent, ProjectionStopped
+from domain.events import DuplicateSkipped
+from projections import ALL, AUDIT, BACKUPS, engine, parking, poison, rebuilds
 from projections.builder import ProjectionBuilder
 from projections.engine import ProjectionWorker
 from projections.outages import is_outage
-from projections.poison import is_poison, told
+from projections.poison import MOST_IN_A_ROW, is_poison, told
 from projections.projection import Projection
 from projections.retrying import Retried, retry, retry_all
 from projections.rows import Connection, Pool
@@ -273,3 +275,81 @@ def test_what_is_told_of_an_error_quotes_nothing() -> None:
     twice = asyncpg.UniqueViolationError("duplicate key (secret)")
     twice.constraint_name = "audit_pkey"
     assert told(twice) == "UniqueViolationError: audit_pkey"
+
+
+async def test_a_fault_of_no_single_event_stops_the_projection_and_parks_no_fleet(
+    pool: Pool,
+) -> None:
+    devices = [("acme", f"r{number}") for number in range(60)]
+    events = played(7, 400, devices).events
+    source = Listed(events)
+    broken = Allergic(AUDIT, *range(101, len(events) + 1))
+    writer = ProjectionWriter(pool, broken, source)
+    await writer.prepare(STREAM)
+    await writer.apply(events[:100])
+    with pytest.raises(ProjectionStopped) as stopped:
+        await writer.apply(events[100:])
+    assert (writer.position, stopped.value.devices) == (100, MOST_IN_A_ROW)
+    assert await parking.listed(pool, waiting=True) == []
+    healed = ProjectionWriter(pool, AUDIT, source)
+    await healed.prepare(STREAM)
+    await healed.apply(events[100:])
+    assert len(await pool.fetch("SELECT FROM configtrail.audit")) == len(events)
+
+
+async def test_a_fault_is_counted_over_batches_and_restarts(pool: Pool) -> None:
+    devices = [("acme", f"r{number}") for number in range(60)]
+    events = played(8, 400, devices).events
+    broken = Allergic(AUDIT, *range(101, len(events) + 1))
+
+    async def live_on() -> None:
+        for start in range(len(events)):
+            writer = ProjectionWriter(pool, broken, Listed(events))
+            await writer.prepare(STREAM)
+            await writer.apply(events[start : start + 1])
+
+    with pytest.raises(ProjectionStopped):
+        await live_on()
+    assert len(await parking.listed(pool)) == MOST_IN_A_ROW - 1
+
+
+async def test_events_that_come_in_between_excuse_the_program_only_up_to_a_bound(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poison, "MOST_PARKED", 12)
+    devices = [("acme", f"r{number}") for number in range(60)]
+    events = played(9, 400, devices).events
+    skips = {one.position for one in events if isinstance(one.event, DuplicateSkipped)}
+    writer = ProjectionWriter(pool, Allergic(AUDIT, *skips), Listed(events))
+    await writer.prepare(STREAM)
+
+    async def live_on() -> None:
+        for event in events:
+            await writer.apply([event])
+
+    with pytest.raises(ProjectionStopped) as stopped:
+        await live_on()
+    assert stopped.value.devices == 12
+    assert len(await parking.listed(pool)) == 11
+
+
+async def test_a_stopped_worker_says_why_and_goes_on_when_the_cause_is_gone(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "STOPPED_SECONDS", 0.05)
+    devices = [("acme", f"r{number}") for number in range(60)]
+    events = played(10, 300, devices).events
+    broken = Allergic(AUDIT, *range(101, len(events) + 1))
+    worker = ProjectionWorker(pool, Listed(events), broken)
+    task = asyncio.create_task(worker.run())
+    try:
+        await eventually(lambda: worker.stopped is not None)
+        assert worker.stopped is not None
+        assert "no single event's fault" in worker.stopped
+        broken.positions.clear()
+        await worker.wait(len(events))
+        await eventually(lambda: worker.stopped is None)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert await parking.listed(pool, waiting=True) == []

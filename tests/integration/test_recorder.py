@@ -12,8 +12,9 @@ import pytest
 import zstandard
 
 from adapters.embedded.nats import EmbeddedNats
-from adapters.jetstream.intake import CREATE, FAILED, PART
+from adapters.jetstream.intake import CREATE, FAILED, PART, sent_as
 from adapters.jetstream.streams import INTAKE
+from domain.errors import InvalidInput
 from domain.events import CollectionFailed, DuplicateSkipped, SnapshotCreated
 from tests.rig import Rig, rig
 
@@ -169,6 +170,29 @@ async def test_an_unknown_subject_under_the_intake_is_a_dead_letter(parts: Rig) 
     await record(parts, wire(export("192.0.2.1")), subject="config.snapshot.kreate")
     [letter] = await parts.dead_letters.list(limit=10)
     assert letter.field == "subject"
+
+
+async def test_what_a_tenants_account_sends_is_recorded_as_that_tenants(parts: Rig) -> None:
+    [event] = await record(parts, wire(export("192.0.2.1")), subject=f"{CREATE}.acme")
+    assert isinstance(event, SnapshotCreated)
+    failure = {"tenant_id": "acme", "device_id": "r1", "kind": "timeout", "message": "no answer"}
+    body = json.dumps({**failure, "attempted_at": NOON.isoformat()}).encode()
+    [_, failed] = await record(parts, body, subject=f"{FAILED}.acme")
+    assert isinstance(failed, CollectionFailed)
+
+
+async def test_a_tenants_account_can_not_send_for_another(parts: Rig) -> None:
+    forged = wire(export("192.0.2.1"), tenant_id="acme")
+    assert await record(parts, forged, subject=f"{CREATE}.mallory=2Einc") == []
+    [letter] = await parts.dead_letters.list(10)
+    assert (letter.field, letter.tenant_id) == ("tenant_id", "mallory.inc")
+    assert "mallory.inc" in letter.rule
+
+
+@pytest.mark.parametrize("tail", ["", "acme.more", "=2e", "-acme"])
+def test_a_sender_that_is_no_tenant_is_refused(tail: str) -> None:
+    with pytest.raises(InvalidInput, match="must name a tenant"):
+        sent_as(f"{CREATE}.{tail}")
 
 
 async def test_64_mib_go_through_in_parts_and_65_are_refused_at_the_sender(parts: Rig) -> None:

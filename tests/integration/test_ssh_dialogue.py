@@ -2,100 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 
-import asyncssh
 import pytest
-from asyncssh import SSHServerProcess
+from msgspec import structs
 
 from adapters.ssh.connecting import Seen
 from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.reading import Reading, read_device
 from adapters.ssh.target import Credential, Limits, Target
+from tests.doubles.routeros import RouterOSDouble, serving
+from tests.doubles.terminal import CONFIG, Terminal, at_a_prompt
 
-PROMPT = b"core-1#"
-LINES = [
-    f"interface Gi0/{number}\r\n description to # or > anything".encode() for number in range(90)
-]
-CONFIG = b"\r\n".join([b"hostname core-1", *LINES, b"end"])
-
-
-@dataclass
-class Terminal:
-    """A device at whose prompt commands are typed. It pauses after `page` lines; 0: never."""
-
-    config: bytes = CONFIG
-    banner: bytes = b"\r\nWelcome to core-1\r\nunauthorised access is logged>\r\n"
-    page: int = 0
-    wipe: bytes = b"\r         \r"
-    hangs: bool = False
-    typed: list[bytes] = field(default_factory=list)
-    port: int = 0
-
-    async def serve(self, process: SSHServerProcess[bytes]) -> None:
-        out, line = process.stdout, b""
-        out.write(self.banner + PROMPT)
-        while data := await process.stdin.read(1):
-            if data not in b"\r\n":
-                line += data
-                continue
-            self.typed.append(line)
-            out.write(line + b"\r\n")
-            if line.startswith(b"show"):
-                await self._show(process)
-            out.write(b"" if self.hangs else PROMPT)
-            line = b""
-
-    async def _show(self, process: SSHServerProcess[bytes]) -> None:
-        for number, text in enumerate(self.config.split(b"\r\n"), 1):
-            process.stdout.write(text + b"\r\n")
-            if self.page and number % self.page == 0:
-                process.stdout.write(b"--More--")
-                assert await process.stdin.read(1) == b" "
-                process.stdout.write(self.wipe)
+ENABLE = "the-password-of-enable"
+PLAIN = CONFIG.replace(b"\r\n", b"\n") + b"\n"
 
 
-class _Anybody(asyncssh.SSHServer):
-    def begin_auth(self, username: str) -> bool:
-        return False
-
-
-@asynccontextmanager
-async def serving(terminal: Terminal) -> AsyncIterator[Terminal]:
-    acceptor = await asyncssh.create_server(
-        _Anybody,
-        "127.0.0.1",
-        0,
-        server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
-        process_factory=terminal.serve,
-        encoding=None,
-        line_editor=False,
-    )
-    terminal.port = acceptor.get_port()
-    try:
-        yield terminal
-    finally:
-        acceptor.close()
-        await acceptor.wait_closed()
-
-
-async def read(terminal: Terminal, platform: str = "ios") -> Reading:
+async def read(terminal: Terminal, platform: str = "ios", enable: str | None = None) -> Reading:
     wanted = Target(
         name="core-1",
         addresses=("127.0.0.1",),
         port=terminal.port,
-        credential=Credential(username="backup"),
-        limits=Limits(connect=5, silence=1, total=20),
+        credential=Credential(username="backup", enable=enable),
+        limits=Limits(connect=5, silence=2, total=20),
     )
     return await read_device(wanted, platform, Seen())
 
 
 async def test_the_answer_is_what_stands_between_the_echo_and_the_prompt() -> None:
-    async with serving(Terminal()) as terminal:
+    async with at_a_prompt(Terminal()) as terminal:
         found = await read(terminal)
-    assert found.text.encode() == CONFIG.replace(b"\r\n", b"\n") + b"\n"
+    assert found.text.encode() == PLAIN
     assert terminal.typed == [b"terminal length 0", b"terminal width 0", b"show running-config"]
 
 
@@ -103,9 +40,9 @@ async def test_the_answer_is_what_stands_between_the_echo_and_the_prompt() -> No
     "wipe", [b"\r         \r", b"\x08" * 8 + b" " * 8 + b"\x08" * 8, b"\r\x1b[K"]
 )
 async def test_pauses_leave_no_trace(wipe: bytes) -> None:
-    async with serving(Terminal(page=20, wipe=wipe)) as terminal:
+    async with at_a_prompt(Terminal(page=20, wipe=wipe)) as terminal:
         found = await read(terminal, "fortios")
-    assert found.text.encode() == CONFIG.replace(b"\r\n", b"\n") + b"\n"
+    assert found.text.encode() == PLAIN
     assert terminal.typed == [b"show full-configuration"]
 
 
@@ -118,7 +55,114 @@ async def test_pauses_leave_no_trace(wipe: bytes) -> None:
     ],
 )
 async def test_what_does_not_come_to_its_end_is_a_failure(terminal: Terminal, kind: str) -> None:
-    async with serving(terminal):
+    async with at_a_prompt(terminal):
         with pytest.raises(DeviceUnread) as failed:
             await read(terminal)
     assert failed.value.kind == kind
+
+
+BANNER = b"""\r
+*******************************************************\r
+* core-1#  is for the staff of Example only           *\r
+* Password: you know it, or you leave>                *\r
+*******************************************************\r
+core-1>\r
+\r
+"""
+
+
+_WIPED = b"\x08" * 10 + b" " * 10 + b"\x08" * 10
+
+
+@pytest.mark.parametrize("platform", ["ios", "eos", "vtysh", "fortios"])
+@pytest.mark.parametrize(
+    "terminal",
+    [
+        Terminal(banner=BANNER),
+        Terminal(in_pieces=True),
+        Terminal(page=24, stubborn=True),
+        Terminal(page=24, stubborn=True, pause=b" --More-- ", wipe=_WIPED),
+        Terminal(page=10, stubborn=True, pause=b"---(more 12%)---", wipe=b"\r\x1b[K"),
+        Terminal(dressed=b"\r\n\x1b[1m%s\x1b[0m "),
+        Terminal(dressed=b"\x1b]0;core-1\x07\x1b[?2004h%s "),
+    ],
+)
+async def test_dialogues_of_all_manners_give_the_same_text(
+    terminal: Terminal, platform: str
+) -> None:
+    if platform == "eos":
+        # EOS is asked by a command of its own unless it must be enabled.
+        terminal = replace(terminal, enable=ENABLE.encode(), typed=[])
+    async with at_a_prompt(terminal):
+        found = await read(terminal, platform, ENABLE if platform == "eos" else None)
+    assert found.text.encode() == PLAIN
+
+
+@pytest.mark.parametrize("platform", ["ios", "eos"])
+@pytest.mark.parametrize("banner", [b"", BANNER])
+async def test_the_privileged_mode_is_entered_with_its_own_password(
+    platform: str, banner: bytes
+) -> None:
+    async with at_a_prompt(Terminal(enable=ENABLE.encode(), banner=banner)) as terminal:
+        found = await read(terminal, platform, ENABLE)
+    assert found.text.encode() == PLAIN
+    assert terminal.typed[0] == b"enable"
+
+
+async def test_no_password_is_sent_to_who_does_not_ask_for_one() -> None:
+    async with at_a_prompt(Terminal()) as terminal:
+        await read(terminal, "ios", ENABLE)
+    assert terminal.typed == [b"terminal length 0", b"terminal width 0", b"show running-config"]
+
+
+async def test_a_wrong_password_of_enable_waits_for_a_person_and_is_tried_once() -> None:
+    async with at_a_prompt(Terminal(enable=b"another")) as terminal:
+        with pytest.raises(DeviceUnread) as failed:
+            await read(terminal, "ios", ENABLE)
+    assert failed.value.kind == "auth_failed"
+    assert ENABLE not in str(failed.value)
+    assert terminal.typed == [b"enable"]
+
+
+async def test_a_login_without_privileges_is_refused_the_configuration() -> None:
+    async with at_a_prompt(Terminal(enable=ENABLE.encode())) as terminal:
+        with pytest.raises(DeviceUnread) as failed:
+            await read(terminal)
+    assert failed.value.kind == "command_refused"
+
+
+async def test_a_connection_that_ends_within_the_answer_is_a_failure() -> None:
+    async with at_a_prompt(Terminal(hangs_up=True)) as terminal:
+        with pytest.raises(DeviceUnread) as failed:
+            await read(terminal)
+    assert failed.value.kind == "connection_lost"
+
+
+# The library of the weak exchanges says of them what we do.
+@pytest.mark.filterwarnings("ignore:Diffie-Hellman over finite fields")
+@pytest.mark.parametrize(
+    "weak",
+    [
+        {"kex_algs": ["diffie-hellman-group14-sha1"]},
+        {"kex_algs": ["diffie-hellman-group1-sha1"]},
+        {"encryption_algs": ["aes128-cbc"]},
+    ],
+)
+async def test_weak_algorithms_are_used_only_where_the_inventory_says_so(
+    weak: dict[str, list[str]],
+) -> None:
+    double = RouterOSDouble()
+    async with serving(double, **weak):
+        wanted = Target(
+            name="old",
+            addresses=("127.0.0.1",),
+            port=double.port,
+            credential=Credential(username="backup", password=double.password),
+        )
+        with pytest.raises(DeviceUnread) as failed:
+            await read_device(wanted, "routeros", Seen())
+        assert failed.value.kind == "protocol"
+        assert "legacy" in failed.value.reason
+        assert double.passwords == []
+        old = structs.replace(wanted, legacy=True)
+        assert (await read_device(old, "routeros", Seen())).text == double.export

@@ -61,7 +61,7 @@ def test_every_header_form_is_dropped_and_tells_the_version(
     assert form.text == BODY
     assert form.os_version == version
     assert form.completeness == "complete"
-    assert form.rules == "routeros/2"
+    assert form.rules == "routeros/3"
 
 
 def test_a_by_line_after_the_configuration_began_is_not_the_header() -> None:
@@ -216,6 +216,45 @@ def test_an_export_that_ends_in_a_wrapped_line_is_partial(end: str) -> None:
     assert form.cut
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        "/ip firew",
+        "/ip/pool/add name=",
+        "add",
+        "add name=a comm",
+        "add name=a comment",
+        "add name=a comment=",
+        "set [ find default-name=ether1",
+        "set [ find default-name=ether1 ]",
+        "add name=a \\\n    comm",
+    ],
+)
+def test_a_last_line_that_breaks_off_makes_the_export_partial(end: str) -> None:
+    form = routeros(f"{BODY}{end}")
+    assert form.completeness == "partial"
+    assert form.warnings == ("ends inside a line",)
+    assert form.cut
+    assert routeros(f"{BODY}{end}\n").completeness == "complete"
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "/ip pool",
+        "add name=a",
+        'add name=a comment=""',
+        "set [ find ] !comment",
+        "remove [ find ]",
+        "# add name=",
+        "[admin@r1] > ",
+        "exit",
+    ],
+)
+def test_that_the_last_newline_is_missing_proves_nothing(end: str) -> None:
+    assert routeros(f"{BODY}{end}").completeness == "complete"
+
+
 @pytest.mark.parametrize("end", ["", "\n", "\n\n", "\\", "\\\n", "\\\n    more", '\\"'])
 def test_an_export_that_ends_in_a_string_is_partial(end: str) -> None:
     form = routeros(f'{BODY}add comment="half{end}')
@@ -273,6 +312,21 @@ def test_an_export_that_ends_in_a_string_is_partial(end: str) -> None:
             id="a blank written as an escape, as at the beginning of a wrapped line",
         ),
         pytest.param("/ip address\n/ip pool\n", "", id="menus without a line"),
+        pytest.param(
+            '/interface ethernet\nset "a b" mtu=1\nset "a c" mtu=2\n',
+            '/interface ethernet\nset "a c" mtu=2\nset "a b" mtu=1\n',
+            id="settings of things with blanks in their names",
+        ),
+        pytest.param(
+            '/port\nset [ find name="a ] b" ] a=1\nset [ find name="a ] c" ] a=2\n',
+            '/port\nset [ find name="a ] c" ] a=2\nset [ find name="a ] b" ] a=1\n',
+            id="settings of things that are looked for by odd names",
+        ),
+        pytest.param(
+            '/ip dns static\nadd comment="see regexp=x" name=a\nadd name=b\n',
+            '/ip dns static\nadd name=b\nadd comment="see regexp=x" name=a\n',
+            id="a comment that speaks of patterns",
+        ),
     ],
 )
 def test_what_may_be_written_in_several_ways_is_no_difference(one: str, two: str) -> None:
@@ -291,6 +345,21 @@ def test_what_may_be_written_in_several_ways_is_no_difference(one: str, two: str
             "/ip dns static\nadd name=a regexp=x\nadd name=b regexp=y\n",
             "/ip dns static\nadd name=b regexp=y\nadd name=a regexp=x\n",
             id="patterns of which the first one wins",
+        ),
+        pytest.param(
+            "/ip dns static\nadd match-subdomain=yes name=a.b\nadd match-subdomain=yes name=b\n",
+            "/ip dns static\nadd match-subdomain=yes name=b\nadd match-subdomain=yes name=a.b\n",
+            id="names that stand for those below them",
+        ),
+        pytest.param(
+            "/mpls interface\nadd interface=all mpls-mtu=1500\nadd interface=e1 mpls-mtu=1580\n",
+            "/mpls interface\nadd interface=e1 mpls-mtu=1580\nadd interface=all mpls-mtu=1500\n",
+            id="interfaces of mpls, of which the first that fits counts",
+        ),
+        pytest.param(
+            '/ip pool\nset "p q" ranges=1\nset "p q" ranges=2\n',
+            '/ip pool\nset "p q" ranges=2\nset "p q" ranges=1\n',
+            id="one setting of a thing with a blank in its name, made twice",
         ),
         pytest.param(
             "/ip pool\nset p ranges=1\nset p ranges=2\n",
@@ -329,6 +398,16 @@ def test_what_was_equal_under_the_first_rules_is_compared_as_it_was() -> None:
     assert text_under("routeros/2", text) == "/ip pool\nadd name=a tagged=1,2\nadd name=b\n"
     assert text_under("plain/1", text) == text
     assert text_under("routeros/999", text) is None
+
+
+def test_what_was_recorded_under_the_second_rules_is_compared_as_it_was() -> None:
+    named = '/interface ethernet\nset "a c" mtu=2\nset "a b" mtu=1\nadd x=b\nadd x=a\n'
+    mpls = "/mpls interface\nset a mpls-mtu=1\nadd interface=b\nadd interface=a\n"
+    dns = '/ip dns static\nadd name=b\nadd comment=" regexp=x" name=a\n'
+    assert text_under("routeros/2", named) == named
+    assert text_under("routeros/2", dns) == dns
+    lines = mpls.splitlines()
+    assert text_under("routeros/2", mpls) == "\n".join([*lines[:2], lines[3], lines[2], ""])
 
 
 def test_lines_know_their_sections_in_both_forms() -> None:

@@ -58,6 +58,11 @@ def test_actions_are_the_published_ones() -> None:
         "HostKeyChanged": "host_key_changed",
         "HostKeyReleased": "host_key_released",
         "EventSkipped": "config_event_skipped",
+        "RetentionPolicySet": "retention_policy_set",
+        "LegalHoldPlaced": "legal_hold_placed",
+        "LegalHoldReleased": "legal_hold_released",
+        "ContentExpired": "config_content_expired",
+        "ContentShredded": "config_content_shredded",
     }
 
 
@@ -77,6 +82,7 @@ class BackupTables:
         self.observations: set[tuple[Any, ...]] = set()
         self.asked: dict[backups.Key, Any] = {}
         self.finished: dict[backups.Key, Any] = {}
+        self.gone: list[Any] = []
 
     def apply(self, ops: backups.BackupOps) -> None:
         for key, new in ops.snapshots.items():
@@ -105,6 +111,8 @@ class BackupTables:
         for key, finish in ops.finished.items():
             assert key in self.asked
             self.finished.setdefault(key, finish)
+
+        self.gone += ops.gone
 
     def _confirm(self, key: backups.Key, seen: backups.Sightings) -> None:
         row = self.snapshots[key]
@@ -246,3 +254,39 @@ async def test_leaving_early_ends_the_reading() -> None:
         with pytest.raises(asyncio.CancelledError):
             await reading
     assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_full_batch_is_prepared_before_it_is_asked_for_and_given_as_it_is() -> None:
+    events = played(1, 100).events
+    prepared: list[list[Delivered]] = []
+    async with (
+        aclosing(_feed([[stored] for stored in events])) as feed,
+        Prefetch(feed, most=8, prepare=prepared.append) as prefetch,
+    ):
+        await eventually(lambda: bool(prepared))
+        assert prepared == [events[:4]]
+        assert await prefetch.next(5) is prepared[0]
+        seen: list[Delivered] = [*events[:4]]
+        while len(seen) < len(events):
+            batch = await prefetch.next(5)
+            assert batch is not None
+            seen += batch
+        assert seen == events
+        assert [one for batch in prepared for one in batch] == events[: 4 * len(prepared)]
+
+
+async def test_what_can_not_be_prepared_for_another_reason_than_an_event_is_heard() -> None:
+    tried: list[int] = []
+
+    def broken(batch: list[Delivered]) -> None:
+        tried.append(len(batch))
+        raise MemoryError
+
+    async with (
+        aclosing(_feed([played(1, 20).events])) as feed,
+        Prefetch(feed, most=8, prepare=broken) as prefetch,
+    ):
+        await eventually(lambda: bool(tried))
+        assert await prefetch.next(5) is not None
+        with pytest.raises(MemoryError):
+            await prefetch.next(5)

@@ -96,6 +96,67 @@ def test_router_db_of_two_tools(tmp_path: Path) -> None:
     assert found["r1"].addresses == ("r1.example.net",)
 
 
+def test_router_db_of_an_older_rancid(tmp_path: Path) -> None:
+    path = written(tmp_path, "router.db", "r1:mikrotik:up\r\nr2:cisco:down\r\n")
+    found = {one.device_id: one.settings for one in read_inventory(path)}
+    assert (found["r1"].platform, found["r2"].platform) == ("routeros", "ios")
+    assert (found["r1"].enabled, found["r2"].enabled) == (True, False)
+    assert found["r1"].username is None
+
+
+def test_yaml_with_a_mark_of_its_encoding_anchors_merges_and_nothing(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "fleet.yaml",
+        """\ufeff# by hand
+defaults: &usual {username: backup, interval: 1h}
+groups:
+  core: {<<: *usual, interval: 2h, history: on, legacy: off}
+devices:
+  - &first {name: r1, address: 192.0.2.1, group: core, window: null, jump: ~}
+  - {<<: [{port: 2222}, *first], name: r2, address: [192.0.2.2, r2.example.net]}
+""".replace("\n", "\r\n"),
+    )
+    first, second = (one.settings for one in read_inventory(path))
+    assert (first.username, first.interval_seconds) == ("backup", 7200)
+    assert (first.window, first.jump) == (None, None)
+    assert (first.history, first.legacy, first.port) == (True, False, 22)
+    assert (second.port, second.group) == (2222, "core")
+    assert second.addresses == ("192.0.2.2", "r2.example.net")
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        ("devices:\n  - {name: r1, address: a, address: b}\n", [(2, "address")]),
+        ("devices:\n  r1: {address: a}\n  r1: {address: b}\n", [(3, "name")]),
+        ("devices:\n\t- {name: r1}\n", [(2, "file")]),
+        ("devices: []\ndevices: []\n", [(2, "devices")]),
+        ("devices: &a\n  - {<<: *a, name: r1, address: b}\n", [(1, "devices")]),
+        (
+            "a: &a {<<: *a}\ndevices:\n  - {<<: *a, name: r, address: b}\n",
+            [(1, "a"), (1, "devices")],
+        ),
+        ("--- {devices: []}\n--- {devices: []}\n", [(2, "file")]),
+    ],
+)
+def test_odd_yaml_is_refused_at_its_line(
+    tmp_path: Path, text: str, problems: list[tuple[int, str]]
+) -> None:
+    path = written(tmp_path, "fleet.yaml", text)
+    assert refused(path) == [(f"fleet.yaml line {line}", field) for line, field in problems]
+
+
+def test_csv_as_spreadsheets_write_it(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "fleet.csv",
+        '\ufeffName, Address ,group\r\nr1,"192.0.2.1, r1.example.net",a\u2028b\r\n,,\r\n'
+        'r2,192.0.2.2,"two\r\nlines"\r\nr3,192.0.2.3,\r\n',
+    )
+    assert refused(path) == [("fleet.csv line 2", "group"), ("fleet.csv line 5", "group")]
+
+
 def test_every_mistake_is_told_at_once_with_its_line(tmp_path: Path) -> None:
     path = written(
         tmp_path,

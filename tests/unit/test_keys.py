@@ -45,6 +45,9 @@ class MemoryKeyStore:
     async def names(self) -> list[str]:
         return list(self.wrapped)
 
+    async def destroy(self, name: str) -> None:
+        self.wrapped[name] = b""
+
 
 def written(path: Path, content: bytes, mode: int = 0o600) -> Path:
     path.write_bytes(content)

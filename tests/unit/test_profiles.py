@@ -100,7 +100,7 @@ def test_noise_is_no_change(platform: str) -> None:
     for old, new in NOISE[platform]:
         other = edited(other, old, new)
     form = canonicalise(text, platform)
-    assert form.rules == f"{platform}/1"
+    assert form.rules == f"{platform}/2"
     assert canonicalise(other.replace("\n", "\r\n"), platform).text == form.text
     assert text_under(form.rules, other) == form.text
     assert text_under("plain/1", other) != text_under("plain/1", text)
@@ -142,7 +142,8 @@ def test_changed_secrets_are_told_without_them(platform: str) -> None:
     text = sample(platform)
     found = compare(job(text, text.replace("CANARY", "GEHEIM"), platform))
     assert found.told is not None
-    assert found.told.changes
+    # A FortiGate salts all of these anew at each reading: whether they changed can't be known.
+    assert bool(found.told.changes) == (platform != "fortios")
     assert "CANARY" not in str(found.told)
     assert "GEHEIM" not in str(found.told)
     assert "CANARY" not in str(summed_up(found.told, platform))

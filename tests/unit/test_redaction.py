@@ -86,8 +86,6 @@ def test_a_secret_property_is_hidden_however_it_is_wrapped(
     logical = line.format(f"{name}={value}")
     physical = "\r\n".join([menu, *wrapped(logical, width), ""])
     result = shown(physical)
-    assert secret not in result
-    assert value not in result
     assert result == f"{menu}\r\n{line.format(f'{name}={REDACTOR.secret(value)}').rstrip()}\r\n"
 
 

@@ -13,7 +13,17 @@ from domain.routeros.spelling import by_menu
 from domain.semantic.applying import apply, meaning
 from domain.semantic.changes import SemanticDiff
 from domain.semantic.comparing import compare
-from tests.exports import Edited, Told, corpus_texts, form_of, genuine, made_up
+from domain.semantic.understanding import not_understood
+from tests.exports import (
+    ODD,
+    UNREAD,
+    Edited,
+    Told,
+    corpus_texts,
+    form_of,
+    genuine_texts,
+    made_up,
+)
 
 EXPORTS = made_up()
 
@@ -41,11 +51,22 @@ def test_each_edit_is_told_and_nothing_else(text: str, seed: int, edits: int) ->
     assert meaning(applied) == meaning(by_menu(after.logical))
 
 
-def test_each_edit_of_a_real_export_is_told_and_nothing_else() -> None:
+def test_real_exports_are_wholly_understood_but_for_what_is_known_to_be_odd() -> None:
     for name, text in corpus_texts().items():
+        lines = [error.line for error in not_understood(text)]
+        count, first = ODD.get(name, (0, ""))
+        assert len(lines) == count, name
+        if lines:
+            assert text.replace("\r\n", "\n").split("\n")[lines[0] - 1] == first, name
+        form = form_of(text)
+        cut = name.startswith("lab-artemchikus")
+        assert (form.completeness == "partial") == (name in UNREAD or cut), name
+        assert bool(form.unread) == (name in UNREAD), name
+
+
+def test_each_edit_of_a_real_export_is_told_and_nothing_else() -> None:
+    for name, text in genuine_texts().items():
         before = form_of(text)
-        if not genuine(before):
-            continue
         for seed in range(25):
             edited = Edited(text, seed)
             for _ in range(seed % 6):

@@ -121,8 +121,8 @@ def test_what_is_only_written_differently_is_a_note() -> None:
 
 RISKS = {
     "/ip service\nset www port=8080\n": {"management-access", "services"},
-    "/ip firewall filter\nadd action=accept chain=input comment=x\n": {"input-chain"},
-    "/ip firewall filter\nadd action=accept chain=forward comment=x\n": set(),
+    "/ip firewall filter\nadd action=accept chain=input protocol=icmp\n": {"input-chain"},
+    "/ip firewall filter\nadd action=accept chain=forward protocol=icmp\n": set(),
     "/ip firewall filter\nadd action=accept chain=input dst-port=8291\n": {
         "input-chain",
         "management-access",
@@ -136,6 +136,29 @@ RISKS = {
     "/ip address\nadd address=1 interface=bridge-lan\n": set(),
     "/ip route\nadd gateway=1\n": {"wan-address"},
     "/ip pool\nadd name=x\n": set(),
+    "/ip firewall filter\nadd action=accept chain=forward dst-port=22\n": set(),
+    "/ip firewall filter\nadd action=accept chain=admins dst-port=20-25\n": {"management-access"},
+    "/ip firewall filter\nadd chain=input dst-port=!22 action=passthrough\n": {
+        "input-chain",
+        "management-access",
+    },
+    "/ip firewall nat\nadd action=dst-nat chain=dstnat dst-port=9000 to-ports=22\n": {
+        "management-access",
+        "wan-nat",
+    },
+    "/ip firewall address-list\nadd address=1 list=mgmt\n": {"management-access"},
+    "/ip firewall address-list\nadd address=1 list=bad\n": set(),
+    "/interface list member\nadd interface=ether5 list=WAN\n": {"zones"},
+    "/interface wireguard peers\nadd interface=w public-key=x\n": {"tunnels"},
+    "/system logging\nadd action=remote topics=info\n": {"logging"},
+    "/system logging action\nadd name=x remote=10.0.0.1 target=remote\n": {"logging"},
+    "/system scheduler\nadd name=x on-event=y\n": {"scripts"},
+    "/tool netwatch\nadd host=1 up-script=y\n": {"scripts"},
+    "/ip upnp\nset enabled=yes\n": {"services"},
+    "/ip socks\nset enabled=yes\n": {"services"},
+    "/ip service\nset telnet disabled=yes\n": {"management-access", "services"},
+    "/user ssh-keys\nadd user=x\n": {"users"},
+    "/ip dns\nset servers=1.1.1.1\n": {"resolver"},
 }
 
 
@@ -145,6 +168,61 @@ def test_what_deserves_a_look_has_a_tag_and_a_reason(text: str, tags: set[str]) 
         [change] = found.changes
         assert {risk.tag for risk in change.risks} == tags
         assert all(risk.reason for risk in change.risks)
+
+
+INPUT = (
+    "/ip firewall filter\nadd action={} chain=input comment=a{}\nadd chain=input protocol=icmp\n"
+)
+DROPS = INPUT.format("drop", "")
+ONE_MORE = {
+    # Before, after, and the tags beside `input-chain`.
+    "a rule that drops is gone": (DROPS, INPUT.format("log", ""), {"protection"}),
+    "it is disabled": (DROPS, INPUT.format("drop", " disabled=yes"), {"protection"}),
+    "it is about less": (DROPS, INPUT.format("drop", " src-address=10.0.0.1"), {"protection"}),
+    "it is logged": (DROPS, INPUT.format("drop", " log=yes"), set()),
+    "it is enabled": (INPUT.format("drop", " disabled=yes"), DROPS, set()),
+    "a rule accepts everything": (
+        INPUT.format("accept", " protocol=udp"),
+        INPUT.format("accept", ""),
+        {"protection"},
+    ),
+    "a rule that is off accepts everything": (
+        INPUT.format("accept", " protocol=udp"),
+        INPUT.format("accept", " disabled=yes"),
+        set(),
+    ),
+    "a range of ports": (
+        INPUT.format("accept", " dst-port=53"),
+        INPUT.format("accept", " dst-port=53,8000-9000"),
+        {"management-access"},
+    ),
+    "a range of other ports": (
+        INPUT.format("accept", " dst-port=53"),
+        INPUT.format("accept", " dst-port=53,8000-8100"),
+        set(),
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "tags"), ONE_MORE.values(), ids=ONE_MORE)
+def test_a_rule_is_as_risky_as_what_it_did_and_does(
+    before: str, after: str, tags: set[str]
+) -> None:
+    found = {risk.tag for one in told(before, after).changes for risk in one.risks}
+    assert found - {"input-chain"} == tags
+
+
+def test_a_rule_that_keeps_traffic_out_is_watched_when_it_moves() -> None:
+    rules = "".join(f"add chain=input comment=c{n} dst-port={n}\n" for n in (53, 54))
+    last, first = (
+        f"/ip firewall filter\n{before}add action=drop chain=input comment=d\n{after}"
+        for before, after in ((rules, ""), ("", rules))
+    )
+    [change] = told(last, first).changes
+    assert (change.kind, [risk.tag for risk in change.risks]) == (
+        "moved",
+        ["input-chain", "protection"],
+    )
 
 
 def test_a_policy_says_how_values_that_machines_write_are_told() -> None:

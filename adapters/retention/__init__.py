@@ -1,0 +1,1 @@
+"""What is kept and what is not: policies, legal holds, expiry and erasure."""

@@ -1,0 +1,28 @@
+"""Which tenants have a policy, and which devices have texts: as the log has it."""
+
+from __future__ import annotations
+
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from adapters.jetstream.latest import LatestEvents
+from domain.events import ContentShredded, RetentionPolicy, RetentionPolicySet, SnapshotCreated
+from domain.ids import TENANT_BRANCH
+
+
+async def policies(nc: Client, js: JetStreamContext) -> dict[str, RetentionPolicy]:
+    """The policies of all tenants that have one. Raises `Unavailable`."""
+    found: dict[str, RetentionPolicy] = {}
+    for stored in await LatestEvents(nc, js, (RetentionPolicySet,)).load():
+        if isinstance(stored.event, RetentionPolicySet):
+            found[stored.tenant_id] = stored.event.policy
+    return dict(sorted(found.items()))
+
+
+async def devices_with_texts(nc: Client, js: JetStreamContext, tenant_id: str) -> list[str]:
+    """The tenant's devices that have a snapshot since their texts were last erased, if they were.
+    Raises `Unavailable`."""
+    newest: dict[str, bool] = {}
+    for stored in await LatestEvents(nc, js, (SnapshotCreated, ContentShredded), tenant_id).load():
+        newest[stored.device_id] = isinstance(stored.event, SnapshotCreated)
+    return sorted(name for name, there in newest.items() if there and name != TENANT_BRANCH)

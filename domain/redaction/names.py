@@ -1,0 +1,70 @@
+"""Names that speak of secrets: `mailPassword`, `api-key`, `ddnspass`, but not `tokenCount`.
+
+A name is taken apart into its words; it speaks of a secret by the words it has, unless its first or
+last one says that the value is something about a secret and not the secret.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+")
+# Anywhere in a name, run together with other words too.
+_LOUD = re.compile(
+    r"password|passwd|passphrase|passcode|passwort|kennwort|parola|contrase|senha|secret|token|"
+    r"credential|apikey|psk\Z|pincode|preshared-?key|private-?key|shared-?key|auth-?key\Z"
+)
+_ALONE: Final = frozenset(("pass", "pwd", "psk", "puk", "authorization", "cookie", "mdp"))
+# Run together, as in ddnspass; not bypass, compass, surpass.
+_RUN_TOGETHER = re.compile(r"(?!by|com|sur|tres|over|under|en)[a-z]{2,16}(?:pass|pwd)\Z")
+_KEYS: Final = """
+access ah api app auth authentication bot client enc encryption hmac integrity isakmp ldap license
+lns master md md5 network ntp preshared private psk radius secret security server session shared
+sign signing sta static tacacs tls user vpn wep wifi wlan wpa
+"""
+# What a key must be of to be a secret.
+_SECRET_KEYS: Final = frozenset(_KEYS.split())
+_COMMUNITIES: Final = frozenset(("snmp", "trap", "read", "write", "ro", "rw"))
+# Pins of chips are none.
+_OTHER_PINS: Final = frozenset(("gpio", "led", "port", "input", "output", "reset", "io", "chip"))
+_FIRST: Final = """
+allow always check disable enable forgot has is max maximum min minimum need no num number public
+require show use valid without
+"""
+_LAST: Final = """
+age algorithm algorithms attempts authentication bucket chain changed check count counter date days
+empty enabled encoding encryption endpoint error exchange expiration expired expires expiry field
+file format found group header history index interval label len length level lifetime limit login
+max menu method min missing mode name names needed ok path policy prompt rate refresh required
+retries ring rotation server service set size source state status storage strength style tag
+through throughput time timeout timestamp ttl type types unit uri url user username valid validity
+version
+"""
+# Names that begin or end so tell something about a secret.
+_ABOUT_FIRST: Final = frozenset(_FIRST.split())
+_ABOUT_LAST: Final = frozenset(_LAST.split())
+# Values that are none, whatever they are assigned to.
+NO_SECRETS: Final = frozenset(
+    ("yes", "no", "none", "true", "false", "required", "nil", "nothing", "null", "disabled")
+)
+
+
+@lru_cache(maxsize=4096)
+def speaks(name: str) -> bool:
+    """Whether a name is one of a secret."""
+    if len(name) > 64:
+        return False
+    words = [word.lower() for word in _WORD.findall(name)]
+    if not words or words[-1] in _ABOUT_LAST or (len(words) > 1 and words[0] in _ABOUT_FIRST):
+        return False
+    last = words[-1]
+    if _LOUD.search("-".join(words)) or not _ALONE.isdisjoint(words) or _RUN_TOGETHER.match(last):
+        return True
+    before = words[:-1]
+    if last == "key" or last == "keys":
+        return not _SECRET_KEYS.isdisjoint(before)
+    if last == "pin":
+        return _OTHER_PINS.isdisjoint(before)
+    return last == "community" and (not before or not _COMMUNITIES.isdisjoint(before))

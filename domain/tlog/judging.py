@@ -1,0 +1,139 @@
+"""What signed notes say of their logs where they verify, and what is wrong with others. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from domain.errors import NotVerified
+from domain.tlog.checkpoint import Checkpoint, parse_checkpoint
+from domain.tlog.findings import Claim, Finding
+from domain.tlog.handover import HandOver, Trust, handover_origin, parse_handover
+from domain.tlog.names import LogNames
+from domain.tlog.note import ED25519, Check, Note, VerifierKey, parse_note, verified
+
+
+class Judged(Struct, frozen=True):
+    """What the notes say, as far as they verify, and what is wrong with the others."""
+
+    claims: tuple[Claim, ...]
+    findings: tuple[Finding, ...]
+
+
+def judge_notes(
+    notes: Iterable[tuple[int, str, bytes]],
+    names: LogNames,
+    trusted: Sequence[bytes],
+    check: Check,
+    *,
+    witnesses: Sequence[VerifierKey] = (),
+    quorum: int | None = None,
+) -> Judged:
+    """The claims in notes (sequence, name of the log by their subject, bytes), in order.
+
+    `trusted` are the public keys that may speak for these logs; hand-overs among the notes lead
+    from them to others. The last checkpoint of every log must be cosigned by at least `quorum` of
+    the `witnesses`, without it by all of them.
+    """
+    claims: list[Claim] = []
+    findings: list[Finding] = []
+    before: dict[str, Claim] = {}
+    last: dict[str, tuple[int, Note]] = {}
+    notes = list(notes)
+    trust = _trust(notes, names.base, trusted, check, findings)
+    for sequence, origin, raw in notes:
+        if origin == handover_origin(names.base):
+            continue
+        try:
+            note = parse_note(raw)
+            checkpoint = parse_checkpoint(note.text)
+            if checkpoint.origin != origin:
+                raise NotVerified("the checkpoint", f"it is of {checkpoint.origin}")
+            _check_signed(note, checkpoint, trust.at(sequence), check)
+        except _ReSigned as error:
+            findings.append(Finding("checkpoint", "re-signed", sequence, str(error)))
+            continue
+        except NotVerified as error:
+            findings.append(Finding("checkpoint", "altered", sequence, error.reason))
+            continue
+        log = names.log(origin)
+        if log is None:
+            findings.append(
+                Finding("checkpoint", "forked", sequence, f"{origin} is no log over this stream")
+            )
+            continue
+        claim = Claim(log, checkpoint.size, checkpoint.root, sequence)
+        former = before.get(log)
+        if former is not None and claim.size < former.size and sequence:
+            findings.append(
+                Finding(
+                    "checkpoint",
+                    "reordered",
+                    sequence,
+                    f"{origin} has size {claim.size} after size {former.size}",
+                )
+            )
+        elif sequence:
+            before[log] = claim
+        if sequence:
+            last[log] = (sequence, note)
+        claims.append(claim)
+    for log, (sequence, note) in last.items():
+        lacking = _lacking(note, witnesses, check)
+        wanted = len(set(witnesses)) if quorum is None else quorum
+        if len(set(witnesses)) - len(lacking) < wanted:
+            names_lacking = ", ".join(sorted(one.name for one in lacking))
+            detail = f"the last checkpoint of {names.origin(log)} lacks {names_lacking}"
+            if quorum is not None:
+                detail += f"; {quorum} of {len(set(witnesses))} must have cosigned it"
+            findings.append(Finding("checkpoint", "unwitnessed", sequence, detail))
+    return Judged(tuple(claims), tuple(findings))
+
+
+def _lacking(note: Note, witnesses: Sequence[VerifierKey], check: Check) -> set[VerifierKey]:
+    """The witnesses that did not cosign."""
+    lacking: set[VerifierKey] = set()
+    for witness in witnesses:
+        try:
+            verified(note, [witness], check)
+        except NotVerified:
+            lacking.add(witness)
+    return lacking
+
+
+def _trust(
+    notes: Iterable[tuple[int, str, bytes]],
+    base: str,
+    trusted: Sequence[bytes],
+    check: Check,
+    findings: list[Finding],
+) -> Trust:
+    handovers: list[HandOver] = []
+    for sequence, origin, raw in notes:
+        if origin == handover_origin(base):
+            try:
+                handovers.append(parse_handover(base, raw, check, sequence))
+            except NotVerified as error:
+                findings.append(Finding("checkpoint", "altered", sequence, error.reason))
+    trust = Trust(trusted, handovers)
+    findings += [
+        Finding("checkpoint", "re-signed", one.sequence, "a key that was handed over before")
+        for one in trust.refused
+    ]
+    return trust
+
+
+class _ReSigned(Exception):
+    """Signed under the log's name with a key that is not trusted."""
+
+
+def _check_signed(
+    note: Note, checkpoint: Checkpoint, trusted: Sequence[bytes], check: Check
+) -> None:
+    keys = [VerifierKey(checkpoint.origin, public, ED25519) for public in trusted]
+    known = {key.key_id for key in keys}
+    own = [one for one in note.signatures if one.name == checkpoint.origin]
+    if own and not any(one.key_id in known for one in own):
+        raise _ReSigned(f"{checkpoint.origin} at size {checkpoint.size} is signed by another key")
+    verified(note, keys, check)

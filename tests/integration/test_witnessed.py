@@ -1,0 +1,152 @@
+"""Cosignatures on a real stream: asked for on a beat, and as many of them as a verifier wants."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+import pytest_asyncio
+
+from adapters.crypto.signing import SigningKey, check_ed25519
+from adapters.embedded.nats import EmbeddedNats
+from adapters.postgres.pool import open_pool
+from adapters.postgres.tiles import TileStore
+from adapters.roles.sealing import Cosign
+from adapters.tlog.proofs import Prover
+from adapters.witness.client import Answered, WitnessAddress, Witnesses
+from adapters.witness.state import WitnessState
+from adapters.witness.witness import Witness
+from domain.tlog.findings import Finding
+from domain.tlog.judging import judge_notes
+from domain.tlog.names import STREAM_LOG
+from domain.tlog.note import COSIGNATURE, VerifierKey, cosignature_time, parse_note
+from projections.rows import Pool
+from tests.logs import BASE, KEY, Story, names, seal, sealing, stored_notes
+from tests.rig import Rig, rig
+
+NAMES = ("witness.example/a", "witness.example/b", "witness.example/c")
+
+
+class Party:
+    """Witnesses that are reached without a network. Those in `away` don't answer."""
+
+    def __init__(self, folder: Path) -> None:
+        self.now = 1_790_000_000.0
+        self.away: set[str] = set()
+        keys = [SigningKey(bytes([number]) * 32) for number in (1, 2, 3)]
+        self.verifiers = [
+            key.verifier(name, COSIGNATURE) for name, key in zip(NAMES, keys, strict=True)
+        ]
+        self._witnesses = {
+            name: Witness(
+                name,
+                key,
+                WitnessState(folder / f"{number}.db"),
+                deployments=[KEY.verifier(BASE)],
+                clock=lambda: self.now,
+            )
+            for number, (name, key) in enumerate(zip(NAMES, keys, strict=True))
+        }
+
+    async def cosign(self, rig: Rig, pool: Pool) -> Cosign:
+        """What a program that starts now gives to its sealer."""
+        addresses = [WitnessAddress(f"http://{one.name}", one) for one in self.verifiers]
+        prover = Prover(TileStore(pool), rig.checkpoints, await names(rig))
+        return partial(Witnesses(addresses, post=self._post).cosign, prover)
+
+    async def _post(self, url: str, body: bytes) -> Answered:
+        await asyncio.sleep(0)
+        name = url.removeprefix("http://").removesuffix("/add-checkpoint")
+        if name in self.away:
+            raise OSError("it is away")
+        answer = self._witnesses[name].add_checkpoint(body)
+        return Answered(answer.status, answer.body.encode())
+
+
+@pytest_asyncio.fixture
+async def connected(nats_server: EmbeddedNats) -> AsyncIterator[Rig]:
+    async with rig(nats_server.url) as one:
+        yield one
+
+
+@pytest_asyncio.fixture
+async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
+    async with open_pool(postgres_dsn) as one:
+        yield one
+
+
+async def judged(
+    rig: Rig, witnesses: list[VerifierKey], quorum: int | None = None
+) -> tuple[Finding, ...]:
+    notes = [(one.sequence, one.origin, one.raw) for one in await stored_notes(rig)]
+    return judge_notes(
+        notes,
+        await names(rig),
+        [KEY.public],
+        check_ed25519,
+        witnesses=witnesses,
+        quorum=quorum,
+    ).findings
+
+
+async def cosigned_at(rig: Rig) -> set[int]:
+    """When the last checkpoint of the stream's log was cosigned, by whomever."""
+    last = await rig.checkpoints.last((await names(rig)).origin(STREAM_LOG))
+    assert last is not None
+    times = {cosignature_time(one) for one in parse_note(last.raw).signatures if one.name in NAMES}
+    return {one for one in times if one is not None}
+
+
+async def test_some_of_the_witnesses_suffice_when_the_verifier_says_so(
+    connected: Rig, pool: Pool, tmp_path: Path
+) -> None:
+    party = Party(tmp_path)
+    party.away = {NAMES[2]}
+    await Story(connected).tell(30)
+    await seal(connected, pool, cosign=await party.cosign(connected, pool))
+    assert await judged(connected, party.verifiers[:2]) == ()
+    assert await judged(connected, party.verifiers, 2) == ()
+    for wanted in (None, 3):
+        found = await judged(connected, party.verifiers, wanted)
+        assert {one.kind for one in found} == {"unwitnessed"}
+        assert all(NAMES[2] in one.detail and NAMES[0] not in one.detail for one in found)
+    # One witness that is named twice is one.
+    twice = [party.verifiers[0], party.verifiers[0], party.verifiers[2]]
+    assert {one.kind for one in await judged(connected, twice, 2)} == {"unwitnessed"}
+
+
+async def test_witnesses_are_asked_anew_about_a_log_in_which_nothing_happens(
+    connected: Rig, pool: Pool, tmp_path: Path
+) -> None:
+    party = Party(tmp_path)
+    await Story(connected).tell(30)
+    await seal(connected, pool, cosign=await party.cosign(connected, pool))
+    first = int(party.now)
+    assert await cosigned_at(connected) == {first}
+    party.now += 86_400
+    work = sealing(connected, pool)
+    await work.open()
+    cosign = await party.cosign(connected, pool)
+    count = len(await stored_notes(connected))
+    assert await work.seal(cosign) == 0
+    assert len(await stored_notes(connected)) == count
+    await work.renew()
+    assert await work.seal(cosign) == 0
+    assert await cosigned_at(connected) == {first + 86_400}
+    logs = len({one.origin for one in await stored_notes(connected)})
+    assert len(await stored_notes(connected)) == count + logs
+    assert await judged(connected, party.verifiers) == ()
+    # Of one that is away then, what it said before stays.
+    party.now, party.away = party.now + 86_400, {NAMES[1]}
+    await work.renew()
+    await work.seal(cosign)
+    assert await cosigned_at(connected) == {first + 86_400, first + 2 * 86_400}
+    assert await judged(connected, party.verifiers) == ()
+    story = Story(connected, seed=2, devices=(("acme", "later"),))
+    await story.tell(5)
+    async for batch in connected.raw.read(work.position):
+        await work.apply(batch)
+    assert await work.seal(cosign) == 2
+    assert await judged(connected, party.verifiers, 2) == ()
