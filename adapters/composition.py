@@ -6,11 +6,18 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import asyncpg
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
+from adapters.access.authentication import Authenticator
+from adapters.access.jwks import SigningKeys
+from adapters.access.keys import BUCKET as KEY_USE
+from adapters.access.keys import ApiKeys
+from adapters.access.refusals import AccessJournal, Refusals
+from adapters.access.tokens import Tokens
 from adapters.collecting.collection import DeviceCollector
 from adapters.collecting.credentials import BUCKET as CREDENTIALS
 from adapters.collecting.credentials import Credentials, CredentialStore
@@ -60,7 +67,9 @@ from domain.errors import InvalidInput
 from projections import ALL
 from projections.builder import ProjectionBuilder
 from projections.engine import ProjectionWorker
+from projections.schema import lock_schemas
 from projections.shared import SharedSource
+from projections.tenancy import READER, TenantReader
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +77,8 @@ log = logging.getLogger(__name__)
 _OVERDUE_MARGIN_SECONDS = 30.0
 # Each projection's worker holds one session for its lease, and writes through another.
 POOL_SIZE = 24
+# Sessions that answer for tenants.
+READING_SIZE = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +109,7 @@ class System:
     nc: Client
     js: JetStreamContext
     pool: asyncpg.Pool[asyncpg.Record]
+    readers: asyncpg.Pool[asyncpg.Record]
     events: JetStreamEventStore
     source: JetStreamSource
     content: JetStreamContentStore
@@ -111,6 +123,9 @@ class System:
     schedule: Schedule
     collecting: DeviceCollector
     reading: ConfigReader
+    keys: ApiKeys
+    refusals: Refusals
+    authenticator: Authenticator
     metrics: Metrics
     workers: Workers
     keeping: Keeping
@@ -118,6 +133,11 @@ class System:
     projections: tuple[ProjectionWorker, ...]
     policies: Policies
     builders: tuple[ProjectionBuilder, ...]
+
+    def rows_of(self, tenant_id: str) -> TenantReader:
+        """The read models' rows of one tenant. Whatever answers for a tenant reads by this, and
+        never by `pool`, which sees all."""
+        return TenantReader(self.readers, tenant_id)
 
 
 @asynccontextmanager
@@ -162,6 +182,20 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
         pool = await stack.enter_async_context(
             open_pool(settings.postgres_dsn.get_secret_value(), max_size=POOL_SIZE)
         )
+        async with pool.acquire() as session, session.transaction():
+            await lock_schemas(session)
+        reading = settings.postgres_reader_dsn or settings.postgres_dsn
+        readers = await stack.enter_async_context(
+            open_pool(
+                reading.get_secret_value(),
+                application_name="configtrail-reader",
+                max_size=READING_SIZE,
+                role=None if settings.postgres_reader_dsn else READER,
+            )
+        )
+        uses = Bucket(js, KEY_USE)
+        await uses.ensure(settings.stream_replicas)
+        keys = ApiKeys(events, pool, uses)
         workers = stack.enter_context(Workers(1))
         devices = DeviceRepository(events)
         content = JetStreamContentStore(js, keyring, explains=Explanations(events))
@@ -178,6 +212,7 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
             nc=nc,
             js=js,
             pool=pool,
+            readers=readers,
             events=events,
             source=source,
             content=content,
@@ -205,7 +240,12 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
                 intake=intake,
                 keyring=keyring,
             ),
-            reading=ConfigReader(pool, content, keyring, workers=workers, policies=policies),
+            reading=ConfigReader(
+                partial(TenantReader, readers), content, keyring, workers=workers, policies=policies
+            ),
+            keys=keys,
+            refusals=Refusals(events),
+            authenticator=Authenticator(keys, _tokens(settings), required=settings.auth == "on"),
             metrics=metrics,
             workers=workers,
             keeping=Keeping(
@@ -225,6 +265,12 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
             policies=policies,
         )
         await nc.flush()
+
+
+def _tokens(settings: Settings) -> Tokens | None:
+    if settings.oidc_issuer is None:
+        return None
+    return Tokens(settings, SigningKeys(settings.oidc_issuer, settings.oidc_jwks_url))
 
 
 def _vault(settings: Settings) -> Vault | None:
@@ -336,6 +382,8 @@ def roles(system: System) -> dict[str, Role]:
             every=settings.retention_seconds,
         ).run,
     }
+    journal = AccessJournal(system.refusals, system.keys, every=settings.refusals_told_seconds)
+    found["access journal"] = journal.run
     if settings.collector:
         found |= collecting_roles(system)
     for worker in system.projections:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from concurrent.futures import Executor
 from datetime import datetime
 
@@ -24,7 +25,7 @@ from domain.semantic.told import ToldDiff, decode
 from projections.backups import Snapshot, get_device, get_snapshot, snapshot_at
 from projections.diffs import Diff as RecordedDiff
 from projections.diffs import HistoryDiff, get_diff, predecessor_of
-from projections.rows import Pool
+from projections.rows import Reader
 
 
 class ConfigText(Struct, frozen=True):
@@ -66,18 +67,19 @@ def diff_id(from_snapshot_id: str, to_snapshot_id: str) -> str:
 
 
 class ConfigReader:
-    """Reads texts. All of it raises `NotFound`, and what the content store raises."""
+    """Reads texts; `rows_of` gives a tenant's rows. All of it raises `NotFound`, and what the
+    content store raises."""
 
     def __init__(
         self,
-        pool: Pool,
+        rows_of: Callable[[str], Reader],
         content: ContentStore,
         keyring: KeyRing,
         *,
         workers: Executor | None = None,
         policies: Policies | None = None,
     ) -> None:
-        self._pool = pool
+        self._rows_of = rows_of
         self._content = content
         self._keyring = keyring
         self._workers = workers
@@ -89,9 +91,9 @@ class ConfigReader:
 
     async def config_at(self, tenant_id: str, device_id: str, time: datetime) -> ConfigText:
         """The text of the snapshot that held at a time."""
-        snapshot = await snapshot_at(self._pool, tenant_id, device_id, time)
+        snapshot = await snapshot_at(self._rows_of(tenant_id), tenant_id, device_id, time)
         if snapshot is None:
-            if await get_device(self._pool, tenant_id, device_id) is None:
+            if await get_device(self._rows_of(tenant_id), tenant_id, device_id) is None:
                 raise NotFound("device", device_id)
             raise NotFound("configuration at", time.isoformat())
         return await self._read(snapshot)
@@ -99,7 +101,7 @@ class ConfigReader:
     async def diff(self, tenant_id: str, device_id: str, snapshot_id: str) -> DiffText:
         """The difference that led to a snapshot, from the one that truly held before it."""
         await self._snapshot(tenant_id, device_id, snapshot_id)
-        before = await predecessor_of(self._pool, tenant_id, device_id, snapshot_id)
+        before = await predecessor_of(self._rows_of(tenant_id), tenant_id, device_id, snapshot_id)
         if before is None:
             raise NotFound("configuration before snapshot", snapshot_id)
         return await self.compare(tenant_id, device_id, before, snapshot_id)
@@ -109,7 +111,7 @@ class ConfigReader:
         one, else worked out now."""
         before = await self._snapshot(tenant_id, device_id, from_id)
         after = await self._snapshot(tenant_id, device_id, to_id)
-        recorded = await get_diff(self._pool, tenant_id, device_id, from_id, to_id)
+        recorded = await get_diff(self._rows_of(tenant_id), tenant_id, device_id, from_id, to_id)
         if recorded is not None:
             ref = ContentRef(sequence=recorded.content_sequence, commitment=recorded.commitment)
             return DiffText(
@@ -185,9 +187,9 @@ class ConfigReader:
         )
 
     async def _snapshot(self, tenant_id: str, device_id: str, snapshot_id: str) -> Snapshot:
-        found = await get_snapshot(self._pool, tenant_id, device_id, snapshot_id)
+        found = await get_snapshot(self._rows_of(tenant_id), tenant_id, device_id, snapshot_id)
         if found is None:
-            if await get_device(self._pool, tenant_id, device_id) is None:
+            if await get_device(self._rows_of(tenant_id), tenant_id, device_id) is None:
                 raise NotFound("device", device_id)
             raise NotFound("snapshot", snapshot_id)
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -16,6 +17,11 @@ class Settings(BaseSettings):
 
     nats_url: SecretStr | None = None
     postgres_dsn: SecretStr | None = None
+    postgres_reader_dsn: SecretStr | None = Field(
+        default=None,
+        description="as whom tenants' rows are read; default: postgres_dsn's user, acting as the "
+        "role configtrail_reader",
+    )
     data_dir: Path = Path(".configtrail")
     master_key: SecretStr | None = Field(
         default=None, description="32 bytes in base64; wraps every tenant's keys"
@@ -54,6 +60,37 @@ class Settings(BaseSettings):
         default="",
         description="comma-separated names that the API is asked by, besides the loopback's; * any",
     )
+    http_cors_origins: str = Field(
+        default="",
+        description="comma-separated origins whose pages may use the API",
+    )
+    auth: Literal["on", "off"] = Field(
+        default="on", description="off: whoever reaches the API may do everything; loopback only"
+    )
+    oidc_issuer: str | None = Field(
+        default=None, description="whose tokens are accepted, besides API keys"
+    )
+    oidc_audience: str | None = Field(default=None, description="whom tokens must be meant for")
+    oidc_jwks_url: str | None = Field(
+        default=None, description="where the issuer's keys are; default: as it says of itself"
+    )
+    oidc_algorithms: str = "RS256,PS256,ES256,EdDSA"
+    oidc_types: str = Field(default="at+jwt,jwt", description="accepted types of tokens (typ)")
+    oidc_leeway_seconds: float = Field(
+        default=30.0, ge=0, le=300, description="how much clocks may differ"
+    )
+    oidc_actor_claim: str = Field(default="sub", description="the claim that names who asks")
+    oidc_grants: str = Field(
+        default="",
+        description="who may do what: 'CLAIM=VALUE TENANT ROLE', several with commas between",
+    )
+    rate_per_second: float = Field(
+        default=100.0, gt=0, description="requests that each principal may make, lastingly"
+    )
+    refusals_told_seconds: float = Field(
+        default=30.0, gt=0, description="how often refused requests are told, summed up"
+    )
+    rate_burst: int = Field(default=300, ge=1, description="how many of them at once")
     log_level: str = "INFO"
 
     connect_seconds: float = Field(

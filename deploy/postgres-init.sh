@@ -7,4 +7,7 @@ psql --username "${POSTGRES_USER:-postgres}" --dbname postgres --quiet --no-psql
 \getenv password CONFIGTRAIL_POSTGRES_PASSWORD
 CREATE ROLE configtrail LOGIN CREATEDB PASSWORD :'password';
 CREATE DATABASE configtrail OWNER configtrail;
+-- As whom a tenant's rows are read: it owns nothing, and nobody logs in as it.
+CREATE ROLE configtrail_reader NOLOGIN;
+GRANT configtrail_reader TO configtrail;
 SQL

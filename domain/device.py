@@ -16,9 +16,13 @@ from msgspec.structs import replace
 
 from domain.envelope import Head, StoredEvent
 from domain.events import (
+    AccessKeyCreated,
+    AccessKeyRevoked,
+    AccessRefused,
     CollectionFailed,
     CollectionRecovered,
     ContentExpired,
+    ContentRevealed,
     ContentShredded,
     DeviceConfigured,
     DeviceRetired,
@@ -270,6 +274,10 @@ def evolve(state: DeviceState, stored: StoredEvent) -> DeviceState:
                 refused_key=None,
                 expected_key=event.expected_fingerprint,
             )
+        case DuplicateSkipped() | EventSkipped() | ContentRevealed():
+            return state
+        case AccessKeyCreated() | AccessKeyRevoked() | AccessRefused():
+            return state
         case ContentExpired() as event:
             return _without(state, event.snapshot_id)
         case ContentShredded():
@@ -283,8 +291,6 @@ def evolve(state: DeviceState, stored: StoredEvent) -> DeviceState:
             )
         case RetentionPolicySet() as event:
             return replace(state, retention=event.policy)
-        case DuplicateSkipped() | EventSkipped():
-            return state
 
 
 def _without(state: DeviceState, snapshot_id: str) -> DeviceState:

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from domain.envelope import StoredEvent
+    from domain.events import RefusalReason
+
+
+_UNAUTHENTICATED = {
+    "no_credentials": "this needs credentials: Authorization: Bearer <API key or token>",
+    "expired": "the credentials have expired",
+    "revoked": "the API key was revoked",
+}
 
 
 class ConfigtrailError(Exception):
@@ -283,6 +291,37 @@ class NotFound(ConfigtrailError):
         super().__init__(f"no {kind} {identifier!r}")
         self.kind = kind
         self.identifier = identifier
+
+
+class Unauthenticated(ConfigtrailError):
+    """Nobody knows who asks. `reason` is one of `domain.events.RefusalReason`; `key_id` and
+    `tenant` say whose the key was, when it was one that is not accepted any more."""
+
+    def __init__(
+        self, reason: RefusalReason, *, key_id: str | None = None, tenant: str | None = None
+    ) -> None:
+        super().__init__(_UNAUTHENTICATED.get(reason, "the credentials are not accepted"))
+        self.reason = reason
+        self.key_id = key_id
+        self.tenant = tenant
+
+
+class Forbidden(ConfigtrailError):
+    """Whoever asks may not do that."""
+
+    def __init__(self, permission: str, tenant: str) -> None:
+        what = "all tenants" if tenant == "*" else f"the tenant {tenant}"
+        super().__init__(f"this needs the permission {permission!r} for {what}")
+        self.permission = permission
+        self.tenant = tenant
+
+
+class TooManyRequests(ConfigtrailError):
+    """Somebody asks more often than they may. `retry_after` is in seconds."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(f"too many requests; try again in {retry_after:.0f} s")
+        self.retry_after = retry_after
 
 
 class BackupUnderWay(ConfigtrailError):

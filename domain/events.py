@@ -17,6 +17,15 @@ from msgspec import Meta, Struct
 UtcDatetime: TypeAlias = Annotated[datetime, Meta(tz=True)]
 Source: TypeAlias = Literal["scheduled", "manual", "pushed", "imported"]
 Completeness: TypeAlias = Literal["complete", "partial"]
+RefusalReason: TypeAlias = Literal[
+    "no_credentials",
+    "bad_credentials",
+    "expired",
+    "revoked",
+    "forbidden",
+    "other_tenant",
+    "too_many_requests",
+]
 BackupOutcome: TypeAlias = Literal[
     "succeeded", "duplicate", "failed", "locked", "timed_out", "interrupted"
 ]
@@ -317,6 +326,57 @@ class EventSkipped(Fact, frozen=True, kw_only=True, tag="EventSkipped"):
     reason: str | None = None
 
 
+class ContentRevealed(Fact, frozen=True, kw_only=True, tag="ContentRevealed"):
+    """Somebody was given a configuration, or a difference, with the secrets in it. Recorded before
+    the text leaves. `from_snapshot_id`: it was the difference between that snapshot and this one.
+    """
+
+    reveal_id: str
+    snapshot_id: str
+    from_snapshot_id: str | None = None
+    key_id: str | None = None
+    remote_address: str | None = None
+
+
+class AccessKeyCreated(Fact, frozen=True, kw_only=True, tag="AccessKeyCreated"):
+    """A key of the API was made, for the tenant of this event, or for all when it is `_system`.
+
+    `secret_hash` is SHA-256 (hex) of 256 random bits, which nobody can guess: from it keys are
+    known again, and nothing else can be learnt. `permissions`: no more than these of its role.
+    """
+
+    key_id: str
+    name: str
+    role: str
+    secret_hash: str
+    permissions: tuple[str, ...] = ()
+    expires_at: UtcDatetime | None = None
+
+
+class AccessKeyRevoked(Fact, frozen=True, kw_only=True, tag="AccessKeyRevoked"):
+    """A key of the API is not accepted any more."""
+
+    key_id: str
+    reason: str | None = None
+
+
+class AccessRefused(Fact, frozen=True, kw_only=True, tag="AccessRefused"):
+    """The API refused requests: `count` alike ones, from `first_at` to `last_at`, told at once.
+
+    `actor` is whom they came from, `user:anonymous` where nobody knows. Without a `remote_address`
+    they came from several: those beyond the bound on what is told apart.
+    """
+
+    refusal_id: str
+    reason: RefusalReason
+    count: int
+    first_at: UtcDatetime
+    last_at: UtcDatetime
+    key_id: str | None = None
+    permission: str | None = None
+    remote_address: str | None = None
+
+
 class RetentionPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which texts a tenant keeps: those that any of these keeps; without any, all.
 
@@ -402,12 +462,19 @@ DomainEvent: TypeAlias = (
     | HostKeyChanged
     | HostKeyReleased
     | EventSkipped
+    | ContentRevealed
+    | AccessKeyCreated
+    | AccessKeyRevoked
+    | AccessRefused
     | RetentionPolicySet
     | LegalHoldPlaced
     | LegalHoldReleased
     | ContentExpired
     | ContentShredded
 )
+# These are about no device: their branches are named as no device can be.
+AccessEvent: TypeAlias = AccessKeyCreated | AccessKeyRevoked | AccessRefused
+ACCESS_EVENTS: tuple[type[Fact], ...] = get_args(AccessEvent)
 EVENT_TYPES: tuple[type[Fact], ...] = get_args(DomainEvent)
 EVENT_NAMES: tuple[str, ...] = tuple(event.__name__ for event in EVENT_TYPES)
 

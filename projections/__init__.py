@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from projections.access import Access
 from projections.audit.write import Audit
 from projections.backups.write import Backups
 from projections.diffs.write import Diffs
@@ -12,6 +13,7 @@ BACKUPS = Backups()
 DIFFS = Diffs()
 AUDIT = Audit()
 FLEET = Fleet()
-ALL: tuple[Projection[Any], ...] = (BACKUPS, DIFFS, AUDIT, FLEET)
+ACCESS = Access()
+ALL: tuple[Projection[Any], ...] = (BACKUPS, DIFFS, AUDIT, FLEET, ACCESS)
 
-__all__ = ["ALL", "AUDIT", "BACKUPS", "DIFFS", "FLEET"]
+__all__ = ["ACCESS", "ALL", "AUDIT", "BACKUPS", "DIFFS", "FLEET"]

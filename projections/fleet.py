@@ -14,9 +14,14 @@ from msgspec import Struct, field
 
 from domain.envelope import StoredEvent
 from domain.events import (
+    ACCESS_EVENTS,
+    AccessKeyCreated,
+    AccessKeyRevoked,
+    AccessRefused,
     CollectionFailed,
     CollectionRecovered,
     ContentExpired,
+    ContentRevealed,
     ContentShredded,
     DeviceConfigured,
     DeviceRetired,
@@ -159,6 +164,8 @@ class Fleet:
         """What the batch does to the tables."""
         ops = FleetOps()
         for stored in batch:
+            if isinstance(stored.event, ACCESS_EVENTS):
+                continue  # of no device
             if stored.device_id == TENANT_BRANCH:
                 continue  # what is told of a tenant as a whole is no device
             key = (stored.tenant_id, stored.device_id)
@@ -191,6 +198,10 @@ class Fleet:
                     | HostKeyPinned()
                     | HostKeyChanged()
                     | HostKeyReleased()
+                    | ContentRevealed()
+                    | AccessKeyCreated()
+                    | AccessKeyRevoked()
+                    | AccessRefused()
                     | RetentionPolicySet()
                     | LegalHoldPlaced()
                     | LegalHoldReleased()

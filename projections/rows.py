@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import asyncpg
 import msgspec
@@ -15,17 +15,31 @@ if TYPE_CHECKING:
 # Where readers look, and where the tables of a rebuild wait until they take the live ones' place.
 SCHEMA = "configtrail"
 BUILD_SCHEMA = "configtrail_build"
+# From so many rows on a copy costs less than statements.
+_COPIED = 200
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = (
     "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"  # one session
 )
-Reader: TypeAlias = (
-    "asyncpg.Pool[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]"
-    " | PoolConnectionProxy[asyncpg.Record]"
-)
 
 Row = TypeVar("Row", bound=Struct)
+
+
+class Reader(Protocol):
+    """Whatever questions can be put to: a pool, a session, or the rows of one tenant."""
+
+    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
+        """The rows of an answer."""
+        ...
+
+    async def fetchrow(self, query: str, *args: Any) -> asyncpg.Record | None:
+        """The first row of an answer."""
+        ...
+
+    async def fetchval(self, query: str, *args: Any) -> Any:
+        """The first value of an answer."""
+        ...
 
 
 def structs(kind: type[Row], records: Iterable[asyncpg.Record]) -> list[Row]:
@@ -54,10 +68,18 @@ async def copy_rows(
     columns: Sequence[str],
     rows: Sequence[tuple[Any, ...]],
 ) -> None:
-    """Add rows to a table by COPY, in the schema that the transaction writes to. Raises when one of
-    them is there already."""
-    if rows:
-        await connection.copy_records_to_table(table, columns=list(columns), records=rows)
+    """Add rows to a table, in the schema that the transaction writes to. Raises when one of them is
+    there already."""
+    named = ", ".join(f'"{name}"' for name in columns)
+    if len(rows) < _COPIED:
+        values = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
+        await connection.executemany(f'INSERT INTO "{table}" ({named}) VALUES ({values})', rows)
+        return
+    # Postgres copies into no table with row-level security, but it inserts from a copy.
+    await connection.execute(f'CREATE TEMPORARY TABLE incoming (LIKE "{table}") ON COMMIT DROP')
+    await connection.copy_records_to_table("incoming", columns=list(columns), records=rows)
+    await connection.execute(f'INSERT INTO "{table}" ({named}) SELECT {named} FROM incoming')
+    await connection.execute("DROP TABLE incoming")
 
 
 def columns_of(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from projections.projection import Projection
 from projections.rows import BUILD_SCHEMA, SCHEMA, Connection, Reader
+from projections.tenancy import ensure_reader, fence
 
 # Any constant does, as long as every version of the program has the same.
 _SCHEMA_LOCK = 0x636F_6E66_7472_6C31
@@ -117,6 +118,8 @@ async def lock_schemas(connection: Connection) -> None:
             await connection.execute(
                 f"ALTER TABLE configtrail.{name} ADD COLUMN last_event text NOT NULL DEFAULT ''"
             )
+    await ensure_reader(connection)
+    await fence(connection)
 
 
 async def existing(reader: Reader, schema: str, tables: Sequence[str]) -> set[str]:
@@ -137,6 +140,7 @@ async def make_tables(
     await drop_tables(connection, {*older, *projection.tables}, place)
     await write_to(connection, place)
     await connection.execute(projection.ddl)
+    await fence(connection)
 
 
 async def drop_tables(connection: Connection, tables: Iterable[str], place: Place) -> None:

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from domain import collecting, decisions, keeping
+from domain import collecting, decisions, granting, keeping
+from domain.access import Permission, Role
 from domain.device import (
     AlreadyRecorded,
     Confirms,
@@ -27,6 +28,7 @@ from domain.events import (
     DeviceSettings,
     RetentionPolicy,
     SectionChange,
+    SnapshotCreated,
 )
 from domain.ids import TENANT_BRANCH
 from domain.observation import Observation
@@ -70,6 +72,8 @@ class Fleet:
             (self._recanonicalise, 1),
             (self._manage, 4),
             (self._skip, 1),
+            (self._reveal, 1),
+            (self._grant, 1),
             (self._keep, 2),
         )
         actions, weights = zip(*weighted, strict=True)
@@ -287,6 +291,65 @@ class Fleet:
                 occurred_at=self._now(),
             )
         )
+
+    def _reveal(self, key: tuple[str, str]) -> None:
+        snapshots = [
+            one.event for one in self.branch(key) if isinstance(one.event, SnapshotCreated)
+        ]
+        if snapshots:
+            self._append(
+                granting.content_revealed(
+                    *key,
+                    reveal_id=str(len(self.events)),
+                    snapshot_id=self._choice.choice(snapshots).snapshot_id,
+                    from_snapshot_id=self._choice.choice((None, snapshots[0].snapshot_id)),
+                    actor="user:ann",
+                    occurred_at=self._now(),
+                    key_id=None,
+                    remote_address="192.0.2.9",
+                )
+            )
+
+    def _grant(self, key: tuple[str, str]) -> None:
+        """Something about access to the device's tenant."""
+        tenant, now = key[0], self._now()
+        ring = granting.keys_of(self.branch((tenant, granting.KEYS_BRANCH)))
+        made = sorted(ring.made - ring.revoked)
+        event = self._choice.choice(
+            (
+                lambda: granting.key_created(
+                    tenant,
+                    key_id=_digest("key", len(self.events))[:16],
+                    name="poller",
+                    role=self._choice.choice(list(Role)),
+                    secret_hash=_digest("secret", len(self.events)),
+                    permissions=self._choice.choice((None, frozenset({Permission.READ}))),
+                    expires_at=self._choice.choice((None, now + timedelta(days=1))),
+                    actor="user:ann",
+                    occurred_at=now,
+                ),
+                lambda: granting.key_revoked(
+                    ring,
+                    tenant,
+                    key_id=made[0] if made else "none",
+                    actor="user:bo",
+                    occurred_at=now,
+                    reason="lost",
+                ),
+                lambda: granting.access_refused(
+                    tenant,
+                    refusal_id=str(len(self.events)),
+                    actor="user:anonymous",
+                    reason="bad_credentials",
+                    count=3,
+                    first_at=now,
+                    last_at=now,
+                    remote_address="192.0.2.9",
+                ),
+            )
+        )()
+        if event is not None:
+            self._append(event)
 
     def _keep(self, key: tuple[str, str]) -> None:
         """Something about what is kept, if it is due to be told."""

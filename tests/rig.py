@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
+from adapters.composition import System
 from adapters.crypto.keys import KeyRing, MasterKey
 from adapters.jetstream.checkpoints import CHECKPOINTS, CheckpointStore
 from adapters.jetstream.connection import connect
@@ -25,6 +27,7 @@ from adapters.observability.metrics import Metrics
 from adapters.roles.devices import DeviceRepository
 from adapters.roles.differ import Differ
 from adapters.roles.recorder import Recorder
+from domain.access import EVERY_TENANT, Permission, Role
 from domain.envelope import StoredEvent
 from tests.support import eventually
 
@@ -107,6 +110,28 @@ async def _running(role: Recorder | Differ) -> AsyncIterator[None]:
         await asyncio.wait([task])
         if not task.cancelled():
             task.result()
+
+
+async def api_key(
+    system: System,
+    role: Role = Role.ADMIN,
+    tenant: str = EVERY_TENANT,
+    *,
+    only: frozenset[Permission] | None = None,
+    expires_at: datetime | None = None,
+) -> str:
+    """A new key of the API, which every read model knows of."""
+    made = await system.keys.create(
+        tenant,
+        f"tests-{role.value}",
+        role,
+        actor="system:tests",
+        permissions=only,
+        expires_at=expires_at,
+    )
+    for worker in system.projections:
+        await worker.wait(made.position)
+    return made.text
 
 
 @asynccontextmanager

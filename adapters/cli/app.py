@@ -37,6 +37,7 @@ from adapters.cli.inventory import (
     remove_device,
     set_device,
 )
+from adapters.cli.keys import create_key, list_keys, revoke_key
 from adapters.cli.letters import list_letters, retry_letter, show_letter
 from adapters.cli.listings import audit, devices, fleet, history
 from adapters.cli.parked import list_parked, retry_parked, skip_parked
@@ -207,6 +208,13 @@ app.add_typer(credentials, name="credentials")
 command(credentials)(list_credentials)
 command(credentials, "set")(set_credential)
 command(credentials, "remove")(remove_credential)
+
+keys = typer.Typer(rich_markup_mode=None, help="Who may use the API.")
+app.add_typer(keys, name="keys")
+command(keys)(list_keys)
+command(keys, "list")(list_keys)
+command(keys, "create")(create_key)
+command(keys, "revoke")(revoke_key)
 
 accounts = typer.Typer(rich_markup_mode=None, help="Tenants with a NATS account of their own.")
 app.add_typer(accounts, name="accounts")

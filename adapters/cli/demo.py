@@ -10,6 +10,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from adapters.access.first import FILE
 from adapters.cli.changes import changes_text
 from adapters.cli.console import err, harmless, out
 from adapters.cli.listings import in_words
@@ -143,14 +144,17 @@ def _tell_what_next(running: Service, settings: Settings) -> None:
     out.print()
     tell_addresses(running, settings)
     base = f"{running.address}/api/tenants/{TENANT}"
+    key = f"  CONFIGTRAIL_API_KEY=$(cat {settings.data_dir / FILE})"
+    sent = ' -H "Authorization: Bearer $CONFIGTRAIL_API_KEY"' if settings.auth == "on" else ""
     for line in (
         "",
         "In another terminal, in this folder:",
         f"  .venv/bin/configtrail --tenant {TENANT} devices",
         f"  .venv/bin/configtrail --tenant {TENANT} history {SHOWN}",
         f"  .venv/bin/configtrail --tenant {TENANT} show {SHOWN} --at 2026-03-03",
-        f"  curl -s {base}/devices/{SHOWN}/config-history",
-        f"  curl -s '{base}/audit-logs?per_page=5'",
+        *([key] if settings.auth == "on" else []),
+        f"  curl -s{sent} {base}/devices/{SHOWN}/config-history",
+        f"  curl -s{sent} '{base}/audit-logs?per_page=5'",
     ):
         out.print(line, markup=False, soft_wrap=True)
 

@@ -8,6 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from urllib.parse import urlsplit
 
+from adapters.access.first import FILE, first_key
+from adapters.access.keys import NewKey
 from adapters.cli.console import out
 from adapters.cli.session import at
 from adapters.composition import System, open_system, roles
@@ -18,11 +20,12 @@ from adapters.settings import Settings
 
 
 class Service:
-    """A running service. `address` is the API's."""
+    """A running service. `address` is the API's, `first_key` the key that was just made for it."""
 
-    def __init__(self, system: System, address: str) -> None:
+    def __init__(self, system: System, address: str, first_key: NewKey | None = None) -> None:
         self.system = system
         self.address = address
+        self.first_key = first_key
 
 
 @asynccontextmanager
@@ -31,11 +34,16 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
 
     Raises what `embedded`, `open_system` and `serve` raise, maybe in groups of exceptions.
     """
+    given = settings
     async with AsyncExitStack() as stack:
         if settings.nats_url is None and settings.postgres_dsn is None:
             own = await stack.enter_async_context(embedded(settings.data_dir))
             settings = at(settings, own)
         system = await stack.enter_async_context(open_system(settings))
+        own_servers = given.nats_url is None and given.postgres_dsn is None
+        made = None
+        if own_servers and settings.auth == "on":
+            made = await first_key(system.keys, settings.data_dir)
         await stack.enter_async_context(running(roles(system)))
         started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         api = partial(
@@ -46,7 +54,7 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
             started=started.set_result,
         )
         await stack.enter_async_context(running({"api": api}))
-        yield Service(system, await started)
+        yield Service(system, await started, made)
 
 
 async def up(settings: Settings) -> int:
@@ -68,9 +76,22 @@ def tell_addresses(running_service: Service, settings: Settings) -> None:
     broker = urlsplit(url.get_secret_value().split(",")[0])
     embedded_servers = settings.nats_url is None
     where = f" (password in {settings.data_dir / 'runtime.json'})" if embedded_servers else ""
+    _tell_key(running_service, settings)
     for line in (
         f"API     {running_service.address}/api  (described at /api/openapi.json)",
         f"intake  nats://{broker.hostname}:{broker.port or 4222}  config.snapshot.create{where}",
         "ready; Ctrl-C stops it",
     ):
         out.print(line, markup=False, soft_wrap=True)
+
+
+def _tell_key(running_service: Service, settings: Settings) -> None:
+    if settings.auth == "off":
+        told = "off: whoever reaches the API from this machine may do everything"
+    elif running_service.first_key is not None:
+        told = f"{running_service.first_key.text}  (shown once; also in {settings.data_dir / FILE})"
+    elif settings.nats_url is None:
+        told = f"in {settings.data_dir / FILE}, unless it was taken away (see configtrail keys)"
+    else:
+        told = "configtrail keys create NAME --role admin --all-tenants makes the first one"
+    out.print(f"key     {told}", markup=False, highlight=False, soft_wrap=True)

@@ -14,11 +14,25 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
 from msgspec import Struct
 
-from domain.access import EVERY_TENANT, Permission, Principal, Role, granted
+from adapters.access.refusals import NOBODY, Kind, Refusals
+from domain.access import EVERY_TENANT, Permission, Principal
+from domain.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
+from domain.ids import check_tenant_id
 
-__all__ = ["Permission", "Principal", "Route", "public", "requires", "routes_of"]
+__all__ = [
+    "Authorise",
+    "Permission",
+    "Principal",
+    "Route",
+    "may",
+    "principal_of",
+    "public",
+    "remote_address",
+    "requires",
+    "routes_of",
+]
 
-NOBODY = Principal(actor="user:anonymous", grants=(granted(EVERY_TENANT, Role.ADMIN),))
+_NAME_MAX = 40
 
 
 class _Declared:
@@ -28,7 +42,7 @@ class _Declared:
         self.permission = permission
 
     async def __call__(self, request: Request) -> Principal:
-        return NOBODY
+        return principal_of(request) or Principal(actor=NOBODY)
 
 
 class Route(Struct, frozen=True):
@@ -51,6 +65,77 @@ def public() -> Any:
     return Depends(_Declared(None))
 
 
+def principal_of(request: Request) -> Principal | None:
+    """Who asks, as the guard has found out; None when nobody knows."""
+    found: Principal | None = request.scope.get("state", {}).get("principal")
+    return found
+
+
+def remote_address(request: Request) -> str | None:
+    """Where the request comes from."""
+    return request.client.host if request.client else None
+
+
+def may(request: Request, permission: Permission) -> None:
+    """Raise, and note it, unless whoever asks may do this as well to the tenant of the address."""
+    authorise: Authorise = request.app.state.authorise
+    authorise.check(request, permission)
+
+
+class Authorise:
+    """The dependency that every request meets before all others of its route."""
+
+    def __init__(self, refusals: Refusals) -> None:
+        self._refusals = refusals
+        self._routes: dict[Callable[..., Any], Route] = {}
+
+    def know(self, app: FastAPI) -> None:
+        """Take notice of the routes, once all are there. Raises as `routes_of`."""
+        self._routes = routes_of(app)
+        app.state.authorise = self
+
+    async def __call__(self, request: Request) -> None:
+        """Let the request through, or raise why not: first who may, then what may be asked."""
+        route = self._routes.get(request.scope["endpoint"])
+        if route is None:
+            raise Forbidden("none", EVERY_TENANT)
+        if route.permission is not None:
+            self.check(request, route.permission)
+        for name in request.query_params:
+            if name not in route.query:
+                named = name[:_NAME_MAX] if name.isascii() and name.isidentifier() else "query"
+                raise InvalidInput(named, "there is no parameter of this name here")
+
+    def check(self, request: Request, permission: Permission) -> None:
+        """Whether the principal has the permission. Another tenant's address is as unknown."""
+        principal = principal_of(request)
+        address = remote_address(request)
+        if principal is None:
+            self._refusals.note(
+                Kind(EVERY_TENANT, NOBODY, "no_credentials", remote_address=address)
+            )
+            raise Unauthenticated("no_credentials")
+        named: str | None = request.path_params.get("tenant")
+        tenant = EVERY_TENANT if named is None else check_tenant_id(named)
+        if principal.may(permission, tenant):
+            return
+        home = principal.grants[0].tenant if principal.grants else EVERY_TENANT
+        known = named is None or principal.knows(tenant)
+        self._refusals.note(
+            Kind(
+                tenant if known and named is not None else home,
+                principal.actor,
+                "forbidden" if known else "other_tenant",
+                principal.key_id,
+                permission.value,
+                address,
+            )
+        )
+        if known:
+            raise Forbidden(permission.value, tenant)
+        raise NotFound("tenant", tenant)
+
+
 def routes_of(app: FastAPI) -> dict[Callable[..., Any], Route]:
     """Every route of the application, by its endpoint.
 
@@ -62,7 +147,7 @@ def routes_of(app: FastAPI) -> dict[Callable[..., Any], Route]:
             continue
         assert context.endpoint is not None
         assert context.path is not None
-        needs = list(_dependencies(context.dependant))
+        needs = _dependencies(context.dependant)
         declared = {one.call for one in needs if isinstance(one.call, _Declared)}
         if len(declared) != 1:
             raise ValueError(

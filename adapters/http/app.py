@@ -24,10 +24,12 @@ from adapters.http import (
     proofs,
     trigger,
 )
-from adapters.http.access import routes_of
+from adapters.http.access import Authorise
+from adapters.http.cors import Origins
 from adapters.http.errors import install_error_handlers
 from adapters.http.freshness import freshness
 from adapters.http.guard import LOOPBACK_NAMES, Guard, is_loopback
+from adapters.http.rates import Rates
 from adapters.roles.shielding import surely
 from domain.errors import InvalidInput
 
@@ -46,9 +48,19 @@ CANCELLED_SECONDS = 25.0
 def create_app(system: System) -> FastAPI:
     """The application over a connected system.
 
-    Only the loopback's names and those in the settings are answered to.
+    Only the loopback's names and those in the settings are answered to. Raises `InvalidInput` when
+    authentication is off where others can reach it, `ValueError` for a route that does not say
+    who may use it.
     """
+    settings = system.settings
+    if settings.auth == "off" and not is_loopback(settings.http_host):
+        raise InvalidInput(
+            "CONFIGTRAIL_AUTH",
+            "off lets everybody in, so it is only for CONFIGTRAIL_HTTP_HOST=127.0.0.1",
+        )
+    authorise = Authorise(system.refusals)
     app = FastAPI(
+        dependencies=[Depends(authorise)],
         title="Configtrail",
         description="The configuration history of network devices.",
         openapi_url="/api/openapi.json",
@@ -70,8 +82,16 @@ def create_app(system: System) -> FastAPI:
         devices.device_router(system),
     ):
         app.include_router(routes, dependencies=projected)
-    routes_of(app)  # a route that does not say who may use it serves nobody
-    app.add_middleware(Guard, metrics=system.metrics, allowed_hosts=_allowed_hosts(system.settings))
+    authorise.know(app)
+    app.add_middleware(
+        Guard,
+        metrics=system.metrics,
+        allowed_hosts=_allowed_hosts(settings),
+        authenticator=system.authenticator,
+        refusals=system.refusals,
+        rates=Rates(settings.rate_per_second, settings.rate_burst),
+        origins=Origins(settings.http_cors_origins),
+    )
     return app
 
 
@@ -109,16 +129,10 @@ async def serve(
     bound = _bind(host, port)
     name = f"[{host}]" if ":" in host else host
     address = f"http://{name}:{bound.getsockname()[1]}"
-    if public:
+    if public or is_loopback(host):
         log.info("serving %s", address)
-    elif is_loopback(host):
-        log.info("serving %s to this machine only: there is no authentication yet", address)
     else:
-        log.warning(
-            "serving %s to whoever can reach it: there is NO AUTHENTICATION yet; put a proxy that "
-            "has one in front of it, or bind 127.0.0.1",
-            address,
-        )
+        log.warning("serving %s WITHOUT TLS: put a proxy that has it in front of it", address)
     server = _Server(
         uvicorn.Config(
             app,

@@ -19,6 +19,7 @@ from adapters.http.params import PAGE_MAX, TenantId, optional_moment
 from domain.errors import InvalidInput
 from domain.ids import check_device_id
 from projections.audit import AuditEntry, AuditFilter, audit_page, stream_audit
+from projections.audit.write import ACTIONS
 
 if TYPE_CHECKING:
     from adapters.composition import System
@@ -120,7 +121,7 @@ def router(system: System) -> APIRouter:
         format: Literal["json", "csv"] | None = None,
     ) -> AuditPageOut | Response:
         wanted = AuditFilter(
-            action=_storable(action, "action"),
+            action=_known(action),
             actor=_storable(actor, "actor"),
             device_id=check_device_id(device_id) if device_id is not None else None,
             since=optional_moment(date_from, "date_from"),
@@ -141,7 +142,7 @@ def router(system: System) -> APIRouter:
                 },
             )
         found = await audit_page(
-            system.pool,
+            system.rows_of(tenant),
             tenant,
             wanted,
             limit=per_page,
@@ -163,7 +164,7 @@ def router(system: System) -> APIRouter:
 async def _csv(system: System, tenant: str, wanted: AuditFilter) -> AsyncGenerator[str, None]:
     yield ",".join(COLUMNS) + "\r\n"
     async with (
-        system.pool.acquire() as connection,
+        system.rows_of(tenant).session() as connection,
         aclosing(stream_audit(connection, tenant, wanted)) as batches,
     ):
         async for batch in batches:
@@ -174,6 +175,12 @@ def _wants_csv(request: Request) -> bool:
     """Whether the first type that is asked for is CSV."""
     first = request.headers.get("accept", "").partition(",")[0].partition(";")[0]
     return first.strip().lower() == "text/csv"
+
+
+def _known(action: str | None) -> str | None:
+    if action is not None and action not in ACTIONS.values():
+        raise InvalidInput("action", f"must be one of {', '.join(sorted(ACTIONS.values()))}")
+    return action
 
 
 def _storable(value: str | None, field: str) -> str | None:

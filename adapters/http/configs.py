@@ -5,26 +5,30 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
-from adapters.http.access import Permission, requires
+from adapters.access.revealing import record_reveal
+from adapters.http.access import Permission, may, principal_of, remote_address, requires
 from adapters.http.devices import AttributionOut, SectionOut, attribution_out
 from adapters.http.params import DeviceId, SnapshotId, TenantId, check_snapshot_id, moment
 from adapters.reading import ConfigText, DiffText
 from domain.semantic.told import ToldChange
+from projections.backups import Snapshot
 
 if TYPE_CHECKING:
     from adapters.composition import System
 
 
-Redact = Annotated[bool, Query(description="show each secret as a keyed hash")]
+Reveal = Annotated[
+    bool, Query(description="show secrets as they are, which is recorded; else as keyed hashes")
+]
 
 
 class ConfigOut(BaseModel):
     """A configuration as it was collected. `sha256_hash` is that of `config_text` in UTF-8.
 
-    `redacted`: secrets in it are keyed hashes, as was asked for.
+    `redacted`: secrets in it are keyed hashes; False only when they were asked for by `reveal`.
     """
 
     id: str
@@ -79,7 +83,7 @@ class ChangeOut(BaseModel):
 class DiffOut(BaseModel):
     """A unified diff, and the changes in words. `recorded` False: worked out for this answer.
 
-    `changes` never hold secrets; `redacted`: neither does `diff_text`, as was asked for. They are
+    `changes` never hold secrets; `redacted`: neither does `diff_text`. They are
     None where there is no comparison of meaning. `notes` say what is not told as a change, and
     `changes_more` counts changes beyond the bound. `upgrade`: another version of the system.
     """
@@ -183,45 +187,86 @@ def router(system: System) -> APIRouter:
     """The routes of this module. The fixed addresses come before those with an id."""
     routes = APIRouter(prefix="/api/tenants/{tenant}/devices/{device:path}", tags=["config"])
 
-    async def config_answer(config: ConfigText, redact: bool) -> ConfigOut:
-        shown = await system.reading.redacted_text(config) if redact else config
-        return config_out(shown, redacted=redact)
+    async def config_answer(request: Request, config: ConfigText, reveal: bool) -> ConfigOut:
+        if not reveal:
+            return config_out(await system.reading.redacted_text(config), redacted=True)
+        await _recorded(system, request, config.snapshot)
+        return config_out(config)
 
-    async def diff_answer(diff: DiffText, redact: bool) -> DiffOut:
-        shown = await system.reading.redacted_diff(diff) if redact else diff
-        return diff_out(shown, redacted=redact)
+    async def diff_answer(request: Request, diff: DiffText, reveal: bool) -> DiffOut:
+        if not reveal:
+            return diff_out(await system.reading.redacted_diff(diff), redacted=True)
+        await _recorded(system, request, diff.to_snapshot, diff.from_snapshot.snapshot_id)
+        return diff_out(diff)
 
     @routes.get("/config/at", dependencies=[requires(Permission.READ)])
     async def config_at(
-        tenant: TenantId, device: DeviceId, time: str, redact: Redact = False
+        tenant: TenantId, device: DeviceId, request: Request, time: str, reveal: Reveal = False
     ) -> ConfigOut:
+        allow(request, reveal)
         found = await system.reading.config_at(tenant, device, moment(time, "time"))
-        return await config_answer(found, redact)
+        return await config_answer(request, found, reveal)
 
     @routes.get("/config/compare", dependencies=[requires(Permission.READ)])
     async def compare(
         tenant: TenantId,
         device: DeviceId,
+        request: Request,
         from_id: Annotated[str, Query(alias="from")],
         to_id: Annotated[str, Query(alias="to")],
-        redact: Redact = False,
+        reveal: Reveal = False,
     ) -> DiffOut:
+        allow(request, reveal)
         before = check_snapshot_id(from_id, "from")
         after = check_snapshot_id(to_id, "to")
         found = await system.reading.compare(tenant, device, before, after)
-        return await diff_answer(found, redact)
+        return await diff_answer(request, found, reveal)
 
     @routes.get("/config/{snapshot_id}/diff", dependencies=[requires(Permission.READ)])
     async def diff(
-        tenant: TenantId, device: DeviceId, snapshot_id: SnapshotId, redact: Redact = False
+        tenant: TenantId,
+        device: DeviceId,
+        snapshot_id: SnapshotId,
+        request: Request,
+        reveal: Reveal = False,
     ) -> DiffOut:
-        return await diff_answer(await system.reading.diff(tenant, device, snapshot_id), redact)
+        allow(request, reveal)
+        found = await system.reading.diff(tenant, device, snapshot_id)
+        return await diff_answer(request, found, reveal)
 
     @routes.get("/config/{snapshot_id}", dependencies=[requires(Permission.READ)])
     async def config(
-        tenant: TenantId, device: DeviceId, snapshot_id: SnapshotId, redact: Redact = False
+        tenant: TenantId,
+        device: DeviceId,
+        snapshot_id: SnapshotId,
+        request: Request,
+        reveal: Reveal = False,
     ) -> ConfigOut:
+        allow(request, reveal)
         found = await system.reading.config_text(tenant, device, snapshot_id)
-        return await config_answer(found, redact)
+        return await config_answer(request, found, reveal)
 
     return routes
+
+
+def allow(request: Request, reveal: bool) -> None:
+    """Raise when secrets are asked for and whoever asks may not see them."""
+    if reveal:
+        may(request, Permission.REVEAL)
+
+
+async def _recorded(
+    system: System, request: Request, snapshot: Snapshot, before: str | None = None
+) -> None:
+    """Record that secrets are about to be shown. Raises when that can't be: then they are not."""
+    principal = principal_of(request)
+    assert principal is not None
+    await record_reveal(
+        system.devices,
+        snapshot.tenant_id,
+        snapshot.device_id,
+        snapshot.snapshot_id,
+        principal=principal,
+        remote_address=remote_address(request),
+        from_snapshot_id=before,
+    )

@@ -296,7 +296,7 @@ def _summary(entry: diffs.HistoryEntry) -> str:
 
 async def require_device(system: System, tenant: str, device: str) -> backups.Device:
     """The device, or `NotFound`."""
-    found = await backups.get_device(system.pool, tenant, device)
+    found = await backups.get_device(system.rows_of(tenant), tenant, device)
     if found is None:
         raise NotFound("device", device)
     return found
@@ -316,15 +316,17 @@ def router(system: System) -> APIRouter:
         since = optional_moment(not_seen_since, "not_seen_since")
         text = _searchable(search)
         found = await backups.list_devices(
-            system.pool,
+            system.rows_of(tenant),
             tenant,
             limit=page.limit,
             offset=page.offset,
             search=text,
             not_seen_since=since,
         )
-        total = await backups.count_devices(system.pool, tenant, search=text, not_seen_since=since)
-        if not total and not await backups.count_devices(system.pool, tenant):
+        total = await backups.count_devices(
+            system.rows_of(tenant), tenant, search=text, not_seen_since=since
+        )
+        if not total and not await backups.count_devices(system.rows_of(tenant), tenant):
             raise NotFound("tenant", tenant)
         items = [device_out(one) for one in found]
         return DevicesOut(items=items, total=total, limit=page.limit, offset=page.offset)
@@ -333,7 +335,7 @@ def router(system: System) -> APIRouter:
     async def list_snapshots(tenant: TenantId, device: DeviceId, page: PageOf) -> SnapshotsOut:
         known = await require_device(system, tenant, device)
         found = await backups.list_snapshots(
-            system.pool, tenant, device, limit=page.limit, offset=page.offset
+            system.rows_of(tenant), tenant, device, limit=page.limit, offset=page.offset
         )
         return SnapshotsOut(
             items=[snapshot_out(one) for one in found],
@@ -346,7 +348,7 @@ def router(system: System) -> APIRouter:
     async def list_validity(tenant: TenantId, device: DeviceId, page: PageOf) -> list[ValidityOut]:
         await require_device(system, tenant, device)
         found = await backups.validity(
-            system.pool, tenant, device, limit=page.limit, offset=page.offset
+            system.rows_of(tenant), tenant, device, limit=page.limit, offset=page.offset
         )
         return [
             ValidityOut(
@@ -367,7 +369,7 @@ def router(system: System) -> APIRouter:
     ) -> list[HistoryOut]:
         await require_device(system, tenant, device)
         found = await diffs.config_history(
-            system.pool,
+            system.rows_of(tenant),
             tenant,
             device,
             limit=page.limit,

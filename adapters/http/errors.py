@@ -1,14 +1,17 @@
 """Errors as HTTP answers: one body form, one table from the hierarchy of errors to statuses.
 
-The body is always `{"error": {"code", "message", "field"?}}`. No message quotes what was sent, and
-an unexpected error says nothing but the request's id.
+The body is problem+json (RFC 9457) with `code`, `field` and `request_id` beside its own members.
+Codes are published names. No message quotes what was sent, and an unexpected error says nothing but
+the request's id.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 
 import asyncpg
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -24,11 +27,14 @@ from domain.errors import (
     ContentGone,
     ContentMissing,
     EventsParked,
+    Forbidden,
     InvalidInput,
     KeyUnavailable,
     NotFound,
     NotRedactable,
     NotVerified,
+    TooManyRequests,
+    Unauthenticated,
     Unavailable,
     UnderLegalHold,
 )
@@ -39,6 +45,9 @@ RETRY_AFTER_SECONDS = 5
 
 _STATUS: tuple[tuple[type[ConfigtrailError], int, str], ...] = (
     (InvalidInput, 422, "invalid_input"),
+    (Unauthenticated, 401, "unauthenticated"),
+    (Forbidden, 403, "forbidden"),
+    (TooManyRequests, 429, "too_many_requests"),
     (NotFound, 404, "not_found"),
     (NotRedactable, 422, "not_redactable"),
     (BackupUnderWay, 409, "backup_under_way"),
@@ -56,27 +65,66 @@ _STATUS: tuple[tuple[type[ConfigtrailError], int, str], ...] = (
 _OF_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
 
-class Problem(BaseModel):
-    """What is wrong. `field` names the parameter when there is one to blame."""
-
-    code: str
-    message: str
-    field: str | None = None
-
-
 class ErrorBody(BaseModel):
-    """The body of every answer that is not a success."""
+    """What is wrong, as problem+json. `code` is stable; `field` names the parameter when there is
+    one to blame; `request_id` is what our log has about it."""
 
-    error: Problem
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    field: str | None = None
+    request_id: str | None = None
 
 
-def error_response(status: int, code: str, message: str, field: str | None = None) -> JSONResponse:
+def error_response(
+    status: int,
+    code: str,
+    message: str,
+    field: str | None = None,
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
     """An answer in the one form."""
-    problem = {"code": code, "message": message}
+    problem: dict[str, object] = {
+        "type": f"urn:configtrail:problem:{code}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": status,
+        "detail": message,
+        "code": code,
+    }
     if field is not None:
         problem["field"] = field
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else None
-    return JSONResponse({"error": problem}, status_code=status, headers=headers)
+    request_id = structlog.contextvars.get_contextvars().get("request_id")
+    if request_id is not None:
+        problem["request_id"] = request_id
+    said = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else {}
+    return JSONResponse(
+        problem,
+        status_code=status,
+        headers={**said, **(headers or {})},
+        media_type="application/problem+json",
+    )
+
+
+def refusal(error: Exception) -> JSONResponse | None:
+    """The answer to what is wrong before any route is reached; None when it is unexpected."""
+    if isinstance(error, ConfigtrailError):
+        return _answer(error)
+    return _unavailable(error) if isinstance(error, _OUTAGES) else None
+
+
+_OUTAGES = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.QueryCanceledError,
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,  # the rows are of another version, for a while
+    ConnectionError,
+    TimeoutError,
+)
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -84,29 +132,38 @@ def install_error_handlers(app: FastAPI) -> None:
     app.exception_handler(ConfigtrailError)(_known)
     app.exception_handler(RequestValidationError)(_invalid)
     app.exception_handler(HTTPException)(_http)
-    for outage in (
-        asyncpg.PostgresConnectionError,
-        asyncpg.InterfaceError,
-        asyncpg.InternalClientError,
-        asyncpg.CannotConnectNowError,
-        asyncpg.QueryCanceledError,
-        asyncpg.UndefinedTableError,
-        asyncpg.UndefinedColumnError,  # the rows are of another version, for a while
-        ConnectionError,
-        TimeoutError,
-    ):
+    for outage in _OUTAGES:
         app.exception_handler(outage)(_outage)
 
 
 async def _known(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ConfigtrailError)
+    answer = _answer(error)
+    if answer is None:
+        raise error
+    return answer
+
+
+def _answer(error: ConfigtrailError) -> JSONResponse | None:
     for kind, status, code in _STATUS:
         if isinstance(error, kind):
             if status >= 500:
                 log.warning("%s: %s", code, error)
             field = error.field if isinstance(error, InvalidInput) else None
-            return error_response(status, code, str(error), field)
-    raise error
+            return error_response(status, code, str(error), field, _headers(error))
+    return None
+
+
+def _headers(error: ConfigtrailError) -> dict[str, str]:
+    match error:
+        case Unauthenticated(reason="no_credentials"):
+            return {"WWW-Authenticate": "Bearer"}
+        case Unauthenticated():
+            return {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+        case TooManyRequests():
+            return {"Retry-After": str(math.ceil(error.retry_after))}
+        case _:
+            return {}
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
@@ -121,7 +178,7 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code = _OF_STATUS.get(error.status_code, "refused")
-    message = f"no such address: {request.method} {request.url.path[:200]}"
+    message = "there is nothing at this address"
     if error.status_code != 404:
         message = str(error.detail)
     answer = error_response(error.status_code, code, message)
@@ -131,6 +188,10 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _outage(request: Request, error: Exception) -> JSONResponse:
+    return _unavailable(error)
+
+
+def _unavailable(error: Exception) -> JSONResponse:
     log.warning("Postgres does not answer: %s", type(error).__name__)
     return error_response(
         503, "unavailable", f"Postgres does not answer: {type(error).__name__}; try again soon"

@@ -52,7 +52,7 @@ def router(system: System) -> APIRouter:
     async def fleet(tenant: TenantId, page: PageOf) -> list[MemberOut]:
         """The devices, those that wait longest for a backup first."""
         found = await list_fleet(
-            system.pool, tenant, datetime.now(UTC), limit=page.limit, offset=page.offset
+            system.rows_of(tenant), tenant, datetime.now(UTC), limit=page.limit, offset=page.offset
         )
         return [member_out(one) for one in found]
 

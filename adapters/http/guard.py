@@ -1,8 +1,8 @@
-"""The first thing that every request meets: its id, who may ask, how much, and what was answered.
+"""The first thing that every request meets: its id, who asks, how often and how much, and what was
+answered.
 
-There is no authentication yet, so a browser on this machine must not become anybody's tool: host
-names other than the loopback's and the configured ones are refused (DNS rebinding), and so is every
-cross-site request that changes something.
+A browser must not become anybody's tool: host names other than the loopback's and the configured
+ones are refused (DNS rebinding), and so is every request from a site that is not let in.
 """
 
 from __future__ import annotations
@@ -17,9 +17,15 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from adapters.http.errors import error_response
+from adapters.access.authentication import Authenticator
+from adapters.access.refusals import NOBODY, Kind, Refusals
+from adapters.http.cors import Origins
+from adapters.http.errors import error_response, refusal
+from adapters.http.rates import Rates
 from adapters.observability.logging import log_context
 from adapters.observability.metrics import Metrics
+from domain.access import EVERY_TENANT, Principal
+from domain.errors import TooManyRequests, Unauthenticated
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +39,10 @@ _HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
-
-
-_TOO_LARGE = error_response(413, "too_large", f"the body must be at most {BODY_MAX} bytes")
 
 
 class _TooLarge(Exception):
@@ -53,11 +58,23 @@ class Guard:
     """ASGI middleware. `allowed_hosts` None: any host name is served."""
 
     def __init__(
-        self, app: ASGIApp, *, metrics: Metrics, allowed_hosts: frozenset[str] | None
+        self,
+        app: ASGIApp,
+        *,
+        metrics: Metrics,
+        allowed_hosts: frozenset[str] | None,
+        authenticator: Authenticator,
+        refusals: Refusals,
+        rates: Rates,
+        origins: Origins,
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._allowed_hosts = allowed_hosts
+        self._authenticator = authenticator
+        self._refusals = refusals
+        self._rates = rates
+        self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request; other kinds of connections (start and end) pass."""
@@ -67,6 +84,7 @@ class Guard:
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
+        origin = headers.get("origin")
         started = time.perf_counter()
         status = 0
 
@@ -76,18 +94,21 @@ class Guard:
                 status = message["status"]
                 answered = MutableHeaders(scope=message)
                 answered["X-Request-ID"] = request_id
-                for name, value in _HEADERS.items():
+                for name, value in (_HEADERS | self._origins.headers(origin)).items():
                     answered.setdefault(name, value)
             await send(message)
 
         with log_context(request_id=request_id):
             try:
-                refusal = self._refusal(scope, headers)
-                if refusal is None and scope["method"] not in _READING:
+                refused = self._refusal(scope, headers) or await self._unknown(scope, headers)
+                if refused is None and scope["method"] not in _READING:
                     receive = await _whole(receive)
-                await (refusal or self._app)(scope, receive, answer)
+                await (refused or self._app)(scope, receive, answer)
             except _TooLarge:
-                await _TOO_LARGE(scope, receive, answer)
+                large = error_response(
+                    413, "too_large", f"the body must be at most {BODY_MAX} bytes"
+                )
+                await large(scope, receive, answer)
             except Exception as error:
                 # Logged with its place in the code; whoever asked gets the id to ask us about.
                 log.exception("a request failed: %s", type(error).__name__)
@@ -108,12 +129,43 @@ class Guard:
                 "unknown_host",
                 "this server does not answer to that name; CONFIGTRAIL_HTTP_NAMES adds names",
             )
-        if scope["method"] in _READING:
-            return None
+        preflight = self._origins.preflight(scope["method"], headers)
         origin = headers.get("origin")
+        if preflight is not None or scope["method"] in _READING or self._origins.allows(origin):
+            return preflight
         foreign = origin is not None and urlsplit(origin).netloc != host
         if foreign or headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             return error_response(403, "cross_site", "requests from other sites are refused")
+        return None
+
+    async def _unknown(self, scope: Scope, headers: Headers) -> ASGIApp | None:
+        """Find out who asks; the answer to one who is not known, or asks too often. Nobody's body
+        is read before that."""
+        client = scope.get("client")
+        address: str | None = client[0] if client else None
+        try:
+            try:
+                principal = await self._authenticator.principal(headers.get("authorization"))
+                if principal is None and scope["method"] not in _READING:
+                    raise Unauthenticated("no_credentials")
+            except Unauthenticated as error:
+                self._rates.take(f"address {address}")
+                whose = error.tenant or EVERY_TENANT
+                kind = Kind(whose, NOBODY, error.reason, error.key_id, remote_address=address)
+                self._refusals.note(kind)
+                raise
+            self._rates.take(f"address {address}" if principal is None else principal.actor)
+        except TooManyRequests as error:
+            self._refusals.note(
+                Kind(EVERY_TENANT, NOBODY, "too_many_requests", remote_address=address)
+            )
+            return refusal(error)
+        except Exception as error:
+            answer = refusal(error)
+            if answer is None:
+                raise
+            return answer
+        scope.setdefault("state", {})["principal"] = principal
         return None
 
     def _account(self, scope: Scope, status: int, seconds: float) -> None:
@@ -121,7 +173,10 @@ class Guard:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._metrics.http_requests.labels(method, route, str(status)).inc()
         self._metrics.http_seconds.labels(method, route).observe(seconds)
-        log.info("%s %s %d in %.1f ms", method, route, status, seconds * 1000)
+        # The route as it is declared, and no parameters: they may hold anything.
+        principal: Principal | None = scope.get("state", {}).get("principal")
+        who = principal.actor if principal else NOBODY
+        log.info("%s %s %d in %.1f ms for %s", method, route, status, seconds * 1000, who)
 
 
 async def _whole(receive: Receive) -> Receive:

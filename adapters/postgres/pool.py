@@ -46,12 +46,14 @@ async def open_pool(
     min_size: int = 1,
     max_size: int = 16,
     wait_seconds: float | None = None,
+    role: str | None = None,
 ) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
     """A pool of connections. `jsonb` values come and go as plain Python values.
 
     Waits until the server answers, for ever or for `wait_seconds`, and says so every few seconds,
     without the password. Raises the last error when that time is over, and at once what waiting
-    does not heal: a wrong password, or `InvalidInput` for a `dsn` that is none.
+    does not heal: a wrong password, or `InvalidInput` for a `dsn` that is none. `role`: sessions
+    act as this role and no other.
     """
     pool = await _connected(
         dsn,
@@ -59,6 +61,7 @@ async def open_pool(
         min_size=min_size,
         max_size=max_size,
         wait_seconds=wait_seconds,
+        role=role,
     )
     try:
         yield pool
@@ -76,6 +79,7 @@ async def _connected(
     min_size: int,
     max_size: int,
     wait_seconds: float | None,
+    role: str | None,
 ) -> asyncpg.Pool[asyncpg.Record]:
     loop = asyncio.get_running_loop()
     started = said = loop.time()
@@ -87,7 +91,11 @@ async def _connected(
             timeout=10.0,
             command_timeout=None,
             init=_prepare,
-            server_settings={"application_name": application_name, **_SERVER_SETTINGS},
+            server_settings={
+                "application_name": application_name,
+                **_SERVER_SETTINGS,
+                **({} if role is None else {"role": role}),
+            },
         )
         try:
             await pool

@@ -23,7 +23,14 @@ from adapters.jetstream.checkpoints import CheckpointStore, Overtaken, StoredNot
 from adapters.jetstream.verbatim import RawFeed
 from adapters.postgres.tiles import LogTree, TileStore
 from adapters.tlog.proofs import root_at
-from domain.errors import KeyUnavailable, LogBroken, NotVerified, StreamGap, StreamMismatch
+from domain.errors import (
+    InvalidInput,
+    KeyUnavailable,
+    LogBroken,
+    NotVerified,
+    StreamGap,
+    StreamMismatch,
+)
 from domain.ids import check_tenant_id, from_token
 from domain.tlog.checkpoint import Checkpoint, parse_checkpoint
 from domain.tlog.handover import Trust, handover_origin, parse_handover
@@ -398,5 +405,5 @@ def tenant_of_subject(subject: str) -> str | None:
         return None
     try:
         return check_tenant_id(from_token(parts[1]))
-    except ValueError:
-        return None
+    except (ValueError, InvalidInput):
+        return None  # what belongs to no tenant is in the stream's log

@@ -14,9 +14,13 @@ from domain.device import History
 from domain.envelope import StoredEvent
 from domain.errors import NotFound
 from domain.events import (
+    AccessKeyCreated,
+    AccessKeyRevoked,
+    AccessRefused,
     CollectionFailed,
     CollectionRecovered,
     ContentExpired,
+    ContentRevealed,
     ContentShredded,
     DeviceConfigured,
     DeviceRetired,
@@ -167,6 +171,16 @@ def words(event: DomainEvent) -> str:
             )
         case HostKeyReleased():
             return f"another host key of the device was allowed: {event.reason}"
+        case ContentRevealed():
+            what = "difference" if event.from_snapshot_id else "configuration"
+            return f"the {what} {event.snapshot_id[:8]} was shown with the secrets in it"
+        case AccessKeyCreated():
+            return f"the API key {event.name} ({event.key_id}) was made: {event.role}"
+        case AccessKeyRevoked():
+            why = f": {event.reason}" if event.reason else ""
+            return f"the API key {event.key_id} was revoked{why}"
+        case AccessRefused():
+            return f"{event.count} requests were refused: {event.reason}"
         case EventSkipped():
             return f"the read model {event.projection} goes on without event {event.position}"
         case RetentionPolicySet():

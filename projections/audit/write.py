@@ -9,9 +9,13 @@ import msgspec
 
 from domain.envelope import StoredEvent
 from domain.events import (
+    AccessKeyCreated,
+    AccessKeyRevoked,
+    AccessRefused,
     CollectionFailed,
     CollectionRecovered,
     ContentExpired,
+    ContentRevealed,
     ContentShredded,
     DeviceConfigured,
     DeviceRetired,
@@ -52,6 +56,10 @@ ACTIONS: dict[type[Fact], str] = {
     HostKeyChanged: "host_key_changed",
     HostKeyReleased: "host_key_released",
     EventSkipped: "config_event_skipped",
+    ContentRevealed: "config_content_revealed",
+    AccessKeyCreated: "access_key_created",
+    AccessKeyRevoked: "access_key_revoked",
+    AccessRefused: "access_refused",
     RetentionPolicySet: "retention_policy_set",
     LegalHoldPlaced: "legal_hold_placed",
     LegalHoldReleased: "legal_hold_released",
@@ -84,6 +92,14 @@ def resource_of(event: DomainEvent, tenant_id: str, device_id: str) -> tuple[str
             return "snapshot", event.snapshot_id
         case DiffGenerated():
             return "diff", f"{event.from_snapshot_id}..{event.to_snapshot_id}"
+        case ContentRevealed() if event.from_snapshot_id is not None:
+            return "diff", f"{event.from_snapshot_id}..{event.snapshot_id}"
+        case ContentRevealed():
+            return "snapshot", event.snapshot_id
+        case AccessKeyCreated() | AccessKeyRevoked():
+            return "access_key", event.key_id
+        case AccessRefused():
+            return "refusal", event.refusal_id
         case ManualBackupTriggered() | ManualBackupFinished():
             return "backup", event.trigger_id
         case CollectionFailed() | CollectionRecovered() | DeviceConfigured() | DeviceRetired():

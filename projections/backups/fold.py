@@ -10,9 +10,14 @@ from msgspec import Struct, field
 
 from domain.envelope import StoredEvent
 from domain.events import (
+    ACCESS_EVENTS,
+    AccessKeyCreated,
+    AccessKeyRevoked,
+    AccessRefused,
     CollectionFailed,
     CollectionRecovered,
     ContentExpired,
+    ContentRevealed,
     ContentShredded,
     DeviceConfigured,
     DeviceRetired,
@@ -98,6 +103,8 @@ def fold(batch: Sequence[StoredEvent]) -> BackupOps:
     """What the batch does to the tables."""
     ops = BackupOps()
     for stored in batch:
+        if isinstance(stored.event, ACCESS_EVENTS):
+            continue  # of no device
         if stored.device_id == TENANT_BRANCH:
             continue  # what is told of a tenant as a whole is no device
         key = (stored.tenant_id, stored.device_id)
@@ -140,6 +147,10 @@ def fold(batch: Sequence[StoredEvent]) -> BackupOps:
                 | HostKeyPinned()
                 | HostKeyChanged()
                 | HostKeyReleased()
+                | ContentRevealed()
+                | AccessKeyCreated()
+                | AccessKeyRevoked()
+                | AccessRefused()
                 | RetentionPolicySet()
                 | LegalHoldPlaced()
                 | LegalHoldReleased()

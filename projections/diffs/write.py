@@ -10,9 +10,13 @@ from msgspec import Struct, field
 
 from domain.envelope import StoredEvent
 from domain.events import (
+    AccessKeyCreated,
+    AccessKeyRevoked,
+    AccessRefused,
     CollectionFailed,
     CollectionRecovered,
     ContentExpired,
+    ContentRevealed,
     ContentShredded,
     DeviceConfigured,
     DeviceRetired,
@@ -115,6 +119,10 @@ def fold(batch: Sequence[StoredEvent]) -> DiffOps:
                 | HostKeyChanged()
                 | HostKeyReleased()
                 | EventSkipped()
+                | ContentRevealed()
+                | AccessKeyCreated()
+                | AccessKeyRevoked()
+                | AccessRefused()
                 | RetentionPolicySet()
                 | LegalHoldPlaced()
                 | LegalHoldReleased()

@@ -32,6 +32,8 @@ class Program:
         }
         if nats_url is not None:
             self.environment["CONFIGTRAIL_NATS_URL"] = nats_url
+            # Without servers of its own it makes no key; it is on the loopback.
+            self.environment["CONFIGTRAIL_AUTH"] = "off"
         if postgres_dsn is not None:
             self.environment["CONFIGTRAIL_POSTGRES_DSN"] = postgres_dsn
 

@@ -107,6 +107,9 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
         assert vkey == str(SigningKey.from_file(seen / "witness.key").verifier(NAME, COSIGNATURE))
         program.environment["CONFIGTRAIL_WITNESSES"] = f"{url} {vkey}"
         program.environment["CONFIGTRAIL_SEAL_SECONDS"] = "0.2"
+        program.environment["CONFIGTRAIL_AUTH"] = (
+            "off"  # no key, so the log has only what is imported
+        )
         await program.start()
         one = Service(folder, program, vkey)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pty
 import re
 import signal
 import subprocess
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +20,7 @@ import pytest
 from adapters.demo.fleet import SHOWN, fleet
 from adapters.embedded.process import free_port
 from tests.acceptance.program import CONFIGTRAIL
-from tests.support import children_in
+from tests.support import children_in, eventually
 
 READY = "ready; Ctrl-C stops it"
 
@@ -306,6 +308,9 @@ def test_a_reader_that_has_enough_ends_the_command_quietly(shell: Shell) -> None
 
 def test_the_api_answers_what_the_demo_promises(shell: Shell) -> None:
     base = f"http://127.0.0.1:{shell.port}"
+    key_file = shell.folder / ".configtrail" / "api.key"
+    assert key_file.stat().st_mode & 0o077 == 0
+    headers = {"Authorization": f"Bearer {key_file.read_text().strip()}"}
     for path in (
         "/healthz",
         "/readyz",
@@ -314,8 +319,40 @@ def test_the_api_answers_what_the_demo_promises(shell: Shell) -> None:
         f"/api/tenants/demo/devices/{SHOWN}/config-history",
         "/api/tenants/demo/audit-logs?per_page=5",
     ):
-        with urllib.request.urlopen(base + path, timeout=20) as answer:
+        asked = urllib.request.Request(base + path, headers=headers)
+        with urllib.request.urlopen(asked, timeout=20) as answer:
             assert answer.status == 200, path
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(base + "/api/tenants/demo/devices", timeout=20)
+
+
+def test_keys_are_made_listed_and_revoked(shell: Shell) -> None:
+    def status(key: str) -> int:
+        asked = urllib.request.Request(
+            f"http://127.0.0.1:{shell.port}/api/tenants/demo/fleet",
+            headers={"Authorization": f"Bearer {key}"},
+        )
+        try:
+            with urllib.request.urlopen(asked, timeout=20) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+    made = shell.run("keys", "create", "ci", "--role", "viewer", "--expires", "1d")
+    assert made.returncode == 0, made.stderr
+    key = made.stdout.strip()
+    assert key not in made.stderr
+    assert status(key) == 200
+    [listed] = json.loads(shell.run("keys", "--json").stdout)
+    assert (listed["name"], listed["role"], listed["tenant"]) == ("ci", "viewer", "demo")
+    assert key.split("_", 2)[2] not in shell.run("keys", "list").stdout
+    revoked = shell.run("keys", "revoke", listed["key_id"], "--reason", "done")
+    assert revoked.returncode == 0, revoked.stderr
+    # A program may take one that it knew a moment longer.
+    asyncio.run(eventually(lambda: status(key) == 401))
+    assert shell.run("keys", "revoke", listed["key_id"]).returncode == 1
+    assert shell.run("keys", "create", "a b").returncode == 1
 
 
 def test_servers_that_are_named_and_not_there_are_reported(shell: Shell, tmp_path: Path) -> None:

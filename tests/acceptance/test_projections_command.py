@@ -116,4 +116,4 @@ async def poisoned(commands: Commands, observer: Observer, pool: Any) -> None:
     )
     assert [kind for (kind,) in kinds] == ["config_event_skipped"]
     left = await pool.fetch("SELECT DISTINCT projection FROM configtrail.parked ORDER BY 1")
-    assert [name for (name,) in left] == ["backups", "diffs", "fleet"]
+    assert [name for (name,) in left] == ["access", "backups", "diffs", "fleet"]

@@ -65,7 +65,7 @@ def files_in(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-async def play(nc: Client, url: str, texts: list[str]) -> None:
+async def play(nc: Client, url: str, key: str, texts: list[str]) -> None:
     intake = IntakePublisher(nc, nc.jetstream())
     for hours, text in enumerate(texts):
         await intake.publish("acme", "r1", text, NOON + timedelta(hours=hours))
@@ -79,7 +79,8 @@ async def play(nc: Client, url: str, texts: list[str]) -> None:
     }
     await intake.publish_raw(CREATE, json.dumps(broken).encode())
     await intake.publish_raw(CREATE, b'{"config_text": "' + export(CANARY).encode())
-    async with httpx.AsyncClient(base_url=url, timeout=30) as api:
+    sent = {"Authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=url, timeout=30, headers=sent) as api:
 
         async def compared() -> bool:
             answer = await api.get("/api/tenants/acme/devices/r1/snapshots")
@@ -120,7 +121,7 @@ async def test_a_canary_is_found_nowhere(tmp_path: Path) -> None:
                 return False
 
         await eventually(ready, within=60)
-        await play(nc, program.url, texts)
+        await play(nc, program.url, (data / "api.key").read_text().strip(), texts)
 
         async def letters() -> bool:
             return (await js.stream_info("CONFIGTRAIL_DEADLETTERS")).state.messages == 2

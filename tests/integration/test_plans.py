@@ -84,7 +84,7 @@ async def test_every_query_goes_by_an_index_at_each_end_and_in_the_middle(pool: 
     found: dict[str, list[str]] = {}
     for share in (0.0, 0.5, 1.0):
         explaining = Explaining(pool)
-        for name, query in queries(LONG, explaining, 7, share).items():  # type: ignore[arg-type]
+        for name, query in queries(LONG, explaining, 7, share).items():
             explaining.scans.clear()
             answer = await query(None)
             assert answer, f"{name} has an answer at {share}"

@@ -279,7 +279,7 @@ async def test_a_newer_version_shuts_the_older_out(pool: Pool) -> None:
     [
         "DROP SCHEMA configtrail CASCADE",
         "DROP TABLE configtrail.snapshots, configtrail.changes, configtrail.audit,"
-        " configtrail.fleet",
+        " configtrail.fleet, configtrail.access_keys",
         "DELETE FROM configtrail.checkpoints",
     ],
 )
@@ -301,7 +301,7 @@ async def test_what_is_dropped_is_built_again_to_the_same_rows(pool: Pool, loss:
 
 async def test_a_checkpoint_that_went_back_is_noticed(pool: Pool) -> None:
     # As after a crash of the server that lost the last transactions, rows and checkpoint alike.
-    events = played(9, 60).events
+    events = played(9, 120).events
     expected = await reference(pool, events)
     ahead = writer_of(pool, BACKUPS, events)
     await ahead.prepare(STREAM)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import pytest
 from fastapi import APIRouter, FastAPI, Query
 
+import adapters.http
 from adapters.http.access import Permission, Principal, public, requires, routes_of
+from adapters.roles.sealing import tenant_of_subject
 from domain.access import EVERY_TENANT, PERMISSIONS, Grant, Role, granted
 
 
@@ -93,3 +96,16 @@ def test_a_grant_for_every_tenant_is_for_each() -> None:
     assert principal.may(Permission.AUDIT, "acme")
     assert principal.may(Permission.AUDIT, EVERY_TENANT)
     assert not principal.may(Permission.REVEAL, "acme")
+
+
+def test_what_belongs_to_no_tenant_is_in_no_tenants_log() -> None:
+    assert tenant_of_subject("configtrail._system.=20keys.AccessKeyCreated") is None
+    assert tenant_of_subject("configtrail.acme.=20keys.AccessKeyCreated") == "acme"
+
+
+def test_only_what_is_about_no_tenant_reads_as_the_one_who_sees_all() -> None:
+    # Whether it is up, how far it is: everything else asks for a tenant's rows.
+    allowed = {"freshness.py", "health.py", "lag.py", "trigger.py"}
+    folder = Path(adapters.http.__path__[0])
+    using = {one.name for one in folder.glob("*.py") if "system.pool" in one.read_text()}
+    assert using <= allowed

@@ -29,7 +29,7 @@ from tests.support import eventually
 
 def samples() -> dict[type[Fact], StoredEvent]:
     """One event of every type."""
-    return {type(stored.event): stored for stored in played(3, 400).events}
+    return {type(stored.event): stored for stored in played(3, 900).events}
 
 
 def test_the_generated_histories_have_every_event() -> None:
@@ -58,6 +58,10 @@ def test_actions_are_the_published_ones() -> None:
         "HostKeyChanged": "host_key_changed",
         "HostKeyReleased": "host_key_released",
         "EventSkipped": "config_event_skipped",
+        "ContentRevealed": "config_content_revealed",
+        "AccessKeyCreated": "access_key_created",
+        "AccessKeyRevoked": "access_key_revoked",
+        "AccessRefused": "access_refused",
         "RetentionPolicySet": "retention_policy_set",
         "LegalHoldPlaced": "legal_hold_placed",
         "LegalHoldReleased": "legal_hold_released",

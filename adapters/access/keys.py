@@ -1,0 +1,170 @@
+"""API keys: made, revoked, and known again.
+
+A key is `ctk_<id>_<secret>`: 256 random bits, of which only the hash is kept. A slow hash,
+right for passwords, would add nothing to them and let anybody keep us busy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import aclosing
+from datetime import UTC, datetime
+
+from msgspec import Struct
+
+from adapters.jetstream.buckets import Bucket
+from domain.access import Permission, Principal, Role
+from domain.errors import AppendConflict, NotFound, Unauthenticated
+from domain.granting import KEYS_BRANCH, KeyRing, branch_tenant, key_created, key_revoked, keys_of
+from domain.ports import EventStore
+from projections.access import AccessKey, find_key, list_keys
+from projections.rows import Reader
+
+PREFIX = "ctk_"
+BUCKET = "CONFIGTRAIL_KEY_USE"
+# So long a revoked key may still be taken by a program that knew it.
+KEPT_SECONDS = 1.0
+_MOST_KEPT = 10_000
+_KEY = re.compile(r"ctk_([0-9a-f]{16})_([A-Za-z0-9_-]{43})\Z")
+
+
+class NewKey(Struct, frozen=True):
+    """A key that was just made. `text` is nowhere else, and never again."""
+
+    key_id: str
+    text: str
+    position: int
+
+    def __repr__(self) -> str:
+        return f"NewKey({self.key_id})"
+
+
+class ApiKeys:
+    """The keys of all tenants. `reader` sees the read model `access`."""
+
+    def __init__(
+        self,
+        events: EventStore,
+        reader: Reader,
+        uses: Bucket,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._events = events
+        self._reader = reader
+        self._uses = uses
+        self._clock = clock
+        self._kept: OrderedDict[str, tuple[float, AccessKey]] = OrderedDict()
+        self._used: dict[str, datetime] = {}
+
+    async def create(
+        self,
+        tenant: str,
+        name: str,
+        role: Role,
+        *,
+        actor: str,
+        permissions: frozenset[Permission] | None = None,
+        expires_at: datetime | None = None,
+    ) -> NewKey:
+        """Make a key for a tenant, or for `EVERY_TENANT`. It is known once it is projected."""
+        key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
+        event = key_created(
+            tenant,
+            key_id=key_id,
+            name=name,
+            role=role,
+            secret_hash=_hash(secret),
+            permissions=permissions,
+            expires_at=expires_at,
+            actor=actor,
+            occurred_at=datetime.now(UTC),
+        )
+        while True:
+            keys = await self.ring(tenant)
+            try:
+                stored = await self._events.append(event, keys.head)
+            except AppendConflict:
+                continue
+            return NewKey(key_id, f"{PREFIX}{key_id}_{secret}", stored.position)
+
+    async def revoke(self, tenant: str, key_id: str, *, actor: str, reason: str | None) -> int:
+        """End a key; the position of the event. Raises `NotFound` when none is to be ended."""
+        while True:
+            keys = await self.ring(tenant)
+            event = key_revoked(
+                keys,
+                tenant,
+                key_id=key_id,
+                actor=actor,
+                occurred_at=datetime.now(UTC),
+                reason=reason,
+            )
+            if event is None:
+                raise NotFound("API key in force", key_id)
+            try:
+                return (await self._events.append(event, keys.head)).position
+            except AppendConflict:
+                continue
+
+    async def ring(self, tenant: str) -> KeyRing:
+        """The keys of a tenant as the log has them now."""
+        branch = self._events.read_branch(branch_tenant(tenant), KEYS_BRANCH)
+        async with aclosing(branch) as events:
+            return keys_of([one async for one in events])
+
+    async def list(self, tenant: str) -> list[tuple[AccessKey, datetime | None]]:
+        """A tenant's keys, and when each was last used (within a minute)."""
+        found = await list_keys(self._reader, branch_tenant(tenant))
+        return [(one, await self._last_used(one.key_id)) for one in found]
+
+    async def principal(self, text: str) -> Principal:
+        """Whose key it is. Raises `Unauthenticated`, and what Postgres raises."""
+        parts = _KEY.match(text)
+        if parts is None:
+            raise Unauthenticated("bad_credentials")
+        key = await self._find(parts[1])
+        # The secret first: without it nobody learns that there is, or was, a key of that id.
+        right = hmac.compare_digest(_hash(parts[2]), key.secret_hash if key else "")
+        if key is None or not right:
+            raise Unauthenticated("bad_credentials")
+        now = datetime.now(UTC)
+        if key.revoked_at is not None:
+            raise Unauthenticated("revoked", key_id=key.key_id, tenant=key.tenant)
+        if key.expires_at is not None and key.expires_at <= now:
+            raise Unauthenticated("expired", key_id=key.key_id, tenant=key.tenant)
+        self._used[key.key_id] = now
+        return Principal(actor=f"service:key/{key.name}", grants=(key.grant(),), key_id=key.key_id)
+
+    async def _find(self, key_id: str) -> AccessKey | None:
+        kept = self._kept.get(key_id)
+        if kept is not None and self._clock() - kept[0] < KEPT_SECONDS:
+            return kept[1]
+        found = await find_key(self._reader, key_id)
+        if found is not None:
+            self._kept[key_id] = (self._clock(), found)
+            while len(self._kept) > _MOST_KEPT:
+                self._kept.popitem(last=False)
+        return found
+
+    async def tell_uses(self) -> None:
+        """Keep when keys were used since the last call. It is no fact, so a loss is none."""
+        while self._used:
+            key_id, at = next(iter(self._used.items()))
+            await self._uses.put(at.isoformat(timespec="seconds").encode(), key_id)
+            if self._used.get(key_id) == at:
+                del self._used[key_id]
+
+    async def _last_used(self, key_id: str) -> datetime | None:
+        kept = await self._uses.get(key_id)
+        return None if kept is None else datetime.fromisoformat(kept.decode())
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,36 @@
+"""How often each principal may ask: a bucket of tokens each, in this process."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from domain.errors import TooManyRequests
+
+_MOST_KEPT = 50_000
+
+
+class Rates:
+    """Buckets that hold `burst` requests and fill by `per_second`."""
+
+    def __init__(
+        self, per_second: float, burst: int, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._per_second = per_second
+        self._burst = float(burst)
+        self._clock = clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, who: str) -> None:
+        """One request of theirs. Raises `TooManyRequests` when their bucket is empty."""
+        now = self._clock()
+        level, at = self._buckets.pop(who, (self._burst, now))
+        level = min(self._burst, level + (now - at) * self._per_second)
+        enough = level >= 1.0
+        self._buckets[who] = (level - 1.0 if enough else level, now)
+        while len(self._buckets) > _MOST_KEPT:
+            # Whoever asked least recently has a full bucket, or nearly so.
+            self._buckets.popitem(last=False)
+        if not enough:
+            raise TooManyRequests((1.0 - level) / self._per_second)

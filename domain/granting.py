@@ -1,0 +1,180 @@
+"""The events about access: keys made and revoked, secrets shown, requests refused.
+
+What is about no device lies on branches that no device can have: a device's id has no space at its
+ends. What is about no tenant, such as a key for all of them, is told under `NO_TENANT`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
+
+from msgspec import Struct
+
+from domain.access import EVERY_TENANT, Permission, Role
+from domain.envelope import Head, NewEvent, StoredEvent
+from domain.errors import InvalidInput
+from domain.events import (
+    AccessKeyCreated,
+    AccessKeyRevoked,
+    AccessRefused,
+    ContentRevealed,
+    DomainEvent,
+    RefusalReason,
+)
+from domain.ids import check_tenant_id
+
+NO_TENANT: Final = "_system"
+KEYS_BRANCH: Final = " keys"
+REFUSALS_BRANCH: Final = " access"
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?\Z")
+REASON_MAX = 500
+
+
+class KeyRing(Struct, frozen=True):
+    """A tenant's keys, folded from their branch: which there are, and which are revoked."""
+
+    head: Head = Head()
+    made: frozenset[str] = frozenset()
+    revoked: frozenset[str] = frozenset()
+
+
+def keys_of(events: Iterable[StoredEvent]) -> KeyRing:
+    """The keys that a branch tells of, from its first event on."""
+    head, made, revoked = Head(), set(), set()
+    for stored in events:
+        head = Head(stored.version, stored.position)
+        match stored.event:
+            case AccessKeyCreated() as event:
+                made.add(event.key_id)
+            case AccessKeyRevoked() as event:
+                revoked.add(event.key_id)
+    return KeyRing(head, frozenset(made), frozenset(revoked))
+
+
+def branch_tenant(tenant: str) -> str:
+    """Under which tenant a grant's events are told: `EVERY_TENANT` is none of them."""
+    return NO_TENANT if tenant == EVERY_TENANT else check_tenant_id(tenant)
+
+
+def granted_tenant(branch: str) -> str:
+    """The tenant that events told under `branch` are about."""
+    return EVERY_TENANT if branch == NO_TENANT else branch
+
+
+def key_created(
+    tenant: str,
+    *,
+    key_id: str,
+    name: str,
+    role: Role,
+    secret_hash: str,
+    permissions: frozenset[Permission] | None,
+    expires_at: datetime | None,
+    actor: str,
+    occurred_at: datetime,
+) -> NewEvent:
+    """The event for a new key. Raises `InvalidInput` for a name or an end that can't be."""
+    if not _NAME.match(name):
+        raise InvalidInput("name", "must be 1 to 64 letters, digits, '.', '_' or '-'")
+    if expires_at is not None and expires_at <= occurred_at:
+        raise InvalidInput("expires", "must lie in the future")
+    if permissions is not None and not permissions:
+        raise InvalidInput("permissions", "must name one at least")
+    event = AccessKeyCreated(
+        actor=actor,
+        key_id=key_id,
+        name=name,
+        role=role.value,
+        secret_hash=secret_hash,
+        permissions=tuple(sorted(permissions or ())),
+        expires_at=expires_at,
+    )
+    branch = branch_tenant(tenant)
+    return _event(branch, KEYS_BRANCH, f"key-created.{key_id}", occurred_at, event)
+
+
+def key_revoked(
+    keys: KeyRing,
+    tenant: str,
+    *,
+    key_id: str,
+    actor: str,
+    occurred_at: datetime,
+    reason: str | None,
+) -> NewEvent | None:
+    """A key is revoked; None when there is no such key that still is not."""
+    if key_id not in keys.made or key_id in keys.revoked:
+        return None
+    if reason is not None and (len(reason) > REASON_MAX or not reason.isprintable()):
+        raise InvalidInput("reason", f"must be printable and at most {REASON_MAX} characters")
+    event = AccessKeyRevoked(actor=actor, key_id=key_id, reason=reason)
+    branch = branch_tenant(tenant)
+    return _event(branch, KEYS_BRANCH, f"key-revoked.{key_id}", occurred_at, event)
+
+
+def access_refused(
+    tenant: str,
+    *,
+    refusal_id: str,
+    actor: str,
+    reason: RefusalReason,
+    count: int,
+    first_at: datetime,
+    last_at: datetime,
+    key_id: str | None = None,
+    permission: str | None = None,
+    remote_address: str | None = None,
+) -> NewEvent:
+    """The event for so many alike requests that were refused."""
+    event = AccessRefused(
+        actor=actor,
+        refusal_id=refusal_id,
+        reason=reason,
+        count=count,
+        first_at=first_at,
+        last_at=last_at,
+        key_id=key_id,
+        permission=permission,
+        remote_address=remote_address,
+    )
+    branch = branch_tenant(tenant)
+    return _event(branch, REFUSALS_BRANCH, f"refused.{refusal_id}", last_at, event)
+
+
+def content_revealed(
+    tenant_id: str,
+    device_id: str,
+    *,
+    reveal_id: str,
+    snapshot_id: str,
+    from_snapshot_id: str | None,
+    actor: str,
+    occurred_at: datetime,
+    key_id: str | None,
+    remote_address: str | None,
+) -> NewEvent:
+    """The event for a text that is about to be shown with the secrets in it."""
+    event = ContentRevealed(
+        actor=actor,
+        reveal_id=reveal_id,
+        snapshot_id=snapshot_id,
+        from_snapshot_id=from_snapshot_id,
+        key_id=key_id,
+        remote_address=remote_address,
+    )
+    return _event(tenant_id, device_id, f"revealed.{reveal_id}", occurred_at, event)
+
+
+def _event(
+    tenant_id: str, device_id: str, event_id: str, occurred_at: datetime, event: DomainEvent
+) -> NewEvent:
+    return NewEvent(
+        event_id=event_id,
+        tenant_id=tenant_id,
+        device_id=device_id,
+        occurred_at=occurred_at,
+        event=event,
+    )

@@ -1,0 +1,114 @@
+"""Tenants apart in Postgres: row-level security on every table that has a tenant.
+
+Whoever answers for a tenant reads as the role `READER`, which owns nothing and may only select, and
+says in each transaction for whom. Without that it sees no row. The owner of the tables writes for
+all tenants; a policy says so, since row-level security is forced on owners too.
+Invariant: no table with a `tenant_id` is without, in the live schema or in a rebuild's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from domain.errors import InvalidInput
+from domain.ids import check_tenant_id
+from projections.rows import BUILD_SCHEMA, SCHEMA, Connection, Pool
+
+READER = "configtrail_reader"
+SETTING = "configtrail.tenant"
+# Only the service itself reads these, before and beside any tenant.
+_PRIVATE = frozenset({"access_keys", "parked"})
+
+# What whoever administers an external server runs, where the service's user may not do it.
+ROLE_SQL = f"CREATE ROLE {READER} NOLOGIN; GRANT {READER} TO <the service's user>;"
+
+_CAN_READ = "SELECT pg_has_role(current_user, oid, 'SET') FROM pg_roles WHERE rolname = $1"
+_OPEN = """
+    SELECT n.nspname, c.relname FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
+    WHERE n.nspname = ANY($1) AND c.relkind IN ('r', 'p')
+      AND NOT (c.relrowsecurity AND c.relforcerowsecurity)
+    ORDER BY 1, 2
+"""
+_MINE = f"tenant_id = NULLIF(current_setting('{SETTING}', true), '')"
+
+
+async def ensure_reader(connection: Connection) -> None:
+    """Make the role, and let this user take it, unless that is so.
+
+    Raises `InvalidInput` with what to run when this user may not do it.
+    """
+    can = await connection.fetchval(_CAN_READ, READER)
+    if can:
+        return
+    try:
+        async with connection.transaction():
+            if can is None:
+                await connection.execute(f"CREATE ROLE {READER} NOLOGIN")
+            await connection.execute(f"GRANT {READER} TO CURRENT_USER WITH SET TRUE")
+    except asyncpg.DuplicateObjectError:
+        pass  # made by another program meanwhile
+    except asyncpg.InsufficientPrivilegeError:
+        raise InvalidInput(
+            "CONFIGTRAIL_POSTGRES_DSN",
+            f"its user can't take the role {READER}, as which tenants' rows are read; as a "
+            f"superuser run: {ROLE_SQL}",
+        ) from None
+
+
+async def fence(connection: Connection) -> None:
+    """Put row-level security on every table that lacks it, inside the caller's transaction."""
+    await connection.execute(f"GRANT USAGE ON SCHEMA {SCHEMA} TO {READER}")
+    for schema, name in await connection.fetch(_OPEN, [SCHEMA, BUILD_SCHEMA]):
+        table = f'{schema}."{name}"'
+        await connection.execute(
+            f"""
+            ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;
+            ALTER TABLE {table} FORCE ROW LEVEL SECURITY;
+            DROP POLICY IF EXISTS of_tenant ON {table};
+            DROP POLICY IF EXISTS of_service ON {table};
+            CREATE POLICY of_tenant ON {table} TO {READER} USING ({_MINE}) WITH CHECK ({_MINE});
+            CREATE POLICY of_service ON {table} TO CURRENT_USER USING (true) WITH CHECK (true);
+            """
+        )
+        if name not in _PRIVATE:
+            await connection.execute(f"GRANT SELECT ON {table} TO {READER}")
+
+
+class TenantReader:
+    """One tenant's rows, and nobody else's: each question in a transaction that says whose.
+
+    `pool` holds sessions of the role `READER`.
+    """
+
+    def __init__(self, pool: Pool, tenant_id: str) -> None:
+        self._pool = pool
+        self._tenant_id = check_tenant_id(tenant_id)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Connection]:
+        """A session that reads the tenant's rows, in one transaction, until the block ends."""
+        async with self._pool.acquire() as connection, connection.transaction(readonly=True):
+            # For the transaction alone: the session goes back to the pool without a tenant.
+            await connection.execute("SELECT set_config($1, $2, true)", SETTING, self._tenant_id)
+            yield connection
+
+    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
+        """The rows of an answer."""
+        async with self.session() as connection:
+            return await connection.fetch(query, *args)
+
+    async def fetchrow(self, query: str, *args: Any) -> asyncpg.Record | None:
+        """The first row of an answer."""
+        async with self.session() as connection:
+            return await connection.fetchrow(query, *args)
+
+    async def fetchval(self, query: str, *args: Any) -> Any:
+        """The first value of an answer."""
+        async with self.session() as connection:
+            return await connection.fetchval(query, *args)

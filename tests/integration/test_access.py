@@ -1,0 +1,305 @@
+"""Every route × everybody who may ask: generated from the routes, so that none is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from adapters.composition import System, open_system, roles
+from adapters.embedded.nats import EmbeddedNats
+from adapters.http.access import Route, routes_of
+from adapters.http.app import create_app, serve
+from adapters.roles.supervisor import running
+from adapters.settings import Settings
+from domain.access import EVERY_TENANT, PERMISSIONS, Permission, Role
+from domain.errors import InvalidInput
+from domain.events import AccessRefused, ContentRevealed
+from domain.granting import REFUSALS_BRANCH
+from tests.identity import AUDIENCE, Provider
+from tests.rig import api_key
+from tests.support import eventually
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SECRET = "canary-secret-77aa"
+TEXT = f"/ppp secret\nadd name=u password={SECRET}\n"
+
+
+class Served:
+    """A program that serves, with a provider of identities, and a client without credentials."""
+
+    def __init__(self, system: System, app: Any, http: httpx.AsyncClient, idp: Provider) -> None:
+        self.system = system
+        self.routes: list[Route] = list(routes_of(app).values())
+        self.http = http
+        self.idp = idp
+
+    async def ask(self, route: Route, credentials: str | None, tenant: str = "acme") -> Any:
+        """A request to a route that can do no harm: of a device that there is not."""
+        path = route.path
+        for name, value in {
+            "{tenant}": tenant,
+            "{device:path}": "none",
+            "{snapshot_id}": "00000000-0000-0000-0000-000000000000",
+            "{position}": "1",
+            "{level}": "0",
+            "{path:path}": "000",
+        }.items():
+            path = path.replace(name, value)
+        assert "{" not in path, f"say what to put into {path}"
+        [method] = route.methods - {"HEAD"}
+        headers = {} if credentials is None else {"Authorization": f"Bearer {credentials}"}
+        return await self.http.request(method, path, headers=headers)
+
+
+@pytest.fixture
+async def served(
+    nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path
+) -> AsyncIterator[Served]:
+    with Provider() as idp:
+        settings = Settings(
+            nats_url=SecretStr(nats_server.url),
+            postgres_dsn=SecretStr(postgres_dsn),
+            data_dir=tmp_path,
+            oidc_issuer=idp.issuer,
+            oidc_audience=AUDIENCE,
+            oidc_grants="groups=netops acme operator",
+            refusals_told_seconds=1,
+            trigger_timeout_seconds=1,
+            rate_burst=5_000,
+        )
+        async with open_system(settings) as system, running(roles(system)):
+            app = create_app(system)
+            started: asyncio.Queue[str] = asyncio.Queue()
+            server = asyncio.create_task(serve(app, "127.0.0.1", 0, started=started.put_nowait))
+            async with httpx.AsyncClient(base_url=await started.get(), timeout=30) as http:
+                yield Served(system, app, http, idp)
+            server.cancel()
+            await asyncio.wait([server])
+
+
+async def test_who_is_not_known_gets_nothing_from_any_route(served: Served) -> None:
+    system = served.system
+    ended = await api_key(system, expires_at=datetime.now(UTC) + timedelta(milliseconds=1))
+    revoked = await api_key(system)
+    key_id = revoked.split("_")[1]
+    position = await system.keys.revoke(EVERY_TENANT, key_id, actor="user:a", reason="lost")
+    for worker in system.projections:
+        await worker.wait(position)
+    good = await api_key(system)
+    strangers: dict[str, str | None] = {
+        "nobody": None,
+        "expired": ended,
+        "revoked": revoked,
+        "another secret": good[:-4] + ("AAAA" if not good.endswith("AAAA") else "BBBB"),
+        **served.idp.bad_tokens(),
+    }
+    for route in served.routes:
+        for who, credentials in strangers.items():
+            answer = await served.ask(route, credentials)
+            if route.permission is None and credentials is None:
+                assert answer.status_code in (200, 503), route.path
+                continue
+            assert answer.status_code == 401, (route.path, who, answer.text)
+            assert answer.json()["code"] == "unauthenticated"
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert credentials is None or credentials not in answer.text
+
+
+@pytest.mark.parametrize("role", list(Role))
+async def test_every_route_lets_in_those_who_may_and_nobody_else(
+    served: Served, role: Role
+) -> None:
+    own = await api_key(served.system, role, "acme")
+    everywhere = await api_key(served.system, role)
+    for route in served.routes:
+        if route.permission is None:
+            continue
+        allowed = route.permission in PERMISSIONS[role]
+        of_tenant = "{tenant}" in route.path
+        mine = await served.ask(route, own)
+        assert (mine.status_code in (401, 403)) != (allowed and of_tenant), (route, mine.text)
+        all_of_them = await served.ask(route, everywhere)
+        assert (all_of_them.status_code in (401, 403)) != allowed, (route, all_of_them.text)
+        if of_tenant:
+            other = await served.ask(route, own, "other")
+            unknown = await served.ask(route, own, "nobody")
+            assert (other.status_code, other.json()["code"]) == (404, "not_found"), route
+            assert _same(other, "other") == _same(unknown, "nobody")
+
+
+def _same(answer: httpx.Response, tenant: str) -> str:
+    body = answer.json()
+    return str(body).replace(body["request_id"], "").replace(tenant, "T")
+
+
+async def test_a_token_of_the_provider_is_as_good_as_a_key(served: Served) -> None:
+    await api_key(served.system)  # all read models are there
+    by_path = {one.path: one for one in served.routes}
+    devices = by_path["/api/tenants/{tenant}/devices"]
+    known = await served.ask(devices, served.idp.token())
+    assert (known.status_code, known.json()["code"]) == (404, "not_found")  # it has no devices
+    audit = by_path["/api/tenants/{tenant}/audit-logs"]
+    assert (await served.ask(audit, served.idp.token())).status_code == 403
+
+
+async def test_keys_that_cant_be_had_are_no_refusal(served: Served) -> None:
+    served.idp.reachable = False
+    answer = await served.ask(served.routes[-1], served.idp.token())
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+
+
+async def test_secrets_are_shown_to_those_who_may_and_never_unrecorded(served: Served) -> None:
+    system = served.system
+    await system.intake.publish("acme", "r1", TEXT, NOON, platform="routeros")
+    viewer = await api_key(system, Role.VIEWER, "acme")
+    operator = await api_key(system, Role.OPERATOR, "acme")
+    narrowed = await api_key(system, Role.ADMIN, "acme", only=frozenset({Permission.READ}))
+    path = f"/api/tenants/acme/devices/r1/config/at?time={NOON:%Y-%m-%dT%H:%M:%SZ}"
+
+    async def ask(key: str, more: str = "") -> httpx.Response:
+        return await served.http.get(path + more, headers={"Authorization": f"Bearer {key}"})
+
+    async def there() -> bool:
+        return (await ask(viewer)).status_code == 200
+
+    await eventually(there)
+    for key in (viewer, operator, narrowed):
+        assert SECRET not in (await ask(key)).text
+    for key in (viewer, narrowed):
+        refused = await ask(key, "&reveal=true")
+        assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+        assert SECRET not in refused.text
+    history = system.events.read_branch("acme", "r1")
+    assert not [one async for one in history if isinstance(one.event, ContentRevealed)]
+    assert SECRET in (await ask(operator, "&reveal=true")).text
+    history = system.events.read_branch("acme", "r1")
+    [told] = [one.event async for one in history if isinstance(one.event, ContentRevealed)]
+    assert told.actor == "service:key/tests-operator"
+    assert told.key_id == operator.split("_")[1]
+    assert told.remote_address == "127.0.0.1"
+
+
+async def test_secrets_stay_when_it_cant_be_recorded(
+    served: Served, nats_server: EmbeddedNats
+) -> None:
+    system = served.system
+    await system.intake.publish("acme", "r1", TEXT, NOON, platform="routeros")
+    key = await api_key(system, Role.OPERATOR, "acme")
+    path = f"/api/tenants/acme/devices/r1/config/at?reveal=true&time={NOON:%Y-%m-%dT%H:%M:%SZ}"
+    headers = {"Authorization": f"Bearer {key}"}
+
+    async def there() -> bool:
+        return (await served.http.get(path, headers=headers)).status_code == 200
+
+    await eventually(there)
+    await nats_server.kill()
+    answer = await served.http.get(path, headers=headers)
+    assert answer.status_code == 503
+    assert SECRET not in answer.text
+    await nats_server.start()
+
+
+async def test_refusals_are_facts_and_few_however_many_there_were(served: Served) -> None:
+    viewer = await api_key(served.system, Role.VIEWER, "acme")
+    for number in range(100):
+        wrong = f"ctk_{number:016x}_{'A' * 43}"
+        answer = await served.http.get(
+            "/api/tenants/acme/audit-logs", headers={"Authorization": f"Bearer {wrong}"}
+        )
+        assert answer.status_code == 401
+    for path in ("/api/tenants/acme/audit-logs", "/api/tenants/other/devices"):
+        await served.http.get(path, headers={"Authorization": f"Bearer {viewer}"})
+
+    async def told(tenant: str, wanted: int) -> list[AccessRefused] | None:
+        branch = served.system.events.read_branch(tenant, REFUSALS_BRANCH)
+        found = [one.event async for one in branch if isinstance(one.event, AccessRefused)]
+        return found if sum(one.count for one in found) >= wanted else None
+
+    mine = await eventually(lambda: told("acme", 2))
+    assert {(one.reason, one.actor) for one in mine} == {
+        ("forbidden", "service:key/tests-viewer"),
+        ("other_tenant", "service:key/tests-viewer"),
+    }
+    nobodys = await eventually(lambda: told("_system", 100))
+    assert {one.reason for one in nobodys} == {"bad_credentials"}
+    assert len(nobodys) < 20
+
+
+async def test_a_key_is_kept_as_a_hash_and_its_use_is_known(served: Served) -> None:
+    key = await api_key(served.system, Role.VIEWER, "acme")
+    [(listed, _)] = await served.system.keys.list("acme")
+    assert key.split("_", 2)[2] not in repr(listed)
+    await served.ask(served.routes[-1], key)
+
+    async def used() -> bool:
+        [(_, at)] = await served.system.keys.list("acme")
+        return at is not None
+
+    await eventually(used)
+    raw = await served.system.pool.fetch("SELECT access_keys::text FROM configtrail.access_keys")
+    assert key.split("_", 2)[2] not in str(raw)
+
+
+async def test_who_asks_too_often_is_told_when_to_come_back(served: Served) -> None:
+    slow = served.system.settings.model_copy(update={"rate_per_second": 0.01, "rate_burst": 3})
+    app = create_app(replace(served.system, settings=slow))
+    transport = httpx.ASGITransport(app, client=("192.0.2.7", 1))
+    one, two = [await api_key(served.system, role, "acme") for role in (Role.VIEWER, Role.ADMIN)]
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+        path = "/api/tenants/acme/fleet"
+        many = [
+            (await http.get(path, headers={"Authorization": f"Bearer {one}"})) for _ in range(4)
+        ]
+        assert [answer.status_code for answer in many] == [200, 200, 200, 429]
+        assert many[3].json()["code"] == "too_many_requests"
+        assert 1 <= int(many[3].headers["retry-after"]) <= 100
+        other = await http.get(path, headers={"Authorization": f"Bearer {two}"})
+        assert other.status_code == 200
+
+
+async def test_open_to_everybody_only_on_the_loopback(served: Served) -> None:
+    off = served.system.settings.model_copy(update={"auth": "off", "http_host": "0.0.0.0"})
+    with pytest.raises(InvalidInput, match="lets everybody in"):
+        create_app(replace(served.system, settings=off))
+
+
+async def test_only_origins_that_are_named_may_use_it_from_pages(served: Served) -> None:
+    named = served.system.settings.model_copy(update={"http_cors_origins": "https://ui.example"})
+    app = create_app(replace(served.system, settings=named))
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+        asked = {"Access-Control-Request-Method": "GET"}
+        for origin, allowed in (("https://ui.example", True), ("https://evil.example", False)):
+            answer = await http.options(
+                "/api/tenants/acme/fleet", headers={"Origin": origin, **asked}
+            )
+            assert (answer.headers.get("access-control-allow-origin") == origin) == allowed
+
+
+async def test_rubbish_is_refused_clearly(served: Served) -> None:
+    key = await api_key(served.system)
+    rubbish = ["'", "-1", "\x00", "9" * 40, "$1; DROP \u202e"]
+    for route in served.routes:
+        if route.methods != {"GET"} or route.permission is None:
+            continue
+        for name in sorted(route.query):
+            for value in rubbish:
+                path = route.path
+                for part in ("{device:path}", "{snapshot_id}", "{position}", "{level}"):
+                    path = path.replace(part, "7")
+                path = path.replace("{tenant}", "acme").replace("{path:path}", "000")
+                answer = await served.http.get(
+                    path, params={name: value}, headers={"Authorization": f"Bearer {key}"}
+                )
+                assert answer.status_code < 500, (path, name, value, answer.text)
+                assert "SELECT" not in answer.text
+                assert "configtrail." not in answer.text

@@ -1,0 +1,193 @@
+"""Tenants apart in Postgres: by the catalogue, by straight SQL, and by every query that we have."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from adapters.postgres.pool import open_pool
+from domain.errors import InvalidInput
+from projections import ALL, AUDIT
+from projections.builder import ProjectionBuilder
+from projections.rebuilds import begin
+from projections.rows import Pool
+from projections.schema import BUILD, lock_schemas, make_tables
+from projections.tenancy import READER, SETTING, TenantReader
+from projections.writer import ProjectionWriter
+from tests.generators import STREAM, played
+from tests.listed import Listed
+from tests.support import eventually
+
+EVENTS = played(4, 250).events
+UNPROTECTED = """
+    SELECT n.nspname || '.' || c.relname FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
+    WHERE n.nspname IN ('configtrail', 'configtrail_build') AND c.relkind IN ('r', 'p')
+      AND NOT (c.relrowsecurity AND c.relforcerowsecurity AND EXISTS (
+          SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polcmd = '*'
+          AND p.polwithcheck IS NOT NULL AND p.polroles = ARRAY[$1::regrole::oid]))
+"""
+TABLES = [table for projection in ALL for table in projection.tables if projection.name != "access"]
+
+
+@pytest.fixture
+async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
+    async with open_pool(postgres_dsn) as opened:
+        for projection in ALL:
+            writer = ProjectionWriter(opened, projection, Listed(EVENTS))
+            await writer.prepare(STREAM)
+            await writer.apply(EVENTS)
+        yield opened
+
+
+@pytest.fixture
+async def readers(postgres_dsn: str, pool: Pool) -> AsyncIterator[Pool]:
+    async with open_pool(postgres_dsn, role=READER, max_size=1) as opened:
+        yield opened
+
+
+async def seen(connection: object, table: str) -> set[str]:
+    query = f'SELECT DISTINCT tenant_id FROM configtrail."{table}"'
+    return {tenant for (tenant,) in await connection.fetch(query)}  # type: ignore[attr-defined]
+
+
+async def test_the_catalogue_shows_no_table_with_a_tenant_and_without_a_fence(pool: Pool) -> None:
+    assert await pool.fetch(UNPROTECTED, READER) == []
+    async with pool.acquire() as connection, connection.transaction():
+        await lock_schemas(connection)
+        for projection in ALL:
+            await make_tables(connection, projection, BUILD, ())
+        assert await connection.fetch(UNPROTECTED, READER) == []
+    with_tenant = await pool.fetch(
+        "SELECT table_name FROM information_schema.columns"
+        " WHERE table_schema = 'configtrail' AND column_name = 'tenant_id'"
+    )
+    assert {name for (name,) in with_tenant} >= {
+        table for projection in ALL for table in projection.tables
+    }
+
+
+async def test_the_role_owns_nothing_and_may_do_nothing_but_read(pool: Pool) -> None:
+    role = await pool.fetchrow("SELECT * FROM pg_roles WHERE rolname = $1", READER)
+    assert role is not None
+    for power in ("rolsuper", "rolbypassrls", "rolcreaterole", "rolcreatedb", "rolcanlogin"):
+        assert not role[power]
+    owned = "SELECT count(*) FROM pg_class WHERE relowner = $1::regrole"
+    assert await pool.fetchval(owned, READER) == 0
+    rights = await pool.fetch(
+        "SELECT DISTINCT table_name, privilege_type FROM information_schema.role_table_grants"
+        " WHERE grantee = $1 AND table_schema LIKE 'configtrail%'",
+        READER,
+    )
+    assert {right for _, right in rights} == {"SELECT"}
+    assert {table for table, _ in rights} == set(TABLES)
+    views = (
+        "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind"
+        " IN ('v', 'm') AND nspname LIKE 'configtrail%'"
+        " AND NOT coalesce('security_invoker=true' = ANY(reloptions), false)"
+    )
+    assert await pool.fetchval(views) == 0
+
+
+async def test_straight_sql_sees_its_tenant_and_nothing_without_one(
+    pool: Pool, readers: Pool
+) -> None:
+    there = {table: await seen(pool, table) for table in TABLES}
+    assert there["audit"] == {"acme", "globex"}
+    async with readers.acquire() as connection:
+        for table in TABLES:
+            assert await seen(connection, table) == set()
+        for tenant in ("acme", "globex", "", "nobody", "acme' OR true --", "_system"):
+            async with connection.transaction():
+                await connection.execute("SELECT set_config($1, $2, true)", SETTING, tenant)
+                for table in TABLES:
+                    assert await seen(connection, table) == there[table] & {tenant}
+        for table in TABLES:
+            assert await seen(connection, table) == set()
+
+
+async def test_the_role_reads_no_keys_and_writes_nothing(readers: Pool) -> None:
+    for statement in (
+        "SELECT * FROM configtrail.access_keys",
+        "SELECT * FROM configtrail.parked",
+        "DELETE FROM configtrail.audit",
+        "TRUNCATE configtrail.audit",
+        "UPDATE configtrail.audit SET tenant_id = 'globex'",
+        "CREATE TABLE configtrail.mine (x integer)",
+    ):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await readers.execute(statement)
+
+
+async def test_rows_of_another_tenant_can_be_neither_written_nor_moved(pool: Pool) -> None:
+    async with pool.acquire() as connection:
+        change = connection.transaction()
+        await change.start()
+        await connection.execute(f"GRANT INSERT, UPDATE ON configtrail.fleet TO {READER}")
+        await connection.execute(f"SET LOCAL ROLE {READER}")
+        await connection.execute("SELECT set_config($1, 'acme', true)", SETTING)
+        for statement in (
+            "INSERT INTO configtrail.fleet (tenant_id, device_id, last_position)"
+            " VALUES ('globex', 'x', 1)",
+            "UPDATE configtrail.fleet SET tenant_id = 'globex', device_id = 'moved'",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+                async with connection.transaction():
+                    await connection.execute(statement)
+        await change.rollback()
+
+
+async def test_a_session_of_the_pool_forgets_its_tenant_however_it_was_given_back(
+    readers: Pool,
+) -> None:
+    reader = TenantReader(readers, "acme")
+    count = "SELECT count(*) FROM configtrail.audit"
+    assert await reader.fetchval(count) > 0
+    assert await readers.fetchval(count) == 0
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await reader.fetchval("SELECT 1 / 0")
+    assert await readers.fetchval(count) == 0
+    sleeping = asyncio.create_task(reader.fetchval("SELECT pg_sleep(30)"))
+    await eventually(lambda: readers.get_idle_size() == 0 and readers.get_size() == 1)
+    sleeping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sleeping
+    assert await readers.fetchval(count) == 0
+    with pytest.raises(asyncpg.QueryCanceledError):
+        await _too_slow(reader)
+    assert await readers.fetchval(count) == 0
+
+
+async def _too_slow(reader: TenantReader) -> None:
+    async with reader.session() as session:
+        await session.execute("SET LOCAL statement_timeout = '20ms'")
+        await session.fetchval("SELECT pg_sleep(30)")
+
+
+async def test_a_rebuild_carries_its_fence_along(pool: Pool, readers: Pool) -> None:
+    source = Listed(EVENTS)
+    await begin(pool, AUDIT, STREAM)
+    await ProjectionBuilder(pool, source, AUDIT).build()
+    build = "SELECT build FROM configtrail.checkpoints WHERE projection = 'audit'"
+    assert await pool.fetchval(build) > 0
+    assert await pool.fetch(UNPROTECTED, READER) == []
+    tenants = "SELECT DISTINCT tenant_id FROM configtrail.audit"
+    assert await readers.fetch(tenants) == []
+    assert await TenantReader(readers, "globex").fetchval(tenants) == "globex"
+
+
+async def test_tables_from_before_get_their_fence(pool: Pool) -> None:
+    await pool.execute("ALTER TABLE configtrail.fleet DISABLE ROW LEVEL SECURITY")
+    async with pool.acquire() as connection, connection.transaction():
+        await lock_schemas(connection)
+    assert await pool.fetch(UNPROTECTED, READER) == []
+
+
+def test_only_a_tenant_can_be_read_for() -> None:
+    for wrong in ("", "*", "_system", "a b"):
+        with pytest.raises(InvalidInput):
+            TenantReader(None, wrong)  # type: ignore[arg-type]
