@@ -33,6 +33,7 @@ import uvloop
 from adapters.embedded.nats import EmbeddedNats
 from adapters.embedded.postgres import EmbeddedPostgres
 from adapters.jetstream.connection import connect
+from adapters.jetstream.passing import passing_consumer
 from adapters.jetstream.source import JetStreamSource, RawPuller
 from adapters.jetstream.streams import EVENTS, events_stream_config
 from adapters.postgres.pool import open_pool
@@ -111,10 +112,11 @@ class Bench:
 
     async def pull(self) -> Figure:
         """A bare pull loop: bytes, nothing decoded."""
-        consumer = await self._source.consumer(1)
+        consumer = await passing_consumer(self._nc, self._nc.jetstream(), EVENTS, 1)
+        assert consumer.name is not None
         got = 0
         watch = Stopwatch(self._servers)
-        async with RawPuller(self._nc, EVENTS, consumer) as puller:
+        async with RawPuller(self._nc, EVENTS, consumer.name) as puller:
             while got < self._count:
                 got += len(await puller.take_all())
         return watch.figure(self._count)

@@ -1,6 +1,6 @@
 """The event store beside bare nats-py, in one run: rates, and ratios that hold on any machine.
 
-    python -m benchmarks.store [--rounds 5] [--events 4000] [--sync always]
+    python -m benchmarks.store [--rounds 5] [--events 20000] [--sync always]
 
 Every round measures everything once, in turn, on streams that are made anew; figures are medians.
 """
@@ -31,6 +31,7 @@ from adapters.jetstream import wire
 from adapters.jetstream.connection import connect
 from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.jetstream.pull import Puller
+from adapters.jetstream.source import JetStreamSource
 from adapters.jetstream.streams import EVENTS, events_stream_config
 from domain.decisions import collection_failed
 from domain.envelope import Head, NewEvent
@@ -177,6 +178,16 @@ class Bench:
                     head = Head(stored.version, stored.position)
                     break
 
+    async def source(self) -> int:
+        """The projections' reader: the same events, taken off the connection as bytes."""
+        seen = 0
+        async with aclosing(JetStreamSource(self.nc, self.js).follow()) as batches:
+            async for batch in batches:
+                seen += len(batch)
+                if seen >= self.count:
+                    break
+        return seen
+
     async def _consumer(self) -> str:
         info = await self.js.add_consumer(
             EVENTS,
@@ -209,6 +220,7 @@ async def main(rounds: int, count: int, sync: str) -> int:
             "replay, bare pull loop": (False, bench.bare_pull),
             "replay, bare fetch": (False, bench.bare_fetch),
             "replay, read": (False, bench.replay),
+            "replay, as projections": (False, bench.source),
         }
         for writers in WRITERS:
             own = bench.writers(writers, racing=False)
@@ -253,6 +265,7 @@ def report(rates: dict[str, list[float]], rounds: int, count: int, sync: str) ->
         ("pipelined append", "pipelined, append", "pipelined, bare publish_async", None),
         ("replay", "replay, read", "replay, bare pull loop", 0.7),
         ("replay", "replay, read", "replay, bare fetch", None),
+        ("projections' reader", "replay, as projections", "replay, read", None),
     ):
         ratio = statistics.median(_ratios(rates[own], rates[bare]))
         verdict = "" if target is None else f"   target {target:.0%}"

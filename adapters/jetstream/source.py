@@ -12,13 +12,13 @@ from typing import Self
 
 from nats.aio.client import Client
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from adapters.jetstream import wire
 from adapters.jetstream.connection import RETRY_SECONDS, outage_as_unavailable
 from adapters.jetstream.delivery import DeliveryDecoder, readable_or_not
 from adapters.jetstream.feed import AGAIN_SECONDS, contiguous, message_at, put_back
+from adapters.jetstream.passing import passing_consumer
 from adapters.jetstream.pull import Puller, PullLost
 from adapters.jetstream.streams import EVENTS
 from adapters.jetstream.tap import Tap, TappedMessage
@@ -134,10 +134,11 @@ class JetStreamSource:
 
     async def _batches(self, position: int) -> AsyncGenerator[list[Delivered], None]:
         """What one consumer gives, as long as it lasts; each position follows the one before."""
-        consumer = await self.consumer(position + 1)
+        consumer = await passing_consumer(self._nc, self._js, EVENTS, position + 1)
+        assert consumer.name is not None
         decode = self._decoder.decode
         first = True
-        async with RawPuller(self._nc, EVENTS, consumer) as puller:
+        async with RawPuller(self._nc, EVENTS, consumer.name) as puller:
             while True:
                 batch = [decode(message) for message in await puller.take_all()]
                 good = contiguous(position, [one.position for one in batch])
@@ -156,24 +157,6 @@ class JetStreamSource:
         now = await message_at(self._js, EVENTS, last.position)
         if now is None or (now.headers or {}).get("ce-id", "") != last.event_id:
             raise put_back(EVENTS, last.position)
-
-    async def consumer(self, start: int) -> str:
-        """A short-lived consumer of all events from a position on; its name."""
-        with outage_as_unavailable("making a consumer"):
-            info = await self._js.add_consumer(
-                EVENTS,
-                ConsumerConfig(
-                    name=self._nc.new_inbox().rpartition(".")[2],
-                    deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-                    opt_start_seq=start,
-                    ack_policy=AckPolicy.NONE,
-                    mem_storage=True,
-                    num_replicas=1,
-                    inactive_threshold=30.0,
-                ),
-            )
-        assert info.name is not None
-        return info.name
 
 
 class RawPuller(Puller):

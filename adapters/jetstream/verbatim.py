@@ -12,10 +12,10 @@ from contextlib import aclosing
 
 from nats.aio.client import Client
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from adapters.jetstream.connection import outage_as_unavailable
 from adapters.jetstream.delivery import DeliveryDecoder
+from adapters.jetstream.passing import passing_consumer
 from adapters.jetstream.pull import PullLost
 from adapters.jetstream.source import RawPuller
 from adapters.jetstream.streams import EVENTS
@@ -114,19 +114,7 @@ class RawFeed:
 
     async def _consumer(self, after: int) -> tuple[str, int]:
         """A consumer of what follows a position, and how many messages that is."""
-        with outage_as_unavailable("making a consumer"):
-            info = await self._js.add_consumer(
-                self.stream,
-                ConsumerConfig(
-                    name=self._nc.new_inbox().rpartition(".")[2],
-                    deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-                    opt_start_seq=after + 1,
-                    ack_policy=AckPolicy.NONE,
-                    mem_storage=True,
-                    num_replicas=1,
-                    inactive_threshold=30.0,
-                ),
-            )
+        info = await passing_consumer(self._nc, self._js, self.stream, after + 1)
         assert info.name is not None
         return info.name, info.num_pending or 0
 

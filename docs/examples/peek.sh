@@ -3,6 +3,7 @@
 # It asks the stream for the message at a position (server ADR-31): HMSG holds headers and body.
 # The same lines work through nc, where bash has no /dev/tcp. Status 0 only if the event was shown.
 set -eu
+: "${5:?is missing: peek.sh HOST PORT USER PASSWORD POSITION}"
 request="{\"seq\":$5}"
 exec 3<>"/dev/tcp/$1/$2"
 connect='"verbose":false,"headers":true,"no_responders":true'

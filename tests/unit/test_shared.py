@@ -16,7 +16,7 @@ from tests.generators import played
 from tests.listed import Listed
 from tests.support import eventually
 
-EVENTS = played(1, 700).events
+EVENTS = played(1, 1000).events[:700]
 
 
 class Counting(Listed):
