@@ -53,7 +53,11 @@ class Story:
                 correlation_id=one.correlation_id,
                 causation_id=one.causation_id,
             )
-            stored = await self._rig.events.append(event, self._heads.get(branch, Head()))
+            if branch not in self._heads:
+                # Another story may have told of it, as of its tenant.
+                known = await self._rig.history(*branch)
+                self._heads[branch] = Head(len(known), known[-1].position) if known else Head()
+            stored = await self._rig.events.append(event, self._heads[branch])
             self._heads[branch] = Head(stored.version, stored.position)
         self._told = len(self._fleet.events)
 

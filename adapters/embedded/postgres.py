@@ -219,7 +219,7 @@ class EmbeddedPostgres(EmbeddedServer):
         if not made.exists():
             self._hand_over(self._cluster)
             await self._run(["postgres", "--single", "-D", str(self._cluster), "template1"], _ROLE)
-            made.touch()
+            made.touch(mode=0o600)
 
     async def _run(self, command: list[str], script: str | None = None) -> None:
         since = self.log.stat().st_size if self.log.exists() else 0

@@ -62,7 +62,11 @@ async def test_every_call_of_the_guide_answers_in_the_shape_that_it_shows(
     assert len(guide) > 20
     settings = settings_for(nats_server, postgres_dsn, tmp_path, trigger_timeout_seconds=2)
     async with program(settings) as api:
-        environment = {"API": f"{api.address}/api", "T": f"{api.address}/api/tenants/acme"}
+        environment = {
+            "API": f"{api.address}/api",
+            "T": f"{api.address}/api/tenants/acme",
+            "AUTH": f"Authorization: {api.http.headers['Authorization']}",
+        }
         names = ["FIRST", "SECOND", "OTHER"]
         await eventually(lambda: _ready(api.http))
         for call, shown in guide:

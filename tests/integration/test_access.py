@@ -49,6 +49,8 @@ class Served:
             "{device:path}": "none",
             "{snapshot_id}": "00000000-0000-0000-0000-000000000000",
             "{position}": "1",
+            "{sequence}": "1",
+            "{projection}": "audit",
             "{level}": "0",
             "{path:path}": "000",
         }.items():
@@ -56,7 +58,11 @@ class Served:
         assert "{" not in path, f"say what to put into {path}"
         [method] = route.methods - {"HEAD"}
         headers = {} if credentials is None else {"Authorization": f"Bearer {credentials}"}
-        return await self.http.request(method, path, headers=headers)
+        async with self.http.stream(method, path, headers=headers) as answer:
+            # A feed has no end.
+            if not answer.headers.get("content-type", "").startswith("text/event-stream"):
+                await answer.aread()
+            return answer
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ class Listening(Struct):
 async def listening(api: Api, last_id: int | None = None) -> AsyncIterator[Listening]:
     """A listener that has begun."""
     one = Listening(last_id)
-    async with httpx.AsyncClient(base_url=api.address) as http:
+    async with httpx.AsyncClient(base_url=api.address, headers=api.http.headers) as http:
         task = asyncio.create_task(one.run(http))
         await eventually(lambda: one.last_id is not None)
         try:
@@ -169,7 +169,11 @@ async def test_a_listener_goes_on_with_another_program(
 async def test_two_hundred_listeners_are_served_by_one_reading(api: Api) -> None:
     async with (
         listening(api),
-        httpx.AsyncClient(base_url=api.address, limits=httpx.Limits(max_connections=None)) as http,
+        httpx.AsyncClient(
+            base_url=api.address,
+            headers=api.http.headers,
+            limits=httpx.Limits(max_connections=None),
+        ) as http,
     ):
         many = [Listening() for _ in range(200)]
         tasks = [asyncio.create_task(one.run(http)) for one in many]

@@ -34,6 +34,7 @@ async def test_whatever_the_description_allows_is_answered_as_it_says(
             f"--config-file={CONFIG}",
             "run",
             f"{api.address}/api/openapi.json",
+            f"--header=Authorization: {api.http.headers['Authorization']}",
             "--checks=all",
             f"--exclude-path-regex={ENDLESS}",
             f"--max-examples={os.environ.get('CONFIGTRAIL_SCHEMA_EXAMPLES', EXAMPLES)}",

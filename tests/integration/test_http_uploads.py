@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -47,13 +48,20 @@ async def put(
     return await api.http.put(PATH, content=body, headers=headers, params=more)
 
 
+async def told(api: Api) -> int:
+    """How much is recorded about devices."""
+    async with aclosing(api.system.events.read()) as batches:
+        return sum([one.device_id == "r1" async for batch in batches for one in batch])
+
+
 async def test_an_upload_is_answered_when_it_is_a_fact(api: Api) -> None:
     text = TEXTS[0].encode()
     made = await put(api, text)
     assert (made.status_code, made.json()["outcome"]) == (201, "created")
     position = made.headers["configtrail-position"]
     assert position == str(made.json()["position"])
-    shown = await api.get(f"{HOME}/r1/config/{made.json()['snapshot_id']}", min_position=position)
+    path = f"{HOME}/r1/config/{made.json()['snapshot_id']}"
+    shown = await api.get(path, min_position=position, reveal="true")
     assert (shown["config_text"], shown["source"]) == (TEXTS[0], "pushed")
     for number, (coding, body) in enumerate(
         (("zstd", zstandard.compress(text)), ("gzip", gzip.compress(text)), ("identity", text))
@@ -109,7 +117,7 @@ async def test_what_the_intake_would_refuse_is_refused_here(api: Api) -> None:
         assert CANARY not in answer.text
     packed = await put(api, good, headers={"Content-Encoding": "br"})
     assert (packed.status_code, packed.json()["code"]) == (415, "unknown_coding")
-    assert await api.system.events.head() == 0
+    assert await told(api) == 0
     assert await api.system.dead_letters.count() == 0
 
 
@@ -138,7 +146,7 @@ async def test_a_body_without_end_is_cut_off(api: Api) -> None:
             pass  # it hung up before the answer could be read
         else:
             assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
-    assert await api.system.events.head() == 0
+    assert await told(api) == 0
 
 
 async def test_a_large_upload_passes(api: Api) -> None:
