@@ -53,7 +53,10 @@ def asyncapi(published: list[str]) -> Document:
                 "description": f"Stored in the JetStream stream {EVENTS}. Subscribe to it only"
                 " through a pull consumer.",
                 "parameters": {
-                    "tenant": {"description": f"{_TOKEN} Decoded: {TENANT.pattern}"},
+                    "tenant": {
+                        "description": f"{_TOKEN} Decoded: {TENANT.pattern}, or"
+                        " _system for what is of no tenant"
+                    },
                     "device": {
                         "description": f"{_TOKEN} Decoded: 1 to {DEVICE_MAX} printable characters."
                     },

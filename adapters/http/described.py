@@ -11,18 +11,32 @@ Responses = dict[int | str, dict[str, Any]]
 
 _REFUSALS = {
     400: "the cursor is none of this listing, or the request can't be read",
+    401: "no valid API key or token",
+    403: "whoever asks may not do this",
     404: "there is no such thing (for this tenant)",
     405: "not with this method",
     406: "none of the forms that `Accept` takes",
+    410: "the text is not kept any more",
     413: "the body is too large",
     421: "this server does not answer to that name",
     422: "a parameter breaks a rule; `field` names it",
+    429: "too many requests; try again after `Retry-After` seconds",
     503: "a server that is needed does not answer; try again after `Retry-After` seconds",
 }
-REFUSALS: Responses = {
-    status: {"model": ErrorBody, "description": description}
-    for status, description in _REFUSALS.items()
-}
+
+
+def refused(description: str) -> dict[str, Any]:
+    """A refusal, for a route's description."""
+    # The model makes its schema known; what is answered has the type of RFC 9457.
+    shape = {"schema": {"$ref": "#/components/schemas/ErrorBody"}}
+    return {
+        "model": ErrorBody,
+        "description": description,
+        "content": {"application/problem+json": shape},
+    }
+
+
+REFUSALS: Responses = {status: refused(told) for status, told in _REFUSALS.items()}
 _TEXT: dict[str, Any] = {"schema": {"type": "string"}}
 _SAME: Responses = {304: {"description": "the caller has it already (`If-None-Match`)"}}
 
@@ -49,7 +63,7 @@ UPLOADING: Responses = {
     201: {"description": "a new configuration"},
     202: {"description": "durable, and not recorded yet"},
     **{
-        status: {"model": ErrorBody, "description": description}
+        status: refused(description)
         for status, description in (
             (408, "the body did not come in time"),
             (409, "the idempotency key was used for something else"),

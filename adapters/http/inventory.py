@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from adapters.collecting.registered import registered_devices
 from adapters.collecting.registering import REASON_MAX, Registrar, resolvable_entries
 from adapters.http.access import Permission, Principal, requires
-from adapters.http.errors import ErrorBody
+from adapters.http.described import REFUSALS
 from adapters.http.params import DeviceId, TenantId
 from adapters.ssh.profiles import PLATFORMS
 from domain.errors import InvalidInput
@@ -87,7 +87,7 @@ def router(system: System) -> APIRouter:
     routes = APIRouter(
         prefix="/api/tenants/{tenant}",
         tags=["inventory"],
-        responses={status: {"model": ErrorBody} for status in (404, 422, 503)},
+        responses={status: REFUSALS[status] for status in (404, 422, 503)},
     )
     registrar = Registrar(system.devices)
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.http.access import Permission, Principal, requires
-from adapters.http.errors import ErrorBody
+from adapters.http.described import REFUSALS, refused
 from adapters.http.freshness import POSITION, WAIT_SECONDS
 from adapters.http.params import DeviceId, TenantId
 from adapters.roles.trigger import REASON_MAX
@@ -50,7 +50,10 @@ def router(system: System) -> APIRouter:
         status_code=201,
         responses={
             202: {"model": TriggerOut, "description": "done, and not in every read model yet"},
-            **{status: {"model": ErrorBody} for status in (409, 422, 502, 503, 504)},
+            **{status: REFUSALS[status] for status in (422, 503)},
+            409: refused("a backup of the device is under way"),
+            502: refused("the backup failed"),
+            504: refused("the backup did not end in time"),
         },
     )
     async def trigger(

@@ -70,8 +70,9 @@ def apply(db, subject, headers, body):
         sys.exit(f"the type {headers['ce-type']} is new: it may matter, so stop")
     _, tenant, device, name = subject.split(".")  # ids with =XX; rule 2
     column = {"SnapshotCreated": "snapshots", "CollectionFailed": "failures"}.get(name)
-    db.execute("INSERT OR IGNORE INTO device (tenant, device) VALUES (?, ?)", (tenant, device))
     if column:
+        # Only these are about devices: others may be about a tenant, or about nobody's.
+        db.execute("INSERT OR IGNORE INTO device (tenant, device) VALUES (?, ?)", (tenant, device))
         db.execute(
             f"UPDATE device SET {column} = {column} + 1 WHERE tenant = ? AND device = ?",
             (tenant, device),
