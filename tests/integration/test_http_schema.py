@@ -36,6 +36,8 @@ async def test_whatever_the_description_allows_is_answered_as_it_says(
             f"{api.address}/api/openapi.json",
             f"--header=Authorization: {api.http.headers['Authorization']}",
             "--checks=all",
+            # An id of a device may hold anything: GET …/devices/r1/config is for one called so.
+            "--exclude-checks=unsupported_method",
             f"--exclude-path-regex={ENDLESS}",
             f"--max-examples={os.environ.get('CONFIGTRAIL_SCHEMA_EXAMPLES', EXAMPLES)}",
             "--request-timeout=60",
