@@ -44,7 +44,7 @@ from projections import ALL, AUDIT
 from projections.audit.write import COLUMNS
 from projections.engine import ProjectionWorker
 from projections.projection import Projection
-from projections.rows import Pool, copy_rows
+from projections.rows import Pool
 from projections.shared import SharedSource
 from tests.publishing import publish
 
@@ -122,7 +122,8 @@ class Bench:
         return watch.figure(self._count)
 
     async def copy(self) -> Figure:
-        """A bare COPY of the audit trail's rows, in the batches that the worker makes."""
+        """A bare COPY of the audit trail's rows, in the batches that the worker makes, into a table
+        without row-level security."""
         await self.clean()
         async with self._pool.acquire() as connection:
             await connection.execute("CREATE SCHEMA configtrail; SET search_path = configtrail")
@@ -130,7 +131,7 @@ class Bench:
             await connection.execute("SET synchronous_commit = off")
             watch = Stopwatch(self._servers)
             for rows in self._batches:
-                await copy_rows(connection, "audit", COLUMNS, rows)
+                await connection.copy_records_to_table("audit", columns=COLUMNS, records=rows)
             return watch.figure(self._count)
 
     async def project(self, projections: Sequence[Projection[Any]]) -> Figure:
