@@ -16,7 +16,7 @@ _LOUD = re.compile(
     r"password|passwd|passphrase|passcode|passwort|kennwort|parola|contrase|senha|secret|token|"
     r"credential|apikey|psk\Z|pincode|preshared-?key|private-?key|shared-?key|auth-?key\Z"
 )
-_ALONE: Final = frozenset(("pass", "pwd", "psk", "puk", "authorization", "cookie", "mdp"))
+_ALONE: Final = frozenset(("pass", "pwd", "pw", "psk", "puk", "authorization", "cookie", "mdp"))
 # Run together, as in ddnspass; not bypass, compass, surpass.
 _RUN_TOGETHER = re.compile(r"(?!by|com|sur|tres|over|under|en)[a-z]{2,16}(?:pass|pwd)\Z")
 _KEYS: Final = """

@@ -40,7 +40,8 @@ _EXPECTS: Final = re.compile(
 )
 # Nearly all text has none of these, and is not searched further.
 TRIGGER = re.compile(
-    r"pass|pwd|secret|token|key|psk|pin|puk|senha|kennwort|parola|contrase|credential|mdp|"
+    r"pass|pwd|pw|cak|zerotier|envs|secret|token|key|psk|pin|puk|senha|kennwort|parola|"
+    r"contrase|credential|mdp|"
     r"community|://|authorization|cookie|bearer|/bot|hooks|gh[pousr]_|github_pat|glpat|xox|eyJ|"
     r"[?&](?:sig|auth|pw|code|hmac)|-----BEGIN",
     re.IGNORECASE,
