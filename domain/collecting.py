@@ -10,13 +10,12 @@ from datetime import datetime
 
 from domain.decisions import collection_failed
 from domain.device import DeviceState
-from domain.envelope import NewEvent
+from domain.envelope import NewEvent, new_event
 from domain.events import (
     CollectionRecovered,
     DeviceConfigured,
     DeviceRetired,
     DeviceSettings,
-    DomainEvent,
     HostKeyChanged,
     HostKeyPinned,
     HostKeyReleased,
@@ -41,7 +40,7 @@ def configured(
     if state.settings == settings:
         return None
     event = DeviceConfigured(actor=actor, change_id=change_id, settings=settings, origin=origin)
-    return _event(tenant_id, device_id, f"configured.{change_id}", occurred_at, event)
+    return new_event(tenant_id, device_id, f"configured.{change_id}", occurred_at, event)
 
 
 def retired(
@@ -58,7 +57,7 @@ def retired(
     if state.settings is None:
         return None
     event = DeviceRetired(actor=actor, change_id=change_id, reason=reason)
-    return _event(tenant_id, device_id, f"retired.{change_id}", occurred_at, event)
+    return new_event(tenant_id, device_id, f"retired.{change_id}", occurred_at, event)
 
 
 def host_key_shown(
@@ -88,7 +87,7 @@ def host_key_shown(
             fingerprint=fingerprint,
             address=address,
         )
-        return _event(tenant_id, device_id, f"pinned.{change_id}", occurred_at, shown)
+        return new_event(tenant_id, device_id, f"pinned.{change_id}", occurred_at, shown)
     refused = state.refused_key
     if fingerprint == expected or (refused is not None and refused.fingerprint == fingerprint):
         return None
@@ -100,7 +99,7 @@ def host_key_shown(
         pinned_fingerprint=expected,
         address=address,
     )
-    return _event(tenant_id, device_id, f"key-changed.{change_id}", occurred_at, changed)
+    return new_event(tenant_id, device_id, f"key-changed.{change_id}", occurred_at, changed)
 
 
 def host_key_released(
@@ -120,7 +119,7 @@ def host_key_released(
     event = HostKeyReleased(
         actor=actor, change_id=change_id, reason=reason, expected_fingerprint=expected_fingerprint
     )
-    return _event(tenant_id, device_id, f"key-released.{change_id}", occurred_at, event)
+    return new_event(tenant_id, device_id, f"key-released.{change_id}", occurred_at, event)
 
 
 def failure_told(
@@ -168,16 +167,4 @@ def recovered(
     event = CollectionRecovered(
         actor=COLLECTOR, recovery_id=recovery_id, kind=state.failing_kind, failures=failures
     )
-    return _event(tenant_id, device_id, f"recovered.{recovery_id}", occurred_at, event)
-
-
-def _event(
-    tenant_id: str, device_id: str, event_id: str, occurred_at: datetime, event: DomainEvent
-) -> NewEvent:
-    return NewEvent(
-        event_id=event_id,
-        tenant_id=tenant_id,
-        device_id=device_id,
-        occurred_at=occurred_at,
-        event=event,
-    )
+    return new_event(tenant_id, device_id, f"recovered.{recovery_id}", occurred_at, event)

@@ -27,6 +27,19 @@ class NewEvent(Struct, frozen=True, kw_only=True):
     traceparent: str | None = None
 
 
+def new_event(
+    tenant_id: str, device_id: str, event_id: str, occurred_at: datetime, event: DomainEvent
+) -> NewEvent:
+    """An event that nothing led to: it is correlated with no other."""
+    return NewEvent(
+        event_id=event_id,
+        tenant_id=tenant_id,
+        device_id=device_id,
+        occurred_at=occurred_at,
+        event=event,
+    )
+
+
 class StoredEvent(Struct, frozen=True, kw_only=True, gc=False):
     """An event as the stream holds it.
 

@@ -14,14 +14,13 @@ from typing import Final
 from msgspec import Struct
 
 from domain.access import EVERY_TENANT, Permission, Role
-from domain.envelope import Head, NewEvent, StoredEvent
+from domain.envelope import Head, NewEvent, StoredEvent, new_event
 from domain.errors import InvalidInput
 from domain.events import (
     AccessKeyCreated,
     AccessKeyRevoked,
     AccessRefused,
     ContentRevealed,
-    DomainEvent,
     RefusalReason,
 )
 from domain.ids import check_tenant_id
@@ -93,7 +92,7 @@ def key_created(
         expires_at=expires_at,
     )
     branch = branch_tenant(tenant)
-    return _event(branch, KEYS_BRANCH, f"key-created.{key_id}", occurred_at, event)
+    return new_event(branch, KEYS_BRANCH, f"key-created.{key_id}", occurred_at, event)
 
 
 def key_revoked(
@@ -112,7 +111,7 @@ def key_revoked(
         raise InvalidInput("reason", f"must be printable and at most {REASON_MAX} characters")
     event = AccessKeyRevoked(actor=actor, key_id=key_id, reason=reason)
     branch = branch_tenant(tenant)
-    return _event(branch, KEYS_BRANCH, f"key-revoked.{key_id}", occurred_at, event)
+    return new_event(branch, KEYS_BRANCH, f"key-revoked.{key_id}", occurred_at, event)
 
 
 def access_refused(
@@ -141,7 +140,7 @@ def access_refused(
         remote_address=remote_address,
     )
     branch = branch_tenant(tenant)
-    return _event(branch, REFUSALS_BRANCH, f"refused.{refusal_id}", last_at, event)
+    return new_event(branch, REFUSALS_BRANCH, f"refused.{refusal_id}", last_at, event)
 
 
 def content_revealed(
@@ -165,16 +164,4 @@ def content_revealed(
         key_id=key_id,
         remote_address=remote_address,
     )
-    return _event(tenant_id, device_id, f"revealed.{reveal_id}", occurred_at, event)
-
-
-def _event(
-    tenant_id: str, device_id: str, event_id: str, occurred_at: datetime, event: DomainEvent
-) -> NewEvent:
-    return NewEvent(
-        event_id=event_id,
-        tenant_id=tenant_id,
-        device_id=device_id,
-        occurred_at=occurred_at,
-        event=event,
-    )
+    return new_event(tenant_id, device_id, f"revealed.{reveal_id}", occurred_at, event)

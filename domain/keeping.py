@@ -9,12 +9,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from domain.device import DeviceState
-from domain.envelope import NewEvent
+from domain.envelope import NewEvent, new_event
 from domain.errors import UnderLegalHold
 from domain.events import (
     ContentExpired,
     ContentShredded,
-    DomainEvent,
     ErasureScope,
     GoneContent,
     LegalHoldPlaced,
@@ -41,7 +40,7 @@ def policy_set(
     if state.retention == policy:
         return None
     event = RetentionPolicySet(actor=actor, change_id=change_id, policy=policy, reason=reason)
-    return _event(tenant_id, TENANT_BRANCH, f"retention.{change_id}", occurred_at, event)
+    return new_event(tenant_id, TENANT_BRANCH, f"retention.{change_id}", occurred_at, event)
 
 
 def hold_placed(
@@ -60,7 +59,7 @@ def hold_placed(
     # A name may be used again after its release, so the place in the history tells them apart.
     event_id = f"hold.{_branch(tenant_id, device_id)}.{hold_id}.{state.head.version + 1}"
     event = LegalHoldPlaced(actor=actor, hold_id=hold_id, reason=reason)
-    return _event(tenant_id, device_id, event_id, occurred_at, event)
+    return new_event(tenant_id, device_id, event_id, occurred_at, event)
 
 
 def hold_released(
@@ -78,7 +77,7 @@ def hold_released(
         return None
     event_id = f"release.{_branch(tenant_id, device_id)}.{hold_id}.{state.head.version + 1}"
     event = LegalHoldReleased(actor=actor, hold_id=hold_id, reason=reason)
-    return _event(tenant_id, device_id, event_id, occurred_at, event)
+    return new_event(tenant_id, device_id, event_id, occurred_at, event)
 
 
 def expired(
@@ -95,7 +94,7 @@ def expired(
     event = ContentExpired(
         actor=KEEPER, run_id=run_id, snapshot_id=snapshot_id, contents=contents, reason=reason
     )
-    return _event(tenant_id, device_id, f"expired.{snapshot_id}", occurred_at, event)
+    return new_event(tenant_id, device_id, f"expired.{snapshot_id}", occurred_at, event)
 
 
 def shredded(
@@ -124,7 +123,7 @@ def shredded(
     )
     # The era makes it one event however often the same erasure is tried.
     event_id = f"shredded.{_branch(tenant_id, device_id)}.{state.era + 1}"
-    return _event(tenant_id, device_id, event_id, occurred_at, event)
+    return new_event(tenant_id, device_id, event_id, occurred_at, event)
 
 
 def refuse_under_hold(what: str, state: DeviceState) -> None:
@@ -136,15 +135,3 @@ def refuse_under_hold(what: str, state: DeviceState) -> None:
 def _branch(tenant_id: str, device_id: str) -> str:
     """A branch's name as it can stand in an event's id: ids travel in headers, which are ASCII."""
     return f"{tenant_id}.{to_token(device_id)}"
-
-
-def _event(
-    tenant_id: str, device_id: str, event_id: str, occurred_at: datetime, event: DomainEvent
-) -> NewEvent:
-    return NewEvent(
-        event_id=event_id,
-        tenant_id=tenant_id,
-        device_id=device_id,
-        occurred_at=occurred_at,
-        event=event,
-    )

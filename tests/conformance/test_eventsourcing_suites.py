@@ -25,7 +25,6 @@ from adapters.eventsourcing.recorders import (
 )
 
 MODULE = "adapters.eventsourcing"
-NOT_RECORDED_HERE = ("test_create_tracking_recorder", "test_create_process_recorder")
 NO_TRACKING = "a position belongs into the transaction of the read model, not onto the stream"
 
 
