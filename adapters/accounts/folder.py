@@ -35,6 +35,15 @@ class AccountsFolder:
             raise InvalidInput(str(path), f"can't be read ({type(error).__name__})") from None
         return found
 
+    def of(self, tenant_id: str) -> TenantAccount:
+        """A tenant's account. Raises `InvalidInput` when there is none."""
+        for one in self.tenants():
+            if one.tenant_id == tenant_id:
+                return one
+        raise InvalidInput(
+            "tenant", f"{tenant_id} has no account here; configtrail accounts add {tenant_id}"
+        )
+
     def add(self, tenant_ids: list[str]) -> list[str]:
         """Give tenants an account; those that have one keep it. Returns whom it was given to."""
         for tenant_id in tenant_ids:

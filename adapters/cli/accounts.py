@@ -59,14 +59,12 @@ async def show_account(
     folder: Folder = _DEFAULT,
 ) -> int:
     """Show what a poller or a reader of a tenant logs in with."""
-    for one in await asyncio.to_thread(AccountsFolder(folder).tenants):
-        if one.tenant_id == whose:
-            name = user_of(whose, kind)
-            out.print(f"user          {name}", markup=False)
-            out.print(f"password      {getattr(one, kind)}", markup=False)
-            out.print(f"inbox prefix  _INBOX_{name}", markup=False)
-            return 0
-    raise InvalidInput("tenant", f"{whose} has no account here; configtrail accounts add {whose}")
+    account = await asyncio.to_thread(AccountsFolder(folder).of, whose)
+    name = user_of(whose, kind)
+    out.print(f"user          {name}", markup=False)
+    out.print(f"password      {getattr(account, kind)}", markup=False)
+    out.print(f"inbox prefix  _INBOX_{name}", markup=False)
+    return 0
 
 
 async def mirror(settings: Settings, *, whose: Whose, folder: Folder = _DEFAULT) -> int:
@@ -76,12 +74,8 @@ async def mirror(settings: Settings, *, whose: Whose, folder: Folder = _DEFAULT)
     """
     if settings.nats_url is None:
         raise InvalidInput("CONFIGTRAIL_NATS_URL", "must be set: embedded servers have no accounts")
-    found = {one.tenant_id: one for one in await asyncio.to_thread(AccountsFolder(folder).tenants)}
-    if whose not in found:
-        raise InvalidInput("tenant", f"{whose} has no account here")
-    keeper = as_user(
-        settings.nats_url.get_secret_value(), user_of(whose, "keeper"), found[whose].keeper
-    )
+    account = await asyncio.to_thread(AccountsFolder(folder).of, whose)
+    keeper = as_user(settings.nats_url.get_secret_value(), user_of(whose, "keeper"), account.keeper)
     nc = await connect(keeper, name="configtrail-accounts", within=settings.connect_seconds)
     try:
         made = await ensure_mirror(nc.jetstream(), whose)

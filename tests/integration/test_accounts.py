@@ -63,7 +63,7 @@ class Deployment:
         return self.url("configtrail", SERVICE)
 
     def of(self, tenant: str, kind: str) -> str:
-        [found] = [one for one in self.accounts.tenants() if one.tenant_id == tenant]
+        found = self.accounts.of(tenant)
         return as_user(self.service, user_of(tenant, kind), getattr(found, kind))
 
     @asynccontextmanager
