@@ -15,7 +15,9 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from domain.canonical.form import BLANKS, Canonical, physical_lines
+from msgspec.structs import replace
+
+from domain.canonical.form import BLANKS, Canonical, is_unfinished, physical_lines, unix
 from domain.profiles.profile import Profile, is_open, with_paths
 
 _BANNER_1 = re.compile(r"banner \S+ (\^C|\S)")
@@ -39,7 +41,8 @@ def canonicalise(text: str, profile: Profile) -> Canonical:
     elif _lacks_tail(logical, physical, profile):
         warnings.append(_NO_TAIL)
     normal = [_unsalted(line, profile) for line in logical] if profile.salted else logical
-    return _form(profile, profile.rules, logical, normal, len(physical), warnings)
+    form = _form(profile, profile.rules, logical, normal, len(physical), warnings)
+    return replace(form, unfinished=is_unfinished(unix(text)))
 
 
 def canonicalise_1(text: str, profile: Profile) -> Canonical:
