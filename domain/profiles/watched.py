@@ -50,7 +50,7 @@ _CISCO_ORDERED: Final = (
     _ordered(
         None,
         r"(?:access-list|(?:ip|ipv6) (?:prefix-list|as-path access-list)|route-map) \S+"
-        r"|bgp (?:as-path access-list|(?:large-|ext)?community-list(?: (?:standard|expanded))?) \S+",
+        r"|bgp (?:as-path access-list|(?:large-|ext)?community-list)(?: (?:standard|expanded))? \S+",
         r"(?<= seq )\d+ ",
     ),
     _ordered(r"policy-map\b", r"class\b"),
@@ -225,7 +225,8 @@ _OPENWRT: Final = Watched(
             _UCI.format("src", r"(?:wan\d*|\*)"),
             _UCI.format("target", "ACCEPT"),
             path=r"\Apackage firewall\Z",
-            lacks=r"(?:option|list) (?:proto|\w*port|\w+_ip|src_mac|icmp_type|family|limit|mark|enabled)\b",
+            lacks=r"(?:option|list) "
+            r"(?:proto|\w*port|\w+_ip|src_mac|icmp_type|family|limit|mark|enabled)\b",
         ),
         _open(
             r"config zone\b",

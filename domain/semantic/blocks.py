@@ -59,12 +59,14 @@ class Block:
 
 
 class BlockChange(Struct, frozen=True):
-    """A line that came, went or moved; a moved one has positions, from 1, in its list."""
+    """A line that came, went or moved; a moved one has positions, from 1, in its list, and goes by
+    its `name`, which has no number."""
 
     kind: Literal["added", "removed", "moved"]
     block: Block
     before: int | None = None
     after: int | None = None
+    name: str = ""
 
 
 class Found(Struct):
@@ -198,7 +200,9 @@ class Comparing:
         kept = set(longest_increasing([two for _, two in pairs]))
         for at, (one, two) in enumerate(pairs):
             if at not in kept:
-                self.found.changes.append(BlockChange("moved", now[two][0], one + 1, two + 1))
+                self.found.changes.append(
+                    BlockChange("moved", now[two][0], one + 1, two + 1, now[two][1])
+                )
             elif was[one][0].line != now[two][0].line:
                 self.found.renumbered += 1
 

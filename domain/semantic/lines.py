@@ -42,7 +42,8 @@ class _Lines:
     """A form's lines under their paths, without private keys, and how far it can be relied on."""
 
     def __init__(self, form: Canonical, profile: Profile, redactor: Redactor) -> None:
-        shown = list(_in_context(profile, form.normal, redactor))
+        kept = form.normal if profile.salted else form.logical
+        shown = list(_in_context(profile, kept, redactor))
         lines = with_paths(shown, profile.style)
         self._cut = form.cut
         # The line in which a text was cut may be of the block before it, or begin another one.
@@ -100,8 +101,7 @@ class _Telling:
         where = _BETWEEN.join(map(self._shown, block.path))
         said = f"'{shown}' {change.kind}"
         if change.kind == "moved":
-            # Lines with numbers have others at another place, and are known without.
-            shown = self._shown(block.title)
+            shown = self._shown(change.name)
             said = f"'{shown}' moved from {change.before} to {change.after}"
         return ToldChange(
             section=self.section(change),

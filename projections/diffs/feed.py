@@ -63,7 +63,8 @@ FEED = f"""
                SELECT p.completeness FROM configtrail.snapshots p
                WHERE p.tenant_id = $1 AND p.device_id = scanned.device_id
                  AND p.snapshot_id = before.snapshot_id
-           ) AS previous_completeness, s.warnings, s.source, s.actor, t.actor AS asked_by, s.trigger_id,
+           ) AS previous_completeness,
+           s.warnings, s.source, s.actor, t.actor AS asked_by, s.trigger_id,
            s.changed_by, s.size_bytes, s.line_count, s.platform, s.os_version,
            d.lines_added, d.lines_removed, d.coarse, d.content_sequence,
            d.summaries, d.summaries_more, d.changes_sequence, d.changes_commitment,

@@ -117,7 +117,8 @@ def _history_sql(also: str, limit: str, offset: str) -> str:
                    SELECT p.completeness FROM configtrail.snapshots p
                    WHERE p.tenant_id = $1 AND p.device_id = $2
                      AND p.snapshot_id = page.previous_snapshot_id
-               ) AS previous_completeness, s.warnings, s.source, s.actor, t.actor AS asked_by, s.trigger_id,
+               ) AS previous_completeness,
+               s.warnings, s.source, s.actor, t.actor AS asked_by, s.trigger_id,
                s.changed_by,
                s.size_bytes, s.line_count, s.platform, s.os_version,
                d.lines_added, d.lines_removed, d.coarse, d.content_sequence,
