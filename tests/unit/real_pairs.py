@@ -52,8 +52,8 @@ PAIRS: Final = {
     ("dennyhalim-vpn951g/000", "dennyhalim-vpn951g/001"): """
         /interface wireless: added disabled mac-address master-interface name security-profile ssid
         /interface wireless security-profiles: modified authentication-types
-        /interface wireless security-profiles: added authentication-types mode name supplicant-identity \
-            wpa-pre-shared-key wpa2-pre-shared-key
+        /interface wireless security-profiles: added authentication-types mode name \
+            supplicant-identity wpa-pre-shared-key wpa2-pre-shared-key
         /ip dhcp-server: modified interface
         /interface list member: removed list
         /interface list member: added interface list
