@@ -71,7 +71,7 @@ from domain.errors import InvalidInput
 from projections import ALL
 from projections.builder import ProjectionBuilder
 from projections.engine import ProjectionWorker
-from projections.schema import lock_schemas
+from projections.schema import ensure_schemas
 from projections.shared import SharedSource
 from projections.tenancy import READER, TenantReader
 
@@ -191,8 +191,7 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
         pool = await stack.enter_async_context(
             open_pool(settings.postgres_dsn.get_secret_value(), max_size=POOL_SIZE)
         )
-        async with pool.acquire() as session, session.transaction():
-            await lock_schemas(session)
+        await ensure_schemas(pool)
         reading = settings.postgres_reader_dsn or settings.postgres_dsn
         readers = await stack.enter_async_context(
             open_pool(
