@@ -11,8 +11,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from projections.patience import Patience
 from projections.projection import Projection
-from projections.rows import BUILD_SCHEMA, SCHEMA, Connection, Reader
+from projections.rows import BUILD_SCHEMA, SCHEMA, Connection, Pool, Reader
 from projections.tenancy import ensure_reader, fence
 
 # Any constant does, as long as every version of the program has the same.
@@ -120,6 +121,22 @@ async def lock_schemas(connection: Connection) -> None:
             )
     await ensure_reader(connection)
     await fence(connection)
+
+
+async def ensure_schemas(pool: Pool) -> None:
+    """Make the engine's own schemas and tables, waiting as long as Postgres is away: a server that
+    goes while a program starts is no reason for the program to end."""
+    patience = Patience("schemas", pool)
+    while True:
+        try:
+            async with pool.acquire() as connection, connection.transaction():
+                await lock_schemas(connection)
+        except Exception as error:
+            if not patience.bears(error):
+                raise
+            await patience.wait_out(error)
+        else:
+            return
 
 
 async def existing(reader: Reader, schema: str, tables: Sequence[str]) -> set[str]:

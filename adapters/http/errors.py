@@ -44,6 +44,7 @@ from domain.errors import (
     Unavailable,
     UnderLegalHold,
 )
+from projections.outages import is_outage
 
 log = logging.getLogger(__name__)
 
@@ -122,21 +123,22 @@ def error_response(
 
 def refusal(error: Exception) -> JSONResponse | None:
     """The answer to what is wrong before any route is reached; None when it is unexpected."""
-    if isinstance(error, ConfigtrailError):
-        return _answer(error)
-    return _unavailable(error) if isinstance(error, _OUTAGES) else None
+    return _answer(error) if isinstance(error, ConfigtrailError) else _unavailable(error)
 
 
+# Those of these that are no outages are unexpected.
 _OUTAGES = (
-    asyncpg.PostgresConnectionError,
+    asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.QueryCanceledError,
-    asyncpg.UndefinedTableError,
-    asyncpg.UndefinedColumnError,  # the rows are of another version, for a while
     ConnectionError,
     TimeoutError,
+)
+# At the first start, after they were dropped, and while a program of another version takes over.
+_UNBUILT = (
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.InvalidSchemaNameError,
 )
 
 
@@ -209,11 +211,20 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _outage(request: Request, error: Exception) -> JSONResponse:
-    return _unavailable(error)
+    answer = _unavailable(error)
+    if answer is None:
+        raise error
+    return answer
 
 
-def _unavailable(error: Exception) -> JSONResponse:
-    log.warning("Postgres does not answer: %s", type(error).__name__)
-    return error_response(
-        503, "unavailable", f"Postgres does not answer: {type(error).__name__}; try again soon"
-    )
+def _unavailable(error: Exception) -> JSONResponse | None:
+    kind = type(error).__name__
+    if isinstance(error, _UNBUILT):
+        log.warning("the read models are not there yet: %s", kind)
+        told = "the read models are being built; /readyz tells how far they are"
+        return error_response(503, "read_models_unbuilt", told)
+    if not is_outage(error):
+        return None
+    whose = "Postgres" if type(error).__module__.startswith("asyncpg") else "a server"
+    log.warning("%s does not answer: %s", whose, kind)
+    return error_response(503, "unavailable", f"{whose} does not answer: {kind}; try again soon")

@@ -132,7 +132,7 @@ def judge(lag: Lag) -> str | None:
             f"the rows of the projection {lag.name} are of version {lag.live_version}, and this "
             f"program knows version {lag.version}"
         )
-    if lag.live_version is not None and lag.live_version < lag.version:
+    if lag.live_version is None or lag.live_version < lag.version:
         return f"version {lag.version} of the projection {lag.name} {_progress(lag)}"
     if lag.stopped is not None:
         return lag.stopped

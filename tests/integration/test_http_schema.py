@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from adapters.embedded.nats import EmbeddedNats
-from tests.integration.test_http_api import HOME, NOON, TEXTS, program, settings_for
+from tests.serving import HOME, NOON, TEXTS, program, settings_for
 from tests.support import eventually
 
 # For a longer run: CONFIGTRAIL_SCHEMA_EXAMPLES=200.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from adapters.embedded.nats import EmbeddedNats
-from tests.integration.test_http_api import (
+from tests.serving import (
     CANARY,
     NOON,
     TEXTS,
