@@ -18,9 +18,9 @@ _WORD: Final = rf"{_NONE}(?P<secret>{QUOTED}|\S+)"
 _WORD_OF_BRACES: Final = rf"{_NONE}(?P<secret>{QUOTED}|[^\s;]+)"
 # What may stand behind a secret of several words.
 _TAIL: Final = (
-    r"(?:[ \t]+(?:encrypted|pbkdf2|fallback|localizedkey|level-[12]|realm \S+|hash (?:md5|sha\S*)"
+    r"(?:[ \t]+(?:encrypted|pbkdf2|fallback|localizedkey|level-[12]|realm \S+|hash \S+"
     r"|privilege \d+|role \S+|timeout \d+|(?:receive|send|accept)-lifetime .*|mode-list .*"
-    r"|authenticate snp .*))*+[ \t]*\Z"
+    r"|authenticate snp .*|(?:password|secret) .*))*+[ \t]*\Z"
 )
 _REST: Final = rf"{_NONE}(?P<secret>\S.*?)(?={_TAIL})"
 # How a secret is written, encrypted or hashed. A last word is the secret itself, whatever it says.
@@ -88,6 +88,7 @@ CISCO: Final = patterns(
     r"\bnhrp authentication<K> <S>",
     r"\btcp[ -]md5(?:-auth|-key| password)?+<K> <S>",
     r"^\s*event manager environment (?=\S*(?i:pass|pw|secret|token|key|psk|cred|community))\S+ <R>",
+    r"^\s*pin(?: [0-9](?= \S))?+ <S>",
     r"-(?:ingest|cv)auth=key,(?P<secret>[^\s,<]+)",
     _CRYPT,
 )
