@@ -18,11 +18,15 @@ from domain.events import (
     ContentExpired,
     ContentRevealed,
     ContentShredded,
+    CredentialRemoved,
+    CredentialSet,
     DeviceConfigured,
     DeviceRetired,
     DiffGenerated,
     DuplicateSkipped,
     EventSkipped,
+    GroupConfigured,
+    GroupRemoved,
     HostKeyChanged,
     HostKeyPinned,
     HostKeyReleased,
@@ -116,6 +120,10 @@ def fold(batch: Sequence[StoredEvent]) -> DiffOps:
                 | CollectionRecovered()
                 | DeviceConfigured()
                 | DeviceRetired()
+                | GroupConfigured()
+                | GroupRemoved()
+                | CredentialSet()
+                | CredentialRemoved()
                 | HostKeyPinned()
                 | HostKeyChanged()
                 | HostKeyReleased()
