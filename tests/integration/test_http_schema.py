@@ -23,7 +23,9 @@ CONFIG = Path(__file__).parent.parent / "schemathesis.toml"
 async def test_whatever_the_description_allows_is_answered_as_it_says(
     nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path
 ) -> None:
-    settings = settings_for(nats_server, postgres_dsn, tmp_path, trigger_timeout_seconds=1)
+    settings = settings_for(
+        nats_server, postgres_dsn, tmp_path, trigger_timeout_seconds=1, rate_per_second=100_000
+    )
     async with program(settings) as api:
         for number, text in enumerate(TEXTS):
             await api.system.intake.publish("acme", f"r{number}", text, NOON)
