@@ -33,11 +33,14 @@ def redacted(text: str, platform: str, redactor: Redactor) -> str:
     if profile is None:
         raise NotRedactable(platform)
     lines = _LINE.findall(text)
-    shown = in_context(profile, [line for line, _ in lines], redactor)
-    return "".join(
-        redact_line_of(profile, line, redactor) + end
-        for line, (_, end) in zip(shown, lines, strict=True)
-    )
+    known: dict[str, str] = {}  # many lines are there more than once
+    shown: list[str] = []
+    in_place = in_context(profile, [line for line, _ in lines], redactor)
+    for line, (_, end) in zip(in_place, lines, strict=True):
+        if line not in known:
+            known[line] = redact_line_of(profile, line, redactor)
+        shown += (known[line], end)
+    return "".join(shown)
 
 
 def in_context(profile: Profile, lines: Iterable[str], redactor: Redactor) -> Iterator[str]:
