@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from domain.profiles.finding import Secrets
+
 # What is hidden already, or empty, is no secret.
 _NONE: Final = r"(?!['\"]?<(?:secret|hidden)(?::[0-9a-f]{8})?>(?:[\s'\";,]|\Z)|''(?!')|\"\"|[\]{;])"
 QUOTED: Final = r'"(?:[^"\\]|\\.)*"' r"|'[^']*'(?:\\''[^']*')*"
@@ -32,14 +34,14 @@ _KINDS: Final = (
 _NUMBER: Final = rf"(?:[ \t]+\d+(?=[ \t]+{_HASH}[ \t]))?+"
 
 
-def patterns(*written: str, word: str = _WORD) -> tuple[re.Pattern[str], ...]:
+def _all(*written: str, word: str = _WORD) -> Secrets:
     """Expressions in which `<S>` stands for a secret word, `<R>` for one up to the end, and `<K>`
     for the words between a name and its secret."""
-    return tuple(
-        re.compile(
-            one.replace("<K>", _NUMBER + _KINDS).replace("<S>", word).replace("<R>", _REST),
-        )
-        for one in written
+    return Secrets(
+        [
+            one.replace("<K>", _NUMBER + _KINDS).replace("<S>", word).replace("<R>", _REST)
+            for one in written
+        ]
     )
 
 
@@ -48,7 +50,7 @@ _CRYPT: Final = (
     r"(?<![\w$])(?P<secret>\$(?:\d{1,2}|2[abxy]|y|sha\d{1,3}|pbkdf2[\w-]*)\$[./\w$=,+-]{4,})"
 )
 
-CISCO: Final = patterns(
+_CISCO: Final = (
     r"(?<![\w-])snmp-server community <S>",
     r"(?<![\w-])(?:community-map|snmp-community) <S>",
     r"\bsnmp-server host .*(?<=\d) community <S>",
@@ -92,7 +94,8 @@ CISCO: Final = patterns(
     r"-(?:ingest|cv)auth=key,(?P<secret>[^\s,<]+)",
     _CRYPT,
 )
-JUNOS: Final = patterns(
+CISCO: Final = _all(*_CISCO)
+JUNOS: Final = _all(
     r"(?<=\s)<S>;?[ \t]*## SECRET-DATA",
     r"(?<![\w-])(?:[\w-]+-)?(?:password|passphrase|secret|password-value|privacy-key|cak)"
     r"(?! (?:minimum|maximum|change|format)-\S)<K> <S>",
@@ -107,7 +110,7 @@ JUNOS: Final = patterns(
     _CRYPT,
     word=_WORD_OF_BRACES,
 )
-VYOS: Final = patterns(
+VYOS: Final = _all(
     r"(?<![\w-])(?:(?:[\w-]+-)?(?:password|passphrase|secret|token|psk)|preshared-key|private-key"
     r"|private key|auth-key|md5-key|plaintext-key|encrypted-key|cak|pin|puk|community) <S>[ \t]*\Z",
     r"\b(?:area|domain)-password (?:md5|plaintext-password) <S>",
@@ -123,9 +126,10 @@ _UCI_NAME: Final = (
 )
 # In a wireless interface `key` may be the number of one, elsewhere the file with one.
 _UCI_KEY: Final = (
-    r"key\d?['\"]?(?:[ \t]+|=)(?!(['\"]?)(?:[1-4]|/(?:etc|tmp|var|root|usr|mnt)/\S+)\1\s*\Z)"
+    r"key\d?['\"]?(?:[ \t]+|=)"
+    r"(?!['\"]?(?:[1-4]|/(?:etc|tmp|var|root|usr|mnt)/\S+?)['\"]?\s*\Z)"
 )
-OPENWRT: Final = patterns(
+OPENWRT: Final = _all(
     rf"^\s*(?:option|list) ['\"]?{_UCI_NAME}['\"]?[ \t]+<R>",
     rf"^\s*(?:option|list) ['\"]?{_UCI_KEY}<R>",
     r"^\s*(?:option|list) ['\"]?r[01]kh['\"]?[ \t]+['\"]?[^\s,'\"]+[ ,][^\s,'\"]+[ ,]"
@@ -137,7 +141,7 @@ OPENWRT: Final = patterns(
 )
 # What a FortiGate encrypts, anew at each reading.
 FORTIOS_SALTED: Final = re.compile(r"\bENC (?P<secret>[^\s<]\S*)")
-FORTIOS: Final = patterns(
+FORTIOS: Final = _all(
     r"^\s*set (?:[\w-]*(?:password|passwd|passphrase|passcode|psksecret|secret|psk|-pwd|key-string|"
     r"-token|seed)|(?:snmp-|trap-)?community|psksecret-remote|[\w-]*password-l\d"
     r"|(?!(?:[\w-]*-)?public-key)(?:[\w-]*-|auth|enc|api|wep)?key)\d*(?: \d+(?= \S))?+ "
@@ -149,11 +153,9 @@ FORTIOS_NAMES: Final = (
     re.compile(r"\s*config system snmp community\b"),
     re.compile(rf"^\s*set name {_REST}"),
 )
-FRR: Final = (
-    *patterns(
-        r"\bauthentication string <R>",
-        r"\bauthentication key-id \d+ hash-algo \S+ key <S>",
-        r"\bip ospf message-digest-key \d+ md5 <S>",
-    ),
-    *CISCO,
+FRR: Final = _all(
+    r"\bauthentication string <R>",
+    r"\bauthentication key-id \d+ hash-algo \S+ key <S>",
+    r"\bip ospf message-digest-key \d+ md5 <S>",
+    *_CISCO,
 )
