@@ -136,6 +136,8 @@ def print_diff(found: DiffText) -> None:
         print_raw(found.patch)
     before, after = found.from_snapshot, found.to_snapshot
     coarse = ", coarse: a limit was hit" if found.coarse else ""
+    if "partial" in (before.completeness, after.completeness):
+        coarse += "; one of the two texts is incomplete, and lines may only be missing there"
     err.print(
         Text(
             f"{harmless(after.device_id)}: +{found.lines_added} -{found.lines_removed} lines from "
