@@ -186,7 +186,7 @@ async def _everything(
     if form == CSV:
         yield csv_header(COLUMNS)
     async with (
-        system.rows_of(tenant).session() as connection,
+        system.rows_of(tenant).streaming() as connection,
         aclosing(stream_audit(connection, tenant, wanted)) as batches,
     ):
         async for batch in batches:
