@@ -79,7 +79,7 @@ def key_created(
     if not _NAME.match(name):
         raise InvalidInput("name", "must be 1 to 64 letters, digits, '.', '_' or '-'")
     if expires_at is not None and expires_at <= occurred_at:
-        raise InvalidInput("expires", "must lie in the future")
+        raise InvalidInput("expires_at", "must lie in the future")
     if permissions is not None and not permissions:
         raise InvalidInput("permissions", "must name one at least")
     event = AccessKeyCreated(

@@ -2,7 +2,8 @@
 
 Whoever answers for a tenant reads as the role `READER`, which owns nothing and may only select, and
 says in each transaction for whom. Without that it sees no row. The owner of the tables writes for
-all tenants; a policy says so, since row-level security is forced on owners too.
+all tenants; a policy says so, since row-level security is forced on owners too. The role `COPIER`,
+where there is one, may add rows past it (`projections.copying`), and can't read any.
 Invariant: no table with a `tenant_id` is without, in the live schema or in a rebuild's.
 """
 
@@ -19,6 +20,7 @@ from domain.ids import check_tenant_id
 from projections.rows import BUILD_SCHEMA, SCHEMA, Connection, Pool
 
 READER = "configtrail_reader"
+COPIER = "configtrail_copier"
 SETTING = "configtrail.tenant"
 # Only the service itself reads these, before and beside any tenant.
 _PRIVATE = frozenset({"access_keys", "parked"})
@@ -33,6 +35,15 @@ _OPEN = """
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
     WHERE n.nspname = ANY($1) AND c.relkind IN ('r', 'p')
       AND NOT (c.relrowsecurity AND c.relforcerowsecurity)
+    ORDER BY 1, 2
+"""
+# Tables with it that the role `COPIER` may not add rows to, if there is that role.
+_CLOSED = """
+    SELECT n.nspname, c.relname FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_roles r ON r.rolname = $3 AND r.rolbypassrls
+    WHERE n.nspname = ANY($1) AND c.relkind IN ('r', 'p') AND c.relrowsecurity
+      AND c.relname <> ALL($2) AND NOT has_table_privilege(r.oid, c.oid, 'INSERT')
     ORDER BY 1, 2
 """
 _MINE = f"tenant_id = NULLIF(current_setting('{SETTING}', true), '')"
@@ -78,6 +89,12 @@ async def fence(connection: Connection) -> None:
         )
         if name not in _PRIVATE:
             await connection.execute(f"GRANT SELECT ON {table} TO {READER}")
+    closed = await connection.fetch(_CLOSED, [SCHEMA, BUILD_SCHEMA], list(_PRIVATE), COPIER)
+    for schema, name in closed:
+        await connection.execute(
+            f"GRANT USAGE ON SCHEMA {schema} TO {COPIER};"
+            f' GRANT INSERT ON {schema}."{name}" TO {COPIER}'
+        )
 
 
 class TenantReader:

@@ -23,6 +23,8 @@ from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 
 from adapters.collecting.collection import DeviceCollector, Failed, NotDue
+from adapters.collecting.registered import TYPES as INVENTORY
+from adapters.collecting.registered import Registry
 from adapters.collecting.schedule import Attempt, Schedule, due_at, mark_of
 from adapters.jetstream.intake import IntakeFull
 from adapters.jetstream.latest import LatestEvents
@@ -33,19 +35,18 @@ from adapters.roles.trigger import SUBJECT, TriggerService
 from domain.envelope import StoredEvent
 from domain.errors import LeaseHeld, LeaseLost, Unavailable
 from domain.events import (
-    DeviceConfigured,
-    DeviceRetired,
+    CredentialSet,
     DeviceSettings,
     HostKeyChanged,
     HostKeyReleased,
     Source,
 )
-from domain.inventory import JUMP_PLATFORM
+from domain.fields import JUMP_PLATFORM
 
 log = logging.getLogger(__name__)
 
 QUEUE: Final = "configtrail-collector"
-TYPES: Final = (DeviceConfigured, DeviceRetired, HostKeyChanged, HostKeyReleased)
+TYPES: Final = (*INVENTORY, HostKeyChanged, HostKeyReleased)
 # Something of ours is away: look again soon.
 AGAIN_SECONDS: Final = 10.0
 # A device that waits for a person is looked at again: another collector may know better.
@@ -55,13 +56,15 @@ Key = tuple[str, str]
 
 
 class _Planned:
-    """A device as this collector knows it. `turn` numbers its places in the queue: only the newest
-    one counts. `known`: `last` is what the shared record said not long ago."""
+    """A device as this collector knows it. `secret` marks its stored credential. `turn` numbers
+    its places in the queue: only the newest one counts. `known`: `last` is what the shared record
+    said not long ago."""
 
     def __init__(self) -> None:
         self.settings: DeviceSettings | None = None
         self.position = 0
         self.refused = ""
+        self.secret = ""
         self.known = False
         self.last: Attempt | None = None
         self.turn = 0
@@ -88,7 +91,10 @@ class Collector:
         self._schedule = schedule
         self._metrics = metrics
         self._latest = LatestEvents(nc, js, TYPES)
-        self._answering = Answering(collecting, trigger, self._settings_of, at_once)
+        self._answering = Answering(
+            collecting, trigger, self._settings_of, self._secret_of, at_once
+        )
+        self._registry = Registry()
         self._planned: dict[Key, _Planned] = {}
         self._queue: list[tuple[float, int, Key, int]] = []
         self._order = itertools.count()
@@ -120,6 +126,10 @@ class Collector:
         planned = self._planned.get((tenant_id, device_id))
         return None if planned is None else planned.settings
 
+    def _secret_of(self, tenant_id: str, device_id: str) -> str:
+        planned = self._planned.get((tenant_id, device_id))
+        return "" if planned is None else planned.secret
+
     async def _follow(self, group: asyncio.TaskGroup) -> None:
         """Keep up with the inventory. Requests are answered only while there is a device: who has
         collectors of their own, and no inventory here, is not disturbed."""
@@ -144,16 +154,23 @@ class Collector:
                 await subscription.unsubscribe()
 
     def _apply(self, stored: StoredEvent) -> None:
+        if isinstance(stored.event, INVENTORY):
+            if isinstance(stored.event, CredentialSet):
+                self._collecting.credential_set(stored.tenant_id, stored.event.name)
+            for key in self._registry.apply(stored):
+                planned = self._planned.setdefault(key, _Planned())
+                before = planned.settings, planned.secret
+                planned.settings = self._registry.settings(key)
+                planned.secret = self._registry.secret_of(key)
+                if (planned.settings, planned.secret) != before:
+                    self._plan(key, planned)
+            return
         key = (stored.tenant_id, stored.device_id)
         planned = self._planned.setdefault(key, _Planned())
         if stored.position <= planned.position:
             return
         planned.position = stored.position
         match stored.event:
-            case DeviceConfigured() as event:
-                planned.settings = event.settings
-            case DeviceRetired():
-                planned.settings = None
             case HostKeyChanged() as event:
                 planned.refused = event.fingerprint
             case HostKeyReleased():
@@ -167,7 +184,7 @@ class Collector:
             planned.turn += 1
             return
         now = datetime.now(UTC)
-        mark = mark_of(settings, planned.refused)
+        mark = mark_of(settings, planned.refused, planned.secret)
         due = due_at(key[1], settings, mark, planned.last, now)
         if due is None:
             planned.known = False
@@ -247,11 +264,16 @@ class Collector:
             # What others did meanwhile; asked without a lease, which costs more.
             planned.last = await self._schedule.last(*key)
             planned.known = True
-            if not is_due(planned.last, mark_of(settings, planned.refused)):
+            if not is_due(planned.last, mark_of(settings, planned.refused, planned.secret)):
                 return None
         try:
             done = await self._collecting.collect(
-                *key, settings, partial(self._settings_of, key[0]), source=source, is_due=is_due
+                *key,
+                settings,
+                partial(self._settings_of, key[0]),
+                source=source,
+                is_due=is_due,
+                secret=planned.secret,
             )
         except NotDue as found:
             planned.last = found.last

@@ -57,6 +57,7 @@ class Served:
             "{projection}": "audit",
             "{level}": "0",
             "{path:path}": "000",
+            "{key_id}": "0" * 16,
         }.items():
             path = path.replace(name, value)
         assert "{" not in path, f"say what to put into {path}"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from adapters.collecting.schedule import Attempt, due_at, mark_of
 from adapters.ssh.failures import WAITS_FOR_A_PERSON
 from domain.events import DeviceSettings
-from domain.inventory import seconds_until_open
+from domain.fields import seconds_until_open
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SETTINGS = DeviceSettings(addresses=("192.0.2.1",))
