@@ -47,6 +47,7 @@ from adapters.retention.deciding import Keeper
 from adapters.retention.erasing import Eraser
 from adapters.retention.expiring import Retention
 from adapters.retention.explaining import Explanations
+from adapters.retention.orphans import Orphans
 from adapters.retention.removing import BUCKET as RETENTION
 from adapters.retention.removing import Remover
 from adapters.roles.collector import Collector
@@ -103,6 +104,7 @@ class Keeping:
     retention: Retention
     eraser: Eraser
     remover: Remover
+    orphans: Orphans
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +276,7 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
                 retention=Retention(nc, js, events, devices, remover),
                 eraser=Eraser(nc, js, devices, content, keyring, remover),
                 remover=remover,
+                orphans=Orphans(events, devices, content, retention_bucket),
             ),
             log=VerifiableLog(
                 events=RawFeed(nc, js),
@@ -399,6 +402,7 @@ def roles(system: System) -> dict[str, Role]:
             system.js,
             retention=system.keeping.retention,
             remover=system.keeping.remover,
+            orphans=system.keeping.orphans,
             leases=system.leases,
             every=settings.retention_seconds,
         ).run,
