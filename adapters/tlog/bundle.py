@@ -21,10 +21,10 @@ from adapters.jetstream.checkpoints import StoredNote, read_notes
 from adapters.jetstream.verbatim import Reader
 from adapters.roles.sealing import tenant_of_subject
 from adapters.tlog.archive import Archive
-from adapters.tlog.contents import contents_of
 from adapters.tlog.offline.joined import verifier
 from adapters.tlog.proofs import Prover, Sealed, Stretch
 from adapters.tlog.proving import names_of, prover_of
+from domain.contents import contents_of
 from domain.errors import ContentMissing, InvalidInput, KeyDestroyed, NotVerified, Unavailable
 from domain.ids import to_token
 from domain.tlog.checkpoint import parse_checkpoint
