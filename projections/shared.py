@@ -3,7 +3,7 @@
 Whoever follows from about the same position rides on the same train: one reading, whose last events
 are kept until all its riders had them. A rider that hardly moves while the others wait for it is
 left behind and goes on by itself, until it is near enough to join again. One that is slow and moves
-is waited for: a reading of its own would cost all of them more. What is kept is bounded either way.
+is waited for: a reading of its own would cost all more. What is kept is bounded either way.
 """
 
 from __future__ import annotations
