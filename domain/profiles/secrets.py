@@ -60,8 +60,8 @@ _CISCO: Final = (
     r"\bsnmp-server user .*\bpriv(?: (?:des|3des|aes)\S*(?: (?:128|192|256)(?= \S))?+)?+ <S>",
     # password 7 x, secret sha512 x, hello-password hmac-md5 encrypted x; not password-encryption.
     r"(?<![\w-])(?:[\w-]+-)?(?:password|passwd|passphrase|secret)"
-    r"(?! (?:policy|encryption) \S|(?<=ldp password) (?:required|option|rollover|fallback)\b)"
-    r"<K> <R>",
+    r"(?! (?:policy|encryption|minimum) \S)"
+    r"(?!(?<=ldp password) (?:required|option|rollover|fallback)\b)<K> <R>",
     r"\bldp (?:vrf \S+ )?password fallback<K> <S>",
     r"(?<![\w-])(?:isis|area|domain)[ -]password<K> <S>",
     rf"\bntp authentication-key \d+ {_HASH}(?: [0-9](?= \S\S))?+ <S>",
