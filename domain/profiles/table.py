@@ -14,7 +14,8 @@ def _heads(text: str) -> frozenset[str]:
 
 
 _PROSE: Final = re.compile(
-    r"\s*(?:banner|description|remark|set \S.* description|annotate|alias|name)\b"
+    r"\s*(?:banner|description|remark|set \S.* description|annotate|alias|name"
+    r"|snmp-server (?:location|contact))\b"
 )
 _CISCO_HEADS: Final = _heads(
     "aaa|access-list|banner|boot|class-map|clock|crypto|daemon|dot1x|enable|errdisable|hardware|"
