@@ -35,7 +35,7 @@ class Secrets:
         """The line with `hide` of each secret in its place."""
         for number in sorted(self._may.Match(line.encode("utf-8", "replace")) or ()):
             line = self.expressions[number].sub(
-                lambda found: replaced(found, hide(found["secret"])), line
+                lambda found: replaced(found, hide(_meant(found["secret"]))), line
             )
         return line
 
@@ -48,6 +48,13 @@ class Secrets:
             found.Add(loosened(one))
         found.Compile()
         return found
+
+
+def _meant(secret: str) -> str:
+    """A secret without the quotes of a shell: the same secret, quoted or not."""
+    if len(secret) > 1 and secret[0] == secret[-1] == "'":
+        return secret[1:-1].replace("'\\''", "'")
+    return secret
 
 
 def replaced(found: re.Match[str], shown: str) -> str:

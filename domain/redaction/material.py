@@ -12,8 +12,8 @@ from domain.redaction.names import KEY_NAMES, hints
 # The value is only looked at, so that it may be the name of the next one.
 _ENDS: Final = "|".join(f"(?<={word})" for word in sorted(KEY_NAMES))
 _BEHIND: Final = re.compile(
-    rf"(?<![\w$<-])(?P<name>[\w-]++)(?:{_ENDS})[ \t]*+[=:]?[ \t]*+[\"']?"
-    r"(?=(?P<secret>[A-Za-z0-9+/=_.!@%^*~-]{8,})(?![\w$]))",
+    rf"(?<![\w$<-])(?<!public )(?P<name>[\w-]++)(?:{_ENDS})[ \t]*+[=:]?[ \t]*+[\"']?"
+    r"(?=(?P<secret>[A-Za-z0-9+/=_.!@%^*~-]{8,})(?![\w$]|[ \t]+(?:\d[ \t]+)?<secret))",
     re.IGNORECASE,
 )
 _RUNS: Final = re.compile(r"[a-z]+|[A-Z]+|[0-9]+|[^A-Za-z0-9]+")
