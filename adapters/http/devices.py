@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel
 
 from adapters.http.access import Permission, requires
 from adapters.http.answers import answered_listing, answered_model
 from adapters.http.cursors import BY_ID, Cursors
 from adapters.http.described import LISTED
 from adapters.http.params import DeviceId, PageOf, TenantId, optional_moment, searchable
+from adapters.http.shown import Out
 from domain.errors import NotFound
 from projections import backups
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from adapters.composition import System
 
 
-class DeviceOut(BaseModel):
+class DeviceOut(Out):
     """A device; `first_seen` and the other times are None when it was never read."""
 
     device_id: str
@@ -38,7 +38,7 @@ class DeviceOut(BaseModel):
     last_failure_message: str | None
 
 
-class DevicesOut(BaseModel):
+class DevicesOut(Out):
     """A page of devices, by id. `total` counts all that match; `next_cursor` leads on."""
 
     items: list[DeviceOut]

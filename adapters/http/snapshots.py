@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel
 
 from adapters.http.access import Permission, requires
 from adapters.http.answers import answered_listing
@@ -14,13 +13,14 @@ from adapters.http.cursors import BY_TIME, Cursors
 from adapters.http.described import LISTED
 from adapters.http.devices import require_device
 from adapters.http.params import DeviceId, PageOf, TenantId
+from adapters.http.shown import Out
 from projections import backups
 
 if TYPE_CHECKING:
     from adapters.composition import System
 
 
-class SnapshotOut(BaseModel):
+class SnapshotOut(Out):
     """A recorded configuration, without its text. `text_gone`: that expired, or was shredded."""
 
     id: str
@@ -46,7 +46,7 @@ class SnapshotOut(BaseModel):
     text_gone: str | None
 
 
-class SnapshotsOut(BaseModel):
+class SnapshotsOut(Out):
     """A page of snapshots, newest first; `next_cursor` leads on."""
 
     items: list[SnapshotOut]
@@ -56,7 +56,7 @@ class SnapshotsOut(BaseModel):
     next_cursor: str | None = None
 
 
-class ValidityOut(BaseModel):
+class ValidityOut(Out):
     """A stretch of time in which a snapshot held. `valid_until` None: it still does."""
 
     snapshot_id: str

@@ -6,11 +6,11 @@ import datetime as dt
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel
 
 from adapters.http.access import Permission, requires
 from adapters.http.answers import answered_model
 from adapters.http.params import TenantId
+from adapters.http.shown import Out
 from domain.errors import NotFound
 from projections import backups
 from projections.days import Day, list_days
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _DAY_SECONDS = 86_400
 
 
-class DayOut(BaseModel):
+class DayOut(Out):
     """A day, in UTC: so many readings showed a new configuration, or the known one, or failed."""
 
     day: dt.date
@@ -32,7 +32,7 @@ class DayOut(BaseModel):
     failed: int
 
 
-class StatisticsOut(BaseModel):
+class StatisticsOut(Out):
     """`failing` devices are those whose newest reading failed, `stale` ones have no backup since
     `stale_since`; `days` are all days up to today, the oldest first."""
 

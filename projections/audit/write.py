@@ -42,7 +42,8 @@ from domain.events import (
 )
 from domain.ids import TENANT_BRANCH
 from projections.audit.tables import DDL, TABLES
-from projections.rows import Connection, copy_rows, storable, storable_or_none
+from projections.copying import copy_rows
+from projections.rows import Connection, storable, storable_or_none
 
 # Published names, which users filter by.
 ACTIONS: dict[type[Fact], str] = {

@@ -38,8 +38,9 @@ from domain.events import (
     SnapshotCreated,
     SnapshotRecanonicalised,
 )
+from projections.copying import copy_rows
 from projections.diffs.tables import DDL, TABLES
-from projections.rows import Connection, copy_rows, storable
+from projections.rows import Connection, storable
 
 _DIFF_COLUMNS = (
     "tenant_id",

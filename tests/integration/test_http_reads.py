@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.embedded.nats import EmbeddedNats
-from tests.integration.test_http_api import (
+from tests.serving import (
     CANARY,
     HOME,
     NOON,

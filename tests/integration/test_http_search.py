@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from adapters.embedded.nats import EmbeddedNats
-from tests.integration.test_http_api import (
+from tests.serving import (
     CANARY,
     NOON,
     TEXTS,
@@ -82,44 +82,3 @@ async def test_patterns_without_end_are_refused_or_cost_nothing(api: Api) -> Non
         assert problem["field"] == "q"
     found = await api.get(SEARCH, q="(a|a|a|aa)+(a|a|aa)+$", pattern=True)
     assert found["searched"] == 13
-
-
-async def test_a_dead_letter_is_sent_again(api: Api) -> None:
-    await api.system.intake.publish_raw("config.snapshot.create", b"{")
-    await api.settled()
-    [letter] = (await api.get("/api/dead-letters"))["items"]
-    assert await api.get(f"/api/dead-letters/{letter['sequence']}") == letter
-    sent = await api.http.post(f"/api/dead-letters/{letter['sequence']}/retry")
-    assert sent.json()["intake_sequence"] > 0
-    assert (await api.problem(f"/api/dead-letters/{letter['sequence']}", 404))["code"]
-    await api.settled()
-    assert len((await api.get("/api/dead-letters"))["items"]) == 1  # it is still none
-
-
-async def test_what_is_parked_is_listed_and_skipped(api: Api) -> None:
-    assert (await api.get("/api/parked"))["items"] == []
-    pool = api.system.pool
-    position = await api.system.events.head()
-    event = await api.system.source.at(position)
-    await pool.execute(
-        "INSERT INTO configtrail.parked (projection, position, tenant_id, device_id, event_id,"
-        " type_name, error) VALUES ('audit', $1, $2, $3, $4, 'SnapshotCreated', 'made up')",
-        position,
-        event.tenant_id,
-        event.device_id,
-        event.event_id,
-    )
-    [parked] = (await api.get("/api/parked", projection="audit"))["items"]
-    assert (parked["position"], parked["error"]) == (position, "made up")
-    assert (await api.get("/api/parked", projection="diffs"))["items"] == []
-    path = f"/api/parked/audit/{position}"
-    unknown = await api.http.post(f"/api/parked/nothing/{position}/retry")
-    assert unknown.status_code == 404
-    assert (await api.http.post(f"/api/parked/audit/{position + 1}/skip")).status_code == 404
-    skipped = await api.http.post(f"{path}/skip", json={"reason": "written by a broken tool"})
-    assert skipped.json()["left"] == 0
-    assert (await api.get("/api/parked"))["items"] == []
-    await api.settled()
-    tenant = event.tenant_id
-    trail = await api.get(f"/api/tenants/{tenant}/audit-logs", action="config_event_skipped")
-    assert trail["total"] == 1
