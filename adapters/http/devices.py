@@ -102,23 +102,28 @@ def router(system: System) -> APIRouter:
         text = searchable(search)
         listing = ("devices", tenant, text, since)
         place = await cursors.take(listing, page.cursor, BY_ID)
-        async with system.rows_of(tenant).session() as rows:
-            found = await backups.list_devices(
-                rows,
-                tenant,
-                limit=page.limit + 1,
-                offset=page.offset,
-                search=text,
-                not_seen_since=since,
-                after=place,
-            )
-            total = await backups.count_devices(rows, tenant, search=text, not_seen_since=since)
-            if not total and not await backups.count_devices(rows, tenant):
-                raise NotFound("tenant", tenant)
-        shown, following = await cursors.page(listing, found, page.limit, lambda one: one.device_id)
+        rows = system.rows_of(tenant)
+        found = await backups.page_of_devices(
+            rows,
+            tenant,
+            limit=page.limit + 1,
+            offset=page.offset,
+            search=text,
+            not_seen_since=since,
+            after=place,
+        )
+        if not found.total and not await backups.count_devices(rows, tenant):
+            raise NotFound("tenant", tenant)
+        shown, following = await cursors.page(
+            listing, found.devices, page.limit, lambda one: one.device_id
+        )
         items = [device_out(one) for one in shown]
         body = DevicesOut(
-            items=items, total=total, limit=page.limit, offset=page.offset, next_cursor=following
+            items=items,
+            total=found.total,
+            limit=page.limit,
+            offset=page.offset,
+            next_cursor=following,
         )
         return answered_listing(
             request, items, body, DeviceOut, name=f"devices-{tenant}", next_cursor=following

@@ -120,7 +120,6 @@ def router(system: System) -> APIRouter:
         listing = ("snapshots", tenant, device)
         place = await cursors.take(listing, page.cursor, BY_TIME)
         async with system.rows_of(tenant).session(one_plan=True) as rows:
-            known = await require_device(rows, tenant, device)
             found = await backups.list_snapshots(
                 rows,
                 tenant,
@@ -129,13 +128,18 @@ def router(system: System) -> APIRouter:
                 offset=page.offset,
                 before=place,
             )
+            total = (
+                found[0].of_device
+                if found
+                else (await require_device(rows, tenant, device)).snapshots
+            )
         shown, following = await cursors.page(
             listing, found, page.limit, lambda one: (one.collected_at, one.position)
         )
         items = [snapshot_out(one) for one in shown]
         body = SnapshotsOut(
             items=items,
-            total=known.snapshots,
+            total=total,
             limit=page.limit,
             offset=page.offset,
             next_cursor=following,
