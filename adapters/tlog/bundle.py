@@ -19,7 +19,6 @@ from msgspec import Struct
 from adapters.crypto.signing import check_ed25519
 from adapters.jetstream.checkpoints import StoredNote, read_notes
 from adapters.jetstream.verbatim import Reader
-from adapters.roles.sealing import tenant_of_subject
 from adapters.tlog.archive import Archive
 from adapters.tlog.offline.joined import verifier
 from adapters.tlog.proofs import Prover, Sealed, Stretch
@@ -29,7 +28,7 @@ from domain.errors import ContentMissing, InvalidInput, KeyDestroyed, NotVerifie
 from domain.ids import to_token
 from domain.tlog.checkpoint import parse_checkpoint
 from domain.tlog.leaf import RawEvent, hash_of, leaf_data
-from domain.tlog.names import STREAM_LOG, tenant_log
+from domain.tlog.names import STREAM_LOG, tenant_log, tenant_of_subject
 from domain.tlog.note import VerifierKey, parse_note, verified
 from domain.tlog.proof import InclusionProof
 from projections.source import Unreadable
