@@ -37,6 +37,7 @@ _ESCAPE = re.compile(r"\\.")
 _ERROR = re.compile(r"#+[ \t]*error exporting\b[ \t]*(.{0,200})", re.IGNORECASE)
 _ERROR_MENU = re.compile(r'"?(/[^"(]*)"?[ \t]*(?:\([^)]*\))?[ \t]*\Z')
 _PASSED_OVER: Final = ("#", "\n")
+_PASSED_OVER_LINES: Final = ("", "#")
 _ENDS_ODDLY: Final = frozenset("\\ \t")
 _BEGINS_LINE: Final = frozenset("/abcdefghijklmnopqrstuvwxyz")
 
@@ -63,6 +64,18 @@ def origins(text: str) -> list[tuple[int, int]]:
     """For each logical line of the form, the physical lines that it stands on: from the first
     (counted from 0) to before the last."""
     return _Reading(unix(text), slowly=True).origins
+
+
+def with_origins(text: str) -> list[tuple[str, int, int]]:
+    """Each logical line of the form, with the physical lines that it stands on, as `origins`."""
+    text = unix(text)
+    reading = _Reading(text)
+    if not reading.origins:
+        reading.note_origins(text)
+    return [
+        (line, first, after)
+        for line, (first, after) in zip(reading.logical, reading.origins, strict=True)
+    ]
 
 
 class _Reading:
@@ -111,6 +124,16 @@ class _Reading:
             unfinished=self._unfinished,
             sectioned=True,
         )
+
+    def note_origins(self, text: str) -> None:
+        """Note where the lines stand of a text that was read in bulk, and so has no oddities."""
+        first = 0
+        for at, line in enumerate(text.split("\n")):
+            if line[-1:] == "\\":
+                continue
+            if first < at or line[:1] not in _PASSED_OVER_LINES:
+                self.origins.append((first, at + 1))
+            first = at + 1
 
     def _read_in_bulk(self, text: str) -> bool:
         """Read a text without oddities; False, with nothing noted, when it has any."""

@@ -8,6 +8,7 @@ from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
+from domain.profiles.finding import Secrets, replaced
 from domain.profiles.values import Values
 from domain.profiles.watched import WATCHED
 from domain.profiles.watching import Watched
@@ -26,11 +27,11 @@ class Profile(Struct, frozen=True, kw_only=True):
     headings, or between `config`, `edit`, `next` and `end`. `volatile` lines say nothing of the
     configuration; `comment` begins lines that are none either, but not `remark`, with which a
     device writes comments that it keeps. `values` are the ones that may go on over several lines.
-    `secrets` find secrets in a line, each in the group `secret`; of a `salted` one it can't be
-    known whether it changed, because the device writes it differently each time. Lines of `prose`
-    are words for people. `names` are the block in which names are secrets (how it begins), and
-    where in its lines they stand. `heads` are the words that begin sections: of a path only these
-    may be in an event.
+    `secrets` find secrets in a line; of a `salted` one (in the group `secret`) it can't be known
+    whether it changed, because the device writes it differently each time. Lines of `prose` are
+    words for people. `names` are the block in which names are secrets (how it begins), and where
+    in its lines they stand. `heads` are the words that begin sections: of a path only these may
+    be in an event.
 
     Where the command that shows the configuration writes `head` at its beginning, it writes `tail`
     as its last line: a text with the one and without the other was cut.
@@ -42,7 +43,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     remark: str = ""
     volatile: re.Pattern[str]
     values: Values | None = None
-    secrets: tuple[re.Pattern[str], ...]
+    secrets: Secrets
     salted: re.Pattern[str] | None = None
     prose: re.Pattern[str] | None = None
     names: tuple[re.Pattern[str], re.Pattern[str]] | None = None
@@ -75,10 +76,8 @@ class Profile(Struct, frozen=True, kw_only=True):
         if self.prose is not None and self.prose.match(line):
             return line
         if self.salted is not None:
-            line = self.salted.sub(lambda found: _replaced(found, "<secret>"), line)
-        for pattern in self.secrets:
-            line = pattern.sub(lambda found: _replaced(found, hide(found["secret"])), line)
-        return line
+            line = self.salted.sub(lambda found: replaced(found, "<secret>"), line)
+        return self.secrets.hidden(line, hide)
 
     def without_names(self, lines: Iterable[str], hide: Callable[[str], str]) -> Iterator[str]:
         """The lines, with the names hidden that are secrets because of the block they are in."""
@@ -91,15 +90,10 @@ class Profile(Struct, frozen=True, kw_only=True):
             word = line.split(maxsplit=1)[:1]
             if depth:
                 depth += (word == ["config"]) - (word == ["end"])
-                yield name.sub(lambda found: _replaced(found, hide(found["secret"])), line)
+                yield name.sub(lambda found: replaced(found, hide(found["secret"])), line)
             else:
                 depth = int(begins.match(line) is not None)
                 yield line
-
-
-def _replaced(found: re.Match[str], shown: str) -> str:
-    start, end = (at - found.start() for at in found.span("secret"))
-    return found[0][:start] + shown + found[0][end:]
 
 
 def is_open(lines: Iterable[str], style: Style) -> bool:

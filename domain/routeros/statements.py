@@ -25,6 +25,12 @@ _PROPERTY = re.compile(
     rf'([ \t]++)(!?[.A-Za-z0-9][A-Za-z0-9_.-]*+)(?:=((?:{STRING}|[^ \t"\n]++)*+))?(?=[ \t]|\Z)',
     re.DOTALL,
 )
+# What `parse` surely understands: every property has a value.
+_PLAIN = re.compile(
+    rf"(?:add|set(?:(?![ \t]+!){SELECTOR})?+)"
+    rf'(?:[ \t]++\.?[A-Za-z0-9][A-Za-z0-9_.-]*+=(?:{STRING}|[^ \t"\n]++)*+(?=[ \t]|\Z))*+\Z',
+    re.DOTALL,
+)
 _BLANKS = re.compile(r"[ \t]+")
 
 
@@ -88,6 +94,17 @@ class Statement(Struct, frozen=True, gc=False):
     def repeats(self) -> bool:
         """Whether it gives a property twice: then it can't be told by its properties."""
         return len({one.name for one in self.properties}) < len(self.properties)
+
+
+def is_understood(line: str) -> bool:
+    """Whether `parse` takes a line."""
+    if _PLAIN.match(line):
+        return True
+    try:
+        parse(line)
+    except NotUnderstood:
+        return False
+    return True
 
 
 def parse(line: str) -> Statement:
