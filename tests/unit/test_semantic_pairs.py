@@ -99,6 +99,14 @@ PAIRS = {
         FILTER.replace(FILTER.splitlines(keepends=True)[3], ""),
         ["firewall filter: rule 'drop invalid' removed, which was at 3"],
     ),
+    "a rule that moved to where it was, as another one went": (
+        "/queue simple\nadd name=a\nadd name=b\nadd name=c\nadd name=d\n",
+        "/queue simple\nadd name=b\nadd name=d\nadd name=c\n",
+        [
+            "queue simple: 'c' moved past others, and is at 3 again",
+            "queue simple: 'a' removed, which was at 1",
+        ],
+    ),
     "a rule that moved and changed": (
         FILTER,
         moved(FILTER.replace("8291", "8291,22"), 4, 1),
