@@ -83,7 +83,12 @@ FEED = f"""
     SELECT scanned.device_id, scanned.snapshot_id, before.snapshot_id AS previous_snapshot_id,
            scanned.collected_at, after.collected_at AS valid_until, scanned.position AS place,
            s.position, s.version, scanned.collected_at > s.first_seen AS returned, s.late,
-           s.completeness, s.warnings, s.source, s.actor, t.actor AS asked_by, s.trigger_id,
+           s.completeness, (
+               SELECT p.completeness FROM configtrail.snapshots p
+               WHERE p.tenant_id = $1 AND p.device_id = scanned.device_id
+                 AND p.snapshot_id = before.snapshot_id
+           ) AS previous_completeness,
+           s.warnings, s.source, s.actor, t.actor AS asked_by, s.trigger_id,
            s.changed_by, s.size_bytes, s.line_count, s.platform, s.os_version,
            d.lines_added, d.lines_removed, d.coarse, d.content_sequence,
            d.summaries, d.summaries_more, d.changes_sequence, d.changes_commitment,
