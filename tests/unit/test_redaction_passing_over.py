@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 
 import pytest
@@ -10,12 +11,13 @@ from hypothesis import strategies as st
 
 from domain.profiles import PROFILES
 from domain.profiles.finding import loosened
-from domain.redaction import Redactor
+from domain.redaction import Redactor, redacted
 from domain.redaction.inside import redact_inside
 from domain.redaction.names import hints, speaks
 from domain.redaction.parts import parts
 from domain.redaction.properties import is_secret
 from domain.redaction.trigger import loud, triggers
+from domain.routeros.strings import written
 from tests.unit.test_redaction_tables import FOLDER, cases, texts
 
 REDACTOR = Redactor(b"k" * 32, "r1")
@@ -125,6 +127,26 @@ def test_a_name_that_speaks_of_a_secret_is_never_passed_over(
         assert triggers(f"{whole}=x"), whole
         assert triggers(f"{whole} x"), whole
         assert loud(["a", f"{whole} x", "b"]) == {1}
+
+
+@settings(max_examples=200)
+@given(st.randoms(use_true_random=False), st.integers(1, 3))
+def test_escapes_that_routeros_does_not_write_hide_no_word(
+    choice: random.Random, depth: int
+) -> None:
+    def odd(char: str) -> str:
+        ways = [char] * 3
+        if char.isalpha():
+            ways.append(f"\\{ord(char):02X}")
+        if char in "sdwo":
+            ways.append(f"\\{char}")
+        return choice.choice(ways)
+
+    script = "".join(map(odd, ":local password ")) + '\\"geheimnis\\"'
+    line = f'/system script add name=s source="{script}"'
+    for _ in range(depth - 1):
+        line = f"/system script add name=t source={written(line)}"
+    assert "geheimnis" not in redacted(f"{line}\n", "routeros", REDACTOR)
 
 
 @settings(max_examples=300)
