@@ -198,3 +198,13 @@ def test_looks_around_and_possession_are_taken_away() -> None:
     assert loosened(r"(?<![\w-])a(?! (?:b|c(?=d))\S)(?P<secret>x[+)]?)++(?:y)*+\Z") == (
         r"a(?P<secret>x[+)]?)+(?:y)*\z"
     )
+
+
+@pytest.mark.parametrize(
+    "piece", ["pin ", "key=", "secret 7 ", "hash a ", "curl -u ", "key 7 aB3dE5gH "]
+)
+def test_hostile_lines_are_shown_at_all(piece: str) -> None:
+    # By the square of its length, each would take minutes.
+    for platform in ("routeros", "ios"):
+        line = "# " + piece * (120_000 // len(piece))
+        assert redacted(f"{line}\n", platform, REDACTOR)
