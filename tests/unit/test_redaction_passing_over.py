@@ -91,7 +91,7 @@ def test_a_script_has_the_same_secrets_alone_and_behind_others(
     assert inside(WAKES + text, script=script) == WAKES + inside(text, script=script)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(LINES, min_size=1, max_size=6), st.integers(0, 24))
 def test_a_script_has_the_same_secrets_before_others(lines: list[str], count: int) -> None:
     text = "\n".join([*lines, ""])
@@ -102,7 +102,7 @@ def test_a_script_has_the_same_secrets_before_others(lines: list[str], count: in
     assert inside(f"{text}{quiet}\n# zerotier") == f"{inside(text)}{quiet}\n# zerotier"
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(LINES, max_size=30))
 def test_parts_begin_and_end_with_lines(lines: list[str]) -> None:
     text = "\n".join(lines)
@@ -113,7 +113,7 @@ def test_parts_begin_and_end_with_lines(lines: list[str]) -> None:
         done = end
 
 
-@settings(max_examples=1000)
+@settings(max_examples=400)
 @given(
     st.sampled_from(_SPEAKING.split()),
     st.text("abyzAZ09_-é", max_size=4),
@@ -174,7 +174,7 @@ def test_an_expression_matches_nowhere_where_its_loosened_form_does_not(platform
     secrets = PROFILES[platform].secrets
     every = fragments(platform)
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=80, deadline=None)
     @given(st.lists(st.sampled_from(every), min_size=1, max_size=9))
     def check(pieces: list[str]) -> None:
         line = "".join(pieces)
