@@ -35,7 +35,8 @@ SCRATCH = Place("pg_temp", "")
 # What the engine keeps. `tables` are the version's own, `build` is the number of the rebuild that
 # made them, 0 for tables that were filled where they are; `error` of a parked event is null when
 # it only waits for an earlier one of its device; `last_event` is the id of the event at the
-# position, '' where a program wrote it that did not keep it.
+# position, '' where a program wrote it that did not keep it; `reason` says why nothing behind that
+# position comes in.
 _OWN_TABLES = {
     "checkpoints": """
         CREATE TABLE configtrail.checkpoints (
@@ -75,6 +76,13 @@ _OWN_TABLES = {
             attempts integer NOT NULL DEFAULT 1,
             parked_at timestamptz NOT NULL DEFAULT now(),
             PRIMARY KEY (projection, tenant_id, device_id, position)
+        )
+    """,
+    "stops": """
+        CREATE TABLE configtrail.stops (
+            projection text NOT NULL PRIMARY KEY,
+            position bigint NOT NULL,
+            reason text NOT NULL
         )
     """,
 }

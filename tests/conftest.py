@@ -36,7 +36,7 @@ def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     base = tmp_path_factory.getbasetemp()
     if os.geteuid() == 0:
-        for folder in (base, base.parent):
+        for folder in (base, *base.parents[:2]):
             if folder.stat().st_uid == 0:
                 folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
     return base

@@ -48,6 +48,7 @@ from projections.outages import is_outage
 
 log = logging.getLogger(__name__)
 
+PROBLEM = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
 
 _STATUS: tuple[tuple[type[ConfigtrailError], int, str], ...] = (
@@ -77,6 +78,8 @@ _STATUS: tuple[tuple[type[ConfigtrailError], int, str], ...] = (
     (ContentCorrupt, 500, "content_corrupt"),
 )
 _OF_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+# Refused before any route is reached.
+_GUARDS = {421: "unknown_host"}
 
 
 class ErrorBody(BaseModel):
@@ -92,6 +95,24 @@ class ErrorBody(BaseModel):
     request_id: str | None = None
 
 
+def problem(status: int, code: str, message: str) -> dict[str, object]:
+    """What is wrong, in the one form."""
+    return {
+        "type": f"urn:configtrail:problem:{code}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": status,
+        "detail": message,
+        "code": code,
+    }
+
+
+def telling(status: int) -> tuple[str, str]:
+    """The code that a status mostly comes with, and words for it."""
+    known = {each: code for _, each, code in reversed(_STATUS)} | _OF_STATUS | _GUARDS
+    code = known[status]
+    return code, code.replace("_", " ")
+
+
 def error_response(
     status: int,
     code: str,
@@ -100,24 +121,18 @@ def error_response(
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
     """An answer in the one form."""
-    problem: dict[str, object] = {
-        "type": f"urn:configtrail:problem:{code}",
-        "title": code.replace("_", " ").capitalize(),
-        "status": status,
-        "detail": message,
-        "code": code,
-    }
+    body = problem(status, code, message)
     if field is not None:
-        problem["field"] = field
+        body["field"] = field
     request_id = structlog.contextvars.get_contextvars().get("request_id")
     if request_id is not None:
-        problem["request_id"] = request_id
+        body["request_id"] = request_id
     said = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else {}
     return JSONResponse(
-        problem,
+        body,
         status_code=status,
         headers={**said, **(headers or {})},
-        media_type="application/problem+json",
+        media_type=PROBLEM,
     )
 
 

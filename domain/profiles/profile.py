@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
 from domain.profiles.finding import Secrets, replaced
 from domain.profiles.values import Values
+from domain.profiles.watched import WATCHED
+from domain.profiles.watching import Watched
 
 Style: TypeAlias = Literal["indent", "brace", "set", "flat", "edit"]
+Path: TypeAlias = tuple[str, ...]
+
+# Deeper nesting than any device writes is no path any more: its lines are all at this depth.
+_MOST_DEPTH: Final = 24
 
 
 class Profile(Struct, frozen=True, kw_only=True):
@@ -44,11 +50,17 @@ class Profile(Struct, frozen=True, kw_only=True):
     heads: frozenset[str]
     head: re.Pattern[str] | None = None
     tail: str = ""
+    version: int = 2
 
     @property
     def rules(self) -> str:
         """The name of the rules of its canonical form, whose version is new when they are."""
-        return f"{self.name}/2"
+        return f"{self.name}/{self.version}"
+
+    @property
+    def watched(self) -> Watched:
+        """What of it deserves a look."""
+        return WATCHED[self.name]
 
     def section(self, path: str) -> str:
         """The known words at the beginning of a path or a line; `other` where there are none."""
@@ -97,7 +109,7 @@ def is_open(lines: Iterable[str], style: Style) -> bool:
     return depth > 0
 
 
-def with_paths(lines: Iterable[str], style: Style) -> list[tuple[tuple[str, ...], str]]:
+def with_paths(lines: Iterable[str], style: Style) -> list[tuple[Path, str]]:
     """Each line under its path: the lines that it is nested in, from the outermost.
 
     A line may hold a value that goes on over several lines.
@@ -115,7 +127,7 @@ def with_paths(lines: Iterable[str], style: Style) -> list[tuple[tuple[str, ...]
             return _edited(lines)
 
 
-def _indented(lines: Iterable[str]) -> list[tuple[tuple[str, ...], str]]:
+def _indented(lines: Iterable[str]) -> list[tuple[Path, str]]:
     found = []
     nest: list[tuple[int, str]] = []
     for line in lines:
@@ -123,12 +135,12 @@ def _indented(lines: Iterable[str]) -> list[tuple[tuple[str, ...], str]]:
         while nest and nest[-1][0] >= depth:
             nest.pop()
         bare = line.strip()
-        found.append((tuple(one for _, one in nest), bare))
+        found.append((tuple(one for _, one in nest[:_MOST_DEPTH]), bare))
         nest.append((depth, bare))
     return found
 
 
-def _braced(lines: Iterable[str]) -> list[tuple[tuple[str, ...], str]]:
+def _braced(lines: Iterable[str]) -> list[tuple[Path, str]]:
     found = []
     nest: list[str] = []
     for line in lines:
@@ -137,18 +149,18 @@ def _braced(lines: Iterable[str]) -> list[tuple[tuple[str, ...], str]]:
             if nest:
                 nest.pop()
             continue
-        found.append((tuple(nest), bare))
+        found.append((tuple(nest[:_MOST_DEPTH]), bare))
         if bare.endswith("{"):
             nest.append(bare.removesuffix("{").strip())
     return found
 
 
-def _set_path(line: str) -> tuple[str, ...]:
+def _set_path(line: str) -> Path:
     words = line.split()
     return tuple(words[1:3]) if words[:1] in (["set"], ["delete"]) else ()
 
 
-def _flat(lines: Iterable[str]) -> list[tuple[tuple[str, ...], str]]:
+def _flat(lines: Iterable[str]) -> list[tuple[Path, str]]:
     """As `uci export` writes it: packages, in them `config` lines, in those options."""
     found = []
     nest: list[str] = []
@@ -159,13 +171,13 @@ def _flat(lines: Iterable[str]) -> list[tuple[tuple[str, ...], str]]:
             nest = []
         elif word == "config":
             nest = nest[:1]
-        found.append((tuple(nest), bare))
+        found.append((tuple(nest[:_MOST_DEPTH]), bare))
         if word in ("package", "config"):
             nest.append(bare)
     return found
 
 
-def _edited(lines: Iterable[str]) -> list[tuple[tuple[str, ...], str]]:
+def _edited(lines: Iterable[str]) -> list[tuple[Path, str]]:
     found = []
     nest: list[str] = []
     for line in lines:
@@ -175,7 +187,7 @@ def _edited(lines: Iterable[str]) -> list[tuple[tuple[str, ...], str]]:
             if nest:
                 nest.pop()
             continue
-        found.append((tuple(nest), bare))
+        found.append((tuple(nest[:_MOST_DEPTH]), bare))
         if word in ("config", "edit"):
             nest.append(bare)
     return found

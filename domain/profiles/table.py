@@ -71,6 +71,7 @@ _JUNOS: Final = Profile(
 )
 _VYOS: Final = Profile(
     name="vyos",
+    version=3,
     style="set",
     volatile=re.compile(r"\S+@\S+[:~$#].*\Z"),
     values=values.VYOS,
