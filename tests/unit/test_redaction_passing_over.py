@@ -75,13 +75,18 @@ LINES = st.one_of(
     ),
 )
 
+# Strings that go on over lines.
+OPEN = st.sampled_from(
+    (':local password "geheim', ':put "a', 'b"', 'geheim-80"', ':put "a"; :put "b')
+)
+
 
 def inside(text: str, *, script: bool = True) -> str:
     return redact_inside(text, REDACTOR.meant, script=script)
 
 
 @settings(max_examples=500, deadline=None)
-@given(st.lists(LINES, min_size=1, max_size=30), st.booleans(), st.booleans())
+@given(st.lists(LINES | OPEN, min_size=1, max_size=30), st.booleans(), st.booleans())
 def test_a_script_has_the_same_secrets_alone_and_behind_others(
     lines: list[str], script: bool, with_menus: bool
 ) -> None:
