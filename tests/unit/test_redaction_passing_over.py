@@ -9,6 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.demo.export import wrapped
+from domain.canonical.routeros import origins, with_origins
+from domain.errors import NotUnderstood
 from domain.profiles import PROFILES
 from domain.profiles.finding import loosened
 from domain.redaction import Redactor, redacted
@@ -17,7 +20,9 @@ from domain.redaction.names import hints, speaks
 from domain.redaction.parts import parts
 from domain.redaction.properties import is_secret
 from domain.redaction.trigger import loud, triggers
+from domain.routeros.statements import is_understood, parse
 from domain.routeros.strings import written
+from tests.exports import form_of, genuine_texts, made_up
 from tests.unit.test_redaction_tables import FOLDER, cases, texts
 
 REDACTOR = Redactor(b"k" * 32, "r1")
@@ -213,3 +218,34 @@ def test_hostile_lines_are_shown_at_all(piece: str) -> None:
     for platform in ("routeros", "ios"):
         line = "# " + piece * (120_000 // len(piece))
         assert redacted(f"{line}\n", platform, REDACTOR)
+
+
+def test_lines_that_are_read_in_bulk_stand_where_reading_them_one_by_one_says() -> None:
+    folded = [
+        "\n".join(piece for line in text.split("\n") for piece in wrapped(line, 60))
+        for text in made_up()
+    ]
+    for text in [*made_up(), *folded, *genuine_texts().values()]:
+        found = with_origins(text)
+        assert [(first, after) for _, first, after in found] == origins(text)
+        assert [line for line, _, _ in found] == list(form_of(text).logical)
+
+
+@settings(max_examples=400)
+@given(
+    st.sampled_from(("add", "set", "remove", "set [ find name=a ]", "set !a", "set 0", "addx", "")),
+    st.lists(
+        st.sampled_from(
+            (" a=b", ' a="b c"', " !a", " comment", ' a="b', " .b=c", " a=", '  a=b"c"', " [", " b")
+        ),
+        max_size=4,
+    ),
+)
+def test_a_line_is_understood_if_it_is_parsed(verb: str, properties: list[str]) -> None:
+    line = verb + "".join(properties)
+    try:
+        parse(line)
+    except NotUnderstood:
+        assert not is_understood(line)
+    else:
+        assert is_understood(line)
