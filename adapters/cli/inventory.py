@@ -16,8 +16,9 @@ from adapters.cli.session import Need, session
 from adapters.cli.tables import cell, table
 from adapters.collecting.files import judge_inventory
 from adapters.collecting.netbox import read_netbox
+from adapters.collecting.planning import Plan, plan_of, resolvable_entries
 from adapters.collecting.registered import registered_inventory
-from adapters.collecting.registering import Plan, Registrar, plan_of, resolvable_entries
+from adapters.collecting.registering import Registrar
 from adapters.http.inventory import settings_out
 from adapters.settings import Settings
 from adapters.ssh.profiles import PLATFORMS
