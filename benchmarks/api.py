@@ -32,6 +32,7 @@ import uvloop
 from fastapi import Response
 from pydantic import SecretStr
 
+from adapters.cli.up import settle_memory
 from adapters.composition import System, open_system
 from adapters.embedded.runtime import embedded
 from adapters.http.access import public
@@ -190,6 +191,7 @@ async def measure(system: System, long: Long, seconds: float, only: str) -> bool
 
     app.state.authorise.know(app)
     key = await make_key(system)
+    settle_memory()
     addresses: asyncio.Queue[str] = asyncio.Queue()
     server = asyncio.create_task(serve(app, "127.0.0.1", 0, started=addresses.put_nowait))
     port = int((await addresses.get()).rpartition(":")[2])

@@ -48,6 +48,8 @@ _CLOSED = """
 """
 _MINE = f"tenant_id = NULLIF(current_setting('{SETTING}', true), '')"
 
+_ONE_PLAN = "; SET LOCAL plan_cache_mode = force_generic_plan"
+
 
 async def ensure_reader(connection: Connection) -> None:
     """Make the role, and let this user take it, unless that is so.
@@ -112,11 +114,15 @@ class TenantReader:
         self._begin = f"BEGIN READ ONLY; SET LOCAL {SETTING} = '{self._tenant_id}'"
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[Connection]:
-        """A session that reads the tenant's rows, in one transaction, until the block ends."""
+    async def session(self, *, one_plan: bool = False) -> AsyncIterator[Connection]:
+        """A session that reads the tenant's rows, in one transaction, until the block ends.
+
+        `one_plan`: for statements that are best run in one way whatever they are asked for, so that
+        the server need not think of a plan each time.
+        """
         async with self._pool.acquire() as connection:
             try:
-                await connection.execute(self._begin)
+                await connection.execute(self._begin + _ONE_PLAN * one_plan)
                 yield connection
             except BaseException:
                 # Of a session that is gone the transaction is gone too.

@@ -6,7 +6,7 @@ import base64
 from typing import Annotated
 
 import typer
-from msgspec import structs
+from msgspec.structs import asdict
 
 from adapters.cli.arguments import Json, Limit
 from adapters.cli.console import err, harmless, out, print_json
@@ -23,7 +23,7 @@ from adapters.settings import Settings
 Number = Annotated[int, typer.Argument(metavar="NUMBER", min=1, help="As the list shows it.")]
 
 
-class LetterBody(DeadLetterOut, kw_only=True):
+class LetterBody(DeadLetterOut):
     """A letter with its message, as it came."""
 
     body_base64: str
@@ -50,7 +50,7 @@ async def show_letter(settings: Settings, *, number: Number, as_json: Json = Fal
         body = await opened.system.dead_letters.original(number)
     if as_json:
         encoded = base64.b64encode(body).decode()
-        print_json(LetterBody(**structs.asdict(letter_out(letter)), body_base64=encoded))
+        print_json(LetterBody(**asdict(letter_out(letter)), body_base64=encoded))
         return 0
     print_raw(body)
     told = f"{letter.subject}, refused: {letter.field}: {letter.rule}"

@@ -201,7 +201,7 @@ async def _snapshot_id(
     system: System, tenant: str, device: str, wanted: str | datetime | None
 ) -> str:
     """The id of the snapshot that is meant. None means the current one."""
-    known = await require_device(system, tenant, device)
+    known = await require_device(system.rows_of(tenant), tenant, device)
     if wanted is None:
         if known.current_snapshot_id is None:
             raise NotFound("configuration of device", device)

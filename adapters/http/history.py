@@ -207,17 +207,18 @@ def router(system: System) -> APIRouter:
         named = searchable(section)
         listing = ("history", tenant, device, named)
         place = await cursors.take(listing, page.cursor, BY_TIME)
-        found = await diffs.config_history(
-            system.rows_of(tenant),
-            tenant,
-            device,
-            limit=page.limit + 1,
-            offset=page.offset,
-            section=named,
-            before=place,
-        )
-        if not found:
-            await require_device(system, tenant, device)
+        async with system.rows_of(tenant).session(one_plan=True) as rows:
+            found = await diffs.config_history(
+                rows,
+                tenant,
+                device,
+                limit=page.limit + 1,
+                offset=page.offset,
+                section=named,
+                before=place,
+            )
+            if not found:
+                await require_device(rows, tenant, device)
         shown, following = await cursors.page(
             listing, found, page.limit, lambda one: (one.collected_at, one.place)
         )
