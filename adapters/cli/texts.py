@@ -175,6 +175,8 @@ def print_diff(found: DiffText) -> None:
         print_raw(found.patch)
     before, after = found.from_snapshot, found.to_snapshot
     coarse = ", coarse: a limit was hit" if found.coarse else ""
+    if "partial" in (before.completeness, after.completeness):
+        coarse += "; one of the two texts is incomplete, and lines may only be missing there"
     err.print(
         Text(
             f"{harmless(after.device_id)}: +{found.lines_added} -{found.lines_removed} lines from "
@@ -199,7 +201,7 @@ async def _snapshot_id(
     system: System, tenant: str, device: str, wanted: str | datetime | None
 ) -> str:
     """The id of the snapshot that is meant. None means the current one."""
-    known = await require_device(system, tenant, device)
+    known = await require_device(system.rows_of(tenant), tenant, device)
     if wanted is None:
         if known.current_snapshot_id is None:
             raise NotFound("configuration of device", device)

@@ -48,6 +48,7 @@ async def open_rows(settings: Settings) -> AsyncIterator[Rows]:
                 application_name="configtrail-reader",
                 max_size=READING_SIZE,
                 role=None if settings.postgres_reader_dsn else READER,
+                reset=False,
             )
         )
         yield Rows(pool, readers)

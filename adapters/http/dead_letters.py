@@ -14,6 +14,7 @@ from adapters.http.answers import answered_listing
 from adapters.http.cursors import BY_POSITION, Cursors, Listing
 from adapters.http.described import LISTED
 from adapters.http.params import PAGE_MAX, Cursor, TenantId
+from adapters.http.shown import Out
 from adapters.jetstream.letter import DeadLetter
 from adapters.retrying import retry
 from domain.errors import InvalidInput
@@ -27,7 +28,7 @@ Before = Annotated[int | None, Query(ge=1, lt=1 << 63)]
 Sequence = Annotated[int, Path(ge=1, lt=1 << 63)]
 
 
-class DeadLetterOut(BaseModel):
+class DeadLetterOut(Out):
     """A message that could not be processed: from where, and which rule its `field` breaks."""
 
     sequence: int
@@ -47,7 +48,7 @@ class RetriedLetterOut(BaseModel):
     intake_sequence: int | None
 
 
-class DeadLettersOut(BaseModel):
+class DeadLettersOut(Out):
     """Letters, newest first; `next_cursor` leads to the next page, and so does `next_before`, as
     `before`."""
 
@@ -59,7 +60,9 @@ class DeadLettersOut(BaseModel):
 
 def letter_out(letter: DeadLetter) -> DeadLetterOut:
     """A letter as it is answered."""
-    return DeadLetterOut(**{name: getattr(letter, name) for name in DeadLetterOut.model_fields})
+    return DeadLetterOut(
+        **{name: getattr(letter, name) for name in DeadLetterOut.__struct_fields__}
+    )
 
 
 def router(system: System) -> APIRouter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -49,7 +50,8 @@ async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
 
 @pytest.fixture
 async def readers(postgres_dsn: str, pool: Pool) -> AsyncIterator[Pool]:
-    async with open_pool(postgres_dsn, role=READER, max_size=1) as opened:
+    # As the service has them.
+    async with open_pool(postgres_dsn, role=READER, max_size=1, reset=False) as opened:
         yield opened
 
 
@@ -230,6 +232,40 @@ async def test_a_session_of_the_pool_forgets_its_tenant_however_it_was_given_bac
     with pytest.raises(asyncpg.QueryCanceledError):
         await _too_slow(reader)
     assert await readers.fetchval(count) == 0
+
+
+async def test_questions_that_are_given_up_at_any_point_leave_no_tenant_behind(
+    readers: Pool,
+) -> None:
+    choice = random.Random(7)
+    tenants = "SELECT DISTINCT tenant_id FROM configtrail.audit"
+
+    async def ask(tenant: str) -> None:
+        assert {one for (one,) in await TenantReader(readers, tenant).fetch(tenants)} == {tenant}
+
+    for _ in range(60):
+        asking = [asyncio.create_task(ask(one)) for one in ("acme", "globex", "acme")]
+        for _ in range(choice.randrange(12)):
+            await asyncio.sleep(0)
+        asking[choice.randrange(3)].cancel()
+        for done in await asyncio.gather(*asking, return_exceptions=True):
+            assert done is None or isinstance(done, asyncio.CancelledError)
+        assert await readers.fetch(tenants) == []
+
+
+async def test_a_session_that_dies_amid_a_question_says_so(pool: Pool, readers: Pool) -> None:
+    reader = TenantReader(readers, "acme")
+    await reader.fetchval("SELECT 1")
+    sleeping = asyncio.create_task(reader.fetchval("SELECT pg_sleep(30)"))
+    ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE $1"
+
+    async def killed() -> bool:
+        return bool(await pool.fetch(ended, "SELECT pg_sleep%"))
+
+    await eventually(killed)
+    with pytest.raises((asyncpg.AdminShutdownError, asyncpg.ConnectionDoesNotExistError)):
+        await sleeping
+    assert await reader.fetchval("SELECT count(*) FROM configtrail.audit") > 0
 
 
 async def _too_slow(reader: TenantReader) -> None:
