@@ -75,6 +75,7 @@ def filled(path: str) -> str:
     for name, value in {
         "tenant": "acme",
         "device": "r1",
+        "group": "core",
         "snapshot_id": "00000000-0000-0000-0000-000000000000",
         "key_id": "0" * 16,
         "projection": "audit",
