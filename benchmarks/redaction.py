@@ -83,8 +83,10 @@ def scripts(size: int) -> str:
 
 
 def sample(name: str, size: int) -> str:
-    """The sample of a platform, again and again."""
-    return _repeated((_SAMPLES / f"{name}.txt").read_text(), size)
+    """The sample of a platform, again and again, each with other secrets: they are in every fourth
+    line or so, far more than in a real text."""
+    text = (_SAMPLES / f"{name}.txt").read_text()
+    return "\n".join(text.replace("CANARY", f"CANARY{n}") for n in range(max(1, size // len(text))))
 
 
 def _repeated(text: str, size: int) -> str:

@@ -405,6 +405,7 @@ class ContentRevealed(Fact, frozen=True, kw_only=True, tag="ContentRevealed"):
     from_snapshot_id: str | None = None
     key_id: str | None = None
     remote_address: str | None = None
+    reason: str | None = None
 
 
 class AccessKeyCreated(Fact, frozen=True, kw_only=True, tag="AccessKeyCreated"):

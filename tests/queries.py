@@ -70,6 +70,9 @@ def queries(long: Long, reader: Reader, device: int, share: float) -> dict[str, 
         "changes of a section": lambda _: diffs.change_feed(
             reader, tenant, diffs.FeedFilter(section="/ip firewall"), before=place
         ),
+        "changes of a rare section": lambda _: diffs.change_feed(
+            reader, tenant, diffs.FeedFilter(section="/nothing"), before=place
+        ),
         "changes with a risk": lambda _: diffs.change_feed(
             reader, tenant, diffs.FeedFilter(risk="input-chain"), before=place
         ),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, fields
@@ -30,7 +31,9 @@ class Rig(Stores):
     metrics: Metrics
 
     @asynccontextmanager
-    async def recording(self, *, ack_wait: float = 5.0) -> AsyncIterator[Recorder]:
+    async def recording(
+        self, *, ack_wait: float = 5.0, clock: Callable[[], float] = time.time
+    ) -> AsyncIterator[Recorder]:
         """A recorder that runs while the block runs."""
         recorder = Recorder(
             self.nc,
@@ -41,6 +44,7 @@ class Rig(Stores):
             dead_letters=self.dead_letters,
             metrics=self.metrics,
             ack_wait=ack_wait,
+            clock=clock,
         )
         async with _running(recorder):
             yield recorder

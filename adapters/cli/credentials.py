@@ -169,5 +169,6 @@ async def release_host_key(
             reason=reason,
             expected_fingerprint=expect,
         )
-    err.print(harmless(f"{device}: the next contact pins its key"), markup=False)
+    told = f"only {expect} is accepted" if expect else "the next key that it shows is pinned"
+    err.print(harmless(f"{device}: {told}"), markup=False)
     return 0

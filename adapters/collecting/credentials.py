@@ -39,6 +39,10 @@ BUCKET: Final = "CONFIGTRAIL_CREDENTIALS"
 KEPT_SECONDS: Final = 30.0
 FILE_MAX: Final = 64 * 1024
 ENVIRONMENT_PREFIX: Final = "CONFIGTRAIL_CREDENTIAL_"
+NOT_FOR_COLLECTORS: Final = (
+    f"must be env:{ENVIRONMENT_PREFIX}NAME where collectors are to use it, or store:NAME "
+    "(configtrail credentials set)"
+)
 _OURS: Final = "CONFIGTRAIL_"
 _PURPOSE: Final = b"configtrail/credential/v1"
 
@@ -192,7 +196,7 @@ class Credentials:
             raise _missing(f"env:{name}", f"must begin with {ENVIRONMENT_PREFIX}")
         value = os.environ.get(name)
         if not value:
-            raise _missing(f"env:{name}", "is not set")
+            raise _missing(f"env:{name}", "is not set where this program runs")
         return value
 
     def _file(self, place: str) -> str:
@@ -211,6 +215,12 @@ class Credentials:
             failed = "not UTF-8"
         # Raised out here: the error above may carry the bytes along.
         raise _missing(f"file:{place}", f"can't be read ({failed})")
+
+
+def for_collectors(reference: str | None) -> bool:
+    """Whether a registered device may name this: of the environment, only what is meant for it."""
+    scheme, _, name = (reference or "").partition(":")
+    return scheme != "env" or name.startswith(ENVIRONMENT_PREFIX)
 
 
 def parse_secret(text: str) -> Stored:

@@ -170,7 +170,6 @@ def _yaml(text: str, name: str) -> _Rows:
         fields = {**shared, **given}
         if fields.get("group") and groups and fields["group"] not in groups:
             places.tell(node, "group", "must be one of those under groups")
-            continue
         found.rows.append(Row(places.at(node), fields, fallback))
     return _Rows(found.rows, found.problems, groups)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from adapters.collecting.credentials import NOT_FOR_COLLECTORS, for_collectors
 from adapters.collecting.registered import Inventory
 from adapters.ssh.profiles import PLATFORMS
 from domain.errors import InvalidInput
@@ -34,6 +35,8 @@ def judged_group(
         Problem(where, name, "must stand with a device") for name in OF_ONE_DEVICE if name in fields
     ]
     given = given_of(fields, PLATFORMS, where, problems)
+    if not for_collectors(given.credential):
+        problems.append(Problem(where, "credential", NOT_FOR_COLLECTORS))
     if change:
         without = [
             _SETTING_OF.get(name, name) for name, value in fields.items() if not value.strip()

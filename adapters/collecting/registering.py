@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from adapters.collecting.checks import check_actor, check_reason
+from adapters.collecting.credentials import NOT_FOR_COLLECTORS, for_collectors
 from adapters.collecting.registered import Inventory
 from adapters.roles.devices import DeviceRepository
 from domain.collecting import configured, host_key_released, retired, says_the_same
@@ -30,6 +32,7 @@ from domain.groups import (
 from domain.inventory import Entry, InventoryRefused, Judged, jump_problems
 
 _AT_ONCE = 64
+_FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}\Z")
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -85,7 +88,8 @@ def _is_so(told: DeviceConfigured, entry: Entry) -> bool:
 
 
 async def resolvable_entries(judged: Judged) -> list[Entry]:
-    """The entries, when there is no problem with any, nor with finding out where they are.
+    """The entries, when there is no problem with any, nor with finding out where they are, and
+    collectors may have their credentials.
 
     Raises `InventoryRefused` with every problem, and every entry whose addresses are all unknown.
 
@@ -105,6 +109,11 @@ async def resolvable_entries(judged: Judged) -> list[Entry]:
     names = sorted({name for one in direct for name in one.settings.addresses})
     found = dict(zip(names, await asyncio.gather(*map(resolvable, names)), strict=True))
     problems = list(judged.problems)
+    problems += [
+        Problem(one.where, "credential", NOT_FOR_COLLECTORS)
+        for one in judged.entries
+        if not for_collectors(one.settings.credential)
+    ]
     problems += [
         Problem(one.where, "address", "can't be resolved")
         for one in direct
@@ -284,8 +293,9 @@ class Registrar:
         if not reason:
             raise InvalidInput("reason", "must be given: it stands in the audit trail")
         check_reason(reason)
-        if expected_fingerprint is not None and not expected_fingerprint.startswith("SHA256:"):
-            raise InvalidInput("fingerprint", "must be as OpenSSH shows it: SHA256:…")
+        if expected_fingerprint is not None and not _FINGERPRINT.match(expected_fingerprint):
+            rule = "must be as OpenSSH shows it: SHA256: and 43 characters"
+            raise InvalidInput("fingerprint", rule)
         decide = partial(
             host_key_released,
             tenant_id=tenant_id,

@@ -84,6 +84,11 @@ def due_at(
     return moment + timedelta(seconds=wait) if wait else at
 
 
+def from_another_clock(last: Attempt | None, settings: DeviceSettings, now: datetime) -> bool:
+    """Whether an attempt lies too far in the future to be one: some clock was wrong, or is."""
+    return last is not None and last.at > now + timedelta(seconds=settings.interval_seconds)
+
+
 def _chance(name: str, at: datetime) -> float:
     """A number between 0 and 1 that looks random."""
     digest = hashlib.sha256(f"{name} {at.timestamp()}".encode()).digest()

@@ -8,6 +8,7 @@ from adapters.composition.stores import Stores
 from adapters.retention.deciding import Keeper
 from adapters.retention.erasing import Eraser
 from adapters.retention.expiring import Retention
+from adapters.retention.orphans import Orphans
 from adapters.retention.removing import BUCKET as RETENTION
 from adapters.retention.removing import Remover
 
@@ -20,17 +21,13 @@ class Keeping:
     retention: Retention
     eraser: Eraser
     remover: Remover
+    orphans: Orphans
 
 
 async def open_keeping(stores: Stores) -> Keeping:
     """The parts, connected."""
-    remover = Remover(
-        stores.events,
-        stores.content,
-        stores.keyring,
-        stores.dead_letters,
-        await stores.bucket(RETENTION),
-    )
+    bucket = await stores.bucket(RETENTION)
+    remover = Remover(stores.events, stores.content, stores.keyring, stores.dead_letters, bucket)
     return Keeping(
         keeper=Keeper(stores.devices),
         retention=Retention(stores.nc, stores.js, stores.events, stores.devices, remover),
@@ -38,4 +35,5 @@ async def open_keeping(stores: Stores) -> Keeping:
             stores.nc, stores.js, stores.devices, stores.content, stores.keyring, remover
         ),
         remover=remover,
+        orphans=Orphans(stores.events, stores.devices, stores.content, bucket),
     )

@@ -118,6 +118,7 @@ def roles(system: System) -> dict[str, Role]:
             system.js,
             retention=system.keeping.retention,
             remover=system.keeping.remover,
+            orphans=system.keeping.orphans,
             leases=system.leases,
             every=settings.retention_seconds,
         ).run,

@@ -182,7 +182,8 @@ def _summary(entry: diffs.HistoryEntry) -> str:
     more = len(entry.diff.sections) - len(names)
     where = f" in {', '.join(names)}" if names else ""
     rest = f" and {more} more" if more else ""
-    return f"+{entry.diff.lines_added} -{entry.diff.lines_removed} lines{where}{rest}"
+    of = " of texts of which one is incomplete" if entry.of_incomplete else ""
+    return f"+{entry.diff.lines_added} -{entry.diff.lines_removed} lines{of}{where}{rest}"
 
 
 def router(system: System) -> APIRouter:

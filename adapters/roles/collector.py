@@ -12,8 +12,10 @@ import heapq
 import itertools
 import logging
 import random
+import time
+from collections.abc import Callable
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -23,9 +25,10 @@ from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 
 from adapters.collecting.collection import DeviceCollector, Failed, NotDue
+from adapters.collecting.planned import Planned, now_utc
 from adapters.collecting.registered import TYPES as INVENTORY
 from adapters.collecting.registered import Registry
-from adapters.collecting.schedule import Attempt, Schedule, due_at, mark_of
+from adapters.collecting.schedule import Attempt, Schedule, mark_of
 from adapters.jetstream.intake import IntakeFull
 from adapters.jetstream.latest import LatestEvents
 from adapters.jetstream.work import describe
@@ -51,25 +54,10 @@ TYPES: Final = (*INVENTORY, HostKeyChanged, HostKeyReleased)
 AGAIN_SECONDS: Final = 10.0
 # A device that waits for a person is looked at again: another collector may know better.
 LOOK_SECONDS: Final = 300.0
+# So often, and for so much, it is looked whether the clock was set back.
+MIND_SECONDS: Final = 60.0
 
 Key = tuple[str, str]
-
-
-class _Planned:
-    """A device as this collector knows it. `secret` marks its stored credential. `turn` numbers
-    its places in the queue: only the newest one counts. `known`: `last` is what the shared record
-    said not long ago."""
-
-    def __init__(self) -> None:
-        self.settings: DeviceSettings | None = None
-        self.position = 0
-        self.refused = ""
-        self.secret = ""
-        self.known = False
-        self.last: Attempt | None = None
-        self.turn = 0
-        self.running = False
-        self.source: Source = "scheduled"
 
 
 class Collector:
@@ -85,7 +73,10 @@ class Collector:
         trigger: TriggerService,
         metrics: Metrics,
         at_once: int,
+        clock: Callable[[], datetime] = now_utc,
     ) -> None:
+        self._clock = clock
+        self._ahead = self._clock().timestamp() - time.monotonic()
         self._nc = nc
         self._collecting = collecting
         self._schedule = schedule
@@ -95,7 +86,7 @@ class Collector:
             collecting, trigger, self._settings_of, self._secret_of, at_once
         )
         self._registry = Registry()
-        self._planned: dict[Key, _Planned] = {}
+        self._planned: dict[Key, Planned] = {}
         self._queue: list[tuple[float, int, Key, int]] = []
         self._order = itertools.count()
         self._changed = asyncio.Event()
@@ -119,7 +110,7 @@ class Collector:
         if planned is None or planned.settings is None or not planned.settings.enabled:
             return False
         planned.source = "pushed"
-        self._place(key, planned, datetime.now(UTC))
+        self._place(key, planned, self._clock())
         return True
 
     async def _settings_of(self, tenant_id: str, device_id: str) -> DeviceSettings | None:
@@ -158,7 +149,7 @@ class Collector:
             if isinstance(stored.event, CredentialSet):
                 self._collecting.credential_set(stored.tenant_id, stored.event.name)
             for key in self._registry.apply(stored):
-                planned = self._planned.setdefault(key, _Planned())
+                planned = self._planned.setdefault(key, Planned())
                 before = planned.settings, planned.secret
                 planned.settings = self._registry.settings(key)
                 planned.secret = self._registry.secret_of(key)
@@ -166,7 +157,7 @@ class Collector:
                     self._plan(key, planned)
             return
         key = (stored.tenant_id, stored.device_id)
-        planned = self._planned.setdefault(key, _Planned())
+        planned = self._planned.setdefault(key, Planned())
         if stored.position <= planned.position:
             return
         planned.position = stored.position
@@ -177,21 +168,21 @@ class Collector:
                 planned.refused = ""
         self._plan(key, planned)
 
-    def _plan(self, key: Key, planned: _Planned) -> None:
+    def _plan(self, key: Key, planned: Planned) -> None:
         """Give the device its next place in the queue."""
         settings = planned.settings
         if settings is None or settings.platform == JUMP_PLATFORM or not settings.enabled:
             planned.turn += 1
             return
-        now = datetime.now(UTC)
+        now = self._clock()
         mark = mark_of(settings, planned.refused, planned.secret)
-        due = due_at(key[1], settings, mark, planned.last, now)
+        due = planned.due(key[1], settings, planned.last, mark, now)
         if due is None:
             planned.known = False
             due = now + timedelta(seconds=LOOK_SECONDS)
         self._place(key, planned, due)
 
-    def _place(self, key: Key, planned: _Planned, at: datetime) -> None:
+    def _place(self, key: Key, planned: Planned, at: datetime) -> None:
         planned.turn += 1
         heapq.heappush(self._queue, (at.timestamp(), next(self._order), key, planned.turn))
         self._changed.set()
@@ -203,10 +194,11 @@ class Collector:
             planned.running = True
             group.create_task(self._turn(key, planned), name=f"collect {key[1]}")
 
-    async def _next(self) -> tuple[Key, _Planned]:
+    async def _next(self) -> tuple[Key, Planned]:
         """The next device whose time has come."""
         while True:
             self._changed.clear()
+            self._mind_the_clock()
             wait: float | None = None
             while self._queue:
                 at, _, key, turn = self._queue[0]
@@ -214,18 +206,29 @@ class Collector:
                 if turn != planned.turn or planned.running:
                     heapq.heappop(self._queue)
                     continue
-                wait = at - datetime.now(UTC).timestamp()
+                wait = at - self._clock().timestamp()
                 if wait > 0:
                     break
                 heapq.heappop(self._queue)
                 return key, planned
             try:
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout(None if wait is None else min(wait, MIND_SECONDS)):
                     await self._changed.wait()
             except TimeoutError:
                 continue
 
-    async def _turn(self, key: Key, planned: _Planned) -> None:
+    def _mind_the_clock(self) -> None:
+        """What was planned by a clock that is set back now would wait for that long."""
+        ahead = self._clock().timestamp() - time.monotonic()
+        back, self._ahead = self._ahead - ahead, ahead
+        if back < MIND_SECONDS:
+            return
+        log.warning("the clock was set back by %.0f s: all devices are planned anew", back)
+        for key, planned in self._planned.items():
+            planned.known = planned.forgiven = False
+            self._plan(key, planned)
+
+    async def _turn(self, key: Key, planned: Planned) -> None:
         before = planned.turn
         again: float | None = None
         source, planned.source = planned.source, "scheduled"
@@ -247,19 +250,25 @@ class Collector:
             planned.running = False
             self._free.release()
         if again is None and planned.source == "pushed":
-            self._place(key, planned, datetime.now(UTC))  # it changed again meanwhile
+            self._place(key, planned, self._clock())  # it changed again meanwhile
         elif again is not None and planned.turn == before:
-            self._place(key, planned, datetime.now(UTC) + timedelta(seconds=again))
+            self._place(key, planned, self._clock() + timedelta(seconds=again))
         else:
             self._plan(key, planned)
 
-    async def _collect(self, key: Key, planned: _Planned, source: Source) -> float | None:
+    async def _collect(self, key: Key, planned: Planned, source: Source) -> float | None:
         """One turn of a device; in how many seconds it is to be looked at again, when that is not
         what the schedule says."""
         settings = planned.settings
         if settings is None:
             return None
-        is_due = partial(_is_due, key[1], settings, source)
+
+        def is_due(last: Attempt | None, mark: str) -> bool:
+            """One that said that it changed is always due, unless it waits for a person."""
+            now = self._clock()
+            due = planned.due(key[1], settings, last, mark, now)
+            return due is not None and (due <= now or source == "pushed")
+
         if not planned.known:
             # What others did meanwhile; asked without a lease, which costs more.
             planned.last = await self._schedule.last(*key)
@@ -279,22 +288,12 @@ class Collector:
             planned.last = found.last
             return None
         except Failed as failure:
-            planned.last = failure.attempt
+            planned.last, planned.forgiven = failure.attempt, True
             self._metrics.collections.labels(failure.kind).inc()
             log.info("%s/%s could not be read (%s): %s", *key, failure.kind, failure.reason)
             # The event of a refused key is on its way to us, and plans the device anew.
             return LOOK_SECONDS if failure.kind == "host_key_changed" else None
-        planned.last = done.attempt
+        planned.last, planned.forgiven = done.attempt, True
         self._metrics.collections.labels("read").inc()
         self._metrics.collection_seconds.observe(done.seconds)
         return None
-
-
-def _is_due(
-    name: str, settings: DeviceSettings, source: Source, last: Attempt | None, mark: str
-) -> bool:
-    """Whether it is the device's turn. One that said that it changed is always due, unless it
-    waits for a person."""
-    now = datetime.now(UTC)
-    due = due_at(name, settings, mark, last, now)
-    return due is not None and (due <= now or source == "pushed")

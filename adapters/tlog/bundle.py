@@ -19,17 +19,16 @@ from msgspec import Struct
 from adapters.crypto.signing import check_ed25519
 from adapters.jetstream.checkpoints import StoredNote, read_notes
 from adapters.jetstream.verbatim import Reader
-from adapters.roles.sealing import tenant_of_subject
 from adapters.tlog.archive import Archive
-from adapters.tlog.contents import contents_of
 from adapters.tlog.offline.joined import verifier
 from adapters.tlog.proofs import Prover, Sealed, Stretch
 from adapters.tlog.proving import names_of, prover_of
+from domain.contents import contents_of
 from domain.errors import ContentMissing, InvalidInput, KeyDestroyed, NotVerified, Unavailable
 from domain.ids import to_token
 from domain.tlog.checkpoint import parse_checkpoint
 from domain.tlog.leaf import RawEvent, hash_of, leaf_data
-from domain.tlog.names import STREAM_LOG, tenant_log
+from domain.tlog.names import STREAM_LOG, tenant_log, tenant_of_subject
 from domain.tlog.note import VerifierKey, parse_note, verified
 from domain.tlog.proof import InclusionProof
 from projections.source import Unreadable
@@ -78,7 +77,7 @@ class Exported(Struct, frozen=True):
     size: int
 
 
-class _Found(Struct, frozen=True):
+class Found(Struct, frozen=True):
     """The stretch: its events, and the tenant's events before and after it."""
 
     events: list[RawEvent]
@@ -113,7 +112,7 @@ async def export(
     sealed, stream_sealed = await prover.sealed(log), await prover.sealed(STREAM_LOG)
     from_ns = 0 if since is None else _nanoseconds(since)
     to_ns = 2**63 - 1 if until is None else _nanoseconds(until) + 999
-    found = await _collect(system, tenant_id, sealed, from_ns, to_ns, progress)
+    found = await collect(system, tenant_id, sealed.checkpoint.size, from_ns, to_ns, progress)
     edges = [one for one in (found.before, *found.events, found.after) if one is not None]
     first = await system.log.tiles.index(log, edges[0].position) if edges else 0
     if first is None:
@@ -170,17 +169,19 @@ async def export(
     return Exported(path, len(found.events), contents, missing, archive.size)
 
 
-async def _collect(
+async def collect(
     system: System,
     tenant_id: str,
-    sealed: Sealed,
+    size: int,
     from_ns: int,
     to_ns: int,
     progress: Progress | None,
-) -> _Found:
-    """All that was stored in that time. The server's clock may have been set back: the stretch is
-    cut where what stands before it is older, and what stands after it is younger."""
-    size = sealed.checkpoint.size
+) -> Found:
+    """All that was stored in that time, of the first `size` events of a tenant.
+
+    The server's clock may have been set back: the stretch is cut where what stands before it is
+    older, and what stands after it is younger.
+    """
     begun, start, end = False, 0, None
     async for one in _own(system, tenant_id, size, progress):
         if from_ns <= one.stored_ns <= to_ns:
@@ -195,10 +196,10 @@ async def _collect(
         if one.position <= start:
             before = one
         elif one.position == end:
-            return _Found(events, before, one)
+            return Found(events, before, one)
         else:
             events.append(one)
-    return _Found(events, before, None)
+    return Found(events, before, None)
 
 
 async def _own(

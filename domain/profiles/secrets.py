@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from domain.profiles.finding import Secrets
+
 # What is hidden already, or empty, is no secret.
 _NONE: Final = r"(?!['\"]?<(?:secret|hidden)(?::[0-9a-f]{8})?>(?:[\s'\";,]|\Z)|''(?!')|\"\"|[\]{;])"
 QUOTED: Final = r'"(?:[^"\\]|\\.)*"' r"|'[^']*'(?:\\''[^']*')*"
@@ -32,14 +34,14 @@ _KINDS: Final = (
 _NUMBER: Final = rf"(?:[ \t]+\d+(?=[ \t]+{_HASH}[ \t]))?+"
 
 
-def patterns(*written: str, word: str = _WORD) -> tuple[re.Pattern[str], ...]:
+def _all(*written: str, word: str = _WORD) -> Secrets:
     """Expressions in which `<S>` stands for a secret word, `<R>` for one up to the end, and `<K>`
     for the words between a name and its secret."""
-    return tuple(
-        re.compile(
-            one.replace("<K>", _NUMBER + _KINDS).replace("<S>", word).replace("<R>", _REST),
-        )
-        for one in written
+    return Secrets(
+        [
+            one.replace("<K>", _NUMBER + _KINDS).replace("<S>", word).replace("<R>", _REST)
+            for one in written
+        ]
     )
 
 
@@ -48,7 +50,7 @@ _CRYPT: Final = (
     r"(?<![\w$])(?P<secret>\$(?:\d{1,2}|2[abxy]|y|sha\d{1,3}|pbkdf2[\w-]*)\$[./\w$=,+-]{4,})"
 )
 
-CISCO: Final = patterns(
+_CISCO: Final = (
     r"(?<![\w-])snmp-server community <S>",
     r"(?<![\w-])(?:community-map|snmp-community) <S>",
     r"\bsnmp-server host .*(?<=\d) community <S>",
@@ -58,8 +60,8 @@ CISCO: Final = patterns(
     r"\bsnmp-server user .*\bpriv(?: (?:des|3des|aes)\S*(?: (?:128|192|256)(?= \S))?+)?+ <S>",
     # password 7 x, secret sha512 x, hello-password hmac-md5 encrypted x; not password-encryption.
     r"(?<![\w-])(?:[\w-]+-)?(?:password|passwd|passphrase|secret)"
-    r"(?! (?:policy|encryption) \S|(?<=ldp password) (?:required|option|rollover|fallback)\b)"
-    r"<K> <R>",
+    r"(?! (?:policy|encryption|encryption-key|minimum) \S)"
+    r"(?!(?<=ldp password) (?:required|option|rollover|fallback)\b)<K> <R>",
     r"\bldp (?:vrf \S+ )?password fallback<K> <S>",
     r"(?<![\w-])(?:isis|area|domain)[ -]password<K> <S>",
     rf"\bntp authentication-key \d+ {_HASH}(?: [0-9](?= \S\S))?+ <S>",
@@ -74,7 +76,9 @@ CISCO: Final = patterns(
     # key x, key 7 x, key 0a1b 7 x: the second is the name of the key that follows.
     r"(?<![\w-])key [0-9a-fA-F]{2,}(?= \S+(?: fallback|\Z)| [0-9] )(?<!key 10)(?: [0-9](?= \S))?+ "
     r"<S>",
-    r"(?<![\w-])(?<!crypto )(?<!tunnel )key<K> (?!\d+\Z|chain\b|config-key\b|pubkey-chain\b|size\b"
+    r"(?<![\w-])(?<!crypto )(?<!tunnel )key"
+    r"(?! \d+ (?:prefer|source|version|minpoll|maxpoll|burst|iburst)\b)"
+    r"<K> (?!\d+\Z|chain\b|config-key\b|pubkey-chain\b|size\b"
     r"|permit\b|deny\b|\d+ size\b|\S+\.(?:pem|key|crt)\Z|[0-9a-fA-F]{2,} (?:[0-9] )?(?!address\b"
     r"|hostname\b|algorithm\b)\S+(?: fallback)?\Z)<S>",
     r"\bencryption (?:vlan \d+ )?key \d+ size \S+(?: [0-9](?= \S))?+ <S>",
@@ -88,13 +92,16 @@ CISCO: Final = patterns(
     r"\bnhrp authentication<K> <S>",
     r"\btcp[ -]md5(?:-auth|-key| password)?+<K> <S>",
     r"^\s*event manager environment (?=\S*(?i:pass|pw|secret|token|key|psk|cred|community))\S+ <R>",
+    r'\bmail server "?[^\s:"]+:(?P<secret>[^\s@"<]+)@',
     r"^\s*pin(?: [0-9](?= \S))?+ <S>",
     r"-(?:ingest|cv)auth=key,(?P<secret>[^\s,<]+)",
     _CRYPT,
 )
-JUNOS: Final = patterns(
+CISCO: Final = _all(*_CISCO)
+JUNOS: Final = _all(
     r"(?<=\s)<S>;?[ \t]*## SECRET-DATA",
-    r"(?<![\w-])(?:[\w-]+-)?(?:password|passphrase|secret|password-value|privacy-key|cak)"
+    r'^(?!.*\[ [^\]"]*\];?\s*\Z).*(?<![\w-])'
+    r"(?:[\w-]+-)?(?:password|passphrase|secret|password-value|privacy-key|cak)"
     r"(?! (?:minimum|maximum|change|format)-\S)<K> <S>",
     r"(?<![\w-])(?:[\w-]+-)?authentication-key <S>(?! type\b)",
     r"(?<![\w-])authentication-key \d+ type \S+ value <S>",
@@ -107,11 +114,11 @@ JUNOS: Final = patterns(
     _CRYPT,
     word=_WORD_OF_BRACES,
 )
-VYOS: Final = patterns(
+VYOS: Final = _all(
     r"(?<![\w-])(?:(?:[\w-]+-)?(?:password|passphrase|secret|token|psk)|preshared-key|private-key"
     r"|private key|auth-key|md5-key|plaintext-key|encrypted-key|cak|pin|puk|community) <S>[ \t]*\Z",
     r"\b(?:area|domain)-password (?:md5|plaintext-password) <S>",
-    r"^(?!.* public-keys )(?!.* parameters ip key ).*(?<![\w-])key <S>[ \t]*\Z",
+    r"^(?!.* (?:public-keys|public key) )(?!.* parameters ip key ).*(?<![\w-])key <S>[ \t]*\Z",
     r"^set service snmp community <S>",
     r"\bmd5 key-id \d+ md5-key <S>",
     r"^set container .* environment (?=\S*(?i:pass|pw|secret|token|key|psk|cred))\S+ value <S>",
@@ -119,25 +126,24 @@ VYOS: Final = patterns(
 )
 _UCI_NAME: Final = (
     r"(?!\w*(?:public|host)_?key)(?i:\w*passw(?:or)?d\d?|\w*pass|\w*_key|\w*passphrase|\w*secret"
-    r"|\w*token|(?:\w*_)?pin|pincode|puk|pukcode|\w*psk|\w*pwd\d?|\w*community)"
+    r"|\w*token|(?:\w*_)?pin|pincode|puk|pukcode|\w*psk|\w*pwd\d?|\w*community|param_enc)['\"]?"
 )
-# In a wireless interface `key` may be the number of one, elsewhere the file with one.
-_UCI_KEY: Final = (
-    r"key\d?['\"]?(?:[ \t]+|=)(?!(['\"]?)(?:[1-4]|/(?:etc|tmp|var|root|usr|mnt)/\S+)\1\s*\Z)"
-)
-OPENWRT: Final = patterns(
-    rf"^\s*(?:option|list) ['\"]?{_UCI_NAME}['\"]?[ \t]+<R>",
-    rf"^\s*(?:option|list) ['\"]?{_UCI_KEY}<R>",
+_UCI_KEY: Final = r"key\d?['\"]?(?:[ \t]+|=)(?!['\"]?[1-4]['\"]?\s*\Z)"
+# The file with a key, or the number of one, is none.
+_NO_FILE: Final = r"(?!['\"]?/(?:etc|tmp|var|root|usr|mnt)/\S+?['\"]?\s*\Z)"
+OPENWRT: Final = _all(
+    rf"^\s*(?:option|list) ['\"]?{_UCI_NAME}[ \t]+{_NO_FILE}<R>",
+    rf"^\s*(?:option|list) ['\"]?{_UCI_KEY}{_NO_FILE}<R>",
     r"^\s*(?:option|list) ['\"]?r[01]kh['\"]?[ \t]+['\"]?[^\s,'\"]+[ ,][^\s,'\"]+[ ,]"
     r"(?P<secret>[^\s,'\"<]+)",
     # As `uci show` writes it.
-    rf"^[\w-]+\.[@\w\[\].-]+\.{_UCI_NAME}=<R>",
-    rf"^[\w-]+\.[@\w\[\].-]+\.{_UCI_KEY}<R>",
+    rf"^[\w-]+\.[@\w\[\].-]+\.{_UCI_NAME}={_NO_FILE}<R>",
+    rf"^[\w-]+\.[@\w\[\].-]+\.{_UCI_KEY}{_NO_FILE}<R>",
     _CRYPT,
 )
 # What a FortiGate encrypts, anew at each reading.
 FORTIOS_SALTED: Final = re.compile(r"\bENC (?P<secret>[^\s<]\S*)")
-FORTIOS: Final = patterns(
+FORTIOS: Final = _all(
     r"^\s*set (?:[\w-]*(?:password|passwd|passphrase|passcode|psksecret|secret|psk|-pwd|key-string|"
     r"-token|seed)|(?:snmp-|trap-)?community|psksecret-remote|[\w-]*password-l\d"
     r"|(?!(?:[\w-]*-)?public-key)(?:[\w-]*-|auth|enc|api|wep)?key)\d*(?: \d+(?= \S))?+ "
@@ -149,11 +155,9 @@ FORTIOS_NAMES: Final = (
     re.compile(r"\s*config system snmp community\b"),
     re.compile(rf"^\s*set name {_REST}"),
 )
-FRR: Final = (
-    *patterns(
-        r"\bauthentication string <R>",
-        r"\bauthentication key-id \d+ hash-algo \S+ key <S>",
-        r"\bip ospf message-digest-key \d+ md5 <S>",
-    ),
-    *CISCO,
+FRR: Final = _all(
+    r"\bauthentication string <R>",
+    r"\bauthentication key-id \d+ hash-algo \S+ key <S>",
+    r"\bip ospf message-digest-key \d+ md5 <S>",
+    *_CISCO,
 )

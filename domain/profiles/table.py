@@ -13,7 +13,10 @@ def _heads(text: str) -> frozenset[str]:
     return frozenset(one.strip() for one in text.split("|") if one.strip())
 
 
-_PROSE: Final = re.compile(r"\s*(?:description|remark|set \S.* description|annotate|alias|name)\b")
+_PROSE: Final = re.compile(
+    r"\s*(?:banner|description|remark|set \S.* description|annotate|alias|name"
+    r"|snmp-server (?:location|contact))\b"
+)
 _CISCO_HEADS: Final = _heads(
     "aaa|access-list|banner|boot|class-map|clock|crypto|daemon|dot1x|enable|errdisable|hardware|"
     "hostname|interface|ip|ip access-list|ip domain|ip name-server|ip prefix-list|ip route|"
@@ -68,6 +71,7 @@ _JUNOS: Final = Profile(
 )
 _VYOS: Final = Profile(
     name="vyos",
+    version=3,
     style="set",
     volatile=re.compile(r"\S+@\S+[:~$#].*\Z"),
     values=values.VYOS,

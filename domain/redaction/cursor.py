@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from functools import cached_property
 from typing import Final
 
 from domain.redaction.tokens import Token, partners
@@ -18,7 +19,11 @@ class Tokens:
     def __init__(self, text: str, found: list[Token]) -> None:
         self.text = text
         self.all = found
-        self.partners = partners(found)
+
+    @cached_property
+    def partners(self) -> dict[int, int]:
+        """For each opening bracket the one that closes it; few texts are asked for it."""
+        return partners(self.all)
 
     def text_at(self, at: int) -> str:
         """What a token says; what no token says where there is none."""

@@ -6,14 +6,15 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from domain.redaction.names import hints
+from domain.redaction.names import KEY_NAMES, hints
 
 # Names that may speak of a secret, and what stands behind them, with or without a sign between.
 # The value is only looked at, so that it may be the name of the next one.
+_ENDS: Final = "|".join(f"(?<={word})" for word in sorted(KEY_NAMES))
 _BEHIND: Final = re.compile(
-    r"(?<![\w$<-])(?P<name>[\w-]{0,40}(?i:key|keys|psk|token|secret|passwd|password|passphrase|pass|"
-    r"pwd|auth|code|seed|signature))(?![\w-])[ \t]*+[=:]?[ \t]*+[\"']?"
-    r"(?=(?P<secret>[A-Za-z0-9+/=_.!@%^*~-]{8,})(?![\w$]))"
+    rf"(?<![\w$<-])(?<!public )(?P<name>[\w-]++)(?:{_ENDS})[ \t]*+[=:]?[ \t]*+[\"']?"
+    r"(?=(?P<secret>[A-Za-z0-9+/=_.!@%^*~-]{8,})(?![\w$]|[ \t]+(?:\d[ \t]+)?<secret))",
+    re.IGNORECASE,
 )
 _RUNS: Final = re.compile(r"[a-z]+|[A-Z]+|[0-9]+|[^A-Za-z0-9]+")
 _HEX: Final = re.compile(r"(?:0x)?[0-9a-fA-F]{16,}\Z")

@@ -59,7 +59,7 @@ STEMS: Final = (
 _KEY_NAMES: Final = """
 auth code key keys pass passphrase passwd password psk pwd secret seed signature token
 """
-_BEFORE_KEYS: Final = frozenset(_KEY_NAMES.split())
+KEY_NAMES: Final = frozenset(_KEY_NAMES.split())
 _PUBLIC: Final = frozenset(("public", "pub", "ssh", "host", "foreign", "known", "thread"))
 # Values that are none, whatever they are assigned to.
 NO_SECRETS: Final = frozenset(
@@ -89,5 +89,7 @@ def speaks(name: str) -> bool:
 @lru_cache(maxsize=4096)
 def hints(name: str) -> bool:
     """Whether a name may be one of a secret: what stands behind it is, if it looks like a key."""
+    if len(name) > 64:
+        return False
     words = [word.lower() for word in _WORD.findall(name)]
-    return bool(words) and words[-1] in _BEFORE_KEYS and _PUBLIC.isdisjoint(words)
+    return bool(words) and words[-1] in KEY_NAMES and _PUBLIC.isdisjoint(words)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from domain.redaction.trigger import loud
+from domain.redaction.trigger import compiled, loud
 
 # Strings of one line, and brackets that are closed as they were opened, three deep.
 _STRING: Final = r'"(?:[^"\\\n]|\\[^\r\n])*+"'
@@ -25,18 +25,16 @@ _CLOSED: Final = re.compile(rf"{_nested(_nested(_nested(rf'(?:{_FLAT}|{_STRING})
 _MENU: Final = re.compile(r"(?:\A|[;(\r])[ \t]*/")
 _STRINGS: Final = re.compile(_STRING)
 # What has a value on the next line, or makes one line of two.
-_GOES_ON: Final = frozenset("=:~!>.,([{&|-<?\\\"'")
+_GOES_ON: Final = frozenset("=:~!>.,([{&|-<?\\")
 # Names of menus in which anything may be a secret, and keys over many lines: then all of it counts.
-_EVERYTHING: Final = re.compile(
-    r"-----BEGIN|communit|envs|zerotier|environment|\bkeys?\b|key-?chain", re.IGNORECASE
-)
+_EVERYTHING: Final = compiled(r"-----BEGIN|communit|envs|zerotier|environment|\bkeys?\b|key-?chain")
 _LEAST: Final = 8
 
 
 def parts(text: str) -> list[tuple[int, int]]:
     """Where they begin and end; they begin at the beginning of a line."""
     lines = text.split("\n")
-    if len(lines) < _LEAST or _EVERYTHING.search(text):
+    if len(lines) < _LEAST or _EVERYTHING.search(text.encode("utf-8", "surrogatepass")):
         return [(0, len(text))]
     loud_ones = loud(lines)
     found: list[tuple[int, int]] = []

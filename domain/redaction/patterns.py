@@ -26,7 +26,7 @@ _FORMS: Final = (
     # scheme://user:x@host
     (
         "://",
-        r'://[^\s/:@"]{0,256}:(?P<secret>[^\s"]{1,256})@(?=[A-Za-z0-9.$\[-]+(?:[:/?"\\\s]|\Z))',
+        r'://[^\s/:@"]{0,256}:(?P<secret>[^\s"]{1,256})@(?=[A-Za-z0-9.$\[-]+(?:[:/?"\\\s\',;)>]|\Z))',
     ),
     # …?key=x
     (rf"[?&]{_PARAMETERS}=", rf'[?&]{_PARAMETERS}=(?P<secret>[^\s&"\\;]+)'),
@@ -43,7 +43,7 @@ _FORMS: Final = (
     (r"hooks\.slack", r"hooks\.slack\.com/(?:services|workflows)/(?P<secret>[\w/-]{10,})"),
     ("webhookb2", r'/webhookb2/(?P<secret>[^\s"?\\]{10,})'),
     ("/with/key/", r"/with/key/(?P<secret>[\w-]{6,})"),
-    (r"update\.php", r"\bupdate\.php\\?\?(?P<secret>[\w-]{12,}={0,2})(?=[&\s\"\\]|\Z)"),
+    (r"update\.php", r"\bupdate\.php\\?\?(?P<secret>[\w-]{12,}={0,2})(?=[&\s\"\\';]|\Z)"),
     (r"afraid\.org", r"afraid\.org/u/(?P<secret>[\w-]{6,})"),
     (r"hc-ping\.com", r"hc-ping\.com/(?P<secret>[\w/-]{10,})"),
     # Commands of a shell.

@@ -192,8 +192,10 @@ class _Scan:
     def _string(self, at: int, token: Token) -> int:
         """Look into a string, and at what is put behind it."""
         decoded = Decoded(token.text[1:-1])
-        if is_material(decoded.text) and self._is_hinted(at):
+        if self._is_hinted(at) and is_material(decoded.text):
             self._values.hide(token)
+            return at + 1
+        if not triggers(decoded.text):
             return at + 1
         base = token.start + 1
         for one in secret_spans(decoded.text, script=self._is_script(at), depth=self._depth + 1):

@@ -15,13 +15,14 @@ import re2  # type: ignore[import-untyped]
 from domain.redaction import names, patterns, properties
 
 
-def _compiled(pattern: str) -> Any:
+def compiled(pattern: str) -> Any:
+    """An expression of RE2, for bytes and in any case of letters."""
     options = re2.Options()
     options.case_sensitive = False
     return re2.compile(pattern, options=options)
 
 
-_TRIGGER: Final = _compiled("|".join((names.STEMS, patterns.STEMS, properties.STEMS)))
+_TRIGGER: Final = compiled("|".join((names.STEMS, patterns.STEMS, properties.STEMS)))
 
 
 def triggers(text: str) -> bool:

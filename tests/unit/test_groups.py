@@ -146,6 +146,11 @@ def test_all_that_is_wrong_with_a_group_is_told_at_once() -> None:
     assert "hunter2" not in str(found.value)
 
 
+def test_a_group_names_no_variable_that_collectors_may_not_have() -> None:
+    with pytest.raises(InventoryRefused, match="env:CONFIGTRAIL_CREDENTIAL_NAME where collectors"):
+        judged_group(_inventory(), "edge", {"credential": "env:ROUTERS"}, change=False)
+
+
 def test_a_change_takes_one_away_and_a_new_saying_stands_alone() -> None:
     fields = {"port": "", "interval": "1h"}
     changed = judged_group(_inventory(), "edge", fields, change=True)
