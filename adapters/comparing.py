@@ -1,7 +1,8 @@
 """Comparing two texts, as the differ records it and as it is worked out on demand.
 
-Runs in a worker process for large texts, because it holds the interpreter's lock, and because a
-text made to be slow must be stopped: then the result is a coarse one that says so.
+Runs in a worker process, because it holds the interpreter's lock, and because a text made to be
+slow must be stopped: then the result is a coarse one that says so. Small texts are no exception:
+one of 64 KiB on a single line can take more than 5 seconds.
 """
 
 from __future__ import annotations
@@ -29,8 +30,6 @@ from domain.semantic.telling import tell
 from domain.semantic.told import ToldDiff
 from domain.semantic.understanding import not_understood
 
-# Comparing up to this takes a few milliseconds.
-INLINE_BYTES = 128 * 1024
 # Beyond it the meaning of texts is not compared, only their lines.
 MOST_BYTES = 32 * 1024 * 1024
 _MOST_PLACES = 5
@@ -53,11 +52,6 @@ class Job(Struct, frozen=True):
     device_id: str
     policy: Sequence[PolicyRule]
 
-    @property
-    def is_small(self) -> bool:
-        """Whether it may be done beside other work."""
-        return len(self.before) + len(self.after) <= INLINE_BYTES
-
 
 class Comparison(Struct, frozen=True):
     """What the comparison of two texts gives. `told` is None where there is no semantic one."""
@@ -71,9 +65,7 @@ class Comparison(Struct, frozen=True):
 
 
 async def compared(job: Job, workers: Executor | None) -> Comparison:
-    """Compare two texts: small ones here, others in a worker; coarsely, if that was stopped."""
-    if job.is_small:
-        return compare(job)
+    """Compare two texts in a worker; coarsely, if that was stopped."""
     tries = 0
     while True:
         tries += 1

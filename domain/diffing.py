@@ -19,7 +19,7 @@ from domain.canonical import Canonical
 from domain.canonical.extent import Extent, with_cuts
 from domain.events import SectionChange
 from domain.routeros.menus import publishable
-from domain.routeros.spelling import spelled
+from domain.routeros.spelling import all_spelled, by_menu
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 MAX_LINES: Final = 200_000
@@ -111,7 +111,10 @@ def section_changes(before: Canonical, after: Canonical) -> tuple[SectionChange,
     changes: dict[str, tuple[int, int]] = {}
     sectioned = before.sectioned or after.sectioned
     for section in dict.fromkeys((*old_lines, *new_lines)):
-        was, now = old_lines.get(section, Counter()), new_lines.get(section, Counter())
+        sides = old_lines.get(section, []), new_lines.get(section, [])
+        if sides[0] == sides[1]:
+            continue
+        was, now = (Counter(all_spelled(side) if sectioned else side) for side in sides)
         added = (now - was).total() if old.whole(section, new) else 0
         removed = (was - now).total() if new.whole(section, old) else 0
         if added or removed:
@@ -124,12 +127,13 @@ def section_changes(before: Canonical, after: Canonical) -> tuple[SectionChange,
     )
 
 
-def _by_section(form: Canonical) -> dict[str, Counter[str]]:
+def _by_section(form: Canonical) -> dict[str, list[str]]:
     """A form's lines by section, in order of first appearance."""
-    found: dict[str, Counter[str]] = {}
+    if form.sectioned:
+        return by_menu(form.sure_logical)
+    found: dict[str, list[str]] = {}
     for section, line in form.sure_lines:
-        told = spelled(line) if form.sectioned else line
-        found.setdefault(section, Counter())[told] += 1
+        found.setdefault(section, []).append(line)
     return found
 
 

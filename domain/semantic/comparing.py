@@ -15,6 +15,7 @@ from domain.routeros.spelling import all_spelled, by_menu, is_plain, keeps_order
 from domain.routeros.statements import Statement, parse
 from domain.semantic.changes import Change, ChangeKind, Place, PropertyChange, SemanticDiff
 from domain.semantic.matching import Entry, pair
+from domain.semantic.outside import outside
 from domain.semantic.sequences import longest_increasing, same_in_any_order, same_in_order
 from domain.semantic.upgrades import told_apart
 
@@ -58,6 +59,7 @@ def compare(before: Canonical, after: Canonical) -> SemanticDiff:
         unknown=tuple(dict.fromkeys(unknown)),
         upgraded=upgraded,
         beginning=is_beginning(after, before),
+        outside=outside(old_menus, new_menus) if changes else frozenset(),
     )
 
 
