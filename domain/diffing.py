@@ -16,6 +16,7 @@ from pygit2 import Patch
 from pygit2.enums import DiffOption
 
 from domain.canonical import Canonical
+from domain.canonical.extent import Extent, with_cuts
 from domain.events import SectionChange
 from domain.routeros.menus import publishable
 from domain.routeros.spelling import spelled
@@ -101,16 +102,18 @@ def section_changes(before: Canonical, after: Canonical) -> tuple[SectionChange,
 
     Lines are compared as multisets, so a mere reordering gives nothing, and RouterOS lines in their
     normal spelling. What an incomplete export
-    lacks is unknown, not removed (nor added by the next complete one): sections of menus that the
-    device could not export, and, of one that was cut, its last section and those that it lacks.
+    lacks is unknown, not removed (nor added by the next complete one), and so is the line in which
+    it was cut.
     """
-    old, new = _Sections(before), _Sections(after)
+    before, after = with_cuts(before, after)
+    old, new = Extent(before), Extent(after)
+    old_lines, new_lines = _by_section(before), _by_section(after)
     changes: dict[str, tuple[int, int]] = {}
     sectioned = before.sectioned or after.sectioned
-    for section in dict.fromkeys((*old.lines, *new.lines)):
-        was, now = old.lines.get(section, Counter()), new.lines.get(section, Counter())
-        added = (now - was).total() if old.whole(section) else 0
-        removed = (was - now).total() if new.whole(section) else 0
+    for section in dict.fromkeys((*old_lines, *new_lines)):
+        was, now = old_lines.get(section, Counter()), new_lines.get(section, Counter())
+        added = (now - was).total() if old.whole(section, new) else 0
+        removed = (was - now).total() if new.whole(section, old) else 0
         if added or removed:
             told = publishable(section) if sectioned else section
             before_it = changes.get(told, (0, 0))
@@ -121,26 +124,13 @@ def section_changes(before: Canonical, after: Canonical) -> tuple[SectionChange,
     )
 
 
-class _Sections:
+def _by_section(form: Canonical) -> dict[str, Counter[str]]:
     """A form's lines by section, in order of first appearance."""
-
-    def __init__(self, form: Canonical) -> None:
-        self._form = form
-        self._last: str | None = None
-        self.lines: dict[str, Counter[str]] = {}
-        for section, line in form.lines:
-            told = spelled(line) if form.sectioned else line
-            self.lines.setdefault(section, Counter())[told] += 1
-            self._last = section
-
-    def whole(self, section: str) -> bool:
-        """Whether a line that is not in the section here was not on the device either."""
-        # A menu that could not be read may be there in part: what was written before it failed.
-        if any(f"{section} ".startswith(f"{menu} ") for menu in self._form.unread):
-            return False
-        if section in self.lines:
-            return not (self._form.cut and section == self._last)
-        return not self._form.cut
+    found: dict[str, Counter[str]] = {}
+    for section, line in form.sure_lines:
+        told = spelled(line) if form.sectioned else line
+        found.setdefault(section, Counter())[told] += 1
+    return found
 
 
 def _header(before_label: str, after_label: str) -> bytes:

@@ -173,7 +173,8 @@ async def test_what_is_recorded_is_proven_to_whoever_asks(service: Service, tmp_
     assert told_events == ["DiffGenerated", "SnapshotCreated", "SnapshotCreated"]
     assert all(one["sealed"] for one in story["facts"])
     text = await service.run("audit", "reconstruct", "r2", "--at", "2026-03-01", "--text")
-    assert text == await service.run("show", "r2", "--at", "2026-03-01")
+    shown = ("show", "r2", "--at", "2026-03-01", "--reveal", "--reason", "an audit")
+    assert text == await service.run(*shown)
 
     bundle = tmp_path / "acme.tar.zst"
     await service.run("audit", "export", str(bundle), "--content")

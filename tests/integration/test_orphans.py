@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import secrets
 from collections.abc import AsyncIterator
@@ -47,8 +48,7 @@ class KilledError(Exception):
 @pytest.fixture
 async def parts(nats_server: EmbeddedNats) -> AsyncIterator[Rig]:
     async with rig(nats_server.url) as one:
-        one.content = Store(one.js, one.keyring, part_bytes=1_024)
-        yield one
+        yield dataclasses.replace(one, content=Store(one.js, one.keyring, part_bytes=1_024))
 
 
 async def orphans(one: Rig, within: timedelta = AT_ONCE) -> Orphans:
