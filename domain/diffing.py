@@ -15,10 +15,10 @@ from msgspec import Struct
 from pygit2 import Patch
 from pygit2.enums import DiffOption
 
-from domain.canonical import Canonical
+from domain.canonical.form import LogicalForm
 from domain.events import SectionChange
 from domain.routeros.menus import publishable
-from domain.routeros.spelling import spelled
+from domain.routeros.spelling import all_spelled
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 MAX_LINES: Final = 200_000
@@ -96,7 +96,7 @@ def coarse_diff(before: bytes, after: bytes, *, before_label: str, after_label: 
     )
 
 
-def section_changes(before: Canonical, after: Canonical) -> tuple[SectionChange, ...]:
+def section_changes(before: LogicalForm, after: LogicalForm) -> tuple[SectionChange, ...]:
     """Logical lines added to and removed from each section, by order of first appearance.
 
     Lines are compared as multisets, so a mere reordering gives nothing, and RouterOS lines in their
@@ -107,8 +107,10 @@ def section_changes(before: Canonical, after: Canonical) -> tuple[SectionChange,
     old, new = _Sections(before), _Sections(after)
     changes: dict[str, tuple[int, int]] = {}
     sectioned = before.sectioned or after.sectioned
-    for section in dict.fromkeys((*old.lines, *new.lines)):
-        was, now = old.lines.get(section, Counter()), new.lines.get(section, Counter())
+    for section in dict.fromkeys((*before.by_section, *after.by_section)):
+        if before.by_section.get(section) == after.by_section.get(section):
+            continue
+        was, now = old.counted(section), new.counted(section)
         added = (now - was).total() if old.whole(section) else 0
         removed = (was - now).total() if new.whole(section) else 0
         if added or removed:
@@ -122,23 +124,23 @@ def section_changes(before: Canonical, after: Canonical) -> tuple[SectionChange,
 
 
 class _Sections:
-    """A form's lines by section, in order of first appearance."""
+    """A form's sections: their lines, and which of them it has wholly."""
 
-    def __init__(self, form: Canonical) -> None:
+    def __init__(self, form: LogicalForm) -> None:
         self._form = form
-        self._last: str | None = None
-        self.lines: dict[str, Counter[str]] = {}
-        for section, line in form.lines:
-            told = spelled(line) if form.sectioned else line
-            self.lines.setdefault(section, Counter())[told] += 1
-            self._last = section
+        self._last = next(reversed([section for section, _ in form.lines]), "") if form.cut else ""
+
+    def counted(self, section: str) -> Counter[str]:
+        """How often each line is in the section."""
+        lines = self._form.by_section.get(section, ())
+        return Counter(all_spelled(lines) if self._form.sectioned else lines)
 
     def whole(self, section: str) -> bool:
         """Whether a line that is not in the section here was not on the device either."""
         # A menu that could not be read may be there in part: what was written before it failed.
         if any(f"{section} ".startswith(f"{menu} ") for menu in self._form.unread):
             return False
-        if section in self.lines:
+        if section in self._form.by_section:
             return not (self._form.cut and section == self._last)
         return not self._form.cut
 

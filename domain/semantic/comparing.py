@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 
-from domain.canonical.form import Canonical
+from domain.canonical.form import LogicalForm
 from domain.errors import NotUnderstood
-from domain.routeros.spelling import all_spelled, by_menu, is_plain, keeps_order
+from domain.routeros.spelling import all_spelled, is_plain, keeps_order
 from domain.routeros.statements import Statement, parse
 from domain.semantic.changes import Change, ChangeKind, Place, PropertyChange, SemanticDiff
 from domain.semantic.matching import Entry, pair
@@ -20,7 +20,7 @@ from domain.semantic.sequences import longest_increasing, same_in_any_order, sam
 from domain.semantic.upgrades import told_apart
 
 
-def compare(before: Canonical, after: Canonical) -> SemanticDiff:
+def compare(before: LogicalForm, after: LogicalForm) -> SemanticDiff:
     """What changed from one RouterOS configuration to another."""
     old, new = Menus(before), Menus(after)
     changes: list[Change] = []
@@ -61,9 +61,9 @@ def compare(before: Canonical, after: Canonical) -> SemanticDiff:
 class Menus:
     """A form's lines by menu, and which menus it has wholly."""
 
-    def __init__(self, form: Canonical) -> None:
+    def __init__(self, form: LogicalForm) -> None:
         self._form = form
-        self.lines = by_menu(form.logical)
+        self.lines = form.by_section
         self._parts: Counter[str] | None = None
         self._last = next(reversed([section for section, _ in form.lines]), "") if form.cut else ""
 
