@@ -128,7 +128,7 @@ class _Reading:
         if body[:1] != "/":
             return False
         comments: list[str] = []
-        if "\n#" in body:
+        if "#" in body and "\n#" in body:
             if "\\\n#" in body:
                 return False
             lines = body.split("\n")
