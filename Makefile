@@ -1,6 +1,8 @@
 # Everything happens in .venv with relative paths, so that spaces in the folder's name do no harm.
 
 ARGS ?=
+# Tests wait for servers most of the time; each worker has servers of its own.
+WORKERS ?= 3
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
@@ -22,7 +24,7 @@ up: $(VENV)/.run ## run the service, with servers of its own
 	@$(VENV)/bin/configtrail up $(ARGS)
 
 test: lint ## check and test everything, against real servers
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: $(VENV)/.dev ## check style, types and the direction of imports
 	$(VENV)/bin/ruff check .

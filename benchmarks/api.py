@@ -1,11 +1,13 @@
 """The API's reads over a long history, at 1, 16 and 64 connections, beside a bare `SELECT 1`.
 
-    python -m benchmarks.api [--audit 10000000] [--snapshots 1000000] [--seconds 5]
+    python -m benchmarks.api [--audit 10000000] [--snapshots 1000000] [--seconds 5] [--folder NAME]
 
-One process serves, another asks over kept connections, each connection one request after the
-other. The bare endpoint is of the same server in the same run: what a read costs is told as its
-share of that one's rate. Ends with 1 when the timeline, a list or a page of the audit log misses
-its target at 16 connections (p99 below 10 ms, half of the bare rate).
+One process serves nothing but the API, as `configtrail up` would, with keys checked and the access
+log written; another asks over kept connections, each connection one request after the other. The
+bare endpoint is of the same server in the same run: what a read costs is told as its share of that
+one's rate. `--folder` keeps what was loaded for another run. Ends with 1 when the timeline, a list
+or a page of the audit log misses its target at 16 connections (p99 below 10 ms, half of the bare
+rate).
 """
 
 from __future__ import annotations
@@ -13,30 +15,37 @@ from __future__ import annotations
 import argparse
 import asyncio
 import multiprocessing
+import os
 import random
-import secrets
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import uvloop
 from fastapi import Response
 from pydantic import SecretStr
 
+from adapters.cli.up import settle_memory
 from adapters.composition import System, open_system
-from adapters.embedded.nats import EmbeddedNats
-from adapters.embedded.postgres import EmbeddedPostgres
+from adapters.embedded.runtime import embedded
 from adapters.http.access import public
 from adapters.http.app import create_app, serve
+from adapters.observability.logging import configure_logging
+from adapters.postgres.pool import open_pool
+from adapters.roles.supervisor import running
 from adapters.settings import Settings
-from projections.schema import lock_schemas
+from domain.access import EVERY_TENANT, Role
 from tests.loading import Long, load
 
 CONNECTIONS = (1, 16, 64)
-TARGETS = ("timeline", "snapshots", "audit page")
+TARGETS = ("timeline", "snapshots", "devices", "audit page")
 TARGET_MS, TARGET_SHARE = 10.0, 0.5
 WARM_UP_SECONDS = 1.0
 
@@ -51,8 +60,8 @@ def paths(long: Long) -> dict[str, list[str]]:
         "bare SELECT 1": ["/bare"],
         "timeline": [f"{home}/config-history?limit=50" for home in homes],
         "snapshots": [f"{home}/snapshots?limit=50" for home in homes],
-        "audit page": [f"{tenant}/audit-logs?per_page=50" for tenant in tenants],
         "devices": [f"{tenant}/devices?limit=50" for tenant in tenants],
+        "audit page": [f"{tenant}/audit-logs?per_page=50" for tenant in tenants],
         "device": homes,
         "validity": [f"{home}/validity?limit=50" for home in homes],
         "fleet": [f"{tenant}/fleet?limit=50" for tenant in tenants],
@@ -61,67 +70,118 @@ def paths(long: Long) -> dict[str, list[str]]:
     }
 
 
-def ask(port: int, asked: list[str], connections: int, seconds: float) -> list[float]:
+class _Asking(asyncio.Protocol):
+    """A connection that asks again as soon as it has its answer, until the end."""
+
+    def __init__(self, requests: list[bytes], number: int, end: float) -> None:
+        self._requests = requests
+        self._places = count(number, 7)
+        self._end = end
+        self._got = bytearray()
+        self._size = 0
+        self._started = 0.0
+        self.times: list[float] = []
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are of no class of asyncio's.
+        self._transport = cast(asyncio.WriteTransport, transport)
+        self._ask()
+
+    def data_received(self, data: bytes) -> None:
+        self._got += data
+        if not self._size:
+            head, found, _ = self._got.partition(b"\r\n\r\n")
+            if not found:
+                return
+            if not head.startswith(b"HTTP/1.1 200"):
+                self.done.set_exception(RuntimeError(f"answered {bytes(head[:40])!r}"))
+                return
+            length = head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]
+            self._size = len(head) + 4 + int(length)
+        if len(self._got) >= self._size:
+            self.times.append((time.perf_counter() - self._started) * 1000)
+            self._ask()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_exception(error or ConnectionResetError())
+
+    def _ask(self) -> None:
+        self._got.clear()
+        self._size = 0
+        self._started = time.perf_counter()
+        if self._started < self._end:
+            self._transport.write(self._requests[next(self._places) % len(self._requests)])
+        else:
+            self.done.set_result(None)
+            self._transport.close()
+
+
+def ask(port: int, key: str, asked: list[str], connections: int, seconds: float) -> list[float]:
     """Milliseconds of each answer. Runs in a process of its own."""
-    return uvloop.run(_ask(port, asked, connections, seconds))
+    return uvloop.run(_ask(port, key, asked, connections, seconds))
 
 
-async def _ask(port: int, asked: list[str], connections: int, seconds: float) -> list[float]:
-    begin = time.perf_counter() + WARM_UP_SECONDS
-    end = begin + seconds
-    found = await asyncio.gather(
-        *(_connection(port, asked, number, begin, end) for number in range(connections))
-    )
-    return [one for times in found for one in times]
-
-
-async def _connection(
-    port: int, asked: list[str], number: int, begin: float, end: float
+async def _ask(
+    port: int, key: str, asked: list[str], connections: int, seconds: float
 ) -> list[float]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    times: list[float] = []
-    place = number
-    while (started := time.perf_counter()) < end:
-        path = asked[place % len(asked)]
-        place += 7
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-        head = await reader.readuntil(b"\r\n\r\n")
-        if not head.startswith(b"HTTP/1.1 200"):
-            raise RuntimeError(f"{path}: {head[:40]!r}")
-        size = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-        await reader.readexactly(size)
-        if started >= begin:
-            times.append((time.perf_counter() - started) * 1000)
-    writer.close()
-    return times
+    head = f"HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n\r\n"
+    requests = [f"GET {path} {head}".encode() for path in asked]
+    end = time.perf_counter() + seconds
+    loop = asyncio.get_running_loop()
+    opened = [
+        await loop.create_connection(partial(_Asking, requests, number, end), "127.0.0.1", port)
+        for number in range(connections)
+    ]
+    await asyncio.gather(*(asking.done for _, asking in opened))
+    return [one for _, asking in opened for one in asking.times]
 
 
 def percentile(times: list[float], share: float) -> float:
     return times[min(len(times) - 1, int(share * len(times)))]
 
 
-async def prepare(system: System, long: Long) -> None:
-    """The history, with checkpoints as if it had come from the stream."""
-    async with system.pool.acquire() as connection:
-        await load(connection, long)
-        async with connection.transaction():
-            await lock_schemas(connection)
-            identity = await system.events.identity()
-            for worker in system.projections:
-                one = worker.projection
-                await connection.execute(
-                    "INSERT INTO configtrail.checkpoints (projection, version, stream,"
-                    " stream_created, position, tables, build) VALUES ($1, $2, $3, $4, $5, $6, 0)",
-                    one.name,
-                    one.version,
-                    identity.name,
-                    identity.created,
-                    long.audit,
-                    list(one.tables),
-                )
+async def prepare(dsn: str, long: Long) -> None:
+    """The history, unless it is there."""
+    async with open_pool(dsn) as pool, pool.acquire() as connection:
+        if await connection.fetchval("SELECT to_regclass('configtrail.audit') IS NULL"):
+            started = time.perf_counter()
+            await load(connection, long)
+            print(f"loaded in {time.perf_counter() - started:.0f} s")
 
 
-async def measure(system: System, long: Long, seconds: float) -> bool:
+async def pretend(system: System, long: Long) -> None:
+    """Checkpoints as if the history had come from the stream; only keys do."""
+    identity = await system.events.identity()
+    for worker in system.projections:
+        one = worker.projection
+        if one.name != "access":
+            await system.pool.execute(
+                "INSERT INTO configtrail.checkpoints (projection, version, stream,"
+                " stream_created, position, tables, build) VALUES ($1, $2, $3, $4, $5, $6, 0)"
+                " ON CONFLICT DO NOTHING",
+                one.name,
+                one.version,
+                identity.name,
+                identity.created,
+                long.audit,
+                list(one.tables),
+            )
+
+
+async def make_key(system: System) -> str:
+    """A key that may ask everything."""
+    access = next(one for one in system.projections if one.name == "access")
+    async with running({"access": access.run}):
+        made = await system.keys.create(
+            EVERY_TENANT, "benchmark", Role.ADMIN, actor="system:benchmark"
+        )
+        await access.wait(made.position)
+    return made.text
+
+
+async def measure(system: System, long: Long, seconds: float, only: str) -> bool:
     """Ask everything and print it; whether the targets are met."""
     app = create_app(system)
 
@@ -129,6 +189,9 @@ async def measure(system: System, long: Long, seconds: float) -> bool:
     async def bare() -> Response:
         return Response(str(await system.pool.fetchval("SELECT 1")))
 
+    app.state.authorise.know(app)
+    key = await make_key(system)
+    settle_memory()
     addresses: asyncio.Queue[str] = asyncio.Queue()
     server = asyncio.create_task(serve(app, "127.0.0.1", 0, started=addresses.put_nowait))
     port = int((await addresses.get()).rpartition(":")[2])
@@ -137,19 +200,24 @@ async def measure(system: System, long: Long, seconds: float) -> bool:
     with ProcessPoolExecutor(1, mp_context=context) as asking:
         loop = asyncio.get_running_loop()
         print(f"{'':16s}" + "".join(f"{f'{one} connections':>44s}" for one in CONNECTIONS))
-        print(f"{'':16s}" + f"{'/s   of bare   p50 / p95 / p99 ms':>44s}" * len(CONNECTIONS))
+        print(f"{'':16s}" + f"{'/s   of bare    CPU   p50 / p95 / p99':>44s}" * len(CONNECTIONS))
         bare_rates: dict[int, float] = {}
         for name, asked in paths(long).items():
+            if only and bare_rates and name not in only.split(","):
+                continue
             cells: list[str] = []
             for connections in CONNECTIONS:
-                times: list[float] = sorted(
-                    await loop.run_in_executor(asking, ask, port, asked, connections, seconds)
-                )
+                asking_it = partial(ask, port, key, asked, connections)
+                await loop.run_in_executor(asking, asking_it, WARM_UP_SECONDS)
+                used = time.process_time()
+                times: list[float] = sorted(await loop.run_in_executor(asking, asking_it, seconds))
+                used = (time.process_time() - used) * 1000 / len(times)
                 rate = len(times) / seconds
                 share = rate / bare_rates.setdefault(connections, rate)
                 told = [percentile(times, one) for one in (0.5, 0.95, 0.99)]
                 cells.append(
-                    f"{rate:,.0f}  {share:6.0%}   " + " / ".join(f"{one:.1f}" for one in told)
+                    f"{rate:,.0f}  {share:6.0%}   {used:.2f}   "
+                    + " / ".join(f"{one:.1f}" for one in told)
                 )
                 if name in TARGETS and connections == 16:
                     met = met and told[2] < TARGET_MS and share >= TARGET_SHARE
@@ -159,43 +227,46 @@ async def measure(system: System, long: Long, seconds: float) -> bool:
     return met
 
 
-async def main(audit: int, snapshots: int, seconds: float) -> int:
+async def main(audit: int, snapshots: int, seconds: float, folder: Path, only: str) -> int:
     each = 100
     long = Long(
         tenants=20, devices=max(20, snapshots // each // 20 * 20), snapshots=each, audit=audit
     )
-    with tempfile.TemporaryDirectory(prefix="configtrail-api-") as name:
-        folder = Path(name)
-        folder.chmod(0o711)
-        postgres = EmbeddedPostgres(folder / "postgres", password=secrets.token_hex(16))
-        nats = EmbeddedNats(
-            folder / "nats",
-            encryption_key=secrets.token_hex(32),
-            user="benchmark",
-            password=secrets.token_hex(16),
-        )
-        await postgres.start()
-        await nats.start()
-        try:
+    with (folder / "api.log").open("w") as log:
+        configure_logging("INFO", stream=log)
+        async with embedded(folder) as servers:
+            await prepare(servers.postgres_dsn, long)
             settings: dict[str, Any] = {
-                "nats_url": SecretStr(nats.url),
-                "postgres_dsn": SecretStr(postgres.dsn),
+                "nats_url": SecretStr(servers.nats_url),
+                "postgres_dsn": SecretStr(servers.postgres_dsn),
                 "data_dir": folder,
+                "rate_per_second": 1e6,
+                "rate_burst": 1_000_000,
             }
             async with open_system(Settings(**settings)) as system:
-                started = time.perf_counter()
-                await prepare(system, long)
+                await pretend(system, long)
                 print(
                     f"\n{long.audit:,} audit rows, {long.devices * long.snapshots:,} snapshots of "
-                    f"{long.devices:,} devices, {long.tenants} tenants, loaded in "
-                    f"{time.perf_counter() - started:.0f} s; {seconds:g} s each, warm"
+                    f"{long.devices:,} devices, {long.tenants} tenants; {seconds:g} s each, warm; "
+                    f"load average at the begin {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores"
                 )
-                met = await measure(system, long, seconds)
-        finally:
-            await nats.stop()
-            await postgres.stop()
-    print(f"targets at 16 connections: {'met' if met else 'MISSED'}")
+                met = await measure(system, long, seconds, only)
+    print(
+        f"targets at 16 connections: {'met' if met else 'MISSED'}; "
+        f"load average {os.getloadavg()[0]:.1f}"
+    )
     return 0 if met else 1
+
+
+@contextmanager
+def kept_or_not(folder: Path | None) -> Iterator[Path]:
+    """The folder, or one for this run alone."""
+    if folder is not None:
+        folder.mkdir(exist_ok=True)
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="configtrail-api-") as name:
+        yield Path(name)
 
 
 if __name__ == "__main__":
@@ -203,5 +274,8 @@ if __name__ == "__main__":
     parser.add_argument("--audit", type=int, default=10_000_000)
     parser.add_argument("--snapshots", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--only", default="", help="reads, with commas between")
     given = parser.parse_args()
-    sys.exit(uvloop.run(main(given.audit, given.snapshots, given.seconds)))
+    with kept_or_not(given.folder) as where:
+        sys.exit(uvloop.run(main(given.audit, given.snapshots, given.seconds, where, given.only)))

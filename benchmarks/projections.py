@@ -97,6 +97,8 @@ class Bench:
         self._count = count
         self._servers = servers
         self._batches: list[list[tuple[Any, ...]]] = []
+        # Megabytes in memory at each quarter of the way, the last time that all projections ran.
+        self.grown: list[float] = []
 
     async def prepare(self) -> None:
         """The rows of the audit trail, for the bare COPY."""
@@ -141,7 +143,11 @@ class Bench:
         workers = [ProjectionWorker(self._pool, shared, one) for one in projections]
         watch = Stopwatch(self._servers)
         tasks = [asyncio.create_task(worker.run()) for worker in workers]
-        await asyncio.gather(*(worker.wait(self._count) for worker in workers))
+        self.grown.clear()
+        for quarter in range(1, 5):
+            mark = self._count * quarter // 4
+            await asyncio.gather(*(worker.wait(mark) for worker in workers))
+            self.grown.append(memory_now())
         figure = watch.figure(self._count)
         for task in tasks:
             task.cancel()
@@ -196,6 +202,12 @@ def memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def memory_now() -> float:
+    """What this process has in memory, in MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / (1 << 20)
+
+
 async def main(count: int, rounds: int, library: int) -> None:
     print(
         f"{count} events of 1,000 devices, {rounds} rounds; Python {platform.python_version()}, "
@@ -212,11 +224,14 @@ async def main(count: int, rounds: int, library: int) -> None:
             measured[projection.name] = lambda one=projection: made.project([one])  # type: ignore[misc]
         found: dict[str, list[Figure]] = defaultdict(list)
         grown: list[float] = []
+        quarters: list[float] = []
         for _ in range(rounds):
             order = list(measured)
             random.shuffle(order)
             for name in order:
                 found[name].append(await measured[name]())
+                if name == "all projections":
+                    quarters = list(made.grown)
             grown.append(memory())
         await made.clean()
         library_found = await library_rate(dsn, library) if library else 0.0
@@ -235,6 +250,8 @@ async def main(count: int, rounds: int, library: int) -> None:
         times = audit / library_found
         print(f"  audit / library              {times:10.0f} ×  (target 30 ×)")
     print(f"  memory at most, by round: {', '.join(f'{one:.0f} MB' for one in grown)}")
+    told = ", ".join(f"{one:.0f} MB" for one in quarters)
+    print(f"  memory at each quarter of all projections: {told}; the bare COPY's rows are in it")
 
 
 if __name__ == "__main__":

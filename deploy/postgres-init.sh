@@ -10,4 +10,7 @@ CREATE DATABASE configtrail OWNER configtrail;
 -- As whom a tenant's rows are read: it owns nothing, and nobody logs in as it.
 CREATE ROLE configtrail_reader NOLOGIN;
 GRANT configtrail_reader TO configtrail;
+-- As whom projections add many rows at once: it may insert, and can't read.
+CREATE ROLE configtrail_copier NOLOGIN BYPASSRLS;
+GRANT configtrail_copier TO configtrail;
 SQL

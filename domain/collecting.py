@@ -16,6 +16,7 @@ from domain.events import (
     DeviceConfigured,
     DeviceRetired,
     DeviceSettings,
+    GivenSettings,
     HostKeyChanged,
     HostKeyPinned,
     HostKeyReleased,
@@ -35,12 +36,34 @@ def configured(
     occurred_at: datetime,
     settings: DeviceSettings,
     origin: str | None,
+    own: GivenSettings | None = None,
+    fallback: GivenSettings | None = None,
 ) -> NewEvent | None:
     """The inventory has a device, with these settings; None when it has them already."""
-    if state.settings == settings:
+    event = DeviceConfigured(
+        actor=actor,
+        change_id=change_id,
+        settings=settings,
+        origin=origin,
+        own=own,
+        fallback=fallback,
+    )
+    if state.configured is not None and says_the_same(state.configured, event):
         return None
-    event = DeviceConfigured(actor=actor, change_id=change_id, settings=settings, origin=origin)
     return new_event(tenant_id, device_id, f"configured.{change_id}", occurred_at, event)
+
+
+def says_the_same(one: DeviceConfigured, other: DeviceConfigured) -> bool:
+    """Whether two say the same of a device. What its group gave when they were told is no part of
+    it."""
+    if (one.own, one.fallback) != (other.own, other.fallback):
+        return False
+    if one.own is None:
+        return one.settings == other.settings
+    return (one.settings.addresses, one.settings.group) == (
+        other.settings.addresses,
+        other.settings.group,
+    )
 
 
 def retired(
@@ -54,7 +77,7 @@ def retired(
     reason: str | None,
 ) -> NewEvent | None:
     """A device is taken out of the inventory; None when it is not in it."""
-    if state.settings is None:
+    if state.configured is None:
         return None
     event = DeviceRetired(actor=actor, change_id=change_id, reason=reason)
     return new_event(tenant_id, device_id, f"retired.{change_id}", occurred_at, event)

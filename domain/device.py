@@ -24,12 +24,16 @@ from domain.events import (
     ContentExpired,
     ContentRevealed,
     ContentShredded,
+    CredentialRemoved,
+    CredentialSet,
     DeviceConfigured,
     DeviceRetired,
-    DeviceSettings,
     DiffGenerated,
     DuplicateSkipped,
     EventSkipped,
+    GivenSettings,
+    GroupConfigured,
+    GroupRemoved,
     HostKeyChanged,
     HostKeyPinned,
     HostKeyReleased,
@@ -66,7 +70,8 @@ class DeviceState(Struct, frozen=True):
     `failing_kind` is the failure that was told and has not ended; `refused_key` the host key that
     blocks the device; `expected_key` the fingerprint of the only key that may be pinned next.
     `holds` are the legal holds in force, `era` counts how often its texts were erased. Of what is
-    told of a tenant as a whole, `retention` is its policy.
+    told of a tenant as a whole, `retention` is its policy; of what is told of a group of devices,
+    `group` is what it gives them; of what is told of a credential, `credential` that it is there.
     """
 
     head: Head = Head()
@@ -78,7 +83,7 @@ class DeviceState(Struct, frozen=True):
     last_failure_at: datetime | None = None
     last_failure_id: str | None = None
     os_version: str | None = None
-    settings: DeviceSettings | None = None
+    configured: DeviceConfigured | None = None
     failing_kind: str | None = None
     pinned_key: HostKeyPinned | None = None
     refused_key: HostKeyChanged | None = None
@@ -86,6 +91,8 @@ class DeviceState(Struct, frozen=True):
     holds: tuple[LegalHoldPlaced, ...] = ()
     era: int = 0
     retention: RetentionPolicy | None = None
+    group: GivenSettings | None = None
+    credential: CredentialSet | None = None
 
 
 class Sighting(Struct, frozen=True):
@@ -260,9 +267,17 @@ def evolve(state: DeviceState, stored: StoredEvent) -> DeviceState:
         case CollectionRecovered():
             return replace(state, failing_kind=None)
         case DeviceConfigured() as event:
-            return replace(state, settings=event.settings)
+            return replace(state, configured=event)
         case DeviceRetired():
-            return replace(state, settings=None)
+            return replace(state, configured=None)
+        case GroupConfigured() as event:
+            return replace(state, group=event.defaults)
+        case GroupRemoved():
+            return replace(state, group=None)
+        case CredentialSet() as event:
+            return replace(state, credential=event)
+        case CredentialRemoved():
+            return replace(state, credential=None)
         case HostKeyPinned() as event:
             return replace(state, pinned_key=event, refused_key=None, expected_key=None)
         case HostKeyChanged() as event:

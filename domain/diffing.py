@@ -15,6 +15,7 @@ from msgspec import Struct
 from pygit2 import Patch
 from pygit2.enums import DiffOption
 
+from domain.canonical.extent import Extent, with_cuts
 from domain.canonical.form import LogicalForm
 from domain.events import SectionChange
 from domain.routeros.menus import publishable
@@ -101,18 +102,19 @@ def section_changes(before: LogicalForm, after: LogicalForm) -> tuple[SectionCha
 
     Lines are compared as multisets, so a mere reordering gives nothing, and RouterOS lines in their
     normal spelling. What an incomplete export
-    lacks is unknown, not removed (nor added by the next complete one): sections of menus that the
-    device could not export, and, of one that was cut, its last section and those that it lacks.
+    lacks is unknown, not removed (nor added by the next complete one), and so is the line in which
+    it was cut.
     """
-    old, new = _Sections(before), _Sections(after)
+    before, after = with_cuts(before, after)
+    old, new = Extent(before), Extent(after)
     changes: dict[str, tuple[int, int]] = {}
     sectioned = before.sectioned or after.sectioned
     for section in dict.fromkeys((*before.by_section, *after.by_section)):
         if before.by_section.get(section) == after.by_section.get(section):
             continue
-        was, now = old.counted(section), new.counted(section)
-        added = (now - was).total() if old.whole(section) else 0
-        removed = (was - now).total() if new.whole(section) else 0
+        was, now = _counted(before, section), _counted(after, section)
+        added = (now - was).total() if old.whole(section, new) else 0
+        removed = (was - now).total() if new.whole(section, old) else 0
         if added or removed:
             told = publishable(section) if sectioned else section
             before_it = changes.get(told, (0, 0))
@@ -123,26 +125,10 @@ def section_changes(before: LogicalForm, after: LogicalForm) -> tuple[SectionCha
     )
 
 
-class _Sections:
-    """A form's sections: their lines, and which of them it has wholly."""
-
-    def __init__(self, form: LogicalForm) -> None:
-        self._form = form
-        self._last = next(reversed([section for section, _ in form.lines]), "") if form.cut else ""
-
-    def counted(self, section: str) -> Counter[str]:
-        """How often each line is in the section."""
-        lines = self._form.by_section.get(section, ())
-        return Counter(all_spelled(lines) if self._form.sectioned else lines)
-
-    def whole(self, section: str) -> bool:
-        """Whether a line that is not in the section here was not on the device either."""
-        # A menu that could not be read may be there in part: what was written before it failed.
-        if any(f"{section} ".startswith(f"{menu} ") for menu in self._form.unread):
-            return False
-        if section in self._form.by_section:
-            return not (self._form.cut and section == self._last)
-        return not self._form.cut
+def _counted(form: LogicalForm, section: str) -> Counter[str]:
+    """How often each line is in a section."""
+    lines = form.by_section.get(section, ())
+    return Counter(all_spelled(lines) if form.sectioned else lines)
 
 
 def _header(before_label: str, after_label: str) -> bytes:

@@ -79,7 +79,7 @@ def key_created(
     if not _NAME.match(name):
         raise InvalidInput("name", "must be 1 to 64 letters, digits, '.', '_' or '-'")
     if expires_at is not None and expires_at <= occurred_at:
-        raise InvalidInput("expires", "must lie in the future")
+        raise InvalidInput("expires_at", "must lie in the future")
     if permissions is not None and not permissions:
         raise InvalidInput("permissions", "must name one at least")
     event = AccessKeyCreated(
@@ -107,11 +107,15 @@ def key_revoked(
     """A key is revoked; None when there is no such key that still is not."""
     if key_id not in keys.made or key_id in keys.revoked:
         return None
-    if reason is not None and (len(reason) > REASON_MAX or not reason.isprintable()):
-        raise InvalidInput("reason", f"must be printable and at most {REASON_MAX} characters")
+    _check_reason(reason)
     event = AccessKeyRevoked(actor=actor, key_id=key_id, reason=reason)
     branch = branch_tenant(tenant)
     return new_event(branch, KEYS_BRANCH, f"key-revoked.{key_id}", occurred_at, event)
+
+
+def _check_reason(reason: str | None) -> None:
+    if reason is not None and (len(reason) > REASON_MAX or not reason.isprintable()):
+        raise InvalidInput("reason", f"must be printable and at most {REASON_MAX} characters")
 
 
 def access_refused(
@@ -154,8 +158,11 @@ def content_revealed(
     occurred_at: datetime,
     key_id: str | None,
     remote_address: str | None,
+    reason: str | None = None,
 ) -> NewEvent:
-    """The event for a text that is about to be shown with the secrets in it."""
+    """The event for a text that is about to be shown with the secrets in it. Raises
+    `InvalidInput` for a reason that can't be told."""
+    _check_reason(reason)
     event = ContentRevealed(
         actor=actor,
         reveal_id=reveal_id,
@@ -163,5 +170,6 @@ def content_revealed(
         from_snapshot_id=from_snapshot_id,
         key_id=key_id,
         remote_address=remote_address,
+        reason=reason,
     )
     return new_event(tenant_id, device_id, f"revealed.{reveal_id}", occurred_at, event)

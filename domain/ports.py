@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from domain.envelope import Head, NewEvent, Selection, StoredEvent, StreamIdentity
 from domain.events import ContentKind, ContentRef
 
-__all__ = ["ALL", "MAX_TOGETHER", "ContentKind", "ContentStore", "EventStore"]
+__all__ = ["ALL", "MAX_TOGETHER", "REFERRED_WITHIN", "ContentKind", "ContentStore", "EventStore"]
 
 ALL = Selection()
 # How many events one append can hold.
 MAX_TOGETHER = 1_000
+# Whoever stores a text appends the event that refers to it within this time, or stores it anew.
+REFERRED_WITHIN = timedelta(hours=1)
 
 
 class EventStore(Protocol):

@@ -66,9 +66,10 @@ async def ensure(pool: Pool, projection: Projection[Any], identity: StreamIdenti
             if await complete(connection, projection.tables if same else found.tables, LIVE):
                 return found
         await make_tables(connection, projection, LIVE, found.tables if found else ())
-        await connection.execute(
-            "DELETE FROM configtrail.parked WHERE projection = $1", projection.name
-        )
+        for own in ("parked", "stops"):
+            await connection.execute(
+                f"DELETE FROM configtrail.{own} WHERE projection = $1", projection.name
+            )
         begun = struct(
             Checkpoint,
             await connection.fetchrow(

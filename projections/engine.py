@@ -10,9 +10,11 @@ from typing import Any
 import asyncpg
 
 from domain.errors import NewerProjection, ProjectionStopped
-from projections import checkpoints, retrying
+from projections import checkpoints, retrying, stops
 from projections.lease import Lease
+from projections.outages import is_outage
 from projections.patience import Patience
+from projections.poison import told
 from projections.prefetch import Prefetch
 from projections.projection import Projection
 from projections.rows import Pool
@@ -55,7 +57,7 @@ class ProjectionWorker:
         self._lease = Lease(pool, lease_name(projection))
         self._patience = Patience(f"projection {projection.name}", pool)
         self._told: str | None = None
-        self.stopped: str | None = None
+        self._is_well = False
 
     @property
     def name(self) -> str:
@@ -76,9 +78,9 @@ class ProjectionWorker:
 
         Outages of Postgres and NATS are waited out, with a line in the log every few seconds; so is
         a time in which the live tables are of another version. A projection that can take in next
-        to nothing is stopped (`stopped` says why) and tried again from time to time. Everything
-        else is raised: `StreamMismatch`, `StreamGap`, and errors that show a fault in the program
-        or the history.
+        to nothing is stopped and tried again from time to time. Everything else is raised:
+        `StreamMismatch`, `StreamGap`, and errors that show a fault in the program or the history.
+        `projections.stops` has the reason in both cases.
         """
         while True:
             try:
@@ -91,15 +93,26 @@ class ProjectionWorker:
             except _TABLES_GONE:
                 log.warning("projection %s: its tables are gone; building them again", self.name)
             except ProjectionStopped as error:
-                self.stopped = str(error)
                 self._tell(str(error))
+                await self._stopped(error)
                 await asyncio.sleep(STOPPED_SECONDS)
             except NewerProjection:
                 await asyncio.sleep(STAND_BY_SECONDS)
             except Exception as error:
                 if not self._patience.bears(error):
+                    await self._stopped(error)
                     raise
                 await self._patience.wait_out(error)
+
+    async def _stopped(self, error: Exception) -> None:
+        """Say for all programs why nothing comes in."""
+        self._is_well = False
+        try:
+            await stops.tell(self._pool, self.projection, self.position, told(error))
+        except Exception as hindrance:
+            if not is_outage(hindrance) and not isinstance(hindrance, _TABLES_GONE):
+                raise
+            log.info("projection %s: the reason could not be stored", self.name)
 
     async def _is_other_version(self) -> bool:
         """Whether the live tables are of another version than this program's."""
@@ -126,8 +139,6 @@ class ProjectionWorker:
         await asyncio.sleep(STAND_BY_SECONDS)
         found = await checkpoints.load(self._pool, self.projection, LIVE)
         if found is not None:
-            if found.position > self.position:
-                self.stopped = None  # another one goes on
             await self._writer.observe(found)
 
     async def _follow(self) -> None:
@@ -146,10 +157,13 @@ class ProjectionWorker:
                 batch = await batches.next(IDLE_SECONDS)
                 if batch is None:
                     await self._writer.refresh()
+                    if not self._is_well:
+                        await stops.over(self._pool, self.projection)
+                        self._is_well = True
                 else:
                     began = loop.time()
                     await self._writer.apply(batch)
-                    self.stopped = self._told = None
+                    self._told = None
                     if len(batch) < SMALL_EVENTS:
                         taken = loop.time() - began
                         await asyncio.sleep(min(GATHER_SHARE * taken, MOST_GATHER_SECONDS))

@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from domain.envelope import StoredEvent
 from domain.events import (
-    ACCESS_EVENTS,
+    NO_DEVICE_EVENTS,
     AccessKeyCreated,
     AccessKeyRevoked,
     AccessRefused,
@@ -23,11 +23,15 @@ from domain.events import (
     ContentExpired,
     ContentRevealed,
     ContentShredded,
+    CredentialRemoved,
+    CredentialSet,
     DeviceConfigured,
     DeviceRetired,
     DiffGenerated,
     DuplicateSkipped,
     EventSkipped,
+    GroupConfigured,
+    GroupRemoved,
     HostKeyChanged,
     HostKeyPinned,
     HostKeyReleased,
@@ -176,7 +180,7 @@ class Fleet:
         """What the batch does to the tables."""
         ops = FleetOps()
         for stored in batch:
-            if isinstance(stored.event, ACCESS_EVENTS):
+            if isinstance(stored.event, NO_DEVICE_EVENTS):
                 continue  # of no device
             if stored.device_id == TENANT_BRANCH:
                 continue  # what is told of a tenant as a whole is no device
@@ -210,6 +214,10 @@ class Fleet:
                     | CollectionRecovered()
                     | DeviceConfigured()
                     | DeviceRetired()
+                    | GroupConfigured()
+                    | GroupRemoved()
+                    | CredentialSet()
+                    | CredentialRemoved()
                     | HostKeyPinned()
                     | HostKeyChanged()
                     | HostKeyReleased()

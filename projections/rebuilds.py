@@ -151,7 +151,7 @@ async def take_place(
     for table in projection.tables:
         await connection.execute(f'ALTER TABLE {BUILD_SCHEMA}."{table}" SET SCHEMA {SCHEMA}')
     await connection.execute(_TAKE_PLACE, projection.name)
-    for own in ("rebuilds", "parked"):
+    for own in ("rebuilds", "parked", "stops"):
         await connection.execute(
             f"DELETE FROM configtrail.{own} WHERE projection = $1", projection.name
         )

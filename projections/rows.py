@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 # Where readers look, and where the tables of a rebuild wait until they take the live ones' place.
 SCHEMA = "configtrail"
 BUILD_SCHEMA = "configtrail_build"
-# From so many rows on a copy costs less than statements.
-_COPIED = 200
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = (
@@ -65,26 +63,6 @@ def storable(text: str) -> str:
 def storable_or_none(text: str | None) -> str | None:
     """As `storable`, for text that may be absent."""
     return None if text is None else storable(text)
-
-
-async def copy_rows(
-    connection: Connection,
-    table: str,
-    columns: Sequence[str],
-    rows: Sequence[tuple[Any, ...]],
-) -> None:
-    """Add rows to a table, in the schema that the transaction writes to. Raises when one of them is
-    there already."""
-    named = ", ".join(f'"{name}"' for name in columns)
-    if len(rows) < _COPIED:
-        values = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
-        await connection.executemany(f'INSERT INTO "{table}" ({named}) VALUES ({values})', rows)
-        return
-    # Postgres copies into no table with row-level security, but it inserts from a copy.
-    await connection.execute(f'CREATE TEMPORARY TABLE incoming (LIKE "{table}") ON COMMIT DROP')
-    await connection.copy_records_to_table("incoming", columns=list(columns), records=rows)
-    await connection.execute(f'INSERT INTO "{table}" ({named}) SELECT {named} FROM incoming')
-    await connection.execute("DROP TABLE incoming")
 
 
 def columns_of(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:

@@ -11,8 +11,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from projections.patience import Patience
 from projections.projection import Projection
-from projections.rows import BUILD_SCHEMA, SCHEMA, Connection, Reader
+from projections.rows import BUILD_SCHEMA, SCHEMA, Connection, Pool, Reader
 from projections.tenancy import ensure_reader, fence
 
 # Any constant does, as long as every version of the program has the same.
@@ -34,7 +35,8 @@ SCRATCH = Place("pg_temp", "")
 # What the engine keeps. `tables` are the version's own, `build` is the number of the rebuild that
 # made them, 0 for tables that were filled where they are; `error` of a parked event is null when
 # it only waits for an earlier one of its device; `last_event` is the id of the event at the
-# position, '' where a program wrote it that did not keep it.
+# position, '' where a program wrote it that did not keep it; `reason` says why nothing behind that
+# position comes in.
 _OWN_TABLES = {
     "checkpoints": """
         CREATE TABLE configtrail.checkpoints (
@@ -74,6 +76,13 @@ _OWN_TABLES = {
             attempts integer NOT NULL DEFAULT 1,
             parked_at timestamptz NOT NULL DEFAULT now(),
             PRIMARY KEY (projection, tenant_id, device_id, position)
+        )
+    """,
+    "stops": """
+        CREATE TABLE configtrail.stops (
+            projection text NOT NULL PRIMARY KEY,
+            position bigint NOT NULL,
+            reason text NOT NULL
         )
     """,
 }
@@ -120,6 +129,22 @@ async def lock_schemas(connection: Connection) -> None:
             )
     await ensure_reader(connection)
     await fence(connection)
+
+
+async def ensure_schemas(pool: Pool) -> None:
+    """Make the engine's own schemas and tables, waiting as long as Postgres is away: a server that
+    goes while a program starts is no reason for the program to end."""
+    patience = Patience("schemas", pool)
+    while True:
+        try:
+            async with pool.acquire() as connection, connection.transaction():
+                await lock_schemas(connection)
+        except Exception as error:
+            if not patience.bears(error):
+                raise
+            await patience.wait_out(error)
+        else:
+            return
 
 
 async def existing(reader: Reader, schema: str, tables: Sequence[str]) -> set[str]:

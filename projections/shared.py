@@ -1,8 +1,9 @@
 """One reading of the stream for all projections of a program: pulled once, decoded once.
 
 Whoever follows from about the same position rides on the same train: one reading, whose last events
-are kept until all its riders had them. A rider that holds the others up for long is left behind and
-goes on by itself, until it is near enough to join again. What is kept is bounded either way.
+are kept until all its riders had them. A rider that hardly moves while the others wait for it is
+left behind and goes on by itself, until it is near enough to join again. One that is slow and moves
+is waited for: a reading of its own would cost all more. What is kept is bounded either way.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from projections.source import Delivered, EventSource
 # As many events are kept for riders at most, and so many at least for those who come later.
 MOST_KEPT = 32_000
 LEAST_KEPT = 16_000
-PATIENCE_SECONDS = 1.0
+PATIENCE_SECONDS = 2.0
+# Who had fewer events than this in that time is left behind: that some thousand are decoded twice
+# costs little, and a tenth of the usual pace is an outage of its own.
+LEAST_PACE = 4_000
 
 
 class SharedSource:
@@ -149,16 +153,18 @@ class _Train:
 
     async def _wait_for_room(self) -> None:
         self._room.clear()
+        begun = {one: one.position for one in self.riders}
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await self._room.wait()
         except TimeoutError:
             if any(one.position >= self.end for one in self.riders):
-                self._leave_behind()
+                self._leave_behind(begun)
 
-    def _leave_behind(self) -> None:
-        """Go on without those who hold the others up."""
+    def _leave_behind(self, begun: dict[_Rider, int]) -> None:
+        """Go on without those who hold the others up and have hardly moved since."""
         for one in self.riders:
-            if self.end - one.position >= MOST_KEPT // 2:
+            moved = one.position - begun.get(one, one.position)
+            if self.end - one.position >= MOST_KEPT // 2 and moved < LEAST_PACE:
                 one.left_behind = True
         self.make_room()

@@ -2,14 +2,15 @@
 
 Whoever answers for a tenant reads as the role `READER`, which owns nothing and may only select, and
 says in each transaction for whom. Without that it sees no row. The owner of the tables writes for
-all tenants; a policy says so, since row-level security is forced on owners too.
+all tenants; a policy says so, since row-level security is forced on owners too. The role `COPIER`,
+where there is one, may add rows past it (`projections.copying`), and can't read any.
 Invariant: no table with a `tenant_id` is without, in the live schema or in a rebuild's.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
@@ -19,6 +20,7 @@ from domain.ids import check_tenant_id
 from projections.rows import BUILD_SCHEMA, SCHEMA, Connection, Pool
 
 READER = "configtrail_reader"
+COPIER = "configtrail_copier"
 SETTING = "configtrail.tenant"
 # Only the service itself reads these, before and beside any tenant.
 _PRIVATE = frozenset({"access_keys", "parked"})
@@ -35,7 +37,18 @@ _OPEN = """
       AND NOT (c.relrowsecurity AND c.relforcerowsecurity)
     ORDER BY 1, 2
 """
+# Tables with it that the role `COPIER` may not add rows to, if there is that role.
+_CLOSED = """
+    SELECT n.nspname, c.relname FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_roles r ON r.rolname = $3 AND r.rolbypassrls
+    WHERE n.nspname = ANY($1) AND c.relkind IN ('r', 'p') AND c.relrowsecurity
+      AND c.relname <> ALL($2) AND NOT has_table_privilege(r.oid, c.oid, 'INSERT')
+    ORDER BY 1, 2
+"""
 _MINE = f"tenant_id = NULLIF(current_setting('{SETTING}', true), '')"
+
+_ONE_PLAN = "; SET LOCAL plan_cache_mode = force_generic_plan"
 
 
 async def ensure_reader(connection: Connection) -> None:
@@ -78,23 +91,50 @@ async def fence(connection: Connection) -> None:
         )
         if name not in _PRIVATE:
             await connection.execute(f"GRANT SELECT ON {table} TO {READER}")
+    closed = await connection.fetch(_CLOSED, [SCHEMA, BUILD_SCHEMA], list(_PRIVATE), COPIER)
+    for schema, name in closed:
+        await connection.execute(
+            f"GRANT USAGE ON SCHEMA {schema} TO {COPIER};"
+            f' GRANT INSERT ON {schema}."{name}" TO {COPIER}'
+        )
 
 
 class TenantReader:
     """One tenant's rows, and nobody else's: each question in a transaction that says whose.
 
-    `pool` holds sessions of the role `READER`.
+    `pool` holds sessions of the role `READER`. Nothing outlives the transaction in one, so it need
+    not be cleaned when it goes back.
     """
 
     def __init__(self, pool: Pool, tenant_id: str) -> None:
         self._pool = pool
         self._tenant_id = check_tenant_id(tenant_id)
+        # In one message, since every message is a way to the server and back. There are no
+        # parameters in such a one; an id of a tenant has no character that means anything in SQL.
+        self._begin = f"BEGIN READ ONLY; SET LOCAL {SETTING} = '{self._tenant_id}'"
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[Connection]:
-        """A session that reads the tenant's rows, in one transaction, until the block ends."""
+    async def session(self, *, one_plan: bool = False) -> AsyncIterator[Connection]:
+        """A session that reads the tenant's rows, in one transaction, until the block ends.
+
+        `one_plan`: for statements that are best run in one way whatever they are asked for, so that
+        the server need not think of a plan each time.
+        """
+        async with self._pool.acquire() as connection:
+            try:
+                await connection.execute(self._begin + _ONE_PLAN * one_plan)
+                yield connection
+            except BaseException:
+                # Of a session that is gone the transaction is gone too.
+                with suppress(asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError):
+                    await connection.execute("ROLLBACK")
+                raise
+            await connection.execute("COMMIT")
+
+    @asynccontextmanager
+    async def streaming(self) -> AsyncIterator[Connection]:
+        """The same for cursors of the server, which want a transaction of asyncpg's own."""
         async with self._pool.acquire() as connection, connection.transaction(readonly=True):
-            # For the transaction alone: the session goes back to the pool without a tenant.
             await connection.execute("SELECT set_config($1, $2, true)", SETTING, self._tenant_id)
             yield connection
 

@@ -6,6 +6,7 @@ import os
 import secrets
 import stat
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -15,6 +16,7 @@ import pytest_asyncio
 
 from adapters.embedded.nats import EmbeddedNats
 from adapters.embedded.postgres import EmbeddedPostgres
+from tests.support import eventually
 
 # How long anything takes is no matter of a test: machines are shared.
 hypothesis.settings.register_profile(
@@ -34,7 +36,7 @@ def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     base = tmp_path_factory.getbasetemp()
     if os.geteuid() == 0:
-        for folder in (base, base.parent):
+        for folder in (base, *base.parents[:2]):
             if folder.stat().st_uid == 0:
                 folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
     return base
@@ -87,7 +89,16 @@ async def postgres_dsn(postgres_server: EmbeddedPostgres) -> AsyncIterator[str]:
     try:
         yield postgres_server.dsn_of(name)
     finally:
-        await _execute(postgres_server.dsn, f"DROP DATABASE {name} WITH (FORCE)")
+        await eventually(partial(_dropped, postgres_server.dsn, name))
+
+
+async def _dropped(dsn: str, name: str) -> bool:
+    """False while autovacuum is at work in the database: the tests' user may not end that."""
+    try:
+        await _execute(dsn, f"DROP DATABASE {name} WITH (FORCE)")
+    except asyncpg.InsufficientPrivilegeError:
+        return False
+    return True
 
 
 async def _execute(dsn: str, statement: str) -> None:

@@ -14,9 +14,7 @@ from msgspec import Struct
 
 from adapters.demo import bases
 from domain.canonical import Canonical, canonicalise
-from domain.errors import NotUnderstood
 from domain.routeros.spelling import by_menu
-from domain.routeros.statements import parse
 from domain.routeros.vocabulary import ORDERED, SCRIPTS, SETS
 
 _HERE = Path(__file__).resolve().parents[1]
@@ -82,21 +80,6 @@ ODD = {
 }
 # Exports in which a menu did not answer.
 UNREAD = ("netutils-ag1/000.rsc", "netutils-ag1/003.rsc", "netutils-ag1/004.rsc")
-
-
-def genuine(form: Canonical) -> bool:
-    """Whether a text is a whole export and wholly understood; `ODD` says so by hand."""
-    return form.completeness == "complete" and not any(
-        _is_odd(line) for lines in by_menu(form.logical).values() for line in lines
-    )
-
-
-def _is_odd(line: str) -> bool:
-    try:
-        parse(line)
-    except NotUnderstood:
-        return True
-    return False
 
 
 def genuine_texts() -> dict[str, str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from adapters.collecting.credentials import BUCKET as CREDENTIALS
@@ -88,3 +89,16 @@ class Gaps:
             for times in self.times.values()
             for earlier, later in zip(times, [*times[1:], until], strict=True)
         )
+
+    def longer_than(self, seconds: float) -> int:
+        """How many gaps between two logins of a device were longer."""
+        return sum(gap > seconds for gap in self._between())
+
+    def count(self) -> int:
+        """How many gaps there were."""
+        return sum(1 for _ in self._between())
+
+    def _between(self) -> Iterator[float]:
+        for times in self.times.values():
+            for earlier, later in pairwise(times):
+                yield later - earlier

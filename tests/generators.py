@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from domain import collecting, decisions, granting, keeping
+from domain import collecting, credentials, decisions, granting, groups, keeping
 from domain.access import Permission, Role
 from domain.device import (
     AlreadyRecorded,
@@ -26,6 +26,7 @@ from domain.events import (
     ChangeSummary,
     ContentRef,
     DeviceSettings,
+    GivenSettings,
     RetentionPolicy,
     SectionChange,
     SnapshotCreated,
@@ -75,6 +76,7 @@ class Fleet:
             (self._reveal, 1),
             (self._grant, 1),
             (self._keep, 2),
+            (self._set_up, 1),
         )
         actions, weights = zip(*weighted, strict=True)
         self._choice.choices(actions, weights)[0](key)
@@ -276,6 +278,49 @@ class Fleet:
                 ),
             )
         )()
+        if event is not None:
+            self._append(event)
+
+    def _set_up(self, key: tuple[str, str]) -> None:
+        """Something about a group, or a credential, of the device's tenant, if it is due."""
+        tenant, now, change = key[0], self._now(), f"setup-{len(self.events)}"
+        who = {"change_id": change, "actor": "user:ann", "occurred_at": now, "reason": "why\x00"}
+        group = self.state((tenant, groups.group_branch("edge")))
+        credential = self.state((tenant, credentials.credential_branch("main")))
+        there = credential.credential is not None
+        told = self._choice.randrange(4)
+        event: NewEvent | None
+        if told == 0:
+            given = GivenSettings(port=self._choice.randrange(1, 9))
+            event = groups.group_configured(
+                group,
+                tenant,
+                "edge",
+                defaults=given,
+                origin="api",
+                **who,  # type: ignore[arg-type]
+            )
+        elif told == 1:
+            event = groups.group_removed(group, tenant, "edge", **who)  # type: ignore[arg-type]
+        elif told == 2:
+            event = credentials.credential_set(
+                credential,
+                tenant,
+                "main",
+                place="store",
+                holds=("password",),
+                was_there=there,
+                **who,  # type: ignore[arg-type]
+            )
+        else:
+            event = credentials.credential_removed(
+                credential,
+                tenant,
+                "main",
+                used_by=2,
+                was_there=there,
+                **who,  # type: ignore[arg-type]
+            )
         if event is not None:
             self._append(event)
 

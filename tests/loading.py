@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from projections import ALL
 from projections.rows import Connection
+from projections.schema import LIVE, lock_schemas, make_tables
 
 START = datetime(2016, 1, 1, tzinfo=UTC)
 CONFIRMATIONS = 3
@@ -120,12 +121,15 @@ _STATEMENTS = (
 
 
 async def load(connection: Connection, long: Long) -> None:
-    """Make the tables of all projections, and fill them. Indexes are made after the rows."""
-    await connection.execute("CREATE SCHEMA configtrail; SET search_path = configtrail")
+    """Make the tables of all projections, and fill them. Indexes are made after the rows, and
+    tenants are kept apart as in a program's tables."""
     await connection.execute("SET statement_timeout = 0; SET synchronous_commit = off")
     await connection.execute("SET maintenance_work_mem = '256MB'")
-    for projection in ALL:
-        await connection.execute(projection.ddl)
+    async with connection.transaction():
+        await lock_schemas(connection)
+        for projection in ALL:
+            await make_tables(connection, projection, LIVE, ())
+    await connection.execute("SET search_path = configtrail")
     made = await connection.fetch(
         "SELECT indexname, indexdef FROM pg_indexes"
         " WHERE schemaname = 'configtrail' AND indexname NOT LIKE '%_pkey'"

@@ -44,6 +44,7 @@ def queries(long: Long, reader: Reader, device: int, share: float) -> dict[str, 
 
     return {
         "devices": lambda _: backups.list_devices(reader, tenant, limit=50),
+        "page of devices": lambda _: backups.page_of_devices(reader, tenant, limit=50),
         "devices, searched": lambda _: backups.list_devices(reader, tenant, search=name[-3:]),
         "devices, counted": lambda _: backups.count_devices(reader, tenant),
         "tenant's numbers": lambda _: backups.stats(reader, tenant),
@@ -68,6 +69,9 @@ def queries(long: Long, reader: Reader, device: int, share: float) -> dict[str, 
         ),
         "changes of a section": lambda _: diffs.change_feed(
             reader, tenant, diffs.FeedFilter(section="/ip firewall"), before=place
+        ),
+        "changes of a rare section": lambda _: diffs.change_feed(
+            reader, tenant, diffs.FeedFilter(section="/nothing"), before=place
         ),
         "changes with a risk": lambda _: diffs.change_feed(
             reader, tenant, diffs.FeedFilter(risk="input-chain"), before=place

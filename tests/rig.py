@@ -3,56 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
-
-from nats.aio.client import Client
-from nats.js import JetStreamContext
+from pathlib import Path
 
 from adapters.composition import System
-from adapters.crypto.keys import KeyRing, MasterKey
-from adapters.jetstream.checkpoints import CHECKPOINTS, CheckpointStore
-from adapters.jetstream.connection import connect
-from adapters.jetstream.content_store import JetStreamContentStore
-from adapters.jetstream.dead_letters import DeadLetters
-from adapters.jetstream.event_store import JetStreamEventStore
-from adapters.jetstream.intake import IntakePublisher
-from adapters.jetstream.key_store import JetStreamKeyStore
-from adapters.jetstream.streams import INTAKE, INTAKE_SUBJECT, ensure_streams
-from adapters.jetstream.verbatim import RawFeed
+from adapters.composition.stores import Stores, open_stores
+from adapters.jetstream.streams import INTAKE, INTAKE_SUBJECT
 from adapters.observability.metrics import Metrics
-from adapters.roles.devices import DeviceRepository
 from adapters.roles.differ import Differ
 from adapters.roles.recorder import Recorder
 from domain.access import EVERY_TENANT, Permission, Role
 from domain.envelope import StoredEvent
 from tests.support import eventually
 
-MASTER = MasterKey.from_base64("EHk0kAIC3m4SpXb0fHCq0o9lDkZlNm9Q6JQ5n0yqQ1s=")
+MASTER = "EHk0kAIC3m4SpXb0fHCq0o9lDkZlNm9Q6JQ5n0yqQ1s="
 
 
-@dataclass
-class Rig:
-    """What a recorder, a differ or a test needs of NATS."""
+@dataclass(frozen=True, slots=True)
+class Rig(Stores):
+    """What a recorder, a differ or a test needs of NATS: what a program has, and metrics."""
 
-    nc: Client
-    js: JetStreamContext
-    keyring: KeyRing
-    content: JetStreamContentStore
-    dead_letters: DeadLetters
-    events: JetStreamEventStore
-    devices: DeviceRepository
-    intake: IntakePublisher
     metrics: Metrics
-    raw: RawFeed
-    notes: RawFeed
-    checkpoints: CheckpointStore
 
     @asynccontextmanager
-    async def recording(self, *, ack_wait: float = 5.0) -> AsyncIterator[Recorder]:
+    async def recording(
+        self, *, ack_wait: float = 5.0, clock: Callable[[], float] = time.time
+    ) -> AsyncIterator[Recorder]:
         """A recorder that runs while the block runs."""
         recorder = Recorder(
             self.nc,
@@ -63,6 +44,7 @@ class Rig:
             dead_letters=self.dead_letters,
             metrics=self.metrics,
             ack_wait=ack_wait,
+            clock=clock,
         )
         async with _running(recorder):
             yield recorder
@@ -137,29 +119,13 @@ async def api_key(
 @asynccontextmanager
 async def rig(url: str) -> AsyncIterator[Rig]:
     """The parts of one program, connected."""
-    nc = await connect(url, name="rig")
-    try:
-        js = nc.jetstream()
-        await ensure_streams(js, replicas=1, intake_max_bytes=1 << 30)
-        key_store = JetStreamKeyStore(js)
-        await key_store.ensure()
-        keyring = KeyRing(MASTER, key_store)
-        events = JetStreamEventStore(nc, js)
-        checkpoints = CheckpointStore(js)
-        await checkpoints.ensure()
-        yield Rig(
-            nc=nc,
-            js=js,
-            keyring=keyring,
-            content=JetStreamContentStore(js, keyring),
-            dead_letters=DeadLetters(js, keyring),
-            events=events,
-            devices=DeviceRepository(events),
-            intake=IntakePublisher(nc, js),
-            metrics=Metrics(),
-            raw=RawFeed(nc, js),
-            notes=RawFeed(nc, js, CHECKPOINTS),
-            checkpoints=checkpoints,
-        )
-    finally:
-        await nc.close()
+    async with open_stores(
+        url,
+        name="rig",
+        replicas=1,
+        intake_max_bytes=1 << 30,
+        master_key=MASTER,
+        key_file=Path("not used"),
+    ) as stores:
+        parts = {one.name: getattr(stores, one.name) for one in fields(stores)}
+        yield Rig(**parts, metrics=Metrics())

@@ -21,6 +21,7 @@ async def record_reveal(
     principal: Principal,
     remote_address: str | None,
     from_snapshot_id: str | None = None,
+    reason: str | None = None,
 ) -> None:
     """Record that a text is about to be shown as it is. Returns when that is durable; raises what
     the event store raises, and then nothing may be shown."""
@@ -34,6 +35,7 @@ async def record_reveal(
         occurred_at=datetime.now(UTC),
         key_id=principal.key_id,
         remote_address=remote_address,
+        reason=reason,
     )
 
     def decide(state: DeviceState) -> NewEvent:

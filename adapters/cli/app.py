@@ -30,6 +30,13 @@ from adapters.cli.credentials import (
 )
 from adapters.cli.demo import demo
 from adapters.cli.doctor import doctor
+from adapters.cli.groups import (
+    change_group,
+    list_groups,
+    remove_group,
+    set_group,
+    show_device,
+)
 from adapters.cli.importing import import_folder
 from adapters.cli.inventory import (
     apply_inventory,
@@ -172,7 +179,10 @@ def settings_of(tenant: str | None, data_dir: Path | None) -> Settings:
 command(app, "up", serves=True, quiet=False)(up)
 command(app, "demo", serves=True)(demo)
 command(app, "import")(import_folder)
-command(app, "devices")(devices)
+registered = typer.Typer(rich_markup_mode=None, help="Devices, and where their settings come from.")
+app.add_typer(registered, name="devices")
+command(registered)(devices)
+command(registered, "show")(show_device)
 command(app, "fleet")(fleet)
 command(app, "history")(history)
 command(app, "show")(show)
@@ -202,6 +212,13 @@ command(inventory)(list_inventory)
 command(inventory, "apply")(apply_inventory)
 command(inventory, "set")(set_device)
 command(inventory, "remove")(remove_device)
+
+groups = typer.Typer(rich_markup_mode=None, help="What groups of devices give their devices.")
+app.add_typer(groups, name="groups")
+command(groups)(list_groups)
+command(groups, "set")(set_group)
+command(groups, "change")(change_group)
+command(groups, "remove")(remove_group)
 
 credentials = typer.Typer(rich_markup_mode=None, help="Stored credentials of devices.")
 app.add_typer(credentials, name="credentials")

@@ -98,7 +98,13 @@ AnyDevice = Annotated[
         metavar="[DEVICE]", parser=_usage(check_device_id), help="The device's id; default: all."
     ),
 ]
-Redact = Annotated[bool, typer.Option("--redact", help="Show each secret as a keyed hash.")]
+Reveal = Annotated[
+    bool,
+    typer.Option("--reveal", help="Show secrets as they are, which is recorded; needs --reason."),
+]
+Reason = Annotated[
+    str | None, typer.Option("--reason", help="Why secrets are to be seen, for the audit trail.")
+]
 At = Annotated[
     datetime | None,
     typer.Option(

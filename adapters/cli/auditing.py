@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from adapters.cli.arguments import Json, since_option, until_option
-from adapters.cli.console import err, harmless, out, print_json
+from adapters.cli.console import err, harmless, out, print_json, write
 from adapters.cli.log_keys import (
     InStream,
     Keys,
@@ -28,7 +28,7 @@ from adapters.cli.log_keys import (
     trusted_keys,
     witness_key,
 )
-from adapters.cli.proving import prove, prove_growth, read_file, verify_proof
+from adapters.cli.proving import Kept, kept_checkpoint, prove, prove_growth, verify_proof
 from adapters.cli.reconstructing import reconstruct
 from adapters.cli.session import Need, session
 from adapters.cli.tables import cell, table
@@ -37,6 +37,7 @@ from adapters.roles.sealer import SEAL_SUBJECT, SealAnswer
 from adapters.settings import Settings
 from adapters.tlog.bundle import export
 from adapters.tlog.evidence import SystemEvidence
+from adapters.tlog.offline.joined import verifier
 from adapters.tlog.proving import names_of, prover_of
 from adapters.tlog.verify import Options, Report, verify
 from domain.errors import Unavailable
@@ -109,10 +110,7 @@ async def verify_all(
     quorum: Annotated[
         int | None, typer.Option(min=1, help="How many of the witnesses suffice; else all.")
     ] = None,
-    checkpoints: Annotated[
-        list[Path] | None,
-        typer.Option("--checkpoint", metavar="FILE", help="A checkpoint that was kept elsewhere."),
-    ] = None,
+    checkpoints: Kept = None,
     rows: Annotated[bool, typer.Option(help="Compare the read model's rows.")] = True,
     content: Annotated[bool, typer.Option(help="Open every text that an event refers to.")] = True,
     as_json: Json = False,
@@ -120,14 +118,17 @@ async def verify_all(
     """Read the whole history again and compare it, and all that was made of it, with what was
     signed. The exit status is 1 when something is not as it was."""
     wanted = tuple(witness_key(settings, one) for one in witnesses or ())
-    if quorum is not None and quorum > len(set(wanted)):
-        raise typer.BadParameter("--quorum must be at most the number of --require-witness")
+    parties = len({one.public for one in wanted})
+    if quorum is not None and quorum > parties:
+        raise typer.BadParameter(
+            f"--quorum must be at most {parties}: so many different keys has --require-witness"
+        )
     options = Options(
         settings.log_name,
         trusted_keys(settings, keys),
         witnesses=wanted,
         quorum=quorum,
-        outside=tuple(read_file(one) for one in checkpoints or ()),
+        outside=tuple(kept_checkpoint(one) for one in checkpoints or ()),
         rows=rows,
         content=content,
     )
@@ -157,6 +158,7 @@ async def export_bundle(
     content: Annotated[
         bool, typer.Option("--content", help="With the texts, decrypted: they are secrets.")
     ] = False,
+    checkpoints: Kept = None,
     as_json: Json = False,
 ) -> int:
     """Write a bundle of the tenant's sealed history that verifies offline, without Configtrail."""
@@ -173,6 +175,7 @@ async def export_bundle(
                 since=since,
                 until=until,
                 content=content,
+                kept=[kept_checkpoint(one) for one in checkpoints or ()],
                 progress=moved,
             )
     if as_json:
@@ -183,8 +186,16 @@ async def export_bundle(
         harmless(f"{done.path}: {done.events} events, {done.contents} texts, {done.size} bytes"),
         markup=False,
     )
+    if not done.events:
+        err.print("none was stored in that time: that counts, and not when things happened")
     if done.missing:
         err.print(f"{done.missing} texts are gone; their events prove what they were")
+    return 0
+
+
+async def print_verifier(settings: Settings) -> int:
+    """Print `verify.py`, which checks bundles. Whoever made a bundle made the one in it as well."""
+    write(verifier())
     return 0
 
 
@@ -245,9 +256,15 @@ def _tell(report: Report) -> None:
         )
     if report.unreadable:
         err.print(f"{report.unreadable} events can't be read, and are in the log as they are")
-    err.print(
-        "everything is as it was signed" if report.ok else "this is NOT the history that was signed"
-    )
+    err.print(_verdict(report))
+
+
+def _verdict(report: Report) -> str:
+    if report.ok:
+        return "everything is as it was signed"
+    if {one.kind for one in report.findings} == {"unwitnessed"}:
+        return "everything is as it was signed, and NOT cosigned by the witnesses that it must be"
+    return "this is NOT the history that was signed"
 
 
 COMMANDS: dict[str, Callable[..., Coroutine[Any, Any, int]]] = {
@@ -257,6 +274,7 @@ COMMANDS: dict[str, Callable[..., Coroutine[Any, Any, int]]] = {
     "prove-growth": prove_growth,
     "verify-proof": verify_proof,
     "export": export_bundle,
+    "verifier": print_verifier,
     "checkpoint": show_checkpoint,
     "keys": show_keys,
     "seal": seal_now,

@@ -7,8 +7,9 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable
 
+import msgspec
+from msgspec import Struct
 from pydantic import BaseModel
 from rich.console import Console
 
@@ -58,12 +59,14 @@ def write(text: str) -> None:
         raise OutputFailed(error.strerror or type(error).__name__) from error
 
 
-def print_json(value: BaseModel | Iterable[BaseModel] | object) -> None:
+def print_json(value: object) -> None:
     """One JSON document on stdout, in ASCII: nothing in it can steer a terminal."""
     write(json.dumps(_plain(value), indent=2) + "\n")
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, Struct):
+        return msgspec.to_builtins(value)
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, list | tuple):

@@ -7,29 +7,49 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
+from msgspec.structs import replace
 
-from adapters.cli.arguments import Device
+from adapters.cli.arguments import Device, Json
 from adapters.cli.backup import whoami
-from adapters.cli.console import err, harmless, out
+from adapters.cli.console import err, harmless, out, print_json
+from adapters.cli.groups import Reason
 from adapters.cli.session import Need, session
-from adapters.cli.tables import cell, table
+from adapters.cli.tables import cell, table, when
+from adapters.collecting.credential_changes import CredentialKeeper, stored_credentials
 from adapters.collecting.credentials import FILE_MAX, Stored, parse_secret
-from adapters.collecting.registered import host_keys
+from adapters.collecting.grouping import named
+from adapters.collecting.registered import host_keys, registered_inventory
 from adapters.collecting.registering import Registrar
+from adapters.http.groups import CredentialOut
 from adapters.settings import Settings
+from domain.credentials import check_credential_name, reference_to
 from domain.errors import InvalidInput
-from domain.ids import check_device_id
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As in store:NAME.")]
 
 
-async def list_credentials(settings: Settings) -> int:
-    """List the names of the tenant's stored credentials; never what they are."""
+async def list_credentials(settings: Settings, *, as_json: Json = False) -> int:
+    """List the tenant's stored credentials and the devices that use them; never what they are."""
     async with session(settings, Need.NOTHING) as opened:
-        names = await opened.system.credentials.names(settings.tenant)
-    for name in names:
-        out.print(harmless(name), markup=False)
+        system = opened.system
+        found = await stored_credentials(system.nc, system.js, system.credentials, settings.tenant)
+    if as_json:
+        print_json([CredentialOut(**msgspec.structs.asdict(one)) for one in found])
+        return 0
+    made = table("NAME", "PLACE", "HOLDS", "SET", "BY", "DEVICES")
+    for one in found:
+        made.add_row(
+            cell(one.name),
+            cell(one.place or "-"),
+            cell(" ".join(one.holds) or "-"),
+            cell(when(one.set_at)),
+            cell(one.set_by or "-"),
+            cell(named(one.devices) or "-"),
+        )
+    if found:
+        out.print(made)
     return 0
 
 
@@ -41,13 +61,63 @@ async def set_credential(
     key_file: Annotated[
         Path | None, typer.Option("--key-file", help="A private key, instead of a password.")
     ] = None,
+    stands_for: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="env:NAME|file:PATH|vault:PATH",
+            help="Where the secret lies, instead of here: it is looked up at each use.",
+        ),
+    ] = None,
+    reason: Reason = None,
 ) -> int:
     """Store a credential, encrypted under the tenant's key; the inventory names it store:NAME.
 
     The password (or a JSON object of username, password, private_key, passphrase, enable) is asked
     for, or read from standard input when that is no terminal.
     """
-    check_device_id(name)
+    check_credential_name(name)
+    if stands_for is not None and key_file is not None:
+        raise typer.BadParameter("name --from or --key-file, not both")
+    secret = Stored() if stands_for is not None else _given_secret(key_file)
+    stored = replace(secret, username=username or secret.username)
+    async with session(settings, Need.NOTHING) as opened:
+        system = opened.system
+        rotated = await CredentialKeeper(system.credentials, system.devices).set(
+            settings.tenant, name, stored, actor=whoami(), reason=reason, reference=stands_for
+        )
+    done = "rotated" if rotated else "stored"
+    err.print(harmless(f"{done}; name it in the inventory as store:{name}"), markup=False)
+    return 0
+
+
+async def remove_credential(
+    settings: Settings,
+    *,
+    name: Name,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also while devices use it, which then can't be read.")
+    ] = False,
+    reason: Reason = None,
+) -> int:
+    """Remove a stored credential that no device uses any more."""
+    async with session(settings, Need.NOTHING) as opened:
+        system = opened.system
+        inventory = await registered_inventory(system.nc, system.js, settings.tenant)
+        users = inventory.users(reference_to(name))
+        if users and not force:
+            raise InvalidInput(
+                "credential",
+                f"is used by {named(users)}; give them another one first, or say --force",
+            )
+        await CredentialKeeper(system.credentials, system.devices).remove(
+            settings.tenant, name, actor=whoami(), reason=reason, used_by=len(users)
+        )
+    err.print(harmless(f"removed: {name}"), markup=False)
+    return 0
+
+
+def _given_secret(key_file: Path | None) -> Stored:
     if key_file is not None:
         try:
             secret = parse_secret(key_file.read_text(encoding="utf-8"))
@@ -55,30 +125,12 @@ async def set_credential(
             raise InvalidInput("key-file", f"can't be read ({type(error).__name__})") from None
         if secret.private_key is None:
             raise InvalidInput("key-file", "must begin with -----BEGIN")
-    else:
-        terminal = sys.stdin.isatty()
-        given = getpass.getpass("password: ") if terminal else sys.stdin.read(FILE_MAX)
-        if not given.strip():
-            raise InvalidInput("password", "must not be empty")
-        secret = parse_secret(given)
-    stored = Stored(
-        username=username or secret.username,
-        password=secret.password,
-        private_key=secret.private_key,
-        passphrase=secret.passphrase,
-        enable=secret.enable,
-    )
-    async with session(settings, Need.NOTHING) as opened:
-        await opened.system.credentials.put(settings.tenant, name, stored)
-    err.print(harmless(f"stored; name it in the inventory as store:{name}"), markup=False)
-    return 0
-
-
-async def remove_credential(settings: Settings, *, name: Name) -> int:
-    """Remove a stored credential."""
-    async with session(settings, Need.NOTHING) as opened:
-        await opened.system.credentials.remove(settings.tenant, name)
-    return 0
+        return secret
+    terminal = sys.stdin.isatty()
+    given = getpass.getpass("password: ") if terminal else sys.stdin.read(FILE_MAX)
+    if not given.strip():
+        raise InvalidInput("password", "must not be empty")
+    return parse_secret(given)
 
 
 async def list_host_keys(settings: Settings) -> int:
@@ -117,5 +169,6 @@ async def release_host_key(
             reason=reason,
             expected_fingerprint=expect,
         )
-    err.print(harmless(f"{device}: the next contact pins its key"), markup=False)
+    told = f"only {expect} is accepted" if expect else "the next key that it shows is pinned"
+    err.print(harmless(f"{device}: {told}"), markup=False)
     return 0

@@ -93,7 +93,8 @@ async def _last_diff(system: System) -> DiffText:
     device = await get_device(system.pool, TENANT, SHOWN)
     if device is None or device.current_snapshot_id is None:
         raise NotFound("device", SHOWN)
-    return await system.reading.diff(TENANT, SHOWN, device.current_snapshot_id)
+    found = await system.reading.diff(TENANT, SHOWN, device.current_snapshot_id)
+    return await system.reading.redacted_diff(found)
 
 
 async def _show(system: System, made_up: Fleet, shown: DiffText) -> None:

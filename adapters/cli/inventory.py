@@ -16,7 +16,7 @@ from adapters.cli.session import Need, session
 from adapters.cli.tables import cell, table
 from adapters.collecting.files import judge_inventory
 from adapters.collecting.netbox import read_netbox
-from adapters.collecting.registered import registered_devices
+from adapters.collecting.registered import registered_inventory
 from adapters.collecting.registering import Plan, Registrar, plan_of, resolvable_entries
 from adapters.http.inventory import settings_out
 from adapters.settings import Settings
@@ -28,7 +28,7 @@ NETBOX_TOKEN = "CONFIGTRAIL_NETBOX_TOKEN"
 
 
 class AppliedOut(BaseModel):
-    """What an inventory changed, by device."""
+    """What an inventory changed, by device, and which groups."""
 
     added: list[str]
     changed: list[str]
@@ -36,15 +36,19 @@ class AppliedOut(BaseModel):
     retired: list[str]
     absent: list[str]
     left_out: list[str]
+    groups: list[str]
     dry_run: bool
 
 
 async def list_inventory(settings: Settings, *, as_json: Json = False) -> int:
     """List the registered devices and how they are read."""
     async with session(settings, Need.NOTHING) as opened:
-        found = await registered_devices(opened.system.nc, opened.system.js, settings.tenant)
+        inventory = await registered_inventory(opened.system.nc, opened.system.js, settings.tenant)
+    found = inventory.settings()
     if as_json:
-        print_json([settings_out(name, one) for name, one in found.items()])
+        print_json(
+            [settings_out(name, one, inventory.origins(name)) for name, one in found.items()]
+        )
         return 0
     made = table("DEVICE", "PLATFORM", "ADDRESS", "EVERY", "CREDENTIAL", "VIA", "GROUP", "STATE")
     for name, one in found.items():
@@ -101,8 +105,8 @@ async def apply_inventory(
     entries = await resolvable_entries(judged)
     async with session(settings, Need.NOTHING) as opened:
         system = opened.system
-        registered = await registered_devices(system.nc, system.js, settings.tenant)
-        plan = plan_of(registered, entries)
+        registered = await registered_inventory(system.nc, system.js, settings.tenant)
+        plan = plan_of(registered, entries, judged.groups)
         if not dry_run:
             await Registrar(system.devices).apply(
                 settings.tenant, plan, actor=whoami(), origin=origin, prune=prune
@@ -123,13 +127,19 @@ async def set_device(
     row = Row(device, {"name": device, **pairs_of(fields)})
     async with session(settings, Need.NOTHING) as opened:
         system = opened.system
-        registered = await registered_devices(system.nc, system.js, settings.tenant)
-        known = registered.keys() - {device}
-        (entry,) = await resolvable_entries(judge([row], PLATFORMS, known=known))
-        done = await Registrar(system.devices).configure(
-            settings.tenant, device, entry.settings, actor=whoami(), origin="command line"
+        registered = await registered_inventory(system.nc, system.js, settings.tenant)
+        known = registered.devices.keys() - {device}
+        (entry,) = await resolvable_entries(
+            judge([row], PLATFORMS, known=known, groups=registered.groups)
+        )
+        done = await Registrar(system.devices).register(
+            settings.tenant, entry, actor=whoami(), origin="command line"
         )
     err.print(harmless(f"{device}: {'registered' if done else 'unchanged'}"), markup=False)
+    group = entry.settings.group
+    if group is not None and group not in registered.groups:
+        told = f"the group {group} gives nothing so far: configtrail groups set"
+        err.print(harmless(told), markup=False)
     return 0
 
 
@@ -172,11 +182,16 @@ def _show(plan: Plan, left_out: list[str], *, pruned: bool, dry_run: bool, as_js
                 retired=list(plan.absent) if pruned else [],
                 absent=[] if pruned else list(plan.absent),
                 left_out=left_out,
+                groups=[name for name, _ in plan.groups],
                 dry_run=dry_run,
             )
         )
         return
     made = table("DEVICE", "CHANGE", "FROM")
+    for name, _ in plan.groups:
+        made.add_row(cell(f"group {name}"), cell("set"), cell("-"))
+    for name in plan.unused_groups:
+        made.add_row(cell(f"group {name}"), cell("removed" if pruned else "not in it"), cell("-"))
     for change, entries in (("added", plan.added), ("changed", plan.changed)):
         for one in entries:
             made.add_row(cell(one.device_id), cell(change), cell(one.where))

@@ -7,33 +7,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
-from pydantic import BaseModel
 
 from adapters.cli.arguments import Json
 from adapters.cli.backup import whoami
 from adapters.cli.console import err, harmless, out, print_json
 from adapters.cli.session import ATTACHED_PROJECTED_SECONDS, Need, projected, session
 from adapters.cli.tables import cell, table
+from adapters.http.keys import key_out
 from adapters.settings import Settings
 from domain.access import EVERY_TENANT, Permission, Role
 from domain.errors import InvalidInput
-from projections.access import AccessKey
-
-
-class KeyOut(BaseModel):
-    """A key as it is listed."""
-
-    key_id: str
-    name: str
-    tenant: str
-    role: str
-    permissions: list[str]
-    created_at: datetime
-    created_by: str
-    expires_at: datetime | None
-    revoked_at: datetime | None
-    last_used: datetime | None
-
 
 AllTenants = Annotated[
     bool, typer.Option("--all-tenants", help="Instead of --tenant: for every tenant.")
@@ -80,7 +63,7 @@ async def list_keys(
     async with session(settings, Need.READ_MODELS) as opened:
         found = await opened.system.keys.list(_whose(settings, all_tenants))
     if as_json:
-        print_json([_key_out(key, used) for key, used in found])
+        print_json([key_out(key, used) for key, used in found])
         return 0
     made = table("KEY", "NAME", "ROLE", "ONLY", "CREATED", "EXPIRES", "LAST USED", "STATE")
     now = datetime.now(UTC)
@@ -118,21 +101,6 @@ async def revoke_key(
             await projected(opened.system, position, ATTACHED_PROJECTED_SECONDS)
     err.print(harmless(f"key {key_id} revoked"), markup=False)
     return 0
-
-
-def _key_out(key: AccessKey, used: datetime | None) -> KeyOut:
-    return KeyOut(
-        key_id=key.key_id,
-        name=key.name,
-        tenant=key.tenant,
-        role=key.role,
-        permissions=list(key.permissions),
-        created_at=key.created_at,
-        created_by=key.created_by,
-        expires_at=key.expires_at,
-        revoked_at=key.revoked_at,
-        last_used=used,
-    )
 
 
 def _whose(settings: Settings, all_tenants: bool) -> str:

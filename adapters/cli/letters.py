@@ -6,14 +6,14 @@ import base64
 from typing import Annotated
 
 import typer
+from msgspec.structs import asdict
 
 from adapters.cli.arguments import Json, Limit
 from adapters.cli.console import err, harmless, out, print_json
 from adapters.cli.session import Need, session
 from adapters.cli.tables import letters_table
 from adapters.cli.texts import print_raw
-from adapters.http.dead_letters import DeadLetterOut
-from adapters.jetstream.dead_letters import DeadLetter
+from adapters.http.dead_letters import DeadLetterOut, letter_out
 from adapters.jetstream.progress import wait_acknowledged
 from adapters.jetstream.streams import INTAKE
 from adapters.retrying import retry
@@ -35,7 +35,7 @@ async def list_letters(settings: Settings, *, limit: Limit = 50, as_json: Json =
         found = await opened.system.dead_letters.list(limit)
         total = await opened.system.dead_letters.count()
     if as_json:
-        print_json([_out(one) for one in found])
+        print_json([letter_out(one) for one in found])
         return 0
     if found:
         out.print(letters_table(found))
@@ -50,7 +50,7 @@ async def show_letter(settings: Settings, *, number: Number, as_json: Json = Fal
         body = await opened.system.dead_letters.original(number)
     if as_json:
         encoded = base64.b64encode(body).decode()
-        print_json(LetterBody(**_out(letter).model_dump(), body_base64=encoded))
+        print_json(LetterBody(**asdict(letter_out(letter)), body_base64=encoded))
         return 0
     print_raw(body)
     told = f"{letter.subject}, refused: {letter.field}: {letter.rule}"
@@ -70,7 +70,3 @@ async def retry_letter(settings: Settings, *, number: Number) -> int:
     told = "was sent to the intake again" if sequence else "is settled: its work is done now"
     err.print(f"dead letter {number} {told}")
     return 0
-
-
-def _out(letter: DeadLetter) -> DeadLetterOut:
-    return DeadLetterOut(**{name: getattr(letter, name) for name in DeadLetterOut.model_fields})

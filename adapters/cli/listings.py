@@ -92,7 +92,7 @@ async def history(
 ) -> int:
     """Show one device's timeline: what it had when, and what changed, newest first."""
     async with session(settings, Need.READ_MODELS) as opened:
-        await require_device(opened.system, settings.tenant, device)
+        await require_device(opened.system.rows_of(settings.tenant), settings.tenant, device)
         found = await diffs.config_history(
             opened.system.pool, settings.tenant, device, limit=limit + 1, section=section
         )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from adapters.cli.console import err, out
+from adapters.cli.console import err, write
 from adapters.cli.session import Need, session
 from adapters.crypto.signing import SigningKey
 from adapters.settings import Settings
@@ -45,9 +45,8 @@ async def show_keys(settings: Settings) -> int:
     key = own_key(settings)
     async with session(settings, Need.NOTHING) as opened:
         names = await names_of(opened.system)
-    for log in (STREAM_LOG, tenant_log(settings.tenant)):
-        out.print(str(key.verifier(names.origin(log))), markup=False, soft_wrap=True)
-    out.print(str(key.verifier(names.base)), markup=False, soft_wrap=True)
+    logs = [names.origin(log) for log in (STREAM_LOG, tenant_log(settings.tenant))]
+    write("".join(f"{key.verifier(name)}\n" for name in (*logs, names.base)))
     return 0
 
 
@@ -78,7 +77,7 @@ def trusted_keys(settings: Settings, given: list[str] | None) -> tuple[bytes, ..
     """The public keys to trust: those that were given, else our own. Raises `KeyUnavailable`,
     `NotVerified`."""
     if given:
-        return tuple(VerifierKey.parse(one).public for one in given)
+        return tuple(one.public for one in _log_keys(given))
     key = own_key(settings)
     err.print(
         "checked with the log key of this installation; to trust nobody here, give --key",
@@ -92,16 +91,27 @@ def verifier_keys(
 ) -> tuple[VerifierKey, ...]:
     """The keys of a proof's log: those given count for the log of their name only."""
     if given:
-        return tuple(VerifierKey.parse(one) for one in given)
+        return _log_keys(given)
     if not origin.startswith(f"{settings.log_name}/"):
         raise NotVerified("the proof", "it is of another deployment's log; give its --key")
     return tuple(VerifierKey(origin, one, ED25519) for one in trusted_keys(settings, None))
+
+
+def _log_keys(given: list[str]) -> tuple[VerifierKey, ...]:
+    keys = tuple(VerifierKey.parse(one) for one in given)
+    if any(one.kind != ED25519 for one in keys):
+        raise InvalidInput("--key", "must be the key of a log (of type 1), not of a witness")
+    return keys
 
 
 def witness_key(settings: Settings, text: str) -> VerifierKey:
     known = {one.key.name: one.key for one in parse_witnesses(settings.witnesses)}
     if text in known:
         return known[text]
+    if "+" not in text:
+        raise InvalidInput(
+            "--require-witness", f"must be a key, or named in CONFIGTRAIL_WITNESSES; {text} is not"
+        )
     key = VerifierKey.parse(text)
     if key.kind != COSIGNATURE:
         raise InvalidInput("--require-witness", "must be a witness's key (of type 4)")

@@ -44,8 +44,8 @@ def run(work: Work, *, serves: bool, debug: bool) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_stoppable(work, serves))
-    except typer.BadParameter:
-        # Wrong usage that only the command itself could see.
+    except (typer.BadParameter, typer.Abort):
+        # Wrong usage that only the command itself could see, or a question answered with no.
         raise
     except BrokenPipeError:
         # Whoever read our output has enough. Python would complain again when it flushes at exit.

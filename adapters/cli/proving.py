@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import sys
 from pathlib import Path
@@ -18,10 +19,24 @@ from adapters.jetstream.raw import moment_of
 from adapters.settings import Settings
 from adapters.tlog.proving import prove_event, prover_of
 from domain.errors import InvalidInput, NotVerified
+from domain.tlog.checkpoint import Checkpoint, parse_checkpoint
 from domain.tlog.leaf import parse_leaf
 from domain.tlog.merkle import leaf_hash
 from domain.tlog.names import STREAM_LOG, tenant_log
-from domain.tlog.proof import InclusionProof, check_consistency, check_inclusion, parse_proof
+from domain.tlog.note import parse_note
+from domain.tlog.proof import (
+    MAX_PROOF,
+    ConsistencyProof,
+    InclusionProof,
+    check_consistency,
+    check_inclusion,
+    parse_proof,
+)
+
+Kept = Annotated[
+    list[Path] | None,
+    typer.Option("--checkpoint", metavar="FILE", help="A checkpoint that was kept elsewhere."),
+]
 
 
 async def prove(
@@ -58,18 +73,29 @@ async def prove_growth(
 async def verify_proof(
     settings: Settings,
     *,
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="A proof, as printed.")],
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="A proof, as printed; - for stdin.")],
     keys: Keys = None,
+    kept: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoint",
+            metavar="FILE",
+            help="What the log must have grown from, as kept.",
+        ),
+    ] = None,
     body: Annotated[
         Path | None, typer.Option(help="The event's body, to compare with what was logged.")
     ] = None,
     as_json: Json = False,
 ) -> int:
     """Check a proof. Needs no server: only the proof, and the log's verifier key."""
-    proof = parse_proof(read_file(path))
+    from_stdin = str(path) == "-"
+    proof = parse_proof(sys.stdin.buffer.read(MAX_PROOF + 1) if from_stdin else read_file(path))
     origin = proof.note.text.partition("\n")[0]
     trusted = verifier_keys(settings, keys, origin)
     if isinstance(proof, InclusionProof):
+        if kept is not None:
+            raise InvalidInput("--checkpoint", "must be given with a proof of growth only")
         if proof.extra is None:
             raise NotVerified("the proof", "it does not hold the leaf that it is about")
         checkpoint = check_inclusion(proof, leaf_hash(proof.extra), trusted, check_ed25519)
@@ -91,7 +117,14 @@ async def verify_proof(
         }
     else:
         checkpoint = check_consistency(proof, trusted, check_ed25519)
-        told = {"log": checkpoint.origin, "old_size": proof.old_size, "size": checkpoint.size}
+        if kept is not None:
+            _check_kept(kept, proof, checkpoint)
+        told = {
+            "log": checkpoint.origin,
+            "old_size": proof.old_size,
+            "old_root": base64.b64encode(proof.old_root).decode(),
+            "size": checkpoint.size,
+        }
     if as_json:
         print_json({"ok": True, **told})
     else:
@@ -106,6 +139,28 @@ def read_file(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InvalidInput(str(path), f"can't be read: {error.strerror}") from error
+
+
+def kept_checkpoint(path: Path) -> bytes:
+    """A file that a checkpoint was kept in. Raises `NotVerified` for one of another form: that says
+    nothing about the history."""
+    raw = read_file(path)
+    try:
+        parse_checkpoint(parse_note(raw).text)
+    except NotVerified as error:
+        raise NotVerified(str(path), error.reason) from error
+    return raw
+
+
+def _check_kept(path: Path, proof: ConsistencyProof, new: Checkpoint) -> None:
+    """The older root in a proof is not signed: it has to be the one that the reader kept."""
+    kept = parse_checkpoint(parse_note(kept_checkpoint(path)).text)
+    if kept.origin != new.origin:
+        raise NotVerified(str(path), f"it is of the log {kept.origin}")
+    if (kept.size, kept.root) != (proof.old_size, proof.old_root):
+        raise NotVerified(
+            "the proof", f"it is not from the checkpoint of size {kept.size} in {path} on"
+        )
 
 
 def _sha256(content: bytes) -> bytes:

@@ -55,7 +55,7 @@ async def recanonicalise(
             keyring=system.keyring,
         )
         if device is not None:
-            await require_device(system, settings.tenant, device)
+            await require_device(system.rows_of(settings.tenant), settings.tenant, device)
             ids = [device]
         else:
             ids = await _all_devices(system, settings.tenant)

@@ -148,6 +148,8 @@ def _notes(entry: HistoryEntry) -> list[str]:
         notes.append("back to an earlier one")
     if entry.completeness != "complete":
         notes.append(entry.completeness)
+    elif entry.of_incomplete and entry.diff is not None:
+        notes.append("lines counted after a partial one")
     if entry.warnings:
         notes.append(f"{len(entry.warnings)} warning{'s' * (len(entry.warnings) > 1)}")
     if entry.asked_by:

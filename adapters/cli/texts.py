@@ -1,4 +1,5 @@
-"""The commands that print configuration text: show and diff.
+"""The commands that print configuration text: show and diff. Secrets are keyed hashes in it, unless
+they are asked for; then that is recorded before anything is printed.
 
 On a terminal, control characters are spelt out, so that no configuration can steer it; into a pipe
 or a file the bytes go as they are.
@@ -13,7 +14,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from adapters.cli.arguments import At, Device, From, Json, Redact, Snapshot, To
+from adapters.access.revealing import record_reveal
+from adapters.cli.arguments import At, Device, From, Json, Reason, Reveal, To
+from adapters.cli.arguments import Snapshot as SnapshotId
+from adapters.cli.backup import whoami
 from adapters.cli.changes import changes_text
 from adapters.cli.console import err, harmless, out, print_json
 from adapters.cli.session import Need, session
@@ -24,8 +28,10 @@ from adapters.http.devices import require_device
 from adapters.http.differences import diff_out
 from adapters.reading import DiffText
 from adapters.settings import Settings
+from domain.access import Principal
 from domain.errors import InvalidInput, NotFound
 from projections import backups
+from projections.backups import Snapshot
 
 _FULL_ID = 36
 _PAGE = 500
@@ -37,14 +43,17 @@ async def show(
     *,
     device: Device,
     at: At = None,
-    snapshot: Snapshot = None,
-    redact: Redact = False,
+    snapshot: SnapshotId = None,
+    reveal: Reveal = False,
+    reason: Reason = None,
     as_json: Json = False,
 ) -> int:
-    """Print a configuration: the current one, that of a time, or a snapshot.
+    """Print a configuration: the current one, that of a time, or a snapshot. Each secret is shown
+    as a keyed hash.
 
-    Into a pipe it goes byte for byte; on a terminal control characters are spelt out.
+    With --reveal it goes into a pipe byte for byte; on a terminal control characters are spelt out.
     """
+    _check(reveal, reason)
     if at is not None and snapshot is not None:
         raise typer.BadParameter("--at and --snapshot exclude each other")
     async with session(settings, Need.READ_MODELS) as opened:
@@ -54,10 +63,12 @@ async def show(
         else:
             wanted = await _snapshot_id(system, tenant, device, snapshot)
             config = await system.reading.config_text(tenant, device, wanted)
-        if redact:
+        if reveal:
+            await _record(system, config.snapshot, reason)
+        else:
             config = await system.reading.redacted_text(config)
     if as_json:
-        print_json(config_out(config, redacted=redact))
+        print_json(config_out(config, redacted=not reveal))
         return 0
     print_raw(config.text)
     one = config.snapshot
@@ -81,14 +92,18 @@ async def diff(
     semantic: Annotated[
         bool, typer.Option("--semantic", help="Only what changed in words, a sentence each.")
     ] = False,
-    redact: Redact = False,
+    reveal: Reveal = False,
+    reason: Reason = None,
     as_json: Json = False,
 ) -> int:
     """Print what changed: last, since FROM, or between FROM and TO. In words, on standard error,
-    and as a unified diff on standard output.
+    and as a unified diff on standard output. Each secret is shown as a keyed hash.
 
-    Into a pipe it goes byte for byte; on a terminal control characters are spelt out.
+    With --reveal it goes into a pipe byte for byte; on a terminal control characters are spelt out.
     """
+    _check(reveal, reason)
+    if reveal and semantic:
+        raise typer.BadParameter("--semantic tells no secrets: there is nothing to reveal")
     async with session(settings, Need.READ_MODELS) as opened:
         system, tenant = opened.system, settings.tenant
         newer = await _snapshot_id(system, tenant, device, after)
@@ -97,10 +112,12 @@ async def diff(
         else:
             older = await _snapshot_id(system, tenant, device, before)
             found = await system.reading.compare(tenant, device, older, newer)
-        if redact:
+        if reveal:
+            await _record(system, found.to_snapshot, reason, found.from_snapshot)
+        elif not semantic or found.told is None:
             found = await system.reading.redacted_diff(found)
     if as_json:
-        print_json(diff_out(found, redacted=redact))
+        print_json(diff_out(found, redacted=not reveal))
         return 0
     if found.changed_by is not None:
         (out if semantic else err).print(
@@ -113,6 +130,28 @@ async def diff(
         err.print(changes_text(found.told), soft_wrap=True)
     print_diff(found)
     return 0
+
+
+def _check(reveal: bool, reason: str | None) -> None:
+    if reveal and not (reason and reason.strip()):
+        raise typer.BadParameter("--reveal needs --reason: it is recorded")
+    if reason is not None and not reveal:
+        raise typer.BadParameter("--reason goes with --reveal")
+
+
+async def _record(
+    system: System, shown: Snapshot, reason: str | None, before: Snapshot | None = None
+) -> None:
+    await record_reveal(
+        system.devices,
+        shown.tenant_id,
+        shown.device_id,
+        shown.snapshot_id,
+        principal=Principal(actor=whoami()),
+        remote_address=None,
+        from_snapshot_id=before.snapshot_id if before else None,
+        reason=reason,
+    )
 
 
 def print_raw(text: bytes) -> None:
@@ -136,6 +175,8 @@ def print_diff(found: DiffText) -> None:
         print_raw(found.patch)
     before, after = found.from_snapshot, found.to_snapshot
     coarse = ", coarse: a limit was hit" if found.coarse else ""
+    if "partial" in (before.completeness, after.completeness):
+        coarse += "; one of the two texts is incomplete, and lines may only be missing there"
     err.print(
         Text(
             f"{harmless(after.device_id)}: +{found.lines_added} -{found.lines_removed} lines from "
@@ -160,7 +201,7 @@ async def _snapshot_id(
     system: System, tenant: str, device: str, wanted: str | datetime | None
 ) -> str:
     """The id of the snapshot that is meant. None means the current one."""
-    known = await require_device(system, tenant, device)
+    known = await require_device(system.rows_of(tenant), tenant, device)
     if wanted is None:
         if known.current_snapshot_id is None:
             raise NotFound("configuration of device", device)

@@ -31,9 +31,11 @@ from adapters.ssh.reading import Reading, read_device
 from adapters.ssh.target import HostKey, Limits, Target, Trust
 from domain.canonical import text_under
 from domain.collecting import failure_told, host_key_shown, recovered
+from domain.credentials import reference_to
 from domain.device import DeviceState
 from domain.errors import ConfigtrailError, InvalidInput
 from domain.events import DeviceSettings, Source
+from domain.groups import group_branch, settings_now
 from domain.ids import canonical_fingerprint, observation_id
 from domain.intake import check_text
 
@@ -109,7 +111,19 @@ class DeviceCollector:
 
     async def registered(self, tenant_id: str, device_id: str) -> DeviceSettings | None:
         """The device's settings as the log has them now; None when it is not in the inventory."""
-        return (await self._devices.refresh(tenant_id, device_id)).settings
+        told = (await self._devices.refresh(tenant_id, device_id)).configured
+        if told is None:
+            return None
+        group = told.settings.group
+        if told.own is None or group is None:
+            return settings_now(told, None)
+        return settings_now(
+            told, (await self._devices.refresh(tenant_id, group_branch(group))).group
+        )
+
+    def credential_set(self, tenant_id: str, name: str) -> None:
+        """A stored credential is another one now."""
+        self._credentials.forget(tenant_id, reference_to(name))
 
     async def collect(
         self,
@@ -121,8 +135,10 @@ class DeviceCollector:
         source: Source,
         trigger_id: str | None = None,
         is_due: IsDue | None = None,
+        secret: str = "",
     ) -> Collected:
-        """Read the device and send its configuration to the intake.
+        """Read the device and send its configuration to the intake. `secret` is a mark of the
+        stored credential that it has.
 
         Raises `LeaseHeld` when it is being collected, `NotDue`, `Failed` when it could not be
         read (which is told then), `LeaseLost`, `IntakeFull`, `Unavailable`.
@@ -132,7 +148,7 @@ class DeviceCollector:
         async with self._leases.hold(name, self.lease_seconds) as hold:
             state = await self._devices.refresh(tenant_id, device_id)
             last = await self._schedule.last(tenant_id, device_id)
-            mark = _mark(settings, state)
+            mark = _mark(settings, state, secret)
             if is_due is not None and not is_due(last, mark):
                 raise NotDue(last, mark)
             failures = 0 if last is None else last.failures
@@ -143,7 +159,15 @@ class DeviceCollector:
             except DeviceUnread as failure:
                 raise await surely(
                     self._failed(
-                        hold, tenant_id, device_id, settings, failure, failures, source, trigger_id
+                        hold,
+                        tenant_id,
+                        device_id,
+                        settings,
+                        failure,
+                        failures,
+                        source,
+                        trigger_id,
+                        secret,
                     )
                 ) from failure
             await hold.confirm()
@@ -296,6 +320,7 @@ class DeviceCollector:
         before: int,
         source: Source,
         trigger_id: str | None,
+        secret: str,
     ) -> Failed:
         """Tell a failure, once for each kind until it ends."""
         await hold.confirm()
@@ -316,14 +341,14 @@ class DeviceCollector:
         # With what the failure itself changed: a refused key.
         state = await self._devices.load(tenant_id, device_id)
         attempt = Attempt(
-            at=at, settings=_mark(settings, state), failures=before + 1, kind=failure.kind
+            at=at, settings=_mark(settings, state, secret), failures=before + 1, kind=failure.kind
         )
         await self._schedule.tell(tenant_id, device_id, attempt)
         return Failed(failure, attempt)
 
 
-def _mark(settings: DeviceSettings, state: DeviceState) -> str:
-    return mark_of(settings, state.refused_key.fingerprint if state.refused_key else "")
+def _mark(settings: DeviceSettings, state: DeviceState, secret: str) -> str:
+    return mark_of(settings, state.refused_key.fingerprint if state.refused_key else "", secret)
 
 
 async def _checked(text: str) -> str:

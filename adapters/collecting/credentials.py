@@ -6,8 +6,9 @@
     vault:MOUNT/PATH   a secret of a KV engine (version 2) of OpenBao or HashiCorp Vault
     agent        the SSH agent of this program
 
-What is found is a private key (it begins with -----BEGIN), a JSON object with the fields username,
-password, private_key, passphrase and enable (the password of a device's privileged mode), or else a
+A stored one may stand for one of the others, which is then looked for in its place. What is found
+is a private key (it begins with -----BEGIN), a JSON object with the fields username, password,
+private_key, passphrase and enable (the password of a device's privileged mode), or else a
 password. Invariant: none of it is in any error.
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +31,7 @@ from adapters.crypto.keys import KeyRing
 from adapters.jetstream.buckets import Bucket
 from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.target import Credential
+from domain.credentials import stored_name
 from domain.errors import InvalidInput, KeyUnavailable
 from domain.ids import from_token, to_token
 
@@ -36,6 +39,10 @@ BUCKET: Final = "CONFIGTRAIL_CREDENTIALS"
 KEPT_SECONDS: Final = 30.0
 FILE_MAX: Final = 64 * 1024
 ENVIRONMENT_PREFIX: Final = "CONFIGTRAIL_CREDENTIAL_"
+NOT_FOR_COLLECTORS: Final = (
+    f"must be env:{ENVIRONMENT_PREFIX}NAME where collectors are to use it, or store:NAME "
+    "(configtrail credentials set)"
+)
 _OURS: Final = "CONFIGTRAIL_"
 _PURPOSE: Final = b"configtrail/credential/v1"
 
@@ -51,6 +58,17 @@ class Stored(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkno
 
     def __repr__(self) -> str:
         return "Stored(…)"
+
+
+class Kept(Stored, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A credential as the store has it: what it is, or the reference that it stands for; and the
+    change that made it so, where that was told."""
+
+    reference: str | None = None
+    change_id: str | None = None
+
+    def __repr__(self) -> str:
+        return "Kept(…)"
 
 
 class CredentialStore:
@@ -72,7 +90,7 @@ class CredentialStore:
         )
         await self._bucket.put(sealed, to_token(tenant_id), to_token(name))
 
-    async def get(self, tenant_id: str, name: str) -> Stored | None:
+    async def get(self, tenant_id: str, name: str) -> Kept | None:
         """A credential, None when there is none. Raises `KeyUnavailable` when it was altered."""
         sealed = await self._bucket.get(to_token(tenant_id), to_token(name))
         if sealed is None:
@@ -84,7 +102,7 @@ class CredentialStore:
             raise KeyUnavailable(
                 f"the credential {name}", "it was altered, or sealed under another key; set it anew"
             ) from error
-        return msgspec.json.decode(raw, type=Stored)
+        return msgspec.json.decode(raw, type=Kept)
 
     async def remove(self, tenant_id: str, name: str) -> None:
         """Remove a credential."""
@@ -107,6 +125,7 @@ class Credentials:
         self._folder = folder
         self._trusted = trusted
         self._kept: dict[tuple[str, str], tuple[float, Credential]] = {}
+        self._forgotten: Counter[tuple[str, str]] = Counter()
 
     def as_trusted(self) -> Credentials:
         """The same for references that the user of this program gives."""
@@ -127,9 +146,16 @@ class Credentials:
         kept = self._kept.get(key)
         if kept is not None and time.monotonic() < kept[0]:
             return kept[1]
+        forgotten = self._forgotten[key]
         found = await self._found(tenant_id, reference)
-        self._kept[key] = (time.monotonic() + KEPT_SECONDS, found)
+        if self._forgotten[key] == forgotten:  # else it may be the one before
+            self._kept[key] = (time.monotonic() + KEPT_SECONDS, found)
         return found
+
+    def forget(self, tenant_id: str, reference: str) -> None:
+        """What a reference names is another one now."""
+        self._kept.pop((tenant_id, reference), None)
+        self._forgotten[tenant_id, reference] += 1
 
     async def _found(self, tenant_id: str, reference: str) -> Credential:
         scheme, _, place = reference.partition(":")
@@ -146,8 +172,15 @@ class Credentials:
                 except KeyUnavailable as error:
                     raise _missing(reference, error.reason) from error
                 if stored is None:
-                    raise _missing(reference, "is not in the tenant's store")
-                return _credential(stored)
+                    raise _missing(
+                        reference,
+                        "is not in the tenant's store: set it (configtrail credentials set), or "
+                        "give the device another one",
+                    )
+                if stored.reference is None or stored_name(stored.reference) is not None:
+                    return _credential(stored)
+                found = await self._found(tenant_id, stored.reference)
+                return msgspec.structs.replace(found, username=stored.username or found.username)
             case "vault":
                 if self._vault is None:
                     raise _missing(reference, "can't be asked for: CONFIGTRAIL_VAULT_ADDR is unset")
@@ -163,7 +196,7 @@ class Credentials:
             raise _missing(f"env:{name}", f"must begin with {ENVIRONMENT_PREFIX}")
         value = os.environ.get(name)
         if not value:
-            raise _missing(f"env:{name}", "is not set")
+            raise _missing(f"env:{name}", "is not set where this program runs")
         return value
 
     def _file(self, place: str) -> str:
@@ -182,6 +215,12 @@ class Credentials:
             failed = "not UTF-8"
         # Raised out here: the error above may carry the bytes along.
         raise _missing(f"file:{place}", f"can't be read ({failed})")
+
+
+def for_collectors(reference: str | None) -> bool:
+    """Whether a registered device may name this: of the environment, only what is meant for it."""
+    scheme, _, name = (reference or "").partition(":")
+    return scheme != "env" or name.startswith(ENVIRONMENT_PREFIX)
 
 
 def parse_secret(text: str) -> Stored:

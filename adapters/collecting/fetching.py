@@ -42,6 +42,7 @@ def get_json(url: str, headers: Mapping[str, str]) -> dict[str, Any]:
         with opener.open(request, timeout=SECONDS) as answer:
             body = answer.read(MOST_BYTES)
     except urllib.error.HTTPError as error:
+        error.close()  # its answer is open still
         raise HttpFailed(host, f"it answers {error.code}") from None
     except (OSError, ValueError) as error:
         raise HttpFailed(host, f"it can't be asked ({type(error).__name__})") from None

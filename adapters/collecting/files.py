@@ -16,17 +16,11 @@ import yaml
 from msgspec import Struct
 
 from adapters.ssh.profiles import PLATFORMS
-from domain.inventory import (
-    FIELDS,
-    Entry,
-    InventoryRefused,
-    Judged,
-    Problem,
-    Row,
-    check_names,
-    judge,
-    printable,
-)
+from domain.errors import InvalidInput
+from domain.events import GivenSettings
+from domain.fields import FIELDS, OF_ONE_DEVICE, Problem, check_names, given_of, printable
+from domain.groups import check_group
+from domain.inventory import Entry, InventoryRefused, Judged, Row, judge
 
 _MODELS: Final = {
     "mikrotik": "routeros",
@@ -46,6 +40,7 @@ _NULL: Final = "tag:yaml.org,2002:null"
 class _Rows(Struct, frozen=True):
     rows: list[Row]
     problems: list[Problem]
+    groups: dict[str, GivenSettings] | None = None
 
 
 def read_inventory(path: Path) -> list[Entry]:
@@ -78,7 +73,7 @@ def judge_inventory(path: Path) -> Judged:
             raise InventoryRefused([Problem(path.name, "file", rule)])
     if not found.rows and not found.problems:
         found.problems.append(Problem(path.name, "file", "holds no device"))
-    return judge(found.rows, PLATFORMS, found.problems)
+    return judge(found.rows, PLATFORMS, found.problems, groups=found.groups)
 
 
 def _csv(text: str, name: str) -> _Rows:
@@ -156,26 +151,27 @@ def _yaml(text: str, name: str) -> _Rows:
         return found
     places = _Places(name, found.problems)
     top = places.mapping(root, "file")
-    defaults: dict[str, str] = {}
-    groups: dict[str, dict[str, str]] = {}
+    shared: dict[str, str] = {}
+    fallback: GivenSettings | None = None
+    groups: dict[str, GivenSettings] | None = None
     for key, node in top.items():
         if key == "defaults":
             defaults = places.fields(node, "defaults")
+            shared = {one: defaults.pop(one) for one in ("address", "group") if one in defaults}
+            fallback = places.given(node, defaults)
         elif key == "groups":
             groups = {
-                group: places.fields(one, "groups")
+                places.group(one, group): places.given(one, places.fields(one, "groups"))
                 for group, one in places.mapping(node, "groups").items()
             }
         elif key != "devices":
             places.tell(node, printable(key), "must be one of defaults, groups, devices")
     for node, given in _devices(top.get("devices"), places):
-        group = given.get("group", defaults.get("group"))
-        if group and groups and group not in groups:
+        fields = {**shared, **given}
+        if fields.get("group") and groups and fields["group"] not in groups:
             places.tell(node, "group", "must be one of those under groups")
-            continue
-        fields = {**defaults, **groups.get(group or "", {}), **given}
-        found.rows.append(Row(places.at(node), fields))
-    return found
+        found.rows.append(Row(places.at(node), fields, fallback))
+    return _Rows(found.rows, found.problems, groups)
 
 
 def _devices(node: yaml.Node | None, places: _Places) -> list[tuple[yaml.Node, dict[str, str]]]:
@@ -208,6 +204,23 @@ class _Places:
     def tell(self, node: yaml.Node, field: str, rule: str) -> None:
         """Tell a problem of a node."""
         self._problems.append(Problem(self.at(node), field, rule))
+
+    def group(self, node: yaml.Node, name: str) -> str:
+        """The name of a group that a node is the content of."""
+        try:
+            return check_group(name)
+        except InvalidInput as error:
+            self.tell(node, "groups", f"a group's name {error.rule}")
+            return name
+
+    def given(self, node: yaml.Node, fields: Mapping[str, str]) -> GivenSettings:
+        """What the fields of a node give to several devices."""
+        where = self.at(node)
+        self._problems += check_names(fields, where)
+        for name in OF_ONE_DEVICE:
+            if name in fields:
+                self.tell(node, name, "must stand with a device")
+        return given_of(fields, PLATFORMS, where, self._problems)
 
     def mapping(self, node: yaml.Node | None, field: str) -> Mapping[str, yaml.Node]:
         """A mapping's nodes by key."""

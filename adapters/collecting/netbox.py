@@ -16,7 +16,9 @@ from msgspec import Struct
 
 from adapters.collecting.fetching import HttpFailed, get_json
 from adapters.ssh.profiles import PLATFORMS
-from domain.inventory import FIELDS, JUMP_PLATFORM, Judged, Row, judge
+from domain.events import GivenSettings
+from domain.fields import FIELDS, JUMP_PLATFORM, OF_ONE_DEVICE, Problem, check_names, given_of
+from domain.inventory import Judged, Row, judge
 
 PAGE: Final = 500
 _CUSTOM: Final = "configtrail_"
@@ -41,7 +43,15 @@ class NetBoxDevices(Struct, frozen=True):
 
 
 async def read_netbox(address: str, token: str, defaults: Mapping[str, str]) -> NetBoxDevices:
-    """The active devices of a NetBox. Raises `HttpFailed`."""
+    """The active devices of a NetBox. `defaults` are for those that neither it nor a group gives
+    one. Raises `HttpFailed`."""
+    problems = check_names(defaults, "default")
+    problems += [
+        Problem("default", name, "must stand with a device")
+        for name in OF_ONE_DEVICE
+        if name in defaults
+    ]
+    fallback = given_of(defaults, PLATFORMS, "default", problems)
     base = address.rstrip("/")
     url: str | None = f"{base}/api/dcim/devices/?status=active&limit={PAGE}"
     headers = {"Authorization": f"Token {token}"}
@@ -59,19 +69,19 @@ async def read_netbox(address: str, token: str, defaults: Mapping[str, str]) -> 
         for device in results:
             if not isinstance(device, dict):
                 raise HttpFailed(urlsplit(base).netloc, "its answer is no page of devices")
-            fields = _fields(device, defaults)
+            fields = _fields(device, fallback)
             if fields is None:
                 left_out.append(str(device.get("name") or device.get("id")))
             else:
-                rows.append(Row(f"NetBox device {device.get('id')}", fields))
+                rows.append(Row(f"NetBox device {device.get('id')}", fields, fallback))
         url = following if isinstance(following, str) else None
         if url is not None and urlsplit(url)[:2] != urlsplit(base)[:2]:
             # The token must not go to wherever an answer points.
             raise HttpFailed(urlsplit(base).netloc, "its next page lies on another server")
-    return NetBoxDevices(judge(rows, PLATFORMS), left_out)
+    return NetBoxDevices(judge(rows, PLATFORMS, problems), left_out)
 
 
-def _fields(device: Mapping[str, Any], defaults: Mapping[str, str]) -> dict[str, str] | None:
+def _fields(device: Mapping[str, Any], fallback: GivenSettings) -> dict[str, str] | None:
     name = device.get("name")
     primary = _object(device, "primary_ip")
     slug = str(_object(device, "platform").get("slug") or "").lower()
@@ -81,15 +91,15 @@ def _fields(device: Mapping[str, Any], defaults: Mapping[str, str]) -> dict[str,
         for field in FIELDS
         if (value := given.get(f"{_CUSTOM}{field}")) is not None
     }
-    platform = custom.get("platform") or _SLUGS.get(slug, slug) or defaults.get("platform", "")
+    platform = custom.get("platform") or _SLUGS.get(slug, slug)
     address = str(primary.get("address") or "").partition("/")[0]
     if not name or not (address or custom.get("address")):
         return None
-    if platform not in PLATFORMS and platform != JUMP_PLATFORM:
+    if (platform or fallback.platform) not in (*PLATFORMS, JUMP_PLATFORM):
         return None
     site = str(_object(device, "site").get("slug") or "")
     found = {"name": str(name), "address": address, "group": site}
-    return {**defaults, **found, **custom, "platform": platform}
+    return {**found, **custom, "platform": platform}
 
 
 def _object(device: Mapping[str, Any], name: str) -> Mapping[str, Any]:

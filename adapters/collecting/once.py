@@ -16,7 +16,7 @@ from adapters.jetstream.intake import IntakeFull
 from domain.envelope import Head
 from domain.errors import LeaseHeld, LeaseLost
 from domain.events import DeviceSettings, DuplicateSkipped, SnapshotCreated
-from domain.inventory import JUMP_PLATFORM
+from domain.fields import JUMP_PLATFORM
 
 Outcome = Literal["new", "unchanged", "refused", "failed", "busy"]
 GOOD: Final[tuple[Outcome, ...]] = ("new", "unchanged", "busy")

@@ -1,35 +1,156 @@
-"""The inventory as the log has it."""
+"""The inventory as the log has it: devices, and what their groups give them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Final
+
+from msgspec import Struct
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from adapters.jetstream.latest import LatestEvents
+from domain.credentials import reference_to, stored_name
+from domain.envelope import StoredEvent
 from domain.events import (
+    CredentialRemoved,
+    CredentialSet,
     DeviceConfigured,
     DeviceRetired,
     DeviceSettings,
+    GivenSettings,
+    GroupConfigured,
+    GroupRemoved,
     HostKeyChanged,
     HostKeyPinned,
     HostKeyReleased,
 )
+from domain.groups import origins, settings_now
 
-TYPES = (DeviceConfigured, DeviceRetired)
-KEY_TYPES = (HostKeyPinned, HostKeyChanged, HostKeyReleased)
+TYPES: Final = (DeviceConfigured, DeviceRetired, GroupConfigured, GroupRemoved, CredentialSet)
+CREDENTIAL_TYPES: Final = (CredentialSet, CredentialRemoved)
+KEY_TYPES: Final = (HostKeyPinned, HostKeyChanged, HostKeyReleased)
+
+Key = tuple[str, str]
+
+
+class Registry:
+    """Devices and groups of tenants, kept up to date by their events, which may come again."""
+
+    def __init__(self) -> None:
+        self.devices: dict[Key, DeviceConfigured] = {}
+        self.groups: dict[Key, GivenSettings] = {}
+        self._credentials: dict[Key, str] = {}
+        self._positions: dict[Key, int] = {}
+
+    def apply(self, stored: StoredEvent) -> list[Key]:
+        """Take an event in; the devices that it may mean something for."""
+        branch = (stored.tenant_id, stored.device_id)
+        if stored.position <= self._positions.get(branch, 0):
+            return []
+        self._positions[branch] = stored.position
+        match stored.event:
+            case DeviceConfigured() as event:
+                self.devices[branch] = event
+                return [branch]
+            case DeviceRetired():
+                self.devices.pop(branch, None)
+                return [branch]
+            case GroupConfigured() as event:
+                self.groups[stored.tenant_id, event.group] = event.defaults
+                return list(self._members(stored.tenant_id, event.group))
+            case GroupRemoved() as event:
+                self.groups.pop((stored.tenant_id, event.group), None)
+                return list(self._members(stored.tenant_id, event.group))
+            case CredentialSet() as event:
+                self._credentials[stored.tenant_id, event.name] = event.change_id
+                return list(self._users(stored.tenant_id, reference_to(event.name)))
+            case _:
+                return []
+
+    def settings(self, key: Key) -> DeviceSettings | None:
+        """A device's settings as they are now; None when it is not in the inventory."""
+        told = self.devices.get(key)
+        if told is None:
+            return None
+        return settings_now(told, self.groups.get((key[0], told.settings.group or "")))
+
+    def secret_of(self, key: Key) -> str:
+        """A mark of the stored credential that a device has: another one, once it was set anew."""
+        settings = self.settings(key)
+        name = stored_name(settings.credential) if settings is not None else None
+        return "" if name is None else self._credentials.get((key[0], name), "")
+
+    def _users(self, tenant_id: str, reference: str) -> Iterator[Key]:
+        for key in self.devices:
+            settings = self.settings(key) if key[0] == tenant_id else None
+            if settings is not None and settings.credential == reference:
+                yield key
+
+    def _members(self, tenant_id: str, group: str) -> Iterator[Key]:
+        for key, told in self.devices.items():
+            if key[0] == tenant_id and told.settings.group == group:
+                yield key
+
+
+class Inventory(Struct, frozen=True):
+    """A tenant's devices as they were told, and its groups, by name."""
+
+    devices: Mapping[str, DeviceConfigured]
+    groups: Mapping[str, GivenSettings]
+
+    def settings(self) -> dict[str, DeviceSettings]:
+        """The settings of the devices as they are now."""
+        return {name: settings_now(told, self._group(told)) for name, told in self.devices.items()}
+
+    def origins(self, name: str) -> dict[str, str]:
+        """Where each setting of a device comes from."""
+        told = self.devices[name]
+        return origins(told, self._group(told))
+
+    def members(self, group: str) -> list[str]:
+        """The devices of a group."""
+        return [name for name, told in self.devices.items() if told.settings.group == group]
+
+    def users(self, credential: str) -> list[str]:
+        """The devices that have a credential, by its reference."""
+        return [name for name, one in self.settings().items() if one.credential == credential]
+
+    def _group(self, told: DeviceConfigured) -> GivenSettings | None:
+        return self.groups.get(told.settings.group or "")
+
+
+async def registered_inventory(nc: Client, js: JetStreamContext, tenant_id: str) -> Inventory:
+    """The tenant's inventory as of now. Raises `Unavailable`."""
+    found = Registry()
+    for stored in await LatestEvents(nc, js, TYPES, tenant_id).load():
+        found.apply(stored)
+    return Inventory(
+        devices={name: found.devices[tenant, name] for tenant, name in sorted(found.devices)},
+        groups={name: found.groups[tenant, name] for tenant, name in sorted(found.groups)},
+    )
 
 
 async def registered_devices(
     nc: Client, js: JetStreamContext, tenant_id: str
 ) -> dict[str, DeviceSettings]:
     """The settings of the tenant's devices by id, as of now. Raises `Unavailable`."""
-    found: dict[str, DeviceSettings] = {}
-    for stored in await LatestEvents(nc, js, TYPES, tenant_id).load():
+    return (await registered_inventory(nc, js, tenant_id)).settings()
+
+
+async def told_credentials(
+    nc: Client, js: JetStreamContext, tenant_id: str
+) -> dict[str, tuple[datetime, CredentialSet]]:
+    """When and how the tenant's credentials were last set, by name, unless they were removed.
+    Raises `Unavailable`."""
+    found: dict[str, tuple[datetime, CredentialSet]] = {}
+    for stored in await LatestEvents(nc, js, CREDENTIAL_TYPES, tenant_id).load():
         match stored.event:
-            case DeviceConfigured() as event:
-                found[stored.device_id] = event.settings
-            case DeviceRetired():
-                found.pop(stored.device_id, None)
+            case CredentialSet() as event:
+                found[event.name] = (stored.occurred_at, event)
+            case CredentialRemoved() as event:
+                found.pop(event.name, None)
     return dict(sorted(found.items()))
 
 

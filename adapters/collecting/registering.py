@@ -3,47 +3,93 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from adapters.collecting.checks import check_actor, check_reason
+from adapters.collecting.credentials import NOT_FOR_COLLECTORS, for_collectors
+from adapters.collecting.registered import Inventory
 from adapters.roles.devices import DeviceRepository
-from domain.collecting import configured, host_key_released, retired
+from domain.collecting import configured, host_key_released, retired, says_the_same
+from domain.device import DeviceState
+from domain.envelope import NewEvent
 from domain.errors import InvalidInput, NotFound
-from domain.events import ACTOR, DeviceSettings
-from domain.inventory import Entry, InventoryRefused, Judged, Problem
+from domain.events import DeviceConfigured, DeviceSettings, GivenSettings
+from domain.fields import Problem
+from domain.groups import (
+    NOTHING,
+    check_group,
+    group_branch,
+    group_configured,
+    group_removed,
+)
+from domain.inventory import Entry, InventoryRefused, Judged, jump_problems
 
-REASON_MAX = 500
 _AT_ONCE = 64
+_FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}\Z")
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """What an inventory changes. `absent` are registered devices that it does not name."""
+    """What an inventory changes. `absent` are registered devices that it does not name; where it
+    has groups, `unused_groups` are registered ones that neither it nor a device of it names."""
 
     added: tuple[Entry, ...]
     changed: tuple[Entry, ...]
     unchanged: int
     absent: tuple[str, ...]
+    groups: tuple[tuple[str, GivenSettings], ...] = ()
+    unused_groups: tuple[str, ...] = ()
 
 
-def plan_of(registered: Mapping[str, DeviceSettings], entries: Sequence[Entry]) -> Plan:
-    """The difference between what is registered and the entries."""
+def plan_of(
+    registered: Inventory,
+    entries: Sequence[Entry],
+    groups: Mapping[str, GivenSettings] | None = None,
+) -> Plan:
+    """The difference between what is registered and the entries, with the groups that come along.
+
+    Raises `InventoryRefused` when a device leads nowhere with what its group is registered to give.
+    """
+    now = {**registered.groups, **(groups or {})}
+    entries = [one.within(now) for one in entries]
+    problems = jump_problems(entries, {one.device_id for one in entries} | {*registered.devices})
+    if problems:
+        raise InventoryRefused(problems)
     named = {one.device_id for one in entries}
-    known = [one for one in entries if one.device_id in registered]
-    changed = [one for one in known if registered[one.device_id] != one.settings]
+    in_use = {one.settings.group for one in entries}
+    known = [one for one in entries if one.device_id in registered.devices]
+    changed = [one for one in known if not _is_so(registered.devices[one.device_id], one)]
     return Plan(
-        added=tuple(one for one in entries if one.device_id not in registered),
+        added=tuple(one for one in entries if one.device_id not in registered.devices),
         changed=tuple(changed),
         unchanged=len(known) - len(changed),
-        absent=tuple(sorted(registered.keys() - named)),
+        absent=tuple(sorted(registered.devices.keys() - named)),
+        groups=tuple(
+            (name, given)
+            for name, given in (groups or {}).items()
+            if registered.groups.get(name) != given
+        ),
+        unused_groups=tuple(registered.groups.keys() - groups.keys() - in_use) if groups else (),
+    )
+
+
+def _is_so(told: DeviceConfigured, entry: Entry) -> bool:
+    """Whether a device is registered as an entry has it."""
+    return says_the_same(
+        told,
+        replace(told, settings=entry.settings, own=entry.own, fallback=entry.fallback),
     )
 
 
 async def resolvable_entries(judged: Judged) -> list[Entry]:
-    """The entries, when there is no problem with any, nor with finding out where they are.
+    """The entries, when there is no problem with any, nor with finding out where they are, and
+    collectors may have their credentials.
 
     Raises `InventoryRefused` with every problem, and every entry whose addresses are all unknown.
 
@@ -64,6 +110,11 @@ async def resolvable_entries(judged: Judged) -> list[Entry]:
     found = dict(zip(names, await asyncio.gather(*map(resolvable, names)), strict=True))
     problems = list(judged.problems)
     problems += [
+        Problem(one.where, "credential", NOT_FOR_COLLECTORS)
+        for one in judged.entries
+        if not for_collectors(one.settings.credential)
+    ]
+    problems += [
         Problem(one.where, "address", "can't be resolved")
         for one in direct
         if not any(found[name] for name in one.settings.addresses)
@@ -83,13 +134,14 @@ class Registrar:
         self, tenant_id: str, plan: Plan, *, actor: str, origin: str, prune: bool
     ) -> None:
         """Carry a plan out; `prune`: absent devices are retired. Broken off, do it again."""
+        # Groups first: no device is to be read without what its group gives it.
+        for name, given in plan.groups:
+            await self.configure_group(tenant_id, name, given, actor=actor, origin=origin)
         turns = asyncio.Semaphore(_AT_ONCE)
 
         async def configure(entry: Entry) -> None:
             async with turns:
-                await self.configure(
-                    tenant_id, entry.device_id, entry.settings, actor=actor, origin=origin
-                )
+                await self.register(tenant_id, entry, actor=actor, origin=origin)
 
         async def retire(device_id: str) -> None:
             async with turns:
@@ -104,6 +156,21 @@ class Registrar:
         except ExceptionGroup as failed:
             # The first one stopped the others; whoever called knows it by its own name.
             raise failed.exceptions[0] from failed
+        for name in plan.unused_groups if prune else ():
+            await self.remove_group(tenant_id, name, actor=actor, reason=f"not in {origin}")
+
+    async def register(self, tenant_id: str, entry: Entry, *, actor: str, origin: str) -> bool:
+        """Add a device or change its settings, those that are its own kept apart from those that
+        its group gives; False when they are so already."""
+        return await self.configure(
+            tenant_id,
+            entry.device_id,
+            entry.settings,
+            actor=actor,
+            origin=origin,
+            own=entry.own,
+            fallback=entry.fallback,
+        )
 
     async def configure(
         self,
@@ -113,9 +180,12 @@ class Registrar:
         *,
         actor: str,
         origin: str | None = None,
+        own: GivenSettings | None = None,
+        fallback: GivenSettings | None = None,
     ) -> bool:
-        """Add a device or change its settings; False when they are so already."""
-        _check_actor(actor)
+        """Add a device or change its settings; False when they are so already. Without `own` all
+        of them are its own, whatever its group gives."""
+        check_actor(actor)
         decide = partial(
             configured,
             tenant_id=tenant_id,
@@ -125,6 +195,8 @@ class Registrar:
             occurred_at=datetime.now(UTC),
             settings=settings,
             origin=origin,
+            own=own,
+            fallback=fallback,
         )
         await self._devices.refresh(tenant_id, device_id)
         return await self._devices.record(tenant_id, device_id, decide) is not None
@@ -133,8 +205,8 @@ class Registrar:
         self, tenant_id: str, device_id: str, *, actor: str, reason: str | None
     ) -> None:
         """Take a device out. Its history stays. Raises `NotFound` when it is not in."""
-        _check_actor(actor)
-        _check_reason(reason)
+        check_actor(actor)
+        check_reason(reason)
         decide = partial(
             retired,
             tenant_id=tenant_id,
@@ -147,6 +219,62 @@ class Registrar:
         await self._devices.refresh(tenant_id, device_id)
         if await self._devices.record(tenant_id, device_id, decide) is None:
             raise NotFound("device in the inventory", device_id)
+
+    async def configure_group(
+        self,
+        tenant_id: str,
+        group: str,
+        defaults: GivenSettings,
+        *,
+        actor: str,
+        origin: str | None = None,
+        reason: str | None = None,
+        instead_of: GivenSettings | None = None,
+    ) -> bool:
+        """What a group gives its devices from now on; False when it does already.
+
+        Raises `InvalidInput` when it is to be `instead_of` something that it does not give now.
+        """
+        check_actor(actor)
+        check_reason(reason)
+        made = partial(
+            group_configured,
+            tenant_id=tenant_id,
+            group=check_group(group),
+            change_id=str(uuid.uuid4()),
+            actor=actor,
+            occurred_at=datetime.now(UTC),
+            defaults=defaults,
+            origin=origin,
+            reason=reason,
+        )
+
+        def decide(state: DeviceState) -> NewEvent | None:
+            if instead_of is not None and (state.group or NOTHING) != instead_of:
+                raise InvalidInput("group", "was changed by somebody else meanwhile; do it again")
+            return made(state)
+
+        await self._devices.refresh(tenant_id, group_branch(group))
+        return await self._devices.record(tenant_id, group_branch(group), decide) is not None
+
+    async def remove_group(
+        self, tenant_id: str, group: str, *, actor: str, reason: str | None
+    ) -> None:
+        """A group gives nothing any more. Raises `NotFound` when there is none."""
+        check_actor(actor)
+        check_reason(reason)
+        decide = partial(
+            group_removed,
+            tenant_id=tenant_id,
+            group=check_group(group),
+            change_id=str(uuid.uuid4()),
+            actor=actor,
+            occurred_at=datetime.now(UTC),
+            reason=reason,
+        )
+        await self._devices.refresh(tenant_id, group_branch(group))
+        if await self._devices.record(tenant_id, group_branch(group), decide) is None:
+            raise NotFound("group", group)
 
     async def release_host_key(
         self,
@@ -161,12 +289,13 @@ class Registrar:
 
         Raises `NotFound` when it has none that could be released.
         """
-        _check_actor(actor)
+        check_actor(actor)
         if not reason:
             raise InvalidInput("reason", "must be given: it stands in the audit trail")
-        _check_reason(reason)
-        if expected_fingerprint is not None and not expected_fingerprint.startswith("SHA256:"):
-            raise InvalidInput("fingerprint", "must be as OpenSSH shows it: SHA256:…")
+        check_reason(reason)
+        if expected_fingerprint is not None and not _FINGERPRINT.match(expected_fingerprint):
+            rule = "must be as OpenSSH shows it: SHA256: and 43 characters"
+            raise InvalidInput("fingerprint", rule)
         decide = partial(
             host_key_released,
             tenant_id=tenant_id,
@@ -180,13 +309,3 @@ class Registrar:
         await self._devices.refresh(tenant_id, device_id)
         if await self._devices.record(tenant_id, device_id, decide) is None:
             raise NotFound("pinned host key of", device_id)
-
-
-def _check_actor(actor: str) -> None:
-    if not ACTOR.match(actor):
-        raise InvalidInput("actor", "must be user:<id>, service:<name> or system:<role>")
-
-
-def _check_reason(reason: str | None) -> None:
-    if reason is not None and (len(reason) > REASON_MAX or not reason.isprintable()):
-        raise InvalidInput("reason", f"must be printable and at most {REASON_MAX} characters")

@@ -15,8 +15,8 @@ from msgspec import Struct
 from adapters.jetstream.buckets import Bucket
 from adapters.ssh.failures import WAITS_FOR_A_PERSON
 from domain.events import DeviceSettings
+from domain.fields import seconds_until_open
 from domain.ids import to_token
-from domain.inventory import seconds_until_open
 
 BUCKET: Final = "CONFIGTRAIL_SCHEDULE"
 BACK_OFF_MINUTES: Final = (1, 5, 15, 60)
@@ -51,10 +51,11 @@ class Schedule:
         )
 
 
-def mark_of(settings: DeviceSettings, trust: str = "") -> str:
-    """A short mark: equal for equal settings and trust. What waits for a person goes on when
-    either changes."""
-    return hashlib.sha256(msgspec.json.encode(settings) + trust.encode()).hexdigest()[:16]
+def mark_of(settings: DeviceSettings, trust: str = "", secret: str = "") -> str:
+    """A short mark: equal for equal settings, trust and mark of the stored credential. What waits
+    for a person goes on when one of them changes."""
+    of = msgspec.json.encode(settings) + trust.encode() + secret.encode()
+    return hashlib.sha256(of).hexdigest()[:16]
 
 
 def due_at(
@@ -81,6 +82,11 @@ def due_at(
     of_day = moment - moment.replace(hour=0, minute=0, second=0, microsecond=0)
     wait = seconds_until_open(settings.window, of_day.total_seconds())
     return moment + timedelta(seconds=wait) if wait else at
+
+
+def from_another_clock(last: Attempt | None, settings: DeviceSettings, now: datetime) -> bool:
+    """Whether an attempt lies too far in the future to be one: some clock was wrong, or is."""
+    return last is not None and last.at > now + timedelta(seconds=settings.interval_seconds)
 
 
 def _chance(name: str, at: datetime) -> float:

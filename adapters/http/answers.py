@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
 
 from fastapi import Request, Response
-from pydantic import BaseModel
 
 from adapters.http.freshness import position_headers
 from adapters.http.representations import (
@@ -20,8 +19,8 @@ from adapters.http.representations import (
     accepted,
     csv_header,
     csv_rows,
-    ndjson_rows,
 )
+from adapters.http.shown import Out, json_of, lines_of
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _NAME_MAX = 100
@@ -44,18 +43,18 @@ def answered(
 
 
 def answered_model(
-    request: Request, model: BaseModel, headers: Mapping[str, str] | None = None
+    request: Request, model: Out, headers: Mapping[str, str] | None = None
 ) -> Response:
     """One thing, as JSON."""
     accepted(request, (JSON,))
-    return answered(request, model.model_dump_json().encode(), JSON, headers)
+    return answered(request, json_of(model), JSON, headers)
 
 
 def answered_listing(
     request: Request,
-    items: Sequence[BaseModel],
-    page: BaseModel | None,
-    kind: type[BaseModel],
+    items: Sequence[Out],
+    page: Out | None,
+    kind: type[Out],
     *,
     name: str,
     next_cursor: str | None,
@@ -69,19 +68,16 @@ def answered_listing(
     headers = _following(request, next_cursor)
     if form == CSV:
         headers |= attachment(name, "csv")
-        columns = tuple(kind.model_fields)
+        columns = kind.__struct_fields__
         return answered(request, csv_header(columns) + csv_rows(items, columns), CSV, headers)
     if form == NDJSON:
-        return answered(request, ndjson_rows(items), NDJSON, headers)
-    if page is not None:
-        return answered(request, page.model_dump_json(), JSON, headers)
-    body = ",".join(one.model_dump_json() for one in items)
-    return answered(request, f"[{body}]", JSON, headers)
+        return answered(request, lines_of(items), NDJSON, headers)
+    return answered(request, json_of(items if page is None else page), JSON, headers)
 
 
-def answered_page(request: Request, page: BaseModel, next_cursor: str | None) -> Response:
+def answered_page(request: Request, page: Out, next_cursor: str | None) -> Response:
     """A page of a listing, as JSON; `Link` says where the next one is."""
-    return answered(request, page.model_dump_json(), JSON, _following(request, next_cursor))
+    return answered(request, json_of(page), JSON, _following(request, next_cursor))
 
 
 def attachment(name: str, suffix: str, moment: datetime | None = None) -> dict[str, str]:

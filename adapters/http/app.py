@@ -21,9 +21,11 @@ from adapters.http import (
     devices,
     differences,
     fleet,
+    groups,
     health,
     history,
     inventory,
+    keys,
     live,
     parked,
     proofs,
@@ -37,6 +39,7 @@ from adapters.http.access import Authorise, routes_of
 from adapters.http.allowed import Allowed
 from adapters.http.cors import Origins
 from adapters.http.described import READING, REFUSALS
+from adapters.http.description import describe
 from adapters.http.errors import install_error_handlers
 from adapters.http.freshness import freshness
 from adapters.http.guard import LOOPBACK_NAMES, Guard, is_loopback
@@ -84,6 +87,8 @@ def create_app(system: System) -> FastAPI:
         dead_letters.router(system),
         trigger.router(system),
         inventory.router(system),
+        groups.router(system),
+        keys.router(system),
         proofs.router(system),
         live.router(system),
         parked.router(system),
@@ -107,6 +112,7 @@ def create_app(system: System) -> FastAPI:
     ):
         app.include_router(routes, dependencies=projected, responses=READING)
     authorise.know(app)
+    describe(app)
     app.state.allowed = Allowed(routes_of(app).values())
     app.add_middleware(
         Guard,
@@ -196,10 +202,11 @@ async def _ended(server: _Server, running: asyncio.Task[None]) -> None:
 
 def _bind(host: str, port: int) -> socket.socket:
     try:
-        family, kind, _, _, address = socket.getaddrinfo(
+        family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        bound = socket.socket(family, kind)
+        # asyncio sends at once, without waiting for acknowledgements, only where it is told TCP.
+        bound = socket.socket(family, kind, protocol)
         try:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.bind(address)

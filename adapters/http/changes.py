@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel
+from msgspec.structs import asdict
 
 from adapters.http.access import Permission, requires
 from adapters.http.answers import answered_listing
@@ -20,6 +20,7 @@ from adapters.http.params import (
     searchable,
     storable,
 )
+from adapters.http.shown import Out
 from domain.errors import InvalidInput
 from domain.ids import check_device_id
 from projections.diffs import FeedFilter, FleetChange, change_feed
@@ -34,7 +35,7 @@ class FleetChangeOut(HistoryOut):
     device_id: str
 
 
-class ChangesOut(BaseModel):
+class ChangesOut(Out):
     """Changes, newest first. `next_cursor` leads on: a page that filters may be short, or empty,
     and still have more behind it."""
 
@@ -44,7 +45,7 @@ class ChangesOut(BaseModel):
 
 def fleet_change_out(change: FleetChange) -> FleetChangeOut:
     """A change as it is answered."""
-    return FleetChangeOut(device_id=change.device_id, **history_out(change).model_dump())
+    return FleetChangeOut(device_id=change.device_id, **asdict(history_out(change)))
 
 
 def router(system: System) -> APIRouter:

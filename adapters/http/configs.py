@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel
 
 from adapters.http.access import Permission, requires
 from adapters.http.answers import answered, answered_model, attachment
@@ -14,6 +13,7 @@ from adapters.http.described import AS_TEXT, DOWNLOAD
 from adapters.http.params import DeviceId, SnapshotId, TenantId, moment
 from adapters.http.representations import JSON, TEXT, accepted
 from adapters.http.revealing import Reveal, allow, recorded
+from adapters.http.shown import Out
 from adapters.reading import ConfigText
 from domain.canonical import ROUTEROS
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from adapters.composition import System
 
 
-class ConfigOut(BaseModel):
+class ConfigOut(Out):
     """A configuration as it was collected. `sha256_hash` is that of `config_text` in UTF-8.
 
     `redacted`: secrets in it are keyed hashes; False only when they were asked for by `reveal`.

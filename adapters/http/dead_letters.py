@@ -6,13 +6,18 @@ from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel
 
 from adapters.http.access import Permission, requires
-from adapters.http.params import PAGE_MAX, TenantId
+from adapters.http.answers import answered_listing
+from adapters.http.cursors import BY_POSITION, Cursors, Listing
+from adapters.http.described import LISTED
+from adapters.http.params import PAGE_MAX, Cursor, TenantId
+from adapters.http.shown import Out
 from adapters.jetstream.letter import DeadLetter
 from adapters.retrying import retry
+from domain.errors import InvalidInput
 
 if TYPE_CHECKING:
     from adapters.composition import System
@@ -23,7 +28,7 @@ Before = Annotated[int | None, Query(ge=1, lt=1 << 63)]
 Sequence = Annotated[int, Path(ge=1, lt=1 << 63)]
 
 
-class DeadLetterOut(BaseModel):
+class DeadLetterOut(Out):
     """A message that could not be processed: from where, and which rule its `field` breaks."""
 
     sequence: int
@@ -43,38 +48,83 @@ class RetriedLetterOut(BaseModel):
     intake_sequence: int | None
 
 
-class DeadLettersOut(BaseModel):
-    """Letters, newest first; `next_before` leads to the next page."""
+class DeadLettersOut(Out):
+    """Letters, newest first; `next_cursor` leads to the next page, and so does `next_before`, as
+    `before`."""
 
     items: list[DeadLetterOut]
     total: int
     next_before: int | None
+    next_cursor: str | None
 
 
 def letter_out(letter: DeadLetter) -> DeadLetterOut:
     """A letter as it is answered."""
-    return DeadLetterOut(**{name: getattr(letter, name) for name in DeadLetterOut.model_fields})
+    return DeadLetterOut(
+        **{name: getattr(letter, name) for name in DeadLetterOut.__struct_fields__}
+    )
 
 
 def router(system: System) -> APIRouter:
     """The routes of this module."""
     routes = APIRouter(tags=["operation"])
 
-    @routes.get("/api/dead-letters", dependencies=[requires(Permission.DEAD_LETTERS)])
-    async def dead_letters(limit: Limit = 50, before: Before = None) -> DeadLettersOut:
-        """Those of every tenant, and those that say of none whose they are."""
-        found = await system.dead_letters.list(limit, before)
-        return _page(found, await system.dead_letters.count(), limit)
+    cursors = Cursors(system.keyring)
+
+    async def page(
+        request: Request, listing: Listing, letters: list[DeadLetter], limit: int, total: int
+    ) -> Response:
+        shown, cursor = await cursors.page(listing, letters, limit, lambda one: one.sequence)
+        items = [letter_out(one) for one in shown]
+        body = DeadLettersOut(
+            items=items,
+            total=total,
+            next_before=None if cursor is None else items[-1].sequence,
+            next_cursor=cursor,
+        )
+        return answered_listing(
+            request, items, body, DeadLetterOut, name="dead-letters", next_cursor=cursor
+        )
+
+    async def below(listing: Listing, before: int | None, cursor: str | None) -> int | None:
+        if before is not None and cursor is not None:
+            raise InvalidInput("before", "must not be given together with cursor")
+        return await cursors.take(listing, cursor, BY_POSITION) or before
 
     @routes.get(
-        "/api/tenants/{tenant}/dead-letters", dependencies=[requires(Permission.DEAD_LETTERS)]
+        "/api/dead-letters",
+        response_model=DeadLettersOut,
+        responses=LISTED,
+        dependencies=[requires(Permission.DEAD_LETTERS)],
+    )
+    async def dead_letters(
+        request: Request, limit: Limit = 50, before: Before = None, cursor: Cursor = None
+    ) -> Response:
+        """Those of every tenant, and those that say of none whose they are."""
+        listing = ("dead letters",)
+        end = await below(listing, before, cursor)
+        found = await system.dead_letters.list(limit + 1, end)
+        return await page(request, listing, found, limit, await system.dead_letters.count())
+
+    @routes.get(
+        "/api/tenants/{tenant}/dead-letters",
+        response_model=DeadLettersOut,
+        responses=LISTED,
+        dependencies=[requires(Permission.DEAD_LETTERS)],
     )
     async def tenants_dead_letters(
-        tenant: TenantId, limit: Limit = 50, before: Before = None
-    ) -> DeadLettersOut:
+        request: Request,
+        tenant: TenantId,
+        limit: Limit = 50,
+        before: Before = None,
+        cursor: Cursor = None,
+    ) -> Response:
+        """Those of the tenant."""
+        listing = ("dead letters", tenant)
+        end = await below(listing, before, cursor)
         mine = [one async for one in _all(system) if one.tenant_id == tenant]
-        below = [one for one in mine if before is None or one.sequence < before]
-        return _page(below[:limit], len(mine), limit)
+        found = [one for one in mine if end is None or one.sequence < end]
+        return await page(request, listing, found[: limit + 1], limit, len(mine))
 
     @routes.get("/api/dead-letters/{sequence}", dependencies=[requires(Permission.DEAD_LETTERS)])
     async def dead_letter(sequence: Sequence) -> DeadLetterOut:
@@ -99,11 +149,3 @@ async def _all(system: System) -> AsyncGenerator[DeadLetter, None]:
         for one in found:
             yield one
         before = found[-1].sequence
-
-
-def _page(found: list[DeadLetter], total: int, limit: int) -> DeadLettersOut:
-    return DeadLettersOut(
-        items=[letter_out(one) for one in found],
-        total=total,
-        next_before=found[-1].sequence if len(found) == limit else None,
-    )

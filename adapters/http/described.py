@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from adapters.http.errors import ErrorBody
+from adapters.http.errors import PROBLEM, ErrorBody
+from adapters.http.examples import CONFIG_TEXT, IN_WORDS, UNIFIED
 from adapters.http.representations import CSV, DIFF, NDJSON, TEXT
 
 Responses = dict[int | str, dict[str, Any]]
@@ -32,7 +33,7 @@ def refused(description: str) -> dict[str, Any]:
     return {
         "model": ErrorBody,
         "description": description,
-        "content": {"application/problem+json": shape},
+        "content": {PROBLEM: shape},
     }
 
 
@@ -47,17 +48,47 @@ LISTED: Responses = {
         "content": {NDJSON: _TEXT, CSV: _TEXT},
     }
 }
-AS_TEXT: Responses = {200: {"description": "as JSON, or the text alone", "content": {TEXT: _TEXT}}}
+AS_TEXT: Responses = {
+    200: {
+        "description": "as JSON, or the text alone",
+        "content": {TEXT: {**_TEXT, "example": CONFIG_TEXT}},
+    }
+}
 AS_DIFF: Responses = {
     200: {
         "description": "as JSON, as a unified diff, or in words",
-        "content": {DIFF: _TEXT, TEXT: _TEXT},
+        "content": {
+            DIFF: {**_TEXT, "example": UNIFIED},
+            TEXT: {**_TEXT, "example": IN_WORDS},
+        },
     }
 }
-DOWNLOAD: Responses = {200: {"description": "the file", "content": {TEXT: _TEXT}}}
-STREAMED: Responses = {
-    200: {"description": "server-sent events", "content": {"text/event-stream": _TEXT}}
+DOWNLOAD: Responses = {
+    200: {"description": "the file", "content": {TEXT: {**_TEXT, "example": CONFIG_TEXT}}}
 }
+_FEED = 'retry: 2000\nid: 4711\ndata: {"position": 4711, "device_id": "edge"}\n\n'
+STREAMED: Responses = {
+    200: {
+        "description": "server-sent events",
+        "content": {
+            "text/event-stream": {**_TEXT, "example": _FEED},
+        },
+    }
+}
+HASHES: Responses = {
+    200: {
+        "description": "hashes of a tile, 32 bytes each",
+        "content": {"application/octet-stream": {"schema": {}}},
+    }
+}
+
+
+def plain(description: str, example: str) -> Responses:
+    """An answer that is a text of a form of its own."""
+    content = {TEXT: {**_TEXT, "example": example}}
+    return {200: {"description": description, "content": content}}
+
+
 UPLOADING: Responses = {
     200: {"description": "unchanged: the known configuration is confirmed"},
     201: {"description": "a new configuration"},

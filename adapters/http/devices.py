@@ -6,21 +6,22 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel
 
 from adapters.http.access import Permission, requires
 from adapters.http.answers import answered_listing, answered_model
 from adapters.http.cursors import BY_ID, Cursors
 from adapters.http.described import LISTED
 from adapters.http.params import DeviceId, PageOf, TenantId, optional_moment, searchable
+from adapters.http.shown import Out
 from domain.errors import NotFound
 from projections import backups
+from projections.rows import Reader
 
 if TYPE_CHECKING:
     from adapters.composition import System
 
 
-class DeviceOut(BaseModel):
+class DeviceOut(Out):
     """A device; `first_seen` and the other times are None when it was never read."""
 
     device_id: str
@@ -38,7 +39,7 @@ class DeviceOut(BaseModel):
     last_failure_message: str | None
 
 
-class DevicesOut(BaseModel):
+class DevicesOut(Out):
     """A page of devices, by id. `total` counts all that match; `next_cursor` leads on."""
 
     items: list[DeviceOut]
@@ -67,9 +68,9 @@ def device_out(device: backups.Device) -> DeviceOut:
     )
 
 
-async def require_device(system: System, tenant: str, device: str) -> backups.Device:
+async def require_device(rows: Reader, tenant: str, device: str) -> backups.Device:
     """The device, or `NotFound`."""
-    found = await backups.get_device(system.rows_of(tenant), tenant, device)
+    found = await backups.get_device(rows, tenant, device)
     if found is None:
         raise NotFound("device", device)
     return found
@@ -101,8 +102,9 @@ def router(system: System) -> APIRouter:
         text = searchable(search)
         listing = ("devices", tenant, text, since)
         place = await cursors.take(listing, page.cursor, BY_ID)
-        found = await backups.list_devices(
-            system.rows_of(tenant),
+        rows = system.rows_of(tenant)
+        found = await backups.page_of_devices(
+            rows,
             tenant,
             limit=page.limit + 1,
             offset=page.offset,
@@ -110,15 +112,18 @@ def router(system: System) -> APIRouter:
             not_seen_since=since,
             after=place,
         )
-        total = await backups.count_devices(
-            system.rows_of(tenant), tenant, search=text, not_seen_since=since
-        )
-        if not total and not await backups.count_devices(system.rows_of(tenant), tenant):
+        if not found.total and not await backups.count_devices(rows, tenant):
             raise NotFound("tenant", tenant)
-        shown, following = await cursors.page(listing, found, page.limit, lambda one: one.device_id)
+        shown, following = await cursors.page(
+            listing, found.devices, page.limit, lambda one: one.device_id
+        )
         items = [device_out(one) for one in shown]
         body = DevicesOut(
-            items=items, total=total, limit=page.limit, offset=page.offset, next_cursor=following
+            items=items,
+            total=found.total,
+            limit=page.limit,
+            offset=page.offset,
+            next_cursor=following,
         )
         return answered_listing(
             request, items, body, DeviceOut, name=f"devices-{tenant}", next_cursor=following
@@ -138,6 +143,8 @@ def device_router(system: System) -> APIRouter:
     @routes.get("/{device:path}", response_model=DeviceOut)
     async def get_device(request: Request, tenant: TenantId, device: DeviceId) -> Response:
         """One device with its state."""
-        return answered_model(request, device_out(await require_device(system, tenant, device)))
+        return answered_model(
+            request, device_out(await require_device(system.rows_of(tenant), tenant, device))
+        )
 
     return routes

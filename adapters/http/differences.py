@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel
 
 from adapters.http.access import Permission, requires
 from adapters.http.answers import answered, answered_model
@@ -15,6 +14,7 @@ from adapters.http.history import AttributionOut, SectionOut, attribution_out
 from adapters.http.params import DeviceId, SnapshotId, TenantId, check_snapshot_id
 from adapters.http.representations import DIFF, JSON, TEXT, NotAcceptable, accepted
 from adapters.http.revealing import Reveal, allow, recorded
+from adapters.http.shown import Out
 from adapters.reading import DiffText
 from domain.ids import check_device_id
 from domain.semantic.told import ToldChange, ToldDiff
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from adapters.composition import System
 
 
-class RiskOut(BaseModel):
+class RiskOut(Out):
     """Why a change deserves a look."""
 
     tag: str
     reason: str
 
 
-class PropertyOut(BaseModel):
+class PropertyOut(Out):
     """A property that changed, secrets as keyed hashes; of a set also the members that differ."""
 
     name: str
@@ -40,7 +40,7 @@ class PropertyOut(BaseModel):
     new: list[str]
 
 
-class ChangeOut(BaseModel):
+class ChangeOut(Out):
     """One change of one entry, in a sentence and for machines."""
 
     section: str
@@ -55,7 +55,7 @@ class ChangeOut(BaseModel):
     after_upgrade: bool
 
 
-class DiffOut(BaseModel):
+class DiffOut(Out):
     """A unified diff, and the changes in words. `recorded` False: worked out for this answer.
 
     `changes` never hold secrets; `redacted`: neither does `diff_text`. They are

@@ -44,9 +44,11 @@ from domain.errors import (
     Unavailable,
     UnderLegalHold,
 )
+from projections.outages import is_outage
 
 log = logging.getLogger(__name__)
 
+PROBLEM = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
 
 _STATUS: tuple[tuple[type[ConfigtrailError], int, str], ...] = (
@@ -76,6 +78,8 @@ _STATUS: tuple[tuple[type[ConfigtrailError], int, str], ...] = (
     (ContentCorrupt, 500, "content_corrupt"),
 )
 _OF_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+# Refused before any route is reached.
+_GUARDS = {421: "unknown_host"}
 
 
 class ErrorBody(BaseModel):
@@ -91,6 +95,24 @@ class ErrorBody(BaseModel):
     request_id: str | None = None
 
 
+def problem(status: int, code: str, message: str) -> dict[str, object]:
+    """What is wrong, in the one form."""
+    return {
+        "type": f"urn:configtrail:problem:{code}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": status,
+        "detail": message,
+        "code": code,
+    }
+
+
+def telling(status: int) -> tuple[str, str]:
+    """The code that a status mostly comes with, and words for it."""
+    known = {each: code for _, each, code in reversed(_STATUS)} | _OF_STATUS | _GUARDS
+    code = known[status]
+    return code, code.replace("_", " ")
+
+
 def error_response(
     status: int,
     code: str,
@@ -99,44 +121,39 @@ def error_response(
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
     """An answer in the one form."""
-    problem: dict[str, object] = {
-        "type": f"urn:configtrail:problem:{code}",
-        "title": code.replace("_", " ").capitalize(),
-        "status": status,
-        "detail": message,
-        "code": code,
-    }
+    body = problem(status, code, message)
     if field is not None:
-        problem["field"] = field
+        body["field"] = field
     request_id = structlog.contextvars.get_contextvars().get("request_id")
     if request_id is not None:
-        problem["request_id"] = request_id
+        body["request_id"] = request_id
     said = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else {}
     return JSONResponse(
-        problem,
+        body,
         status_code=status,
         headers={**said, **(headers or {})},
-        media_type="application/problem+json",
+        media_type=PROBLEM,
     )
 
 
 def refusal(error: Exception) -> JSONResponse | None:
     """The answer to what is wrong before any route is reached; None when it is unexpected."""
-    if isinstance(error, ConfigtrailError):
-        return _answer(error)
-    return _unavailable(error) if isinstance(error, _OUTAGES) else None
+    return _answer(error) if isinstance(error, ConfigtrailError) else _unavailable(error)
 
 
+# Those of these that are no outages are unexpected.
 _OUTAGES = (
-    asyncpg.PostgresConnectionError,
+    asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.QueryCanceledError,
-    asyncpg.UndefinedTableError,
-    asyncpg.UndefinedColumnError,  # the rows are of another version, for a while
     ConnectionError,
     TimeoutError,
+)
+# At the first start, after they were dropped, and while a program of another version takes over.
+_UNBUILT = (
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.InvalidSchemaNameError,
 )
 
 
@@ -209,11 +226,20 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _outage(request: Request, error: Exception) -> JSONResponse:
-    return _unavailable(error)
+    answer = _unavailable(error)
+    if answer is None:
+        raise error
+    return answer
 
 
-def _unavailable(error: Exception) -> JSONResponse:
-    log.warning("Postgres does not answer: %s", type(error).__name__)
-    return error_response(
-        503, "unavailable", f"Postgres does not answer: {type(error).__name__}; try again soon"
-    )
+def _unavailable(error: Exception) -> JSONResponse | None:
+    kind = type(error).__name__
+    if isinstance(error, _UNBUILT):
+        log.warning("the read models are not there yet: %s", kind)
+        told = "the read models are being built; /readyz tells how far they are"
+        return error_response(503, "read_models_unbuilt", told)
+    if not is_outage(error):
+        return None
+    whose = "Postgres" if type(error).__module__.startswith("asyncpg") else "a server"
+    log.warning("%s does not answer: %s", whose, kind)
+    return error_response(503, "unavailable", f"{whose} does not answer: {kind}; try again soon")

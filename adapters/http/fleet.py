@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
 from msgspec.json import Decoder
-from pydantic import BaseModel
 
 from adapters.http.access import Permission, requires
 from adapters.http.answers import answered_listing
 from adapters.http.cursors import Cursors
 from adapters.http.described import LISTED
 from adapters.http.params import PageOf, TenantId
+from adapters.http.shown import Out
 from projections.fleet import Member, list_fleet
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _BY_BACKUP: Decoder[tuple[datetime | None, str]] = Decoder(tuple[datetime | None, str])
 
 
-class MemberOut(BaseModel):
+class MemberOut(Out):
     """A device. `age_seconds` is that of its last backup, None when it never had one; `open_…` is
     its oldest manual backup that has no end yet."""
 

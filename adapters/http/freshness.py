@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import Header, Query, Request, Response
 
 from domain.errors import EventsParked, InvalidInput
+from domain.granting import NO_TENANT
 from domain.ids import check_device_id, check_tenant_id
 from projections import parking
 from projections.checkpoints import projected, wait_projected
@@ -91,7 +92,8 @@ def freshness(system: System) -> Callable[..., Awaitable[None]]:
 
 
 async def _check_parked(system: System, request: Request, response: Response, wanted: int) -> None:
-    tenant = check_tenant_id(request.path_params["tenant"])
+    named = request.path_params.get("tenant")
+    tenant = NO_TENANT if named is None else check_tenant_id(named)
     device = request.path_params.get("device") or request.query_params.get("device_id")
     if device:
         check_device_id(device)

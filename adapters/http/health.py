@@ -11,6 +11,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
 from adapters.http.access import public
+from adapters.http.described import plain
 from adapters.http.lag import Lag, judge, read_lags
 from adapters.observability.metrics import CONTENT_TYPE
 from domain.errors import ConfigtrailError
@@ -96,7 +97,12 @@ def router(system: System) -> APIRouter:
             },
         )
 
-    @routes.get("/metrics", response_class=Response, dependencies=[public()])
+    @routes.get(
+        "/metrics",
+        response_class=Response,
+        responses=plain("for Prometheus", "config_snapshot_ingested_total 4711.0\n"),
+        dependencies=[public()],
+    )
     async def metrics() -> Response:
         await refresh_gauges(system)
         return Response(system.metrics.exposition(), media_type=CONTENT_TYPE)

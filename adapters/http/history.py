@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel
 
 from adapters.http.access import Permission, requires
 from adapters.http.answers import answered_listing
@@ -14,6 +13,7 @@ from adapters.http.cursors import BY_TIME, Cursors
 from adapters.http.described import LISTED
 from adapters.http.devices import require_device
 from adapters.http.params import DeviceId, PageOf, TenantId, searchable
+from adapters.http.shown import Out
 from adapters.reading import diff_id
 from domain.events import Attribution, ChangeSummary
 from projections import diffs
@@ -29,7 +29,7 @@ Section = Annotated[
 ]
 
 
-class SectionOut(BaseModel):
+class SectionOut(Out):
     """Logical lines added to and removed from a section."""
 
     section: str
@@ -37,7 +37,7 @@ class SectionOut(BaseModel):
     removed: int
 
 
-class SummaryOut(BaseModel):
+class SummaryOut(Out):
     """So many changes of one kind in a section, by names only: never a value."""
 
     section: str
@@ -49,7 +49,7 @@ class SummaryOut(BaseModel):
     after_upgrade: bool
 
 
-class ChangerOut(BaseModel):
+class ChangerOut(Out):
     """Somebody who changed something, by the name that the device knows; null: it names nobody."""
 
     who: str | None
@@ -59,7 +59,7 @@ class ChangerOut(BaseModel):
     kinds: list[str]
 
 
-class AttributionOut(BaseModel):
+class AttributionOut(Out):
     """Who made a change, by the device's own history: all whom that names since the reading
     before. `certainty` is known, incomplete or unknown, `reason` why it is not known."""
 
@@ -68,7 +68,7 @@ class AttributionOut(BaseModel):
     people: list[ChangerOut]
 
 
-class HistoryOut(BaseModel):
+class HistoryOut(Out):
     """One change of what the device had. `component` names the section that changed most, and
     `diff_id` is None for the first configuration and while the difference is not worked out."""
 
@@ -182,7 +182,8 @@ def _summary(entry: diffs.HistoryEntry) -> str:
     more = len(entry.diff.sections) - len(names)
     where = f" in {', '.join(names)}" if names else ""
     rest = f" and {more} more" if more else ""
-    return f"+{entry.diff.lines_added} -{entry.diff.lines_removed} lines{where}{rest}"
+    of = " of texts of which one is incomplete" if entry.of_incomplete else ""
+    return f"+{entry.diff.lines_added} -{entry.diff.lines_removed} lines{of}{where}{rest}"
 
 
 def router(system: System) -> APIRouter:
@@ -206,17 +207,18 @@ def router(system: System) -> APIRouter:
         named = searchable(section)
         listing = ("history", tenant, device, named)
         place = await cursors.take(listing, page.cursor, BY_TIME)
-        found = await diffs.config_history(
-            system.rows_of(tenant),
-            tenant,
-            device,
-            limit=page.limit + 1,
-            offset=page.offset,
-            section=named,
-            before=place,
-        )
-        if not found:
-            await require_device(system, tenant, device)
+        async with system.rows_of(tenant).session(one_plan=True) as rows:
+            found = await diffs.config_history(
+                rows,
+                tenant,
+                device,
+                limit=page.limit + 1,
+                offset=page.offset,
+                section=named,
+                before=place,
+            )
+            if not found:
+                await require_device(rows, tenant, device)
         shown, following = await cursors.page(
             listing, found, page.limit, lambda one: (one.collected_at, one.place)
         )

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Body
 from pydantic import BaseModel, ConfigDict, Field
 
-from adapters.collecting.registered import registered_devices
-from adapters.collecting.registering import REASON_MAX, Registrar, resolvable_entries
+from adapters.collecting.checks import REASON_MAX
+from adapters.collecting.registered import registered_inventory
+from adapters.collecting.registering import Registrar, resolvable_entries
 from adapters.http.access import Permission, Principal, requires
 from adapters.http.described import REFUSALS
 from adapters.http.params import DeviceId, TenantId
 from adapters.ssh.profiles import PLATFORMS
-from domain.errors import InvalidInput
+from domain.errors import InvalidInput, NotFound
 from domain.events import DeviceSettings
 from domain.inventory import InventoryRefused, Row, judge
 
@@ -25,7 +28,9 @@ Asking = Annotated[Principal, requires(Permission.INVENTORY)]
 
 
 class SettingsOut(BaseModel):
-    """How a device is read. `credential` says where a secret lies, never what it is."""
+    """How a device is read. `credential` says where a secret lies, never what it is. `origins` says
+    where each setting comes from: the `device`, its `group`, the `file` that it came in with, or,
+    as nobody said anything, the `default`."""
 
     device_id: str
     addresses: list[str]
@@ -42,6 +47,7 @@ class SettingsOut(BaseModel):
     enabled: bool
     history: bool
     legacy: bool
+    origins: dict[str, str]
 
 
 class SettingsIn(BaseModel):
@@ -69,15 +75,16 @@ class RetireIn(BaseModel):
     reason: str | None = Field(default=None, max_length=REASON_MAX)
 
 
-def settings_out(device_id: str, settings: DeviceSettings) -> SettingsOut:
+def settings_out(device_id: str, settings: DeviceSettings, origins: dict[str, str]) -> SettingsOut:
     """The settings as the API shows them."""
     return SettingsOut(
         device_id=device_id,
+        origins=origins,
         addresses=list(settings.addresses),
         **{
             name: getattr(settings, name)
             for name in SettingsOut.model_fields
-            if name not in ("device_id", "addresses")
+            if name not in ("device_id", "addresses", "origins")
         },
     )
 
@@ -93,28 +100,34 @@ def router(system: System) -> APIRouter:
 
     @routes.get("/inventory", dependencies=[requires(Permission.INVENTORY)])
     async def inventory(tenant: TenantId) -> list[SettingsOut]:
-        found = await registered_devices(system.nc, system.js, tenant)
-        return [settings_out(name, one) for name, one in found.items()]
+        found = await registered_inventory(system.nc, system.js, tenant)
+        return [
+            settings_out(name, one, found.origins(name)) for name, one in found.settings().items()
+        ]
+
+    @routes.get("/inventory/{device:path}", dependencies=[requires(Permission.INVENTORY)])
+    async def device_settings(tenant: TenantId, device: DeviceId) -> SettingsOut:
+        found = await registered_inventory(system.nc, system.js, tenant)
+        if device not in found.devices:
+            raise NotFound("device in the inventory", device)
+        return settings_out(device, found.settings()[device], found.origins(device))
 
     @routes.put("/inventory/{device:path}")
     async def put_device(
         tenant: TenantId, device: DeviceId, body: SettingsIn, principal: Asking
     ) -> SettingsOut:
         given = body.model_dump()
-        plain = {name: _text(name, value) for name, value in given.items()}
-        registered = await registered_devices(system.nc, system.js, tenant)
-        try:
-            known = registered.keys() - {device}
+        plain = {name: text_of(name, value) for name, value in given.items()}
+        registered = await registered_inventory(system.nc, system.js, tenant)
+        with refused():
+            known = registered.devices.keys() - {device}
             row = Row("the body", {**plain, "name": device})
-            (entry,) = await resolvable_entries(judge([row], PLATFORMS, known=known))
-        except InventoryRefused as error:
-            first = error.problems[0]
-            rules = "; ".join(f"{one.field}: {one.rule}" for one in error.problems)
-            raise InvalidInput(first.field, rules) from error
-        await registrar.configure(
-            tenant, device, entry.settings, actor=principal.actor, origin="api"
-        )
-        return settings_out(device, entry.settings)
+            (entry,) = await resolvable_entries(
+                judge([row], PLATFORMS, known=known, groups=registered.groups)
+            )
+        await registrar.register(tenant, entry, actor=principal.actor, origin="api")
+        found = await registered_inventory(system.nc, system.js, tenant)
+        return settings_out(device, found.settings()[device], found.origins(device))
 
     @routes.delete("/inventory/{device:path}", status_code=204)
     async def retire(
@@ -142,7 +155,19 @@ def router(system: System) -> APIRouter:
     return routes
 
 
-def _text(name: str, value: object) -> str:
+@contextmanager
+def refused() -> Iterator[None]:
+    """All that is wrong with a body, in one answer."""
+    try:
+        yield
+    except InventoryRefused as error:
+        first = error.problems[0]
+        rules = "; ".join(f"{one.field}: {one.rule}" for one in error.problems)
+        raise InvalidInput(first.field, rules) from error
+
+
+def text_of(name: str, value: object) -> str:
+    """A value of a body as it would stand in a file."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str | int):

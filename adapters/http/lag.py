@@ -12,7 +12,7 @@ from nats.js.errors import NotFoundError
 from adapters.jetstream.connection import outage_as_unavailable
 from adapters.jetstream.streams import EVENTS
 from domain.errors import StreamGap
-from projections import parking, rebuilds
+from projections import parking, rebuilds, stops
 from projections.belonging import strays
 from projections.checkpoints import Checkpoint, checkpoints
 from projections.engine import ProjectionWorker
@@ -29,7 +29,7 @@ class Lag(Struct, frozen=True, kw_only=True):
     """A read model at `position` while the stream's last event is `head`.
 
     `oldest_missing` is when the first event that it lacks was stored, None when it lacks none.
-    `stopped` says why this program's worker takes nothing in.
+    `stopped` says why nothing comes in, whichever program tries.
     `version` is this program's, `live_version` the one of the rows, None before there are any.
     `stray` says what is wrong with rows that are not of this stream.
     """
@@ -69,10 +69,12 @@ async def read_lags(system: System) -> list[Lag]:
     found: dict[str, Checkpoint] = {}
     building: dict[str, Rebuild] = {}
     parked: dict[str, ParkedCount] = {}
+    stopped: dict[str, str] = {}
     try:
         found = await checkpoints(system.pool)
         building = {one.projection: one for one in await rebuilds.under_way(system.pool)}
         parked = await parking.counts(system.pool)
+        stopped = await stops.reasons(system.pool)
     except _NOT_MADE:
         pass
     stray = await strays(system.pool, system.source)
@@ -98,7 +100,7 @@ async def read_lags(system: System) -> list[Lag]:
                 rebuild=building.get(projection.name),
                 parked=count.parked if count else 0,
                 held=count.held if count else 0,
-                stopped=worker.stopped,
+                stopped=stopped.get(projection.name),
                 stray=str(stray[projection.name]) if projection.name in stray else None,
             )
         )
@@ -132,7 +134,7 @@ def judge(lag: Lag) -> str | None:
             f"the rows of the projection {lag.name} are of version {lag.live_version}, and this "
             f"program knows version {lag.version}"
         )
-    if lag.live_version is not None and lag.live_version < lag.version:
+    if lag.live_version is None or lag.live_version < lag.version:
         return f"version {lag.version} of the projection {lag.name} {_progress(lag)}"
     if lag.stopped is not None:
         return lag.stopped

@@ -44,11 +44,11 @@ _DEVICE = {"minLength": 1, "maxLength": DEVICE_MAX}
 _SNAPSHOT = {"format": "uuid", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"}
 
 
-def _tenant(tenant: Annotated[str, Path(json_schema_extra=_TENANT)]) -> str:
+async def _tenant(tenant: Annotated[str, Path(json_schema_extra=_TENANT)]) -> str:
     return check_tenant_id(tenant)
 
 
-def _device(device: Annotated[str, Path(json_schema_extra=_DEVICE)]) -> str:
+async def _device(device: Annotated[str, Path(json_schema_extra=_DEVICE)]) -> str:
     return check_device_id(device)
 
 
@@ -59,11 +59,11 @@ def check_snapshot_id(value: str, field: str = "snapshot_id") -> str:
     return value
 
 
-def _snapshot(snapshot_id: Annotated[str, Path(json_schema_extra=_SNAPSHOT)]) -> str:
+async def _snapshot(snapshot_id: Annotated[str, Path(json_schema_extra=_SNAPSHOT)]) -> str:
     return check_snapshot_id(snapshot_id)
 
 
-def _page(
+async def _page(
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
     offset: Annotated[int, Query(ge=0, le=OFFSET_MAX)] = 0,
     cursor: Cursor = None,

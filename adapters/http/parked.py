@@ -14,6 +14,7 @@ from adapters.http.answers import answered_listing
 from adapters.http.cursors import Cursors
 from adapters.http.described import LISTED
 from adapters.http.params import PAGE_MAX, Cursor, storable
+from adapters.http.shown import Out
 from adapters.skipping import parked_at, skip
 from domain.errors import InvalidInput, NotFound
 from projections import parking
@@ -30,7 +31,7 @@ REASON_MAX = 500
 Position = Annotated[int, Path(ge=1, lt=1 << 63)]
 
 
-class ParkedOut(BaseModel):
+class ParkedOut(Out):
     """A parked event. `error` None: it waits for an earlier one of its device."""
 
     projection: str
@@ -44,7 +45,7 @@ class ParkedOut(BaseModel):
     parked_at: datetime
 
 
-class ParkedPageOut(BaseModel):
+class ParkedPageOut(Out):
     """Parked events by read model and position."""
 
     items: list[ParkedOut]
@@ -68,7 +69,7 @@ class RetriedOut(BaseModel):
 
 def parked_out(parked: Parked) -> ParkedOut:
     """A parked event as it is answered."""
-    return ParkedOut(**{name: getattr(parked, name) for name in ParkedOut.model_fields})
+    return ParkedOut(**{name: getattr(parked, name) for name in ParkedOut.__struct_fields__})
 
 
 def router(system: System) -> APIRouter:

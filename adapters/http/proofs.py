@@ -6,18 +6,21 @@ holds hashes only.
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 
 from adapters.http.access import Permission, requires
+from adapters.http.described import HASHES, plain
 from adapters.http.params import TenantId
 from adapters.tlog.proofs import Prover
 from adapters.tlog.proving import prove_event, prover_of
 from domain.errors import NotFound
 from domain.tlog.merkle import HASH_BYTES, MAX_SIZE
 from domain.tlog.names import STREAM_LOG, tenant_log
+from domain.tlog.proof import CONSISTENCY, INCLUSION
 from domain.tlog.tiles import WIDTH
 
 if TYPE_CHECKING:
@@ -25,6 +28,19 @@ if TYPE_CHECKING:
 
 _TEXT = "text/plain; charset=utf-8"
 _TILE = re.compile(r"((?:x[0-9]{3}/){0,5}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?\Z", re.ASCII)
+_HASH = "CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I="
+_ORIGIN = "configtrail.example/main/tenant/acme"
+_SIGNATURE = base64.b64encode(bytes(68)).decode()
+_SIGNED = f"{_ORIGIN}\n4711\n{_HASH}\n\n\u2014 {_ORIGIN} {_SIGNATURE}\n"
+_SEALED = plain("the newest checkpoint, signed", _SIGNED)
+_INCLUDED = plain(
+    "a proof that the event is in the log",
+    f"{INCLUSION}\nindex 4709\n{_HASH}\n\n{_SIGNED}",
+)
+_CONSISTENT = plain(
+    "a proof that nothing was changed between the two",
+    f"{CONSISTENCY}\nold 4710\n{_HASH}\n{_HASH}\n\n{_SIGNED}",
+)
 Size = Annotated[int, Query(ge=1, le=MAX_SIZE)]
 
 
@@ -32,13 +48,21 @@ def router(system: System) -> APIRouter:
     """The routes of this module."""
     routes = APIRouter(prefix="/api/tenants/{tenant}/log", tags=["log"])
 
-    @routes.get("/checkpoint", response_class=Response, dependencies=[requires(Permission.READ)])
+    @routes.get(
+        "/checkpoint",
+        response_class=Response,
+        responses=_SEALED,
+        dependencies=[requires(Permission.READ)],
+    )
     async def checkpoint(tenant: TenantId) -> Response:
         prover = await prover_of(system)
         return _text(str((await prover.sealed(tenant_log(tenant))).note))
 
     @routes.get(
-        "/proofs/{position}", response_class=Response, dependencies=[requires(Permission.READ)]
+        "/proofs/{position}",
+        response_class=Response,
+        responses=_INCLUDED,
+        dependencies=[requires(Permission.READ)],
     )
     async def inclusion(
         tenant: TenantId,
@@ -48,7 +72,12 @@ def router(system: System) -> APIRouter:
         proof = await prove_event(system, tenant, position, in_stream=log == STREAM_LOG)
         return _text(str(proof))
 
-    @routes.get("/consistency", response_class=Response, dependencies=[requires(Permission.READ)])
+    @routes.get(
+        "/consistency",
+        response_class=Response,
+        responses=_CONSISTENT,
+        dependencies=[requires(Permission.READ)],
+    )
     async def consistency(tenant: TenantId, old: Size, new: Size | None = None) -> Response:
         prover: Prover = await prover_of(system)
         name = tenant_log(tenant)
@@ -57,6 +86,7 @@ def router(system: System) -> APIRouter:
     @routes.get(
         "/tile/{level}/{path:path}",
         response_class=Response,
+        responses=HASHES,
         dependencies=[requires(Permission.READ)],
     )
     async def tile(

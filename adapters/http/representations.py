@@ -8,9 +8,10 @@ import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+import msgspec
 from fastapi import Request
-from pydantic import BaseModel
 
+from adapters.http.shown import Out
 from domain.errors import ConfigtrailError
 
 JSON = "application/json"
@@ -76,12 +77,12 @@ def cell(value: object) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def csv_rows(rows: Iterable[BaseModel], columns: Sequence[str]) -> str:
+def csv_rows(rows: Iterable[Out], columns: Sequence[str]) -> str:
     """Lines of CSV (RFC 4180). What a field nests is JSON."""
     out = io.StringIO()
     writer = csv.writer(out)
     for row in rows:
-        values = row.model_dump(mode="json")
+        values = msgspec.to_builtins(row)
         writer.writerow([cell(values[column]) for column in columns])
     return out.getvalue()
 
@@ -89,8 +90,3 @@ def csv_rows(rows: Iterable[BaseModel], columns: Sequence[str]) -> str:
 def csv_header(columns: Sequence[str]) -> str:
     """The line of names."""
     return ",".join(columns) + "\r\n"
-
-
-def ndjson_rows(rows: Iterable[BaseModel]) -> str:
-    """A line of JSON for each."""
-    return "".join(f"{row.model_dump_json()}\n" for row in rows)

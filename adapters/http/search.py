@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from msgspec.json import Decoder
-from pydantic import BaseModel
 
 from adapters.http.access import Permission, requires
 from adapters.http.answers import answered_listing
 from adapters.http.cursors import Cursors
 from adapters.http.described import LISTED
 from adapters.http.params import Cursor, TenantId
+from adapters.http.shown import Out
 from adapters.scanning import PATTERN_MAX
 from adapters.scanning import Query as Wanted
 from adapters.searching import Match
@@ -26,14 +26,14 @@ LIMIT_MAX = 100
 _BY_TEXT: Decoder[tuple[str, datetime, int]] = Decoder(tuple[str, datetime, int])
 
 
-class LineOut(BaseModel):
+class LineOut(Out):
     """A line that matches, from 1, without its secrets."""
 
     number: int
     text: str
 
 
-class MatchOut(BaseModel):
+class MatchOut(Out):
     """A snapshot with its first lines that match; `matching` counts them all."""
 
     device_id: str
@@ -45,7 +45,7 @@ class MatchOut(BaseModel):
     matching: int
 
 
-class FoundOut(BaseModel):
+class FoundOut(Out):
     """What was found in `searched` texts; `unreadable` ones could not be looked through. A page
     ends after two seconds: while there is a `next_cursor`, there is more to search."""
 

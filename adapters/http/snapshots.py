@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel
 
 from adapters.http.access import Permission, requires
 from adapters.http.answers import answered_listing
@@ -14,13 +13,14 @@ from adapters.http.cursors import BY_TIME, Cursors
 from adapters.http.described import LISTED
 from adapters.http.devices import require_device
 from adapters.http.params import DeviceId, PageOf, TenantId
+from adapters.http.shown import Out
 from projections import backups
 
 if TYPE_CHECKING:
     from adapters.composition import System
 
 
-class SnapshotOut(BaseModel):
+class SnapshotOut(Out):
     """A recorded configuration, without its text. `text_gone`: that expired, or was shredded."""
 
     id: str
@@ -46,7 +46,7 @@ class SnapshotOut(BaseModel):
     text_gone: str | None
 
 
-class SnapshotsOut(BaseModel):
+class SnapshotsOut(Out):
     """A page of snapshots, newest first; `next_cursor` leads on."""
 
     items: list[SnapshotOut]
@@ -56,7 +56,7 @@ class SnapshotsOut(BaseModel):
     next_cursor: str | None = None
 
 
-class ValidityOut(BaseModel):
+class ValidityOut(Out):
     """A stretch of time in which a snapshot held. `valid_until` None: it still does."""
 
     snapshot_id: str
@@ -117,24 +117,29 @@ def router(system: System) -> APIRouter:
     ) -> Response:
         """The device's snapshots, newest first, each with when it was first seen and last
         confirmed."""
-        known = await require_device(system, tenant, device)
         listing = ("snapshots", tenant, device)
         place = await cursors.take(listing, page.cursor, BY_TIME)
-        found = await backups.list_snapshots(
-            system.rows_of(tenant),
-            tenant,
-            device,
-            limit=page.limit + 1,
-            offset=page.offset,
-            before=place,
-        )
+        async with system.rows_of(tenant).session(one_plan=True) as rows:
+            found = await backups.list_snapshots(
+                rows,
+                tenant,
+                device,
+                limit=page.limit + 1,
+                offset=page.offset,
+                before=place,
+            )
+            total = (
+                found[0].of_device
+                if found
+                else (await require_device(rows, tenant, device)).snapshots
+            )
         shown, following = await cursors.page(
             listing, found, page.limit, lambda one: (one.collected_at, one.position)
         )
         items = [snapshot_out(one) for one in shown]
         body = SnapshotsOut(
             items=items,
-            total=known.snapshots,
+            total=total,
             limit=page.limit,
             offset=page.offset,
             next_cursor=following,
@@ -150,16 +155,17 @@ def router(system: System) -> APIRouter:
         """When which snapshot held, newest first: one that came back has several stretches."""
         listing = ("validity", tenant, device)
         place = await cursors.take(listing, page.cursor, BY_TIME)
-        found = await backups.validity(
-            system.rows_of(tenant),
-            tenant,
-            device,
-            limit=page.limit + 1,
-            offset=page.offset,
-            before=place,
-        )
-        if not found:
-            await require_device(system, tenant, device)
+        async with system.rows_of(tenant).session(one_plan=True) as rows:
+            found = await backups.validity(
+                rows,
+                tenant,
+                device,
+                limit=page.limit + 1,
+                offset=page.offset,
+                before=place,
+            )
+            if not found:
+                await require_device(rows, tenant, device)
         shown, following = await cursors.page(
             listing, found, page.limit, lambda one: (one.valid_from, one.position)
         )

@@ -6,11 +6,11 @@ import datetime as dt
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel
 
 from adapters.http.access import Permission, requires
 from adapters.http.answers import answered_model
 from adapters.http.params import TenantId
+from adapters.http.shown import Out
 from domain.errors import NotFound
 from projections import backups
 from projections.days import Day, list_days
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _DAY_SECONDS = 86_400
 
 
-class DayOut(BaseModel):
+class DayOut(Out):
     """A day, in UTC: so many readings showed a new configuration, or the known one, or failed."""
 
     day: dt.date
@@ -32,7 +32,7 @@ class DayOut(BaseModel):
     failed: int
 
 
-class StatisticsOut(BaseModel):
+class StatisticsOut(Out):
     """`failing` devices are those whose newest reading failed, `stale` ones have no backup since
     `stale_since`; `days` are all days up to today, the oldest first."""
 
@@ -76,16 +76,15 @@ def router(system: System) -> APIRouter:
         """Devices, backups a day, failures, and which share has no fresh backup."""
         # To the minute, so that what did not change has the same mark (ETag).
         now = dt.datetime.now(dt.UTC).replace(second=0, microsecond=0)
-        numbers = await backups.stats(system.rows_of(tenant), tenant)
-        if not numbers.devices:
-            raise NotFound("tenant", tenant)
         first = now.date() - dt.timedelta(days=days - 1)
-        known = {
-            one.day: one
-            for one in await list_days(system.rows_of(tenant), tenant, first, now.date())
-        }
-        each = [first + dt.timedelta(days=number) for number in range(days)]
         since = now - dt.timedelta(seconds=stale_after)
+        async with system.rows_of(tenant).session() as rows:
+            numbers = await backups.stats(rows, tenant)
+            if not numbers.devices:
+                raise NotFound("tenant", tenant)
+            known = {one.day: one for one in await list_days(rows, tenant, first, now.date())}
+            stale = await count_stale(rows, tenant, since)
+        each = [first + dt.timedelta(days=number) for number in range(days)]
         return answered_model(
             request,
             StatisticsOut(
@@ -93,7 +92,7 @@ def router(system: System) -> APIRouter:
                 snapshots=numbers.snapshots,
                 confirmations=numbers.confirmations,
                 failing=numbers.failing,
-                stale=await count_stale(system.rows_of(tenant), tenant, since),
+                stale=stale,
                 stale_since=since,
                 newest=numbers.newest,
                 days=[day_out(known.get(one) or Day(day=one)) for one in each],

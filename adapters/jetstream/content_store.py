@@ -7,12 +7,12 @@ server's memory flat. Nothing in a message but its subject tells of whom or what
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final, Protocol
 
 from nats.js import JetStreamContext
 from nats.js.api import (
-    AckPolicy,
-    ConsumerConfig,
     DiscardPolicy,
     RetentionPolicy,
     StorageType,
@@ -22,7 +22,8 @@ from nats.js.api import (
 from adapters.crypto import blob
 from adapters.crypto.blob import BlobContext
 from adapters.crypto.keys import KeyRing
-from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
+from adapters.jetstream.connection import outage_as_unavailable
+from adapters.jetstream.listing import Listed, listed
 from adapters.jetstream.parted import PART_BYTES, PartedStream
 from domain.errors import (
     ContentCorrupt,
@@ -32,7 +33,7 @@ from domain.errors import (
     KeyDestroyed,
 )
 from domain.events import ContentRef
-from domain.ids import to_token
+from domain.ids import from_token, to_token
 from domain.ports import ContentKind
 
 CONTENT = "CONFIGTRAIL_CONTENT"
@@ -40,7 +41,6 @@ CONTENT_SUBJECT = "configtrail-content.>"
 # Sealing this much takes about a millisecond, less than handing it to a thread is worth.
 INLINE_BYTES: Final = 256 * 1024
 MAX_TEXT: Final = 64 * 1024 * 1024
-_FETCH: Final = 500
 
 
 def content_stream_config() -> StreamConfig:
@@ -132,36 +132,45 @@ class JetStreamContentStore:
 
         One by one: a purge would leave the bytes on the servers' disks.
         """
-        for sequence in await self._sequences(_subject(tenant_id, device_id), until):
-            await self._stream.delete(sequence)
-
-    async def _sequences(self, subject: str, until: int) -> list[int]:
         found: list[int] = []
-        with outage_as_unavailable("listing contents"):
-            made = await self._js.add_consumer(
-                CONTENT,
-                ConsumerConfig(
-                    filter_subject=subject,
-                    ack_policy=AckPolicy.NONE,
-                    headers_only=True,
-                    mem_storage=True,
-                    num_replicas=1,
-                    inactive_threshold=30.0,
-                ),
-            )
-            waiting = made.num_pending or 0
-            subscription = await self._js.pull_subscribe_bind(made.name, stream=CONTENT)
-            try:
-                while waiting:
-                    for msg in await subscription.fetch(
-                        min(_FETCH, waiting), timeout=REQUEST_TIMEOUT_SECONDS
-                    ):
-                        waiting = msg.metadata.num_pending
-                        found.append(msg.metadata.sequence.stream)
-            finally:
-                await subscription.unsubscribe()
-                await self._js.delete_consumer(CONTENT, made.name)
-        return [one for one in found if one <= until]
+        async with aclosing(self._listed(_subject(tenant_id, device_id))) as batches:
+            async for batch in batches:
+                found += [one.sequence for one in batch if one.sequence <= until]
+        for sequence in found:
+            await self.delete(sequence)
+
+    async def delete(self, sequence: int) -> bool:
+        """Remove one message, a list without its parts; False when it was not there. Raises
+        `Unavailable`."""
+        return await self._stream.delete(sequence)
+
+    def listed(self, after: int) -> AsyncGenerator[list[Listed], None]:
+        """All messages after a sequence, parts of long texts as well. Raises `Unavailable`."""
+        return self._listed(CONTENT_SUBJECT, after)
+
+    def _listed(self, subject: str, after: int = 0) -> AsyncGenerator[list[Listed], None]:
+        return listed(self._js, CONTENT, subject, after)
+
+    async def look(self, sequence: int) -> Listed | None:
+        """A message's place, None when there is none. Raises `Unavailable`."""
+        return await self._stream.look(sequence)
+
+    async def parts(self, sequence: int) -> tuple[int, ...]:
+        """The parts that a text was stored in, if any. Raises `Unavailable`, `ContentCorrupt`."""
+        return await self._stream.parts(sequence)
+
+    @staticmethod
+    def whose(subject: str) -> tuple[str, str]:
+        """The tenant and the device whose texts lie under a subject."""
+        _, tenant, device = subject.split(".")
+        return from_token(tenant), from_token(device)
+
+    async def created(self) -> str:
+        """When the stream of contents was made. Raises `Unavailable`."""
+        with outage_as_unavailable("looking at the contents"):
+            made = (await self._js.stream_info(CONTENT)).created
+        assert made is not None
+        return made.isoformat()
 
     async def last(self) -> int:
         """The last sequence that was ever used. Raises `Unavailable`."""

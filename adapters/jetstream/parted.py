@@ -24,6 +24,7 @@ from nats.js.api import PubAck, RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
 
 from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
+from adapters.jetstream.listing import Listed
 from domain.errors import ContentCorrupt, ContentMissing, Unavailable
 
 WHOLE: Final = 0x01
@@ -130,6 +131,22 @@ class PartedStream:
         if body[:1] == bytes((_LIST,)):
             await _each(_parse_list(body, sequence, self._limit)[1], self.delete)
         await self.delete(sequence)
+
+    async def look(self, sequence: int) -> Listed | None:
+        """A message's place; None when there is none. Raises `Unavailable`."""
+        message = await self._message(sequence)
+        if message is None:
+            return None
+        assert message.subject is not None
+        assert message.time is not None
+        return Listed(sequence, message.subject, message.time)
+
+    async def parts(self, sequence: int) -> tuple[int, ...]:
+        """The parts in which something was stored; none when it is whole, or not there. Raises
+        `Unavailable`, and `ContentCorrupt` when its list can't be read."""
+        message = await self._message(sequence)
+        body = (message.data if message else None) or b""
+        return _parse_list(body, sequence, self._limit)[1] if body[:1] == bytes((_LIST,)) else ()
 
     async def _join(self, sequence: int, total: int, parts: Sequence[int]) -> bytes:
         room = total

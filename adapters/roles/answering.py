@@ -30,8 +30,8 @@ from domain.errors import (
     Unavailable,
 )
 from domain.events import DeviceSettings
+from domain.fields import JUMP_PLATFORM
 from domain.ids import check_device_id, check_tenant_id
-from domain.inventory import JUMP_PLATFORM
 
 log = logging.getLogger(__name__)
 
@@ -68,11 +68,13 @@ class Answering:
         collecting: DeviceCollector,
         trigger: TriggerService,
         settings_of: Callable[[str, str], Awaitable[DeviceSettings | None]],
+        secret_of: Callable[[str, str], str],
         at_once: int,
     ) -> None:
         self._collecting = collecting
         self._trigger = trigger
         self._settings_of = settings_of
+        self._secret_of = secret_of
         self._turns = asyncio.Semaphore(at_once)
 
     async def answer(self, msg: Msg) -> None:
@@ -122,6 +124,7 @@ class Answering:
                 inventory,
                 source="manual",
                 trigger_id=asked.trigger_id,
+                secret=self._secret_of(asked.tenant_id, asked.device_id),
             )
         except LeaseHeld:
             return Answer("locked", error="a collection of this device is under way")

@@ -12,8 +12,10 @@ import heapq
 import itertools
 import logging
 import random
+import time
+from collections.abc import Callable
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -23,7 +25,10 @@ from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 
 from adapters.collecting.collection import DeviceCollector, Failed, NotDue
-from adapters.collecting.schedule import Attempt, Schedule, due_at, mark_of
+from adapters.collecting.planned import Planned, now_utc
+from adapters.collecting.registered import TYPES as INVENTORY
+from adapters.collecting.registered import Registry
+from adapters.collecting.schedule import Attempt, Schedule, mark_of
 from adapters.jetstream.intake import IntakeFull
 from adapters.jetstream.latest import LatestEvents
 from adapters.jetstream.work import describe
@@ -33,40 +38,26 @@ from adapters.roles.trigger import SUBJECT, TriggerService
 from domain.envelope import StoredEvent
 from domain.errors import LeaseHeld, LeaseLost, Unavailable
 from domain.events import (
-    DeviceConfigured,
-    DeviceRetired,
+    CredentialSet,
     DeviceSettings,
     HostKeyChanged,
     HostKeyReleased,
     Source,
 )
-from domain.inventory import JUMP_PLATFORM
+from domain.fields import JUMP_PLATFORM
 
 log = logging.getLogger(__name__)
 
 QUEUE: Final = "configtrail-collector"
-TYPES: Final = (DeviceConfigured, DeviceRetired, HostKeyChanged, HostKeyReleased)
+TYPES: Final = (*INVENTORY, HostKeyChanged, HostKeyReleased)
 # Something of ours is away: look again soon.
 AGAIN_SECONDS: Final = 10.0
 # A device that waits for a person is looked at again: another collector may know better.
 LOOK_SECONDS: Final = 300.0
+# So often, and for so much, it is looked whether the clock was set back.
+MIND_SECONDS: Final = 60.0
 
 Key = tuple[str, str]
-
-
-class _Planned:
-    """A device as this collector knows it. `turn` numbers its places in the queue: only the newest
-    one counts. `known`: `last` is what the shared record said not long ago."""
-
-    def __init__(self) -> None:
-        self.settings: DeviceSettings | None = None
-        self.position = 0
-        self.refused = ""
-        self.known = False
-        self.last: Attempt | None = None
-        self.turn = 0
-        self.running = False
-        self.source: Source = "scheduled"
 
 
 class Collector:
@@ -82,14 +73,20 @@ class Collector:
         trigger: TriggerService,
         metrics: Metrics,
         at_once: int,
+        clock: Callable[[], datetime] = now_utc,
     ) -> None:
+        self._clock = clock
+        self._ahead = self._clock().timestamp() - time.monotonic()
         self._nc = nc
         self._collecting = collecting
         self._schedule = schedule
         self._metrics = metrics
         self._latest = LatestEvents(nc, js, TYPES)
-        self._answering = Answering(collecting, trigger, self._settings_of, at_once)
-        self._planned: dict[Key, _Planned] = {}
+        self._answering = Answering(
+            collecting, trigger, self._settings_of, self._secret_of, at_once
+        )
+        self._registry = Registry()
+        self._planned: dict[Key, Planned] = {}
         self._queue: list[tuple[float, int, Key, int]] = []
         self._order = itertools.count()
         self._changed = asyncio.Event()
@@ -113,12 +110,16 @@ class Collector:
         if planned is None or planned.settings is None or not planned.settings.enabled:
             return False
         planned.source = "pushed"
-        self._place(key, planned, datetime.now(UTC))
+        self._place(key, planned, self._clock())
         return True
 
     async def _settings_of(self, tenant_id: str, device_id: str) -> DeviceSettings | None:
         planned = self._planned.get((tenant_id, device_id))
         return None if planned is None else planned.settings
+
+    def _secret_of(self, tenant_id: str, device_id: str) -> str:
+        planned = self._planned.get((tenant_id, device_id))
+        return "" if planned is None else planned.secret
 
     async def _follow(self, group: asyncio.TaskGroup) -> None:
         """Keep up with the inventory. Requests are answered only while there is a device: who has
@@ -144,37 +145,44 @@ class Collector:
                 await subscription.unsubscribe()
 
     def _apply(self, stored: StoredEvent) -> None:
+        if isinstance(stored.event, INVENTORY):
+            if isinstance(stored.event, CredentialSet):
+                self._collecting.credential_set(stored.tenant_id, stored.event.name)
+            for key in self._registry.apply(stored):
+                planned = self._planned.setdefault(key, Planned())
+                before = planned.settings, planned.secret
+                planned.settings = self._registry.settings(key)
+                planned.secret = self._registry.secret_of(key)
+                if (planned.settings, planned.secret) != before:
+                    self._plan(key, planned)
+            return
         key = (stored.tenant_id, stored.device_id)
-        planned = self._planned.setdefault(key, _Planned())
+        planned = self._planned.setdefault(key, Planned())
         if stored.position <= planned.position:
             return
         planned.position = stored.position
         match stored.event:
-            case DeviceConfigured() as event:
-                planned.settings = event.settings
-            case DeviceRetired():
-                planned.settings = None
             case HostKeyChanged() as event:
                 planned.refused = event.fingerprint
             case HostKeyReleased():
                 planned.refused = ""
         self._plan(key, planned)
 
-    def _plan(self, key: Key, planned: _Planned) -> None:
+    def _plan(self, key: Key, planned: Planned) -> None:
         """Give the device its next place in the queue."""
         settings = planned.settings
         if settings is None or settings.platform == JUMP_PLATFORM or not settings.enabled:
             planned.turn += 1
             return
-        now = datetime.now(UTC)
-        mark = mark_of(settings, planned.refused)
-        due = due_at(key[1], settings, mark, planned.last, now)
+        now = self._clock()
+        mark = mark_of(settings, planned.refused, planned.secret)
+        due = planned.due(key[1], settings, planned.last, mark, now)
         if due is None:
             planned.known = False
             due = now + timedelta(seconds=LOOK_SECONDS)
         self._place(key, planned, due)
 
-    def _place(self, key: Key, planned: _Planned, at: datetime) -> None:
+    def _place(self, key: Key, planned: Planned, at: datetime) -> None:
         planned.turn += 1
         heapq.heappush(self._queue, (at.timestamp(), next(self._order), key, planned.turn))
         self._changed.set()
@@ -186,10 +194,11 @@ class Collector:
             planned.running = True
             group.create_task(self._turn(key, planned), name=f"collect {key[1]}")
 
-    async def _next(self) -> tuple[Key, _Planned]:
+    async def _next(self) -> tuple[Key, Planned]:
         """The next device whose time has come."""
         while True:
             self._changed.clear()
+            self._mind_the_clock()
             wait: float | None = None
             while self._queue:
                 at, _, key, turn = self._queue[0]
@@ -197,18 +206,29 @@ class Collector:
                 if turn != planned.turn or planned.running:
                     heapq.heappop(self._queue)
                     continue
-                wait = at - datetime.now(UTC).timestamp()
+                wait = at - self._clock().timestamp()
                 if wait > 0:
                     break
                 heapq.heappop(self._queue)
                 return key, planned
             try:
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout(None if wait is None else min(wait, MIND_SECONDS)):
                     await self._changed.wait()
             except TimeoutError:
                 continue
 
-    async def _turn(self, key: Key, planned: _Planned) -> None:
+    def _mind_the_clock(self) -> None:
+        """What was planned by a clock that is set back now would wait for that long."""
+        ahead = self._clock().timestamp() - time.monotonic()
+        back, self._ahead = self._ahead - ahead, ahead
+        if back < MIND_SECONDS:
+            return
+        log.warning("the clock was set back by %.0f s: all devices are planned anew", back)
+        for key, planned in self._planned.items():
+            planned.known = planned.forgiven = False
+            self._plan(key, planned)
+
+    async def _turn(self, key: Key, planned: Planned) -> None:
         before = planned.turn
         again: float | None = None
         source, planned.source = planned.source, "scheduled"
@@ -230,49 +250,50 @@ class Collector:
             planned.running = False
             self._free.release()
         if again is None and planned.source == "pushed":
-            self._place(key, planned, datetime.now(UTC))  # it changed again meanwhile
+            self._place(key, planned, self._clock())  # it changed again meanwhile
         elif again is not None and planned.turn == before:
-            self._place(key, planned, datetime.now(UTC) + timedelta(seconds=again))
+            self._place(key, planned, self._clock() + timedelta(seconds=again))
         else:
             self._plan(key, planned)
 
-    async def _collect(self, key: Key, planned: _Planned, source: Source) -> float | None:
+    async def _collect(self, key: Key, planned: Planned, source: Source) -> float | None:
         """One turn of a device; in how many seconds it is to be looked at again, when that is not
         what the schedule says."""
         settings = planned.settings
         if settings is None:
             return None
-        is_due = partial(_is_due, key[1], settings, source)
+
+        def is_due(last: Attempt | None, mark: str) -> bool:
+            """One that said that it changed is always due, unless it waits for a person."""
+            now = self._clock()
+            due = planned.due(key[1], settings, last, mark, now)
+            return due is not None and (due <= now or source == "pushed")
+
         if not planned.known:
             # What others did meanwhile; asked without a lease, which costs more.
             planned.last = await self._schedule.last(*key)
             planned.known = True
-            if not is_due(planned.last, mark_of(settings, planned.refused)):
+            if not is_due(planned.last, mark_of(settings, planned.refused, planned.secret)):
                 return None
         try:
             done = await self._collecting.collect(
-                *key, settings, partial(self._settings_of, key[0]), source=source, is_due=is_due
+                *key,
+                settings,
+                partial(self._settings_of, key[0]),
+                source=source,
+                is_due=is_due,
+                secret=planned.secret,
             )
         except NotDue as found:
             planned.last = found.last
             return None
         except Failed as failure:
-            planned.last = failure.attempt
+            planned.last, planned.forgiven = failure.attempt, True
             self._metrics.collections.labels(failure.kind).inc()
             log.info("%s/%s could not be read (%s): %s", *key, failure.kind, failure.reason)
             # The event of a refused key is on its way to us, and plans the device anew.
             return LOOK_SECONDS if failure.kind == "host_key_changed" else None
-        planned.last = done.attempt
+        planned.last, planned.forgiven = done.attempt, True
         self._metrics.collections.labels("read").inc()
         self._metrics.collection_seconds.observe(done.seconds)
         return None
-
-
-def _is_due(
-    name: str, settings: DeviceSettings, source: Source, last: Attempt | None, mark: str
-) -> bool:
-    """Whether it is the device's turn. One that said that it changed is always due, unless it
-    waits for a person."""
-    now = datetime.now(UTC)
-    due = due_at(name, settings, mark, last, now)
-    return due is not None and (due <= now or source == "pushed")

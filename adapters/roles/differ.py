@@ -29,9 +29,9 @@ from adapters.roles.devices import DeviceRepository
 from domain.decisions import diffed
 from domain.device import DeviceState
 from domain.envelope import NewEvent, StoredEvent
-from domain.errors import ConfigtrailError, ContentGone, KeyDestroyed
+from domain.errors import ConfigtrailError, ContentGone, KeyDestroyed, Unavailable
 from domain.events import ContentRef, DiffGenerated, SnapshotCreated, SnapshotRef
-from domain.ports import ContentStore
+from domain.ports import REFERRED_WITHIN, ContentStore
 from domain.semantic.told import encode
 
 log = logging.getLogger(__name__)
@@ -148,6 +148,7 @@ class Differ:
             self._policies.of(tenant_id),
         )
         found = await compared(job, self._workers)
+        begun = time.time()
         put = partial(self._content.put, tenant_id, device_id, era=state.era)
         try:
             content = await put("diff", found.patch)
@@ -157,7 +158,7 @@ class Differ:
             if (await self._devices.refresh(tenant_id, device_id)).era == state.era:
                 raise
             return
-        decide = partial(_decide, stored, platform, before, after, content, found, told)
+        decide = partial(_decide, stored, platform, before, after, content, found, told, begun)
         recorded = await self._devices.record(tenant_id, device_id, decide)
         if recorded is None or not _tells(recorded, content):
             # Told by another one, or not to be told any more: then nothing of it may stay behind.
@@ -197,8 +198,12 @@ def _decide(
     content: ContentRef,
     found: Comparison,
     told: ContentRef | None,
+    begun: float,
     state: DeviceState,
 ) -> NewEvent | None:
+    if time.time() - begun > REFERRED_WITHIN.total_seconds():
+        # By now it may be taken for a text that nothing refers to: all over again.
+        raise Unavailable("the difference", "it took too long to be recorded")
     changes, more = summed_up(found.told, platform) if found.told else ((), 0)
     return diffed(
         state,

@@ -13,6 +13,7 @@ from nats.js import JetStreamContext
 from adapters.jetstream.leases import Leases
 from adapters.retention.expiring import Retention
 from adapters.retention.fleet import policies
+from adapters.retention.orphans import Orphans
 from adapters.retention.removing import Remover
 from domain.errors import LeaseHeld, LeaseLost, Unavailable
 
@@ -33,6 +34,7 @@ class RetentionKeeper:
         *,
         retention: Retention,
         remover: Remover,
+        orphans: Orphans,
         leases: Leases,
         every: float,
     ) -> None:
@@ -40,6 +42,7 @@ class RetentionKeeper:
         self._js = js
         self._retention = retention
         self._remover = remover
+        self._orphans = orphans
         self._leases = leases
         self._every = every
 
@@ -58,7 +61,8 @@ class RetentionKeeper:
             await asyncio.sleep(wait)
 
     async def work(self) -> None:
-        """One round: finish what was broken off, then every tenant that has a policy."""
+        """One round: finish what was broken off, then every tenant that has a policy, then what no
+        event refers to."""
         await self._remover.finish()
         for tenant_id in await policies(self._nc, self._js):
             gone = kept = 0
@@ -67,3 +71,4 @@ class RetentionKeeper:
                     gone += sum(not one.reasons for one in judged.verdicts)
                     kept += sum(bool(one.reasons) for one in judged.verdicts)
             log.info("retention of %s: %d texts expired, %d kept", tenant_id, gone, kept)
+        await self._orphans.sweep(datetime.now(UTC))

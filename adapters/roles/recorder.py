@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
@@ -51,7 +52,7 @@ from domain.intake import (
     parse_observation,
 )
 from domain.observation import Observation
-from domain.ports import ContentStore
+from domain.ports import REFERRED_WITHIN, ContentStore
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,9 @@ class Recorder:
         dead_letters: DeadLetters,
         metrics: Metrics,
         ack_wait: float,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self._clock = clock
         self._devices = devices
         self._content = content
         self._keyring = keyring
@@ -231,7 +234,7 @@ class Recorder:
         """Append the observation's fact; None when it has one already."""
         tenant_id, device_id = observation.tenant_id, observation.device_id
         content: ContentRef | None = None
-        era = -1
+        era, begun = -1, 0.0
         while True:
             state = await self._devices.load(tenant_id, device_id)
             history = None
@@ -248,7 +251,7 @@ class Recorder:
                     # crash in between leaves it without an event, which harms nobody. Not so when
                     # the device's texts were erased meanwhile, and the key with them.
                     if content is None or era != state.era:
-                        era = state.era
+                        era, begun = state.era, self._clock()
                         try:
                             content = await self._content.put(
                                 tenant_id, device_id, "snapshot", text.encode(), era
@@ -259,6 +262,9 @@ class Recorder:
                                 raise
                             continue
                     event = created(observation, verdict, content, state.last_observed_at)
+                    if self._clock() - begun > REFERRED_WITHIN.total_seconds():
+                        content = None  # by now it may be taken for a text that nothing refers to
+                        continue
             try:
                 return await self._devices.append(event, state)
             except AppendConflict:

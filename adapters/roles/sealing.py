@@ -16,27 +16,21 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
-from msgspec import Struct
-
-from adapters.crypto.signing import SigningKey, check_ed25519
-from adapters.jetstream.checkpoints import CheckpointStore, Overtaken, StoredNote
+from adapters.crypto.signing import SigningKey
+from adapters.jetstream.checkpoints import CheckpointStore, Overtaken
 from adapters.jetstream.verbatim import RawFeed
 from adapters.postgres.tiles import LogTree, TileStore
+from adapters.roles.signed_before import Signed, SignedBefore
 from adapters.tlog.proofs import root_at
 from domain.errors import (
-    InvalidInput,
-    KeyUnavailable,
     LogBroken,
     NotVerified,
     StreamGap,
-    StreamMismatch,
 )
-from domain.ids import check_tenant_id, from_token
-from domain.tlog.checkpoint import Checkpoint, parse_checkpoint
-from domain.tlog.handover import Trust, handover_origin, parse_handover
+from domain.tlog.checkpoint import Checkpoint
 from domain.tlog.leaf import RawEvent, duplicate_header, hash_of
-from domain.tlog.names import STREAM_LOG, LogNames, tenant_log
-from domain.tlog.note import Note, Signature, VerifierKey, parse_note, verified
+from domain.tlog.names import STREAM_LOG, tenant_log, tenant_of_subject
+from domain.tlog.note import Note, Signature, parse_note
 
 log = logging.getLogger(__name__)
 
@@ -50,18 +44,6 @@ Report = Callable[[RawEvent, str], Awaitable[None]]
 
 class TilesWrong(Exception):
     """The tiles are not what was signed. They are a read model: they are built anew."""
-
-
-class KeyRetired(KeyUnavailable):
-    """The logs were handed over to another key: load that one, and open anew."""
-
-
-class Signed(Struct, frozen=True):
-    """A log's last checkpoint, its note's sequence, and how far in the stream it was read."""
-
-    checkpoint: Checkpoint
-    sequence: int
-    position: int
 
 
 class Sealing:
@@ -81,7 +63,7 @@ class Sealing:
         self._checkpoints = checkpoints
         self._tiles = tiles
         self._key = key
-        self._base = base
+        self._signed = SignedBefore(feed, checkpoints, key, base)
         self._report = report
         self._trees: dict[str, LogTree] = {}
         # Of each log: the sequence of the note that our tree was found to begin with, and up to
@@ -92,8 +74,6 @@ class Sealing:
         # Signed, and to be cosigned: the checkpoint, its note, its position, and cosignatures of
         # before, which stay where no newer one can be had.
         self._bare: dict[str, tuple[Checkpoint, Note, int, tuple[Signature, ...]]] = {}
-        self._accepted: list[bytes] = []
-        self._handed_over = 0
         self._rebuilding = False
         self._sealed_to = 0
         self.position = 0
@@ -105,20 +85,9 @@ class Sealing:
         Raises `StreamMismatch`, `StreamGap`, `LogBroken` and `KeyUnavailable`: then nothing may be
         signed.
         """
-        self.identity = await self._feed.identity()
-        self.names = LogNames(self._base, self.identity)
-        for origin in await self._checkpoints.origins():
-            if self.names.is_another_streams(origin):
-                raise StreamMismatch(
-                    origin,
-                    f"it was signed over another stream than this {self.identity.name}, created "
-                    f"at {self.identity.created.isoformat()}: restore that one",
-                )
-        await self._learn_keys()
-        first, self._head = await self._feed.ends()
-        if first != 1:
-            raise StreamGap(self.identity.name, 1, first)
-        signed = await self._last(STREAM_LOG)
+        await self._signed.open()
+        self.identity, self.names = self._signed.identity, self._signed.names
+        signed = await self._signed.last(STREAM_LOG)
         self._sealed_to = signed.checkpoint.size if signed else 0
         if not rebuild and await self._tiles.resume(self.identity, self._sealed_to):
             self.position = self._sealed_to
@@ -130,23 +99,6 @@ class Sealing:
             else:
                 return
         await self._rebuild()
-
-    async def _learn_keys(self) -> None:
-        """Which keys' checkpoints are ours to go on from. Raises `KeyRetired`."""
-        notes = await self._checkpoints.all_of(handover_origin(self._base))
-        try:
-            handovers = [
-                parse_handover(self._base, one.raw, check_ed25519, one.sequence) for one in notes
-            ]
-        except NotVerified as error:
-            raise LogBroken(self._base, 0, error.reason) from error
-        trust = Trust([self._key.public], handovers)
-        if trust.retired(self._key.public):
-            raise KeyRetired(
-                "the log key", "the logs were handed over to another key; put that one in place"
-            )
-        self._accepted = trust.at(0)
-        self._handed_over = notes[-1].sequence if notes else 0
 
     async def _compare_recent(self) -> None:
         """Whether the stream's last signed events are still those. After a return to an older copy
@@ -226,18 +178,17 @@ class Sealing:
     async def _check_rebuilt(self) -> None:
         """All trees stand where the stream's checkpoint does: each must be what was signed."""
         self._rebuilding = False
-        for origin in await self._checkpoints.origins():
-            name = self.names.log(origin)
-            if name is None:
-                continue
-            signed = await self._last(name)
+        for name in await self._signed.logs():
+            signed = await self._signed.last(name)
             if signed is None or signed.position > self._sealed_to:
                 continue  # the latter is compared when its next leaf comes
             tree = self._trees.get(name) or LogTree(name)
             made = (tree.size, tree.root())
             if made != (signed.checkpoint.size, signed.checkpoint.root):
                 raise LogBroken(
-                    origin, signed.checkpoint.size, "the stream no longer has the signed root"
+                    self.names.origin(name),
+                    signed.checkpoint.size,
+                    "the stream no longer has the signed root",
                 )
             self._agreed[name] = signed.sequence
             self._dirty.discard(name)
@@ -249,7 +200,7 @@ class Sealing:
         if self._rebuilding:
             tree = LogTree(name)
         else:
-            signed = await self._last(name)
+            signed = await self._signed.last(name)
             size = signed.checkpoint.size if signed else 0
             try:
                 tree = await self._tiles.load(name, size)
@@ -272,9 +223,7 @@ class Sealing:
         """
         if self._rebuilding and self.position < self._sealed_to:
             return 0
-        handover = await self._checkpoints.last(handover_origin(self._base))
-        if (handover.sequence if handover else 0) != self._handed_over:
-            raise KeyRetired("the log key", "the logs were just handed over to another key")
+        await self._signed.check_key()
         self._rebuilding = False
         made = 0
         for name in sorted(self._dirty - {STREAM_LOG}) + [STREAM_LOG] * (STREAM_LOG in self._dirty):
@@ -291,7 +240,7 @@ class Sealing:
     async def _sign(self, name: str) -> int:
         tree = await self._tree(name)
         origin = self.names.origin(name)
-        last = await self._last(name)
+        last = await self._signed.last(name)
         after = 0
         if last is not None:
             if last.checkpoint.size > tree.size:
@@ -314,12 +263,12 @@ class Sealing:
     async def renew(self) -> None:
         """Have witnesses asked anew, at the next round, about every log's last checkpoint: so a log
         in which nothing happens is seen to be the same, now. Raises as `seal`."""
-        for origin in await self._checkpoints.origins():
-            name = self.names.log(origin)
-            stored = None if name is None else await self._checkpoints.last(origin)
-            if name is None or stored is None:
+        for name in await self._signed.logs():
+            origin = self.names.origin(name)
+            stored = await self._checkpoints.last(origin)
+            if stored is None:
                 continue
-            last = self._opened(stored)
+            last = self._signed.opened(stored)
             if last.sequence != self._agreed.get(name):
                 await self._compare(name, last)
             note = parse_note(stored.raw)
@@ -355,40 +304,6 @@ class Sealing:
             raise TilesWrong
         self._agreed[name] = last.sequence
 
-    async def _last(self, name: str) -> Signed | None:
-        """The log's last checkpoint, read back from the stream and verified with our own key or
-        with those that handed over to it."""
-        stored = await self._checkpoints.last(self.names.origin(name))
-        if stored is None:
-            return None
-        signed = self._opened(stored)
-        reached = signed.checkpoint.size if name == STREAM_LOG else signed.position
-        if reached > self._head:
-            _, self._head = await self._feed.ends()
-            if reached > self._head:
-                raise LogBroken(
-                    stored.origin,
-                    signed.checkpoint.size,
-                    f"it was signed up to position {reached}, and the stream ends at {self._head}",
-                )
-        return signed
-
-    def _opened(self, stored: StoredNote) -> Signed:
-        try:
-            note = parse_note(stored.raw)
-            checkpoint = parse_checkpoint(note.text)
-            if checkpoint.origin != stored.origin:
-                raise NotVerified("the checkpoint", f"it is of {checkpoint.origin}")
-            keys = [VerifierKey(stored.origin, public) for public in self._accepted]
-            verified(note, keys, check_ed25519)
-        except NotVerified as error:
-            raise KeyUnavailable(
-                "the log key",
-                f"the last checkpoint of {stored.origin} is not of this key ({error.reason}); "
-                "put the key back that signed it, or rotate with a hand-over",
-            ) from error
-        return Signed(checkpoint, stored.sequence, stored.position)
-
     def _evict(self) -> None:
         """Forget trees that are signed to their end: their next leaf loads and compares them."""
         for name in list(self._trees):
@@ -396,14 +311,3 @@ class Sealing:
                 return
             if name != STREAM_LOG and name not in self._dirty:
                 del self._trees[name]
-
-
-def tenant_of_subject(subject: str) -> str | None:
-    """Whose event it is; None when the subject does not tell."""
-    parts = subject.split(".")
-    if len(parts) != 4:
-        return None
-    try:
-        return check_tenant_id(from_token(parts[1]))
-    except (ValueError, InvalidInput):
-        return None  # what belongs to no tenant is in the stream's log

@@ -215,7 +215,10 @@ class TriggerService:
         try:
             msg = await self._answer(request, json.dumps(body).encode())
         except nats.errors.NoRespondersError:
-            return Ending("failed", f"no collector answers on {SUBJECT}")
+            return Ending(
+                "failed",
+                f"no collector answers on {SUBJECT}: does one run, and is a device registered?",
+            )
         except TimeoutError:
             return Ending("timed_out", f"the collector did not answer within {seconds:g} s")
         except nats.errors.Error as error:

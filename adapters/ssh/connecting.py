@@ -192,11 +192,14 @@ def _explained(error: Exception, client: _Client, where: str) -> DeviceUnread:
         return DeviceUnread(
             "host_key_changed",
             f"{where} shows another host key than the one that is pinned: "
-            f"{client.shown.algorithm} {client.shown.fingerprint}",
+            f"{client.shown.algorithm} {client.shown.fingerprint}; if that is right, release the "
+            "pinned one (configtrail hostkeys release)",
         )
     match error:
         case asyncssh.PermissionDenied():
-            return DeviceUnread("auth_failed", f"{where} refuses the login")
+            return DeviceUnread(
+                "auth_failed", f"{where} refuses the login: see to its user name and its credential"
+            )
         case asyncssh.ConnectionLost():
             return DeviceUnread("connection_lost", f"{where} ended the connection at login")
         case asyncssh.KeyExchangeFailed():

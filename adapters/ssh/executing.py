@@ -7,7 +7,7 @@ import asyncio
 import asyncssh
 from asyncssh import SSHClientConnection
 
-from adapters.ssh.failures import DeviceUnread
+from adapters.ssh.failures import DeviceUnread, NoCommandTaken
 from adapters.ssh.target import Limits
 from domain.intake import MAX_TEXT
 
@@ -61,7 +61,8 @@ async def execute(
 ) -> tuple[bytes, int | None]:
     """The command's standard output and exit status (None: none was told).
 
-    `until` is when all must be over, on the loop's clock. Raises `DeviceUnread`.
+    `until` is when all must be over, on the loop's clock. Raises `DeviceUnread`; `NoCommandTaken`
+    when only a dialogue may do.
     """
     output = _Output(MAX_TEXT)
     loop = asyncio.get_running_loop()
@@ -72,6 +73,8 @@ async def execute(
             )
     except TimeoutError as error:
         raise _silent(limits) from error
+    except asyncssh.ChannelOpenError as error:
+        raise NoCommandTaken("command_refused", "it takes no command without a prompt") from error
     except (OSError, asyncssh.Error) as error:
         raise _broken(error) from error
     try:

@@ -40,3 +40,7 @@ class DeviceUnread(ConfigtrailError):
         super().__init__(reason)
         self.kind = kind
         self.reason = reason
+
+
+class NoCommandTaken(DeviceUnread):
+    """A device takes no command without a prompt; the connection stands."""

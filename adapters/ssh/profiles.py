@@ -16,7 +16,7 @@ from msgspec import Struct
 from adapters.ssh.connecting import Session
 from adapters.ssh.dialogue import Dialogue
 from adapters.ssh.executing import decoded, execute
-from adapters.ssh.failures import DeviceUnread
+from adapters.ssh.failures import DeviceUnread, NoCommandTaken
 from adapters.ssh.routeros import Text
 from adapters.ssh.target import Limits
 from domain.errors import NotFound
@@ -35,7 +35,10 @@ _FIRST_BYTES: Final = 400
 class Profile(Struct, frozen=True, kw_only=True):
     """A platform. `end` must match the last lines of what came; `proof`: a random word comes
     after it. `setup` are commands of a dialogue that make it talk without pauses. `kind` is what
-    the text is, where that is not the name. `enables`: it has a privileged mode."""
+    the text is, where that is not the name. `enables`: it has a privileged mode. `at_prompt`:
+    where it takes no command without a prompt, it is asked in a dialogue, after `setup`. `trailer`
+    is what its prompt has above it. `tells_status`: a command without a prompt ends with a status,
+    and one without has not ended."""
 
     name: str
     command: str
@@ -45,6 +48,9 @@ class Profile(Struct, frozen=True, kw_only=True):
     proof: bool = False
     kind: str | None = None
     enables: bool = False
+    at_prompt: bool = False
+    trailer: str | None = None
+    tells_status: bool = False
 
     @property
     def text_kind(self) -> str:
@@ -58,16 +64,34 @@ class Profile(Struct, frozen=True, kw_only=True):
         mode, a platform that has one is brought there first, in a dialogue."""
         word = f"configtrail-{secrets.token_hex(8)}" if self.proof else None
         if self.mode == "dialogue" or (self.enables and enable is not None):
-            async with Dialogue.opened(session.connection, limits, until) as dialogue:
-                if self.enables and enable is not None:
-                    await dialogue.enable(enable)
-                for command in self.setup:
-                    await dialogue.ask(command)
-                raw, status = await dialogue.ask(self.command), None
+            raw, status = await self._talk(session, limits, until, word, enable), None
         else:
-            command = f"{self.command}; echo {word}" if word else self.command
-            raw, status = await execute(session.connection, command, limits, until=until)
+            try:
+                raw, status = await execute(
+                    session.connection, self._asked(word), limits, until=until
+                )
+            except NoCommandTaken:
+                if not self.at_prompt:
+                    raise
+                raw, status = await self._talk(session, limits, until, word, None), None
+            else:
+                if status is None and self.tells_status:
+                    raise DeviceUnread("incomplete", f"it broke off after {len(raw)} bytes")
         return Text(decoded(self._proven(raw, status, word)), None)
+
+    def _asked(self, word: str | None) -> str:
+        return f"{self.command}; echo {word}" if word else self.command
+
+    async def _talk(
+        self, session: Session, limits: Limits, until: float, word: str | None, enable: str | None
+    ) -> bytes:
+        async with Dialogue.opened(session.connection, limits, until) as dialogue:
+            if self.enables and enable is not None:
+                await dialogue.enable(enable)
+            for command in self.setup:
+                await dialogue.ask(command)
+            raw = await dialogue.ask(self._asked(word))
+        return raw if self.trailer is None else re.sub(self.trailer.encode(), b"", raw)
 
     def _proven(self, raw: bytes, status: int | None, word: str | None) -> bytes:
         body = raw.rstrip()
@@ -106,13 +130,25 @@ PROFILES: Final = {
             command="show running-config | no-more",
             end=_IOS_END,
         ),
-        Profile(name="junos", command="show configuration | display omit | no-more", end=r"[};]\Z"),
+        Profile(
+            name="junos",
+            setup=("set cli screen-length 0", "set cli screen-width 0"),
+            command="show configuration | display omit | no-more",
+            end=r"[};]\Z",
+            at_prompt=True,
+            # Most of its lines end as its last one does.
+            tells_status=True,
+            # Which of several it is: {master:0}, {primary:node1}.
+            trailer=r"\n\{[a-z]+(?::[a-z]*\d+)?\}\s*\Z",
+        ),
         Profile(
             name="vyos",
+            setup=("set terminal length 0",),
+            at_prompt=True,
             command="/opt/vyatta/bin/vyatta-op-cmd-wrapper show configuration commands",
             proof=True,
         ),
-        Profile(name="openwrt", command="uci export", proof=True),
+        Profile(name="openwrt", command="uci export", proof=True, at_prompt=True),
         Profile(
             name="fortios",
             mode="dialogue",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from domain.events import DeviceSettings
-from domain.inventory import JUMP_PLATFORM
+from domain.fields import JUMP_PLATFORM
 
 Key = tuple[str, str]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

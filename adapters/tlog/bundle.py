@@ -7,34 +7,28 @@ events: in its order, without gaps, so that it can be shown to be complete.
 from __future__ import annotations
 
 import base64
-import inspect
-import io
 import json
-import os
-import tarfile
-import time
-from collections.abc import Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import zstandard
 from msgspec import Struct
 
 from adapters.crypto.signing import check_ed25519
 from adapters.jetstream.checkpoints import StoredNote, read_notes
 from adapters.jetstream.verbatim import Reader
-from adapters.roles.sealing import tenant_of_subject
-from adapters.tlog import bundle_verify
-from adapters.tlog.contents import contents_of
+from adapters.tlog.archive import Archive
+from adapters.tlog.offline.joined import verifier
 from adapters.tlog.proofs import Prover, Sealed, Stretch
 from adapters.tlog.proving import names_of, prover_of
+from domain.contents import contents_of
 from domain.errors import ContentMissing, InvalidInput, KeyDestroyed, NotVerified, Unavailable
 from domain.ids import to_token
 from domain.tlog.checkpoint import parse_checkpoint
 from domain.tlog.leaf import RawEvent, hash_of, leaf_data
-from domain.tlog.names import STREAM_LOG, tenant_log
+from domain.tlog.names import STREAM_LOG, tenant_log, tenant_of_subject
 from domain.tlog.note import VerifierKey, parse_note, verified
 from domain.tlog.proof import InclusionProof
 from projections.source import Unreadable
@@ -63,7 +57,10 @@ keys               the verifier keys of both logs. Compare them with those you w
                    that was made up has made-up keys
 verify.py          checks all of this offline, with Python alone:
 
-    python3 verify.py --key '<key of the tenant log>' --key '<key of the stream log>'
+    python3 -I verify.py --key '<key of the tenant log>' --key '<key of the stream log>'
+
+                   Whoever made the bundle made that file too: better take the one that
+                   `configtrail audit verifier` prints where you trust it, and name this folder.
 
 The signature of a checkpoint can be checked with OpenSSL too; Configtrail's docs/audit.md says how,
 and what is proven by all this and what is not.
@@ -80,7 +77,7 @@ class Exported(Struct, frozen=True):
     size: int
 
 
-class _Found(Struct, frozen=True):
+class Found(Struct, frozen=True):
     """The stretch: its events, and the tenant's events before and after it."""
 
     events: list[RawEvent]
@@ -100,20 +97,22 @@ async def export(
     since: datetime | None,
     until: datetime | None,
     content: bool,
+    kept: Sequence[bytes] = (),
     progress: Progress | None = None,
 ) -> Exported:
     """Write the bundle of what the stream stored of a tenant from `since` to `until`, as far as it
-    is sealed. Never over a file that is there.
+    is sealed. Never over a file that is there. `kept`: checkpoints of the tenant's log that its
+    reader has; the proofs that it only grew since go with it.
 
     Raises `NotFound` when nothing is sealed yet, `NotVerified` when the stream, the tiles and the
-    checkpoints don't agree, `InvalidInput` when the file can't be written.
+    checkpoints don't agree or a kept one is none, `InvalidInput` when the file can't be written.
     """
     prover = await prover_of(system)
     log = tenant_log(tenant_id)
     sealed, stream_sealed = await prover.sealed(log), await prover.sealed(STREAM_LOG)
     from_ns = 0 if since is None else _nanoseconds(since)
     to_ns = 2**63 - 1 if until is None else _nanoseconds(until) + 999
-    found = await _collect(system, tenant_id, sealed, from_ns, to_ns, progress)
+    found = await collect(system, tenant_id, sealed.checkpoint.size, from_ns, to_ns, progress)
     edges = [one for one in (found.before, *found.events, found.after) if one is not None]
     first = await system.log.tiles.index(log, edges[0].position) if edges else 0
     if first is None:
@@ -149,16 +148,16 @@ async def export(
             "after": [_encoded(one) for one in inside.after],
         },
     }
-    with _Archive(path) as archive:
+    with Archive(path) as archive:
         archive.add("README.txt", README.format(tenant=tenant_id).encode())
-        archive.add("verify.py", inspect.getsource(bundle_verify).encode())
+        archive.add("verify.py", verifier().encode())
         archive.add("bundle.json", json.dumps(about, indent=1).encode())
         archive.add("keys", "".join(f"{key}\n" for key in keys).encode())
         archive.add("checkpoint", str(sealed.note).encode())
         archive.add("stream-checkpoint", str(stream_sealed.note).encode())
         archive.add("stream-leaves.bin", b"".join(inside.leaves))
         archive.add("events.jsonl", b"".join(_line(one) for one in found.events))
-        for name, body in await _older(system, prover, log, sealed, keys):
+        for name, body in await _older(system, prover, log, sealed, keys, kept):
             archive.add(name, body)
         for one in found.events[:MOST_PROOFS]:
             proof = await prover.inclusion(log, one.position, sealed)
@@ -170,41 +169,67 @@ async def export(
     return Exported(path, len(found.events), contents, missing, archive.size)
 
 
-async def _collect(
+async def collect(
     system: System,
     tenant_id: str,
-    sealed: Sealed,
+    size: int,
     from_ns: int,
     to_ns: int,
     progress: Progress | None,
-) -> _Found:
+) -> Found:
+    """All that was stored in that time, of the first `size` events of a tenant.
+
+    The server's clock may have been set back: the stretch is cut where what stands before it is
+    older, and what stands after it is younger.
+    """
+    begun, start, end = False, 0, None
+    async for one in _own(system, tenant_id, size, progress):
+        if from_ns <= one.stored_ns <= to_ns:
+            begun, end = True, None
+        elif one.stored_ns > to_ns:
+            end = end or one.position
+        elif not begun:
+            start, end = one.position, None
     events: list[RawEvent] = []
     before: RawEvent | None = None
+    async for one in _own(system, tenant_id, size, None):
+        if one.position <= start:
+            before = one
+        elif one.position == end:
+            return Found(events, before, one)
+        else:
+            events.append(one)
+    return Found(events, before, None)
+
+
+async def _own(
+    system: System, tenant_id: str, size: int, progress: Progress | None
+) -> AsyncGenerator[RawEvent, None]:
+    """The tenant's events, as many as are sealed."""
     count = 0
     _, last = await system.log.events.ends()
     async with aclosing(system.log.events.read()) as batches:
         async for batch in batches:
             for one in batch:
-                if tenant_of_subject(one.subject) != tenant_id:
-                    continue
-                if count == sealed.checkpoint.size:
-                    return _Found(events, before, None)
-                count += 1
-                if one.stored_ns < from_ns:
-                    before = one
-                elif one.stored_ns > to_ns:
-                    return _Found(events, before, one)
-                else:
-                    events.append(one)
+                if count < size and tenant_of_subject(one.subject) == tenant_id:
+                    count += 1
+                    yield one
+            if count == size:
+                return
             if progress is not None:
                 progress(batch[-1].position, last)
-    return _Found(events, before, None)
 
 
 async def _older(
-    system: System, prover: Prover, log: str, sealed: Sealed, keys: tuple[VerifierKey, ...]
+    system: System,
+    prover: Prover,
+    log: str,
+    sealed: Sealed,
+    keys: tuple[VerifierKey, ...],
+    kept: Sequence[bytes],
 ) -> list[tuple[str, bytes]]:
-    """Older checkpoints, spread over the log's life, and that it only grew since each."""
+    """Older checkpoints, those that were kept and others spread over the log's life, and that it
+    only grew since each."""
     origin = sealed.checkpoint.origin
     notes: dict[int, StoredNote] = {}
     async with aclosing(read_notes(system.log.notes)) as batches:
@@ -214,22 +239,30 @@ async def _older(
                     notes[parse_checkpoint(parse_note(one.raw).text).size] = one
     sizes = sorted(size for size in notes if 0 < size < sealed.checkpoint.size)
     step = max(1, -(-len(sizes) // MOST_CHECKPOINTS))
-    files: list[tuple[str, bytes]] = []
     own = [key for key in keys if key.name == origin]
+    wanted: dict[int, bytes] = {}
     for size in sizes[::-1][::step]:
-        try:
+        # Others are of the time of another key, which the bundle's reader does not have.
+        with suppress(NotVerified):
             verified(parse_note(notes[size].raw), own, check_ed25519)
-        except NotVerified:  # of the time of another key: the bundle's reader does not have it
-            continue
+            wanted[size] = notes[size].raw
+    for raw in kept:
+        checkpoint = parse_checkpoint(parse_note(raw).text)
+        if checkpoint.origin != origin:
+            raise InvalidInput("--checkpoint", f"must be of {origin}, is of {checkpoint.origin}")
+        if 0 < checkpoint.size < sealed.checkpoint.size:
+            wanted[checkpoint.size] = raw
+    files: list[tuple[str, bytes]] = []
+    for size, raw in sorted(wanted.items()):
         proof = await prover.consistency(log, size, sealed)
         lines = "".join(f"{_encoded(one)}\n" for one in proof.hashes)
-        files.append((f"checkpoints/{size:012d}.note", notes[size].raw))
+        files.append((f"checkpoints/{size:012d}.note", raw))
         files.append((f"checkpoints/{size:012d}.proof", lines.encode()))
     return files
 
 
 async def _add_contents(
-    system: System, archive: _Archive, events: list[RawEvent]
+    system: System, archive: Archive, events: list[RawEvent]
 ) -> tuple[int, int]:
     found = missing = 0
     reader = Reader()
@@ -249,39 +282,6 @@ async def _add_contents(
             archive.add(f"content/{one.position}.salt", salt.hex().encode() + b"\n")
             found += 1
     return found, missing
-
-
-class _Archive:
-    """A tar file under zstd, which `tar --zstd` and every other tool reads. Whole, or not there."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._now = int(time.time())
-        self.size = 0
-
-    def __enter__(self) -> _Archive:
-        try:
-            # Texts may be in it: nobody else reads it until its owner says so.
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            self._file = os.fdopen(descriptor, "wb")
-        except OSError as error:
-            raise InvalidInput(str(self._path), f"can't be written: {error.strerror}") from error
-        self._packed = zstandard.ZstdCompressor(level=6).stream_writer(self._file)
-        self._tar = tarfile.open(fileobj=self._packed, mode="w|")
-        return self
-
-    def add(self, name: str, body: bytes) -> None:
-        """One more file."""
-        entry = tarfile.TarInfo(f"bundle/{name}")
-        entry.size, entry.mtime, entry.mode = len(body), self._now, 0o644
-        self._tar.addfile(entry, io.BytesIO(body))
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._tar.close()
-        self._packed.close()  # type: ignore[no-untyped-call]  # and the file under it
-        self.size = self._path.stat().st_size
-        if kind is not None:
-            self._path.unlink()
 
 
 def _line(event: RawEvent) -> bytes:

@@ -7,19 +7,14 @@ later may say that it expired or was erased.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from adapters.retention.explaining import explained
 from adapters.tlog.evidence import Evidence
+from domain.contents import contents_of
 from domain.envelope import StoredEvent
 from domain.errors import ContentCorrupt, ContentMissing, KeyDestroyed
-from domain.events import (
-    ContentExpired,
-    ContentRef,
-    ContentShredded,
-    DiffGenerated,
-    SnapshotCreated,
-)
+from domain.events import ContentExpired, ContentRef, ContentShredded
 from domain.ports import ContentKind
 from domain.tlog.findings import Finding
 
@@ -88,16 +83,3 @@ class Contents:
                 continue
             self.lingering += 1
             self._there[device] = self._there.get(device, 1) - 1
-
-
-def contents_of(stored: StoredEvent) -> Iterator[tuple[ContentKind, ContentRef]]:
-    """The contents that an event refers to as its own."""
-    match stored.event:
-        case SnapshotCreated() as event:
-            yield "snapshot", event.content
-        case DiffGenerated() as event:
-            yield "diff", event.content
-            if event.changes_content is not None:
-                yield "changes", event.changes_content
-        case _:
-            return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Protocol
@@ -110,8 +111,15 @@ class SystemEvidence:
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             cursor = await connection.cursor(query)
-            while records := await cursor.fetch(_PAGE):
-                yield [tuple(record.values()) for record in records]
+            # Postgres works out the next page while this one is compared.
+            coming = asyncio.create_task(cursor.fetch(_PAGE))
+            try:
+                while records := await coming:
+                    coming = asyncio.create_task(cursor.fetch(_PAGE))
+                    yield [tuple(record.values()) for record in records]
+            finally:
+                coming.cancel()
+                await asyncio.wait([coming])
 
     async def content(
         self, tenant_id: str, device_id: str, kind: ContentKind, ref: ContentRef

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from adapters.roles.sealing import tenant_of_subject
 from adapters.tlog.proofs import Prover
 from domain.errors import NotFound, NotVerified
 from domain.tlog.leaf import leaf_data
 from domain.tlog.merkle import inclusion_holds, leaf_hash
-from domain.tlog.names import STREAM_LOG, LogNames, tenant_log
+from domain.tlog.names import STREAM_LOG, LogNames, tenant_log, tenant_of_subject
 from domain.tlog.proof import InclusionProof
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import assert_never
 
+import msgspec
 from msgspec import Struct
 
 from adapters.tlog.reader import StreamReader
@@ -22,12 +23,16 @@ from domain.events import (
     ContentExpired,
     ContentRevealed,
     ContentShredded,
+    CredentialRemoved,
+    CredentialSet,
     DeviceConfigured,
     DeviceRetired,
     DiffGenerated,
     DomainEvent,
     DuplicateSkipped,
     EventSkipped,
+    GroupConfigured,
+    GroupRemoved,
     HostKeyChanged,
     HostKeyPinned,
     HostKeyReleased,
@@ -162,6 +167,20 @@ def words(event: DomainEvent) -> str:
         case DeviceRetired():
             why = f": {event.reason}" if event.reason else ""
             return f"the device was taken out of the inventory{why}"
+        case GroupConfigured():
+            why = f": {event.reason}" if event.reason else ""
+            given = ", ".join(msgspec.to_builtins(event.defaults)) or "nothing"
+            return f"the group {event.group} gives its devices {given} from now on{why}"
+        case GroupRemoved():
+            why = f": {event.reason}" if event.reason else ""
+            return f"the group {event.group} was removed{why}"
+        case CredentialSet():
+            why = f": {event.reason}" if event.reason else ""
+            done = "rotated" if event.rotated else "set"
+            return f"the credential store:{event.name} was {done} ({event.place}){why}"
+        case CredentialRemoved():
+            why = f": {event.reason}" if event.reason else ""
+            return f"the credential store:{event.name} was removed{why}"
         case HostKeyPinned():
             return f"the device is trusted by its host key {event.fingerprint} from now on"
         case HostKeyChanged():

@@ -16,6 +16,7 @@ __all__ = ["ROUTEROS", "TEXT", "Canonical", "canonicalise", "detect_platform", "
 
 
 _BY_RULES = {one.rules: one for one in PROFILES.values()}
+_BY_RULES_2 = {profiled.rules_2(one): one for one in PROFILES.values()}
 _BY_RULES_1 = {profiled.rules_1(one): one for one in PROFILES.values()}
 
 
@@ -49,6 +50,8 @@ def text_under(rules: str, text: str) -> str | None:
 def _profiled_under(rules: str, text: str) -> str | None:
     if (profile := _BY_RULES.get(rules)) is not None:
         return profiled.canonicalise(text, profile).text
+    if (profile := _BY_RULES_2.get(rules)) is not None:
+        return profiled.canonicalise_2(text, profile).text
     if (profile := _BY_RULES_1.get(rules)) is not None:
         return profiled.canonicalise_1(text, profile).text
     return None

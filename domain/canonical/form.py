@@ -22,8 +22,9 @@ class LogicalForm(Struct, frozen=True, kw_only=True, dict=True):
 
     `logical` are its lines as they came, with wrapped ones joined.
     `line_count` counts the lines of the text as it came. `unread` are menus that the device could
-    not export, and `cut` says that the text ends in the middle of a line: in both cases it is
-    `partial`, and what is missing from it must not be taken for removed.
+    not export, and `cut` says that the text ends in the middle: in both cases it is `partial`, and
+    what is missing from it must not be taken for removed. Of one that was cut the last line is no
+    fact either. `unfinished` says that the last line has no end, which proves nothing by itself.
     `named` are its lines with their sections, where they are not RouterOS menus.
     Invariant: `warnings`, `unread` and section names never hold values out of the text.
     """
@@ -35,6 +36,7 @@ class LogicalForm(Struct, frozen=True, kw_only=True, dict=True):
     os_version: str | None = None
     unread: tuple[str, ...] = ()
     cut: bool = False
+    unfinished: bool = False
     sectioned: bool = False
     named: tuple[tuple[str, str], ...] | None = None
 
@@ -51,13 +53,31 @@ class LogicalForm(Struct, frozen=True, kw_only=True, dict=True):
             return with_sections(self.logical)
         return (("", line) for line in self.logical)
 
+    @property
+    def sure_logical(self) -> tuple[str, ...]:
+        """The logical lines without the one in which a text was cut."""
+        return self.logical[:-1] if self.cut else self.logical
+
+    @property
+    def sure_lines(self) -> Iterator[tuple[str, str]]:
+        """As `lines`, without the line in which a text was cut."""
+        if not self.cut or not self.logical:
+            return self.lines
+        if self.named is not None:
+            # Lines that only close something are in no section.
+            ends = self.named[-1:] and self.named[-1][1].strip() == self.logical[-1].strip()
+            return iter(self.named[:-1] if ends else self.named)
+        if self.sectioned:
+            return with_sections(self.sure_logical)
+        return (("", line) for line in self.sure_logical)
+
     @cached_property
     def by_section(self) -> Mapping[str, Sequence[str]]:
-        """The lines of each section. Several comparisons of one form ask for it."""
+        """The `sure_lines` of each section. Several comparisons of one form ask for it."""
         if self.sectioned and self.named is None:
-            return by_menu(self.logical)
+            return by_menu(self.sure_logical)
         found: dict[str, list[str]] = {}
-        for section, line in self.lines:
+        for section, line in self.sure_lines:
             found.setdefault(section, []).append(line)
         return found
 
@@ -90,6 +110,11 @@ def unix(text: str) -> str:
             text = _CRLF.sub("\n", text)
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     return text
+
+
+def is_unfinished(text: str) -> bool:
+    """Whether the last line of a text with unix line endings has no end."""
+    return text[-1:] not in ("", "\n")
 
 
 def physical_lines(text: str) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from domain.canonical.form import BLANKS, Canonical, physical_lines
+from domain.canonical.form import BLANKS, Canonical, is_unfinished, physical_lines, unix
 
 RULES: Final = "plain/1"
 
@@ -24,4 +24,5 @@ def canonicalise(text: str) -> Canonical:
         logical=tuple(lines),
         normal=tuple(lines),
         line_count=len(physical),
+        unfinished=is_unfinished(unix(text)),
     )

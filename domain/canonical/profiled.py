@@ -2,11 +2,12 @@
 
 Dropped: a byte order mark, the kind of line endings, blanks at line ends, empty lines,
 comments, and the lines that the profile calls volatile. A value that goes on over several lines is
-one line with newlines in it, and kept as it is. Order counts. A secret that the device salts anew
-at each reading is left out: whether it changed can't be known.
+one line with newlines in it, and kept as it is. A secret that the device salts anew at each reading
+is left out: whether it changed can't be known. Order counts, but where each line has all of its
+path (VyOS): there only that of the values of one thing does.
 
 New in version 2: version 1 knew of no values over several lines but banners of IOS, and dropped
-what looked like a comment in others.
+what looked like a comment in others. New in version 3, which only `set` lines have: their order.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from domain.canonical.form import BLANKS, Canonical, physical_lines
+from msgspec.structs import replace
+
+from domain.canonical.form import BLANKS, Canonical, is_unfinished, physical_lines, unix
 from domain.profiles.profile import Profile, is_open, with_paths
 
 _BANNER_1 = re.compile(r"banner \S+ (\^C|\S)")
@@ -29,6 +32,15 @@ _NO_TAIL: Final = "its last line is missing"
 
 def canonicalise(text: str, profile: Profile) -> Canonical:
     """The canonical form of a text. It is partial where the text itself proves that it was cut."""
+    return _canonicalise(text, profile, profile.rules)
+
+
+def canonicalise_2(text: str, profile: Profile) -> Canonical:
+    """The form under the rules of version 2."""
+    return _canonicalise(text, profile, rules_2(profile))
+
+
+def _canonicalise(text: str, profile: Profile, rules: str) -> Canonical:
     physical = physical_lines(text)
     logical, in_value = _logical(physical, profile)
     warnings = []
@@ -39,7 +51,10 @@ def canonicalise(text: str, profile: Profile) -> Canonical:
     elif _lacks_tail(logical, physical, profile):
         warnings.append(_NO_TAIL)
     normal = [_unsalted(line, profile) for line in logical] if profile.salted else logical
-    return _form(profile, profile.rules, logical, normal, len(physical), warnings)
+    if rules == profile.rules and profile.style == "set":
+        normal = _in_one_order(normal)
+    form = _form(profile, rules, logical, normal, len(physical), warnings)
+    return replace(form, unfinished=is_unfinished(unix(text)))
 
 
 def canonicalise_1(text: str, profile: Profile) -> Canonical:
@@ -53,6 +68,18 @@ def canonicalise_1(text: str, profile: Profile) -> Canonical:
 def rules_1(profile: Profile) -> str:
     """The name of the profile's rules in version 1."""
     return f"{profile.name}/1"
+
+
+def rules_2(profile: Profile) -> str:
+    """The name of the profile's rules in version 2."""
+    return f"{profile.name}/2"
+
+
+def _in_one_order(lines: list[str]) -> list[str]:
+    """`set` lines by what they set; several values of one thing stay as they come."""
+    if not all(line.startswith("set ") for line in lines):
+        return lines
+    return sorted(lines, key=lambda line: line.partition("'")[0])
 
 
 def _form(

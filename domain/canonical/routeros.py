@@ -23,12 +23,12 @@ from typing import Final
 
 from msgspec.structs import asdict
 
-from domain.canonical.form import BLANKS, Canonical, LogicalForm, unix
+from domain.canonical.form import BLANKS, Canonical, LogicalForm, is_unfinished, unix
 from domain.canonical.header import header_version, is_header, is_identity, is_prompt
 from domain.routeros import spelling_2
 from domain.routeros.menus import publishable, whole_path
 from domain.routeros.spelling import normal
-from domain.routeros.statements import is_broken_off
+from domain.routeros.statements import is_broken_off, opens_menu
 
 RULES: Final = "routeros/3"
 RULES_2: Final = "routeros/2"
@@ -39,6 +39,7 @@ _ESCAPE = re.compile(r"\\.")
 _ERROR = re.compile(r"#+[ \t]*error exporting\b[ \t]*(.{0,200})", re.IGNORECASE)
 _ERROR_MENU = re.compile(r'"?(/[^"(]*)"?[ \t]*(?:\([^)]*\))?[ \t]*\Z')
 _PASSED_OVER: Final = ("#", "\n")
+_PASSED_OVER_LINES: Final = ("", "#")
 _ENDS_ODDLY: Final = frozenset("\\ \t")
 _BEGINS_LINE: Final = frozenset("/abcdefghijklmnopqrstuvwxyz")
 
@@ -72,6 +73,18 @@ def origins(text: str) -> list[tuple[int, int]]:
     return _Reading(unix(text), slowly=True).origins
 
 
+def with_origins(text: str) -> list[tuple[str, int, int]]:
+    """Each logical line of the form, with the physical lines that it stands on, as `origins`."""
+    text = unix(text)
+    reading = _Reading(text)
+    if not reading.origins:
+        reading.note_origins(text)
+    return [
+        (line, first, after)
+        for line, (first, after) in zip(reading.logical, reading.origins, strict=True)
+    ]
+
+
 class _Reading:
     """One pass over the physical lines of one export.
 
@@ -82,7 +95,8 @@ class _Reading:
     def __init__(self, text: str, *, slowly: bool = False) -> None:
         self.logical: list[str] = []
         self.origins: list[tuple[int, int]] = []
-        self._count = text.count("\n") + (text[-1:] not in ("", "\n"))
+        self._unfinished = is_unfinished(text)
+        self._count = text.count("\n") + self._unfinished
         self._os_version: str | None = None
         self._unread: dict[str, None] = {}
         self._nameless_error = False
@@ -116,8 +130,19 @@ class _Reading:
             os_version=self._os_version,
             unread=tuple(self._unread),
             cut=self._cut or self._in_string or self._broken_off,
+            unfinished=self._unfinished,
             sectioned=True,
         )
+
+    def note_origins(self, text: str) -> None:
+        """Note where the lines stand of a text that was read in bulk, and so has no oddities."""
+        first = 0
+        for at, line in enumerate(text.split("\n")):
+            if line[-1:] == "\\":
+                continue
+            if first < at or line[:1] not in _PASSED_OVER_LINES:
+                self.origins.append((first, at + 1))
+            first = at + 1
 
     def _read_in_bulk(self, text: str) -> bool:
         """Read a text without oddities; False, with nothing noted, when it has any."""
@@ -198,14 +223,19 @@ class _Reading:
         self._cut = cut
 
     def _breaks_off(self, text: str) -> bool:
-        """Whether the last line has no end, and is no whole statement either.
+        """Whether the last line opens a menu in which nothing comes, or has no end and is no whole
+        statement either.
 
         Tools that keep texts often take the last newline away: that it is missing proves nothing.
+        No export ends with a menu: only those with something in them are written.
         """
-        last = text[text.rfind("\n") + 1 :].strip(BLANKS)
+        ended = text.rstrip(BLANKS + "\n")
+        last = ended[ended.rfind("\n") + 1 :].strip(BLANKS)
         if not last or last.startswith("#") or is_prompt(last) or not self.logical:
             return False
-        return is_broken_off(self.logical[-1])
+        if opens_menu(self.logical[-1]):
+            return True
+        return self._unfinished and is_broken_off(self.logical[-1])
 
     def _is_noise(self, line: str) -> bool:
         """Whether a line outside of strings and wrapped lines says nothing of the configuration."""

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
+from domain.profiles.finding import Secrets, replaced
 from domain.profiles.values import Values
+from domain.profiles.watched import WATCHED
+from domain.profiles.watching import Watched
 
 Style: TypeAlias = Literal["indent", "brace", "set", "flat", "edit"]
+Path: TypeAlias = tuple[str, ...]
+
+# Deeper nesting than any device writes is no path any more: its lines are all at this depth.
+_MOST_DEPTH: Final = 24
 
 
 class Profile(Struct, frozen=True, kw_only=True):
@@ -20,11 +27,11 @@ class Profile(Struct, frozen=True, kw_only=True):
     headings, or between `config`, `edit`, `next` and `end`. `volatile` lines say nothing of the
     configuration; `comment` begins lines that are none either, but not `remark`, with which a
     device writes comments that it keeps. `values` are the ones that may go on over several lines.
-    `secrets` find secrets in a line, each in the group `secret`; of a `salted` one it can't be
-    known whether it changed, because the device writes it differently each time. Lines of `prose`
-    are words for people. `names` are the block in which names are secrets (how it begins), and
-    where in its lines they stand. `heads` are the words that begin sections: of a path only these
-    may be in an event.
+    `secrets` find secrets in a line; of a `salted` one (in the group `secret`) it can't be known
+    whether it changed, because the device writes it differently each time. Lines of `prose` are
+    words for people. `names` are the block in which names are secrets (how it begins), and where
+    in its lines they stand. `heads` are the words that begin sections: of a path only these may
+    be in an event.
 
     Where the command that shows the configuration writes `head` at its beginning, it writes `tail`
     as its last line: a text with the one and without the other was cut.
@@ -36,18 +43,24 @@ class Profile(Struct, frozen=True, kw_only=True):
     remark: str = ""
     volatile: re.Pattern[str]
     values: Values | None = None
-    secrets: tuple[re.Pattern[str], ...]
+    secrets: Secrets
     salted: re.Pattern[str] | None = None
     prose: re.Pattern[str] | None = None
     names: tuple[re.Pattern[str], re.Pattern[str]] | None = None
     heads: frozenset[str]
     head: re.Pattern[str] | None = None
     tail: str = ""
+    version: int = 2
 
     @property
     def rules(self) -> str:
         """The name of the rules of its canonical form, whose version is new when they are."""
-        return f"{self.name}/2"
+        return f"{self.name}/{self.version}"
+
+    @property
+    def watched(self) -> Watched:
+        """What of it deserves a look."""
+        return WATCHED[self.name]
 
     def section(self, path: str) -> str:
         """The known words at the beginning of a path or a line; `other` where there are none."""
@@ -63,10 +76,8 @@ class Profile(Struct, frozen=True, kw_only=True):
         if self.prose is not None and self.prose.match(line):
             return line
         if self.salted is not None:
-            line = self.salted.sub(lambda found: _replaced(found, "<secret>"), line)
-        for pattern in self.secrets:
-            line = pattern.sub(lambda found: _replaced(found, hide(found["secret"])), line)
-        return line
+            line = self.salted.sub(lambda found: replaced(found, "<secret>"), line)
+        return self.secrets.hidden(line, hide)
 
     def without_names(self, lines: Iterable[str], hide: Callable[[str], str]) -> Iterator[str]:
         """The lines, with the names hidden that are secrets because of the block they are in."""
@@ -79,15 +90,10 @@ class Profile(Struct, frozen=True, kw_only=True):
             word = line.split(maxsplit=1)[:1]
             if depth:
                 depth += (word == ["config"]) - (word == ["end"])
-                yield name.sub(lambda found: _replaced(found, hide(found["secret"])), line)
+                yield name.sub(lambda found: replaced(found, hide(found["secret"])), line)
             else:
                 depth = int(begins.match(line) is not None)
                 yield line
-
-
-def _replaced(found: re.Match[str], shown: str) -> str:
-    start, end = (at - found.start() for at in found.span("secret"))
-    return found[0][:start] + shown + found[0][end:]
 
 
 def is_open(lines: Iterable[str], style: Style) -> bool:
@@ -103,7 +109,7 @@ def is_open(lines: Iterable[str], style: Style) -> bool:
     return depth > 0
 
 
-def with_paths(lines: Iterable[str], style: Style) -> list[tuple[tuple[str, ...], str]]:
+def with_paths(lines: Iterable[str], style: Style) -> list[tuple[Path, str]]:
     """Each line under its path: the lines that it is nested in, from the outermost.
 
     A line may hold a value that goes on over several lines.
@@ -121,7 +127,7 @@ def with_paths(lines: Iterable[str], style: Style) -> list[tuple[tuple[str, ...]
             return _edited(lines)
 
 
-def _indented(lines: Iterable[str]) -> list[tuple[tuple[str, ...], str]]:
+def _indented(lines: Iterable[str]) -> list[tuple[Path, str]]:
     found = []
     nest: list[tuple[int, str]] = []
     for line in lines:
@@ -129,12 +135,12 @@ def _indented(lines: Iterable[str]) -> list[tuple[tuple[str, ...], str]]:
         while nest and nest[-1][0] >= depth:
             nest.pop()
         bare = line.strip()
-        found.append((tuple(one for _, one in nest), bare))
+        found.append((tuple(one for _, one in nest[:_MOST_DEPTH]), bare))
         nest.append((depth, bare))
     return found
 
 
-def _braced(lines: Iterable[str]) -> list[tuple[tuple[str, ...], str]]:
+def _braced(lines: Iterable[str]) -> list[tuple[Path, str]]:
     found = []
     nest: list[str] = []
     for line in lines:
@@ -143,18 +149,18 @@ def _braced(lines: Iterable[str]) -> list[tuple[tuple[str, ...], str]]:
             if nest:
                 nest.pop()
             continue
-        found.append((tuple(nest), bare))
+        found.append((tuple(nest[:_MOST_DEPTH]), bare))
         if bare.endswith("{"):
             nest.append(bare.removesuffix("{").strip())
     return found
 
 
-def _set_path(line: str) -> tuple[str, ...]:
+def _set_path(line: str) -> Path:
     words = line.split()
     return tuple(words[1:3]) if words[:1] in (["set"], ["delete"]) else ()
 
 
-def _flat(lines: Iterable[str]) -> list[tuple[tuple[str, ...], str]]:
+def _flat(lines: Iterable[str]) -> list[tuple[Path, str]]:
     """As `uci export` writes it: packages, in them `config` lines, in those options."""
     found = []
     nest: list[str] = []
@@ -165,13 +171,13 @@ def _flat(lines: Iterable[str]) -> list[tuple[tuple[str, ...], str]]:
             nest = []
         elif word == "config":
             nest = nest[:1]
-        found.append((tuple(nest), bare))
+        found.append((tuple(nest[:_MOST_DEPTH]), bare))
         if word in ("package", "config"):
             nest.append(bare)
     return found
 
 
-def _edited(lines: Iterable[str]) -> list[tuple[tuple[str, ...], str]]:
+def _edited(lines: Iterable[str]) -> list[tuple[Path, str]]:
     found = []
     nest: list[str] = []
     for line in lines:
@@ -181,7 +187,7 @@ def _edited(lines: Iterable[str]) -> list[tuple[tuple[str, ...], str]]:
             if nest:
                 nest.pop()
             continue
-        found.append((tuple(nest), bare))
+        found.append((tuple(nest[:_MOST_DEPTH]), bare))
         if word in ("config", "edit"):
             nest.append(bare)
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from functools import cached_property
 from typing import Final
 
 from domain.routeros.strings import meant
@@ -19,26 +20,23 @@ class Decoded:
     """What stands between the quotes of a string, each escape as the character that it means."""
 
     def __init__(self, written: str) -> None:
-        self._starts = [0]  # of pieces, in the meaning
-        self._places = [0]  # of the same pieces, as written
-        if "\\" not in written:
-            self.text = written
-            return
-        parts: list[str] = []
-        length = done = 0
-        for escape in _ESCAPE.finditer(written):
-            if escape.start() > done:
-                parts.append(written[done : escape.start()])
-                length += escape.start() - done
-            parts.append(meant(escape))
-            self._starts += (length, length + 1)
-            self._places += (escape.start(), escape.end())
-            length += 1
-            done = escape.end()
-        parts.append(written[done:])
-        self.text = "".join(parts)
+        self._written = written
+        self.text = _ESCAPE.sub(meant, written) if "\\" in written else written
 
     def place(self, at: int) -> int:
         """Where the character at a place of the meaning is written."""
-        piece = bisect_right(self._starts, at) - 1
-        return self._places[piece] + at - self._starts[piece]
+        starts, places = self._pieces
+        piece = bisect_right(starts, at) - 1
+        return places[piece] + at - starts[piece]
+
+    @cached_property
+    def _pieces(self) -> tuple[list[int], list[int]]:
+        """Where pieces begin, in the meaning and as written: each escape is one."""
+        starts, places = [0], [0]
+        saved = 0  # characters that escapes have more than what they mean
+        for escape in _ESCAPE.finditer(self._written):
+            begin, end = escape.span()
+            starts += (begin - saved, begin - saved + 1)
+            places += (begin, end)
+            saved += end - begin - 1
+        return starts, places

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from domain.redaction.decoding import Decoded
-from domain.redaction.scripts import Span, secret_spans
+from domain.redaction.scripts import secret_spans
+from domain.redaction.values import Span
 
 
 def redact_inside(

@@ -13,16 +13,21 @@ from typing import Final
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+")
 # Anywhere in a name, run together with other words too.
 _LOUD = re.compile(
-    r"password|passwd|passphrase|passcode|passwort|kennwort|parola|contrase|senha|secret|token|"
+    r"passw|passphrase|passcode|pswd|kennwort|parola|contrase|senha|secret|token|"
     r"credential|apikey|psk\Z|pincode|preshared-?key|private-?key|shared-?key|auth-?key\Z"
 )
-_ALONE: Final = frozenset(("pass", "pwd", "pw", "psk", "puk", "authorization", "cookie", "mdp"))
-# Run together, as in ddnspass; not bypass, compass, surpass.
-_RUN_TOGETHER = re.compile(r"(?!by|com|sur|tres|over|under|en)[a-z]{2,16}(?:pass|pwd)\Z")
+_ALONE: Final = frozenset(
+    ("pass", "pwd", "pw", "psw", "pasw", "psk", "puk", "authorization", "cookie", "mdp")
+)
+# Run together, as in ddnspass and makerkey; not bypass, compass, surpass, not monkey.
+_RUN_TOGETHER = re.compile(
+    r"(?:(?!by|com|sur|tres|over|under|en)[a-z]{2,16}(?:pass|pwd|psw)"
+    r"|(?:app|bot|client|ddns|ifttt|maker|master|session|user|webhook|wifi|wpa)key)\Z"
+)
 _KEYS: Final = """
-access ah api app auth authentication bot client enc encryption hmac integrity isakmp ldap license
-lns master md md5 network ntp preshared private psk radius secret security server session shared
-sign signing sta static tacacs tls user vpn wep wifi wlan wpa
+access ah api app auth authentication bot cf client ddns enc encryption hmac ifttt integrity isakmp
+ldap license lns maker master md md5 network ntp preshared private psk radius secret security server
+session shared sign signing sta static tacacs tls tsig user vpn webhook wep wifi wlan wpa
 """
 # What a key must be of to be a secret.
 _SECRET_KEYS: Final = frozenset(_KEYS.split())
@@ -45,6 +50,17 @@ version
 # Names that begin or end so tell something about a secret.
 _ABOUT_FIRST: Final = frozenset(_FIRST.split())
 _ABOUT_LAST: Final = frozenset(_LAST.split())
+# Every name that speaks of a secret has one of these in it.
+STEMS: Final = (
+    r"pass|psw|pswd|pwd|pw|pasw|kennwort|parola|contrase|senha|secret|token|credential|key|psk|puk|"
+    r"pin(?:[^a-z]|code|\z)|authorization|cookie|mdp|community"
+)
+# Behind names that end so, with a blank or a sign between, a value that looks like a key is one.
+_KEY_NAMES: Final = """
+auth code key keys pass passphrase passwd password psk pwd secret seed signature token
+"""
+KEY_NAMES: Final = frozenset(_KEY_NAMES.split())
+_PUBLIC: Final = frozenset(("public", "pub", "ssh", "host", "foreign", "known", "thread"))
 # Values that are none, whatever they are assigned to.
 NO_SECRETS: Final = frozenset(
     ("yes", "no", "none", "true", "false", "required", "nil", "nothing", "null", "disabled")
@@ -68,3 +84,12 @@ def speaks(name: str) -> bool:
     if last == "pin":
         return _OTHER_PINS.isdisjoint(before)
     return last == "community" and (not before or not _COMMUNITIES.isdisjoint(before))
+
+
+@lru_cache(maxsize=4096)
+def hints(name: str) -> bool:
+    """Whether a name may be one of a secret: what stands behind it is, if it looks like a key."""
+    if len(name) > 64:
+        return False
+    words = [word.lower() for word in _WORD.findall(name)]
+    return bool(words) and words[-1] in KEY_NAMES and _PUBLIC.isdisjoint(words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from domain.redaction.names import speaks
@@ -32,9 +33,16 @@ _IN_MENU: Final = frozenset(
         ("/system ntp key", "value"),
     )
 )
+_MENUS: Final = frozenset(menu for menu, _ in _IN_MENU)
 _KEY_MENU = re.compile(r"/(?!user ssh-keys).*\b(?:keys|key-chain|keychain)\b")
 
 
+# Every other name of a secret has one of these in it, or one of `names.STEMS`; so has a script that
+# names one of the menus.
+STEMS: Final = r"cak|zerotier|envs|environment"
+
+
+@lru_cache(maxsize=8192)
 def is_secret(menu: str, name: str) -> bool:
     """Whether a property's value is a secret."""
     last = name.rpartition(".")[2]
@@ -50,3 +58,9 @@ def is_secret(menu: str, name: str) -> bool:
 def is_named_by_secret(menu: str) -> bool:
     """Whether the names of a menu's entries are secrets."""
     return (menu, "numbers") in _IN_MENU
+
+
+@lru_cache(maxsize=4096)
+def has_secret_names(menu: str) -> bool:
+    """Whether names that say nothing by themselves are secret in a menu."""
+    return menu in _MENUS or _KEY_MENU.match(menu) is not None

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from domain.canonical import ROUTEROS, canonicalise
-from domain.canonical.routeros import origins
+from domain.canonical import ROUTEROS
+from domain.canonical.routeros import with_origins
 from domain.errors import NotRedactable
 from domain.profiles import PROFILES, Profile
 from domain.redaction.hashing import Redactor
 from domain.redaction.inside import redact_inside
+from domain.redaction.properties import has_secret_names
 from domain.redaction.routeros import redact_line
+from domain.redaction.trigger import loud
 from domain.routeros.menus import split_path
+from domain.routeros.statements import is_understood
 
 _KEY_BEGINS = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----")
 _LINE = re.compile(r"([^\r\n]*)(\r*\n|\r|\Z)")
@@ -30,11 +33,14 @@ def redacted(text: str, platform: str, redactor: Redactor) -> str:
     if profile is None:
         raise NotRedactable(platform)
     lines = _LINE.findall(text)
-    shown = in_context(profile, [line for line, _ in lines], redactor)
-    return "".join(
-        redact_line_of(profile, line, redactor) + end
-        for line, (_, end) in zip(shown, lines, strict=True)
-    )
+    known: dict[str, str] = {}  # many lines are there more than once
+    shown: list[str] = []
+    in_place = in_context(profile, [line for line, _ in lines], redactor)
+    for line, (_, end) in zip(in_place, lines, strict=True):
+        if line not in known:
+            known[line] = redact_line_of(profile, line, redactor)
+        shown += (known[line], end)
+    return "".join(shown)
 
 
 def in_context(profile: Profile, lines: Iterable[str], redactor: Redactor) -> Iterator[str]:
@@ -60,26 +66,40 @@ def redact_line_of(profile: Profile, line: str, redactor: Redactor) -> str:
 
 
 def _routeros(text: str, redactor: Redactor) -> Iterator[str]:
-    lines = [(found[1], found[2]) for found in _LINE.finditer(text)]
     if text.startswith("\ufeff"):
-        lines[0] = (lines[0][0].removeprefix("\ufeff"), lines[0][1])
+        text = text[1:]
         yield "\ufeff"
+    lines: list[tuple[str, str]] = _LINE.findall(text)
+    logical = with_origins(text)
+    loud_ones = loud([line for line, _, _ in logical])
     menu = ""
     done = 0
-    logical = canonicalise(text, ROUTEROS).logical
-    for line, (first, after) in zip(logical, origins(text), strict=True):
+    for number, (line, first, after) in enumerate(logical):
         for comment, end in lines[done:first]:
-            yield redact_inside(comment, redactor.meant, menu) + end
+            yield _comment(comment, menu, redactor) + end
         done = after
-        split = split_path(line)
-        if split is not None and not split[1]:
-            menu = split[0]
-            shown = line
-        else:
-            shown = redact_line(split[0] if split else menu, line, redactor)
+        own, command = menu, line
+        if line.startswith("/") and (split := split_path(line)) is not None:
+            own, command = split
+            if not command:
+                menu = own
+                yield from _as_written(lines[first:after])
+                continue
+        if number not in loud_ones and not has_secret_names(own) and is_understood(command):
+            yield from _as_written(lines[first:after])
+            continue
+        shown = redact_line(own, line, redactor)
         if shown == line:
-            yield from (piece + end for piece, end in lines[first:after])
+            yield from _as_written(lines[first:after])
         else:
             yield shown + lines[after - 1][1]
     for comment, end in lines[done:]:
-        yield redact_inside(comment, redactor.meant, menu) + end
+        yield _comment(comment, menu, redactor) + end
+
+
+def _comment(line: str, menu: str, redactor: Redactor) -> str:
+    return redact_inside(line, redactor.meant, menu) if line else line
+
+
+def _as_written(lines: Iterable[tuple[str, str]]) -> Iterator[str]:
+    return (line + end for line, end in lines)

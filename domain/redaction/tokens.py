@@ -6,6 +6,7 @@ No text is refused: a quote that nothing closes is a token of its own. Takes lin
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
@@ -38,24 +39,27 @@ class Token(Struct, frozen=True):
     opens: bool
 
 
-def tokens(text: str) -> list[Token]:
-    """The text in pieces, nothing left out."""
-    found: list[Token] = []
-    at = 0
+def tokens(text: str, start: int, end: int) -> Iterator[Token]:
+    """A part of a text in pieces, nothing left out; it begins where a statement may."""
+    at = start
     opens = True
-    while at < len(text):
-        comment = _COMMENT.match(text, at) if opens else None
-        match = comment or _TOKEN.match(text, at)
-        if match is None:
-            raise AssertionError(f"nothing at {at} of {len(text)} characters is a token")
-        kind = "comment" if comment else match.lastgroup
-        token = Token(kind, match[0], at, match.end(), opens)  # type: ignore[arg-type]
-        found.append(token)
-        at = token.end
-        opens = token.kind in ("end", "comment") or (
-            token.text in _OPENS if token.kind == "other" else opens and token.kind == "blank"
-        )
-    return found
+    while at < end:
+        for match in _TOKEN.finditer(text, at, end):
+            kind, piece, begin, at = match.lastgroup, match[0], match.start(), match.end()
+            if opens and piece == "#":
+                comment = _COMMENT.match(text, begin, end)
+                if comment is None:
+                    raise AssertionError(f"no comment at {begin}")
+                at = comment.end()
+                yield Token("comment", comment[0], begin, at, True)
+                break
+            yield Token(kind, piece, begin, at, opens)  # type: ignore[arg-type]
+            if kind == "other":
+                opens = piece in _OPENS
+            elif kind == "end":
+                opens = True
+            elif kind != "blank":
+                opens = False
 
 
 def partners(found: list[Token]) -> dict[int, int]:

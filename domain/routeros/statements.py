@@ -12,7 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from domain.errors import NotUnderstood
-from domain.routeros.menus import publishable, split_path
+from domain.routeros.menus import split_path
 from domain.routeros.properties import NAMES
 from domain.routeros.strings import STRING, members, plain
 from domain.routeros.vocabulary import SETS, VERBS
@@ -23,6 +23,12 @@ SELECTOR: Final = rf'[ \t]++(?:{_FIND}|(?:{STRING}|[^ \t"=\[\]]++)++)(?=[ \t]|\Z
 _SELECTOR = re.compile(SELECTOR, re.DOTALL)
 _PROPERTY = re.compile(
     rf'([ \t]++)(!?[.A-Za-z0-9][A-Za-z0-9_.-]*+)(?:=((?:{STRING}|[^ \t"\n]++)*+))?(?=[ \t]|\Z)',
+    re.DOTALL,
+)
+# What `parse` surely understands: every property has a value.
+_PLAIN = re.compile(
+    rf"(?:add|set(?:(?![ \t]+!){SELECTOR})?+)"
+    rf'(?:[ \t]++\.?[A-Za-z0-9][A-Za-z0-9_.-]*+=(?:{STRING}|[^ \t"\n]++)*+(?=[ \t]|\Z))*+\Z',
     re.DOTALL,
 )
 _BLANKS = re.compile(r"[ \t]+")
@@ -90,6 +96,17 @@ class Statement(Struct, frozen=True):
         return len({one.name for one in self.properties}) < len(self.properties)
 
 
+def is_understood(line: str) -> bool:
+    """Whether `parse` takes a line."""
+    if _PLAIN.match(line):
+        return True
+    try:
+        parse(line)
+    except NotUnderstood:
+        return False
+    return True
+
+
 def parse(line: str) -> Statement:
     """The statement in a logical line.
 
@@ -148,23 +165,32 @@ def render(statement: Statement) -> str:
     return "".join(parts)
 
 
-def is_broken_off(line: str) -> bool:
-    """Whether a line that begins as RouterOS writes one can't be all of it.
-
-    It ends in a menu that there is not, in a value that is not there, or in a word that is no name.
-    That a line is whole can't be proven: the end of a value may be missing.
-    """
+def opens_menu(line: str) -> bool:
+    """Whether a line only opens a menu, or what would be one."""
     split = split_path(line)
-    if split is not None and not split[1]:
-        return publishable(split[0]) != split[0]
+    return split is not None and not split[1]
+
+
+def is_broken_off(line: str) -> bool:
+    """Whether a line with which a text ends can't be all of it.
+
+    It ends in what is no menu, no command, or no name yet, in a selector, or in a value that is not
+    there. That a line is whole can't be proven: the end of a value may be missing.
+    """
+    if opens_menu(line):
+        return True
+    split = split_path(line)
     command = split[1] if split else line
-    if command.split(" ", 1)[0] not in VERBS:
-        return False
+    if command.startswith(("/", "[")):
+        return True
+    word = command.split(" ", 1)[0]
+    if word not in VERBS:
+        return bool(word) and word == command and any(verb.startswith(word) for verb in VERBS)
     try:
         statement = parse(line)
     except NotUnderstood:
         return True
     if not statement.properties:
-        return statement.verb in ("add", "set")
+        return statement.verb in ("add", "set") or not statement.selector
     last = statement.properties[-1]
     return last.value == "" or (last.value is None and not last.written.startswith("!"))

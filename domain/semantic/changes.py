@@ -63,7 +63,8 @@ class SemanticDiff(Struct, frozen=True, kw_only=True):
     `respelled` counts lines, by section, that are written differently and mean the same.
     `line_based` are sections with lines that were not understood: those are told as lines.
     `unknown` are sections of which an incomplete export says too little: what is absent there is
-    told neither as removed nor as added.
+    told neither as removed nor as added. `beginning` says that the newer configuration is what the
+    older one begins with.
     """
 
     changes: tuple[Change, ...] = ()
@@ -71,3 +72,4 @@ class SemanticDiff(Struct, frozen=True, kw_only=True):
     line_based: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     upgraded: tuple[str, str] | None = None
+    beginning: bool = False

@@ -6,10 +6,9 @@ time is linear in the size of the texts, and for the rest depends on the size of
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from itertools import groupby
 
+from domain.canonical.extent import Extent, is_beginning, with_cuts
 from domain.canonical.form import LogicalForm
 from domain.errors import NotUnderstood
 from domain.routeros.spelling import all_spelled, is_plain, keeps_order
@@ -22,13 +21,16 @@ from domain.semantic.upgrades import told_apart
 
 def compare(before: LogicalForm, after: LogicalForm) -> SemanticDiff:
     """What changed from one RouterOS configuration to another."""
-    old, new = Menus(before), Menus(after)
+    before, after = with_cuts(before, after)
+    old, new = Extent(before), Extent(after)
+    old_menus, new_menus = before.by_section, after.by_section
     changes: list[Change] = []
     respelled: list[tuple[str, int]] = []
     line_based: list[str] = []
-    unknown: list[str] = []
-    for section in dict.fromkeys((*old.lines, *new.lines)):
-        was, now = old.lines.get(section, []), new.lines.get(section, [])
+    # Nothing is told of the line in which a text was cut.
+    unknown = [one for one in (old.last_section, new.last_section) if one is not None]
+    for section in dict.fromkeys((*old_menus, *new_menus)):
+        was, now = old_menus.get(section, []), new_menus.get(section, [])
         if was == now:
             continue
         found = _Section(section, was, now)
@@ -53,41 +55,10 @@ def compare(before: LogicalForm, after: LogicalForm) -> SemanticDiff:
         changes=tuple(changes),
         respelled=tuple(respelled),
         line_based=tuple(line_based),
-        unknown=tuple(unknown),
+        unknown=tuple(dict.fromkeys(unknown)),
         upgraded=upgraded,
+        beginning=is_beginning(after, before),
     )
-
-
-class Menus:
-    """A form's lines by menu, and which menus it has wholly."""
-
-    def __init__(self, form: LogicalForm) -> None:
-        self._form = form
-        self.lines = form.by_section
-        self._parts: Counter[str] | None = None
-        self._last = next(reversed([section for section, _ in form.lines]), "") if form.cut else ""
-
-    def whole(self, section: str, other: Menus) -> bool:
-        """Whether what is not in the menu here was not on the device either.
-
-        A menu that the device could not export may be there in part. An export that was cut may
-        lack any menu that it does not have, the rest of its last one, and the second part of one
-        that comes in several.
-        """
-        if any(f"{section} ".startswith(f"{menu} ") for menu in self._form.unread):
-            return False
-        if section not in self.lines:
-            return not self._form.cut
-        if not self._form.cut:
-            return True
-        return section != self._last and self.parts(section) >= other.parts(section)
-
-    def parts(self, section: str) -> int:
-        """In how many stretches the menu's lines come."""
-        if self._parts is None:
-            stretches = groupby(section for section, _ in self._form.lines)
-            self._parts = Counter(menu for menu, _ in stretches)
-        return self._parts[section]
 
 
 class _Section:

@@ -1,20 +1,21 @@
-"""What changed on platforms with a profile: lines that came and went, under their paths."""
+"""What changed on platforms with a profile: lines that came, went and moved, under their paths."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import islice
-from typing import TypeAlias
 
+from domain.canonical.extent import is_beginning, with_cuts
 from domain.canonical.form import Canonical
 from domain.profiles.profile import Profile, with_paths
 from domain.redaction.hashing import Redactor
 from domain.redaction.text import in_context, redact_line_of
-from domain.semantic.telling import MOST_CHANGES
+from domain.semantic.blocks import BlockChange, Comparing, Found, nested
+from domain.semantic.line_risks import LineRisks
+from domain.semantic.telling import BEGINNING, MOST_CHANGES
 from domain.semantic.told import ToldChange, ToldDiff
-
-Path: TypeAlias = tuple[str, ...]
 
 _BETWEEN = " > "
 _LONGEST = 200
@@ -23,28 +24,17 @@ _LONGEST = 200
 def tell_lines(
     before: Canonical, after: Canonical, profile: Profile, redactor: Redactor
 ) -> ToldDiff:
-    """The lines that differ, redacted. Where nothing came or went, the order did change."""
+    """The lines that differ, redacted. Where nothing came, went or moved, the order did change."""
+    before, after = with_cuts(before, after)
     old, new = (_Lines(form, profile, redactor) for form in (before, after))
-    gone, come = old.counted - new.counted, new.counted - old.counted
-    found = [
-        *((path, line, "removed") for path, line in gone.elements() if new.whole(path, line)),
-        *((path, line, "added") for path, line in come.elements() if old.whole(path, line)),
-    ]
-    changes = [_told(path, line, kind, profile, redactor) for path, line, kind in found]
-    changes.sort(key=lambda one: one.section)
-    notes = []
-    if hidden := gone.total() + come.total() - len(found):
-        notes.append(
-            f"an incomplete text says too little: {hidden} line{'s' * (hidden > 1)} that may only "
-            "be missing there are not told as changes"
-        )
-    elif not changes:
-        same = before.text == after.text
-        notes.append("nothing changed in meaning" if same else "only the order of lines changed")
+    comparing = Comparing(profile.watched.ordered, old.unsure(new), new.unsure(old))
+    found = comparing.compare(old.root, new.root)
+    telling = _Telling(profile, redactor)
+    found.changes.sort(key=telling.section)
     return ToldDiff(
-        changes=tuple(changes[:MOST_CHANGES]),
-        notes=tuple(notes),
-        more=max(0, len(changes) - MOST_CHANGES),
+        changes=tuple(map(telling.told, found.changes[:MOST_CHANGES])),
+        notes=tuple(_notes(found, before, after)),
+        more=max(0, len(found.changes) - MOST_CHANGES),
     )
 
 
@@ -52,22 +42,33 @@ class _Lines:
     """A form's lines under their paths, without private keys, and how far it can be relied on."""
 
     def __init__(self, form: Canonical, profile: Profile, redactor: Redactor) -> None:
-        lines = with_paths(_in_context(profile, form.normal, redactor), profile.style)
+        kept = form.normal if profile.salted else form.logical
+        shown = list(_in_context(profile, kept, redactor))
+        lines = with_paths(shown, profile.style)
         self._cut = form.cut
-        self._outermost = {_outermost(path, line) for path, line in lines}
-        self._last = _outermost(*lines[-1]) if lines else ""
-        self.counted = Counter(lines)
+        # The line in which a text was cut may be of the block before it, or begin another one.
+        self._last = {_outermost(*one) for one in lines[-2:]}
+        if form.cut:
+            lines = with_paths(shown[:-1], profile.style)
+        self.root = nested(lines, profile.style)
+        self._outermost = Counter(one.title for one in self.root.inside)
 
-    def whole(self, path: Path, line: str) -> bool:
-        """Whether a line that is not here was not on the device either.
+    def unsure(self, other: _Lines) -> set[int]:
+        """The ids of the outermost blocks here of which the other text may lack some.
 
         A text that was cut lacks the rest of its last block, and all that came after.
         """
-        block = _outermost(path, line)
-        return not self._cut or (block in self._outermost and block != self._last)
+        return {
+            id(one)
+            for one in self.root.inside
+            if other._cut
+            and (
+                one.title in other._last or other._outermost[one.title] < self._outermost[one.title]
+            )
+        }
 
 
-def _outermost(path: Path, line: str) -> str:
+def _outermost(path: tuple[str, ...], line: str) -> str:
     return path[0] if path else line.removesuffix("{").strip()
 
 
@@ -79,20 +80,67 @@ def _in_context(profile: Profile, lines: Sequence[str], redactor: Redactor) -> I
         yield "\n".join(islice(pieces, line.count("\n") + 1))
 
 
-def _told(path: Path, line: str, kind: str, profile: Profile, redactor: Redactor) -> ToldChange:
-    shown = _redacted(line, profile, redactor)[:_LONGEST]
-    where = _BETWEEN.join(_redacted(one, profile, redactor) for one in path)
-    return ToldChange(
-        section=where or profile.section(line),
-        kind="added" if kind == "added" else "removed",
-        sentence=f"{where}: '{shown}' {kind}" if where else f"'{shown}' {kind}",
-        entry=shown,
-    )
+class _Telling:
+    """From changed lines to what is told of them."""
+
+    def __init__(self, profile: Profile, redactor: Redactor) -> None:
+        self._profile = profile
+        self._redactor = redactor
+        self._risks = LineRisks(profile.watched)
+        self._shown = cache(self._redacted)
+
+    def section(self, change: BlockChange) -> str:
+        """The path under which a line stands, or what is known of a line that stands under none."""
+        where = _BETWEEN.join(map(self._shown, change.block.path))
+        return where or self._profile.section(change.block.line)
+
+    def told(self, change: BlockChange) -> ToldChange:
+        """A change, redacted and in words."""
+        block = change.block
+        shown = self._shown(block.line)
+        where = _BETWEEN.join(map(self._shown, block.path))
+        said = f"'{shown}' {change.kind}"
+        if change.kind == "moved":
+            shown = self._shown(change.name)
+            said = f"'{shown}' moved from {change.before} to {change.after}"
+        return ToldChange(
+            section=self.section(change),
+            kind=change.kind,
+            sentence=f"{where}: {said}" if where else said,
+            entry=shown,
+            position_before=change.before,
+            position_after=change.after,
+            risks=self._risks.of(change),
+        )
+
+    def _redacted(self, line: str) -> str:
+        """A line without its secrets, on one line, cut where it is long. A value with newlines may
+        be a secret as a whole, and have some in it that are only known at a line's beginning."""
+        whole = redact_line_of(self._profile, line, self._redactor)
+        if "\n" in line:
+            pieces = (
+                redact_line_of(self._profile, piece, self._redactor) for piece in whole.split("\n")
+            )
+            whole = " ".join(" ".join(pieces).split())
+        return whole[:_LONGEST]
 
 
-def _redacted(line: str, profile: Profile, redactor: Redactor) -> str:
-    """A line without its secrets, on one line. A value with newlines may be a secret as a whole,
-    and have some in it that are only known at the beginning of a line."""
-    whole = redact_line_of(profile, line, redactor)
-    pieces = (redact_line_of(profile, piece, redactor) for piece in whole.split("\n"))
-    return " ".join(" ".join(pieces).split()) if "\n" in line else whole
+def _notes(found: Found, before: Canonical, after: Canonical) -> Iterator[str]:
+    if found.unsure:
+        yield (
+            f"an incomplete text says too little: {found.unsure} "
+            f"line{'s' * (found.unsure > 1)} that may only be missing there are not told as changes"
+        )
+    if before.cut or after.cut:
+        yield "an incomplete text ends in the middle: its last line is told of in no way"
+    if found.changes and is_beginning(after, before):
+        yield BEGINNING
+    if found.renumbered:
+        one = found.renumbered == 1
+        yield (
+            f"{found.renumbered} {'entry has' if one else 'entries have'} another number, "
+            "at the same place"
+        )
+    elif not found.changes and not found.unsure and not before.cut and not after.cut:
+        same = before.text == after.text
+        yield "nothing changed in meaning" if same else "only the order of lines changed"

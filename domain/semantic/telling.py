@@ -20,6 +20,12 @@ from domain.semantic.told import ToldChange, ToldDiff, ToldProperty
 MOST_CHANGES: Final = 5_000
 MOST_CHARACTERS: Final = 8_000_000
 _LONGEST_VALUE: Final = 20_000
+_MOST_PLACES: Final = 3
+# A text that was cut between two lines looks whole, and nothing can tell that it is not.
+BEGINNING: Final = (
+    "the newer text is the beginning of the older one: what is gone may have been removed, or the "
+    "text was cut between two lines"
+)
 
 
 def tell(
@@ -106,11 +112,16 @@ def _notes(diff: SemanticDiff) -> list[str]:
         "they are"
         for section in diff.line_based
     ]
-    notes += [
-        f"{place(section) or 'the text'}: an incomplete export says too little of it; what is "
-        "missing there is not told as a change"
-        for section in diff.unknown
-    ]
+    if diff.unknown:
+        places = [place(section) or "the text" for section in diff.unknown]
+        more = len(places) - _MOST_PLACES
+        named = ", ".join(places[:_MOST_PLACES]) + (f" and {more} menus more" if more > 0 else "")
+        notes.append(
+            f"{named}: an incomplete export says too little of it; what is missing there is not "
+            "told as a change"
+        )
+    if diff.beginning and diff.changes:
+        notes.append(BEGINNING)
     if not diff.changes and not notes:
         notes.append("nothing changed in meaning")
     return notes

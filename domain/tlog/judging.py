@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from msgspec import Struct
 
@@ -79,27 +80,28 @@ def judge_notes(
         if sequence:
             last[log] = (sequence, note)
         claims.append(claim)
+    parties = len({one.public for one in witnesses})
+    wanted = parties if quorum is None else quorum
     for log, (sequence, note) in last.items():
-        lacking = _lacking(note, witnesses, check)
-        wanted = len(set(witnesses)) if quorum is None else quorum
-        if len(set(witnesses)) - len(lacking) < wanted:
-            names_lacking = ", ".join(sorted(one.name for one in lacking))
-            detail = f"the last checkpoint of {names.origin(log)} lacks {names_lacking}"
+        agreed = _cosigned(note, witnesses, check)
+        if len(agreed) < wanted:
+            lacking = sorted({one.name for one in witnesses if one.public not in agreed})
+            detail = f"the last checkpoint of {names.origin(log)} lacks {', '.join(lacking)}"
             if quorum is not None:
-                detail += f"; {quorum} of {len(set(witnesses))} must have cosigned it"
+                detail += f"; {quorum} of {parties} must have cosigned it"
             findings.append(Finding("checkpoint", "unwitnessed", sequence, detail))
     return Judged(tuple(claims), tuple(findings))
 
 
-def _lacking(note: Note, witnesses: Sequence[VerifierKey], check: Check) -> set[VerifierKey]:
-    """The witnesses that did not cosign."""
-    lacking: set[VerifierKey] = set()
+def _cosigned(note: Note, witnesses: Sequence[VerifierKey], check: Check) -> set[bytes]:
+    """The public keys of the witnesses that cosigned. A cosignature does not cover its name: a key
+    that is given under two names is one witness."""
+    agreed: set[bytes] = set()
     for witness in witnesses:
-        try:
+        with suppress(NotVerified):
             verified(note, [witness], check)
-        except NotVerified:
-            lacking.add(witness)
-    return lacking
+            agreed.add(witness.public)
+    return agreed
 
 
 def _trust(

@@ -24,6 +24,17 @@ def tenant_of(log: str) -> str | None:
     return from_token(log.removeprefix(_TENANT)) if log.startswith(_TENANT) else None
 
 
+def tenant_of_subject(subject: str) -> str | None:
+    """Whose event it is; None when the subject does not tell."""
+    parts = subject.split(".")
+    if len(parts) != 4:
+        return None
+    try:
+        return check_tenant_id(from_token(parts[1]))
+    except (ValueError, InvalidInput):
+        return None  # what belongs to no tenant is in the stream's log
+
+
 class LogNames:
     """The logs over one stream. `base` names the deployment; a stream that was made anew has the
     same name and another creation time, and so another log."""

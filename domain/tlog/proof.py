@@ -24,6 +24,7 @@ from domain.tlog.note import MAX_NOTE, Check, Note, VerifierKey, parse_note, str
 
 INCLUSION = "c2sp.org/tlog-proof@v1"
 CONSISTENCY = "configtrail/consistency-proof@v1"
+MAX_PROOF = 2 * MAX_NOTE
 _MOST_HASHES = 63
 
 
@@ -59,7 +60,7 @@ def parse_proof(raw: bytes) -> InclusionProof | ConsistencyProof:
 
     Raises `NotVerified`.
     """
-    if len(raw) > 2 * MAX_NOTE:
+    if len(raw) > MAX_PROOF:
         raise NotVerified("the proof", "it is too long")
     try:
         head, blank, note = raw.decode().partition("\n\n")

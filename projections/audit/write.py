@@ -17,6 +17,8 @@ from domain.events import (
     ContentExpired,
     ContentRevealed,
     ContentShredded,
+    CredentialRemoved,
+    CredentialSet,
     DeviceConfigured,
     DeviceRetired,
     DiffGenerated,
@@ -24,6 +26,8 @@ from domain.events import (
     DuplicateSkipped,
     EventSkipped,
     Fact,
+    GroupConfigured,
+    GroupRemoved,
     HostKeyChanged,
     HostKeyPinned,
     HostKeyReleased,
@@ -38,7 +42,8 @@ from domain.events import (
 )
 from domain.ids import TENANT_BRANCH
 from projections.audit.tables import DDL, TABLES
-from projections.rows import Connection, copy_rows, storable, storable_or_none
+from projections.copying import copy_rows
+from projections.rows import Connection, storable, storable_or_none
 
 # Published names, which users filter by.
 ACTIONS: dict[type[Fact], str] = {
@@ -52,6 +57,10 @@ ACTIONS: dict[type[Fact], str] = {
     CollectionRecovered: "config_collection_recovered",
     DeviceConfigured: "device_configured",
     DeviceRetired: "device_retired",
+    GroupConfigured: "device_group_configured",
+    GroupRemoved: "device_group_removed",
+    CredentialSet: "credential_set",
+    CredentialRemoved: "credential_removed",
     HostKeyPinned: "host_key_pinned",
     HostKeyChanged: "host_key_changed",
     HostKeyReleased: "host_key_released",
@@ -104,6 +113,10 @@ def resource_of(event: DomainEvent, tenant_id: str, device_id: str) -> tuple[str
             return "backup", event.trigger_id
         case CollectionFailed() | CollectionRecovered() | DeviceConfigured() | DeviceRetired():
             return "device", device_id
+        case GroupConfigured() | GroupRemoved():
+            return "device_group", event.group
+        case CredentialSet() | CredentialRemoved():
+            return "credential", event.name
         case HostKeyPinned() | HostKeyChanged() | HostKeyReleased():
             return "host_key", device_id
         case EventSkipped():

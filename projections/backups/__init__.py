@@ -3,6 +3,7 @@
 from projections.backups.over_time import Validity, snapshot_at, validity
 from projections.backups.queries import (
     Device,
+    DevicesPage,
     Snapshot,
     TenantStats,
     Trigger,
@@ -13,12 +14,14 @@ from projections.backups.queries import (
     list_devices,
     list_snapshots,
     open_triggers,
+    page_of_devices,
     stats,
 )
 from projections.backups.texts import TextPlace, texts_after
 
 __all__ = [
     "Device",
+    "DevicesPage",
     "Snapshot",
     "TenantStats",
     "TextPlace",
@@ -31,6 +34,7 @@ __all__ = [
     "list_devices",
     "list_snapshots",
     "open_triggers",
+    "page_of_devices",
     "snapshot_at",
     "stats",
     "texts_after",

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 
 from domain.envelope import StoredEvent
 from domain.events import (
-    ACCESS_EVENTS,
+    NO_DEVICE_EVENTS,
     AccessKeyCreated,
     AccessKeyRevoked,
     AccessRefused,
@@ -19,11 +19,15 @@ from domain.events import (
     ContentExpired,
     ContentRevealed,
     ContentShredded,
+    CredentialRemoved,
+    CredentialSet,
     DeviceConfigured,
     DeviceRetired,
     DiffGenerated,
     DuplicateSkipped,
     EventSkipped,
+    GroupConfigured,
+    GroupRemoved,
     HostKeyChanged,
     HostKeyPinned,
     HostKeyReleased,
@@ -103,7 +107,7 @@ def fold(batch: Sequence[StoredEvent]) -> BackupOps:
     """What the batch does to the tables."""
     ops = BackupOps()
     for stored in batch:
-        if isinstance(stored.event, ACCESS_EVENTS):
+        if isinstance(stored.event, NO_DEVICE_EVENTS):
             continue  # of no device
         if stored.device_id == TENANT_BRANCH:
             continue  # what is told of a tenant as a whole is no device
@@ -144,6 +148,10 @@ def fold(batch: Sequence[StoredEvent]) -> BackupOps:
                 | CollectionRecovered()
                 | DeviceConfigured()
                 | DeviceRetired()
+                | GroupConfigured()
+                | GroupRemoved()
+                | CredentialSet()
+                | CredentialRemoved()
                 | HostKeyPinned()
                 | HostKeyChanged()
                 | HostKeyReleased()

@@ -41,10 +41,18 @@ class Device(Struct, frozen=True, kw_only=True):
         return self.last_seen is None or self.last_failure_at > self.last_seen
 
 
+class DevicesPage(Struct, frozen=True):
+    """Some of the devices that were asked for; `total` counts them all."""
+
+    devices: list[Device]
+    total: int
+
+
 class Snapshot(Struct, frozen=True, kw_only=True):
     """A recorded configuration. `first_seen`, `last_confirmed`: its oldest and newest observation;
     between them another one may have held, when that one arrived late. `text_gone`: expired or
-    shredded, as the event at `text_gone_position` says; None while the text is kept."""
+    shredded, as the event at `text_gone_position` says; None while the text is kept. `of_device`:
+    how many snapshots the device has."""
 
     tenant_id: str
     device_id: str
@@ -76,6 +84,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     text_gone_position: int | None
     changed_by: Attribution | None
     is_current: bool
+    of_device: int
 
 
 class Trigger(Struct, frozen=True, kw_only=True):
@@ -114,7 +123,8 @@ SNAPSHOT = """
     s.canonical, s.content_sequence, s.size_bytes, s.line_count, s.platform, s.os_version,
     s.source, s.completeness, s.warnings, s.late, s.predecessor_id, s.successor_id, s.trigger_id,
     s.actor, s.text_gone, s.text_gone_position, s.changed_by,
-    s.snapshot_id IS NOT DISTINCT FROM d.current_snapshot_id AS is_current
+    s.snapshot_id IS NOT DISTINCT FROM d.current_snapshot_id AS is_current,
+    d.snapshots AS of_device
 """
 
 SNAPSHOTS = """
@@ -136,6 +146,13 @@ LIST_DEVICES = f"""
 """
 
 COUNT_DEVICES = f"SELECT count(*) FROM configtrail.devices {_DEVICES_WHERE}"
+
+# Both at once: a row without a device where there is a count and no page.
+PAGE_OF_DEVICES = f"""
+    SELECT counted.total, page.* FROM ({COUNT_DEVICES}) AS counted(total)
+    LEFT JOIN LATERAL ({LIST_DEVICES}) AS page ON true
+    ORDER BY page.device_id
+"""
 
 GET_DEVICE = f"SELECT {_DEVICE} FROM configtrail.devices WHERE tenant_id = $1 AND device_id = $2"
 
@@ -196,6 +213,24 @@ async def list_devices(
         Device,
         await reader.fetch(LIST_DEVICES, tenant_id, search, not_seen_since, limit, offset, after),
     )
+
+
+async def page_of_devices(
+    reader: Reader,
+    tenant_id: str,
+    *,
+    limit: int = 100,
+    offset: int = 0,
+    search: str | None = None,
+    not_seen_since: datetime | None = None,
+    after: str | None = None,
+) -> DevicesPage:
+    """As `list_devices` and `count_devices`, with one question."""
+    found = await reader.fetch(
+        PAGE_OF_DEVICES, tenant_id, search, not_seen_since, limit, offset, after
+    )
+    shown = found if found[0]["device_id"] is not None else []
+    return DevicesPage(structs(Device, shown), found[0]["total"])
 
 
 async def count_devices(

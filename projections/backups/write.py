@@ -13,7 +13,8 @@ from domain.errors import MalformedEvent
 from domain.events import Attribution
 from projections.backups.fold import BackupOps, NewSnapshot, fold
 from projections.backups.tables import DDL, TABLES
-from projections.rows import Connection, columns_of, copy_rows, storable, storable_or_none
+from projections.copying import copy_rows
+from projections.rows import Connection, columns_of, storable, storable_or_none
 
 _OBSERVATION_COLUMNS = (
     "tenant_id",

@@ -37,7 +37,8 @@ class HistoryEntry(Struct, frozen=True, kw_only=True):
     `previous_snapshot_id` held before, None in the first entry. `diff` is None there, and while it
     is not worked out or not projected yet. `returned`: the snapshot was seen in an earlier entry
     already, which only happens around a late arrival. `late`, `completeness`, `warnings`,
-    `source`, `actor` and sizes are the snapshot's own. `asked_by` is who asked for the backup,
+    `source`, `actor` and sizes are the snapshot's own, `previous_completeness` is that of the one
+    before. `asked_by` is who asked for the backup,
     where somebody did; `changed_by` who made the change, where the device was asked. `place` is the
     position of the observation that showed the change.
     """
@@ -53,6 +54,7 @@ class HistoryEntry(Struct, frozen=True, kw_only=True):
     returned: bool
     late: bool
     completeness: Completeness
+    previous_completeness: Completeness | None
     warnings: tuple[str, ...]
     source: Source
     actor: str
@@ -63,6 +65,11 @@ class HistoryEntry(Struct, frozen=True, kw_only=True):
     line_count: int
     platform: str
     os_version: str | None
+
+    @property
+    def of_incomplete(self) -> bool:
+        """Whether one of the two texts lacks something: lines are counted that may be there."""
+        return "partial" in (self.completeness, self.previous_completeness)
 
 
 # Each change of what a device had, in time order: where its observations begin to show another
@@ -106,7 +113,12 @@ def _history_sql(also: str, limit: str, offset: str) -> str:
         SELECT page.snapshot_id, page.previous_snapshot_id, page.collected_at, page.valid_until,
                page.position AS place, s.position, s.version,
                page.collected_at > s.first_seen AS returned, s.late,
-               s.completeness, s.warnings, s.source, s.actor, t.actor AS asked_by, s.trigger_id,
+               s.completeness, (
+                   SELECT p.completeness FROM configtrail.snapshots p
+                   WHERE p.tenant_id = $1 AND p.device_id = $2
+                     AND p.snapshot_id = page.previous_snapshot_id
+               ) AS previous_completeness,
+               s.warnings, s.source, s.actor, t.actor AS asked_by, s.trigger_id,
                s.changed_by,
                s.size_bytes, s.line_count, s.platform, s.os_version,
                d.lines_added, d.lines_removed, d.coarse, d.content_sequence,

@@ -18,11 +18,15 @@ from domain.events import (
     ContentExpired,
     ContentRevealed,
     ContentShredded,
+    CredentialRemoved,
+    CredentialSet,
     DeviceConfigured,
     DeviceRetired,
     DiffGenerated,
     DuplicateSkipped,
     EventSkipped,
+    GroupConfigured,
+    GroupRemoved,
     HostKeyChanged,
     HostKeyPinned,
     HostKeyReleased,
@@ -34,8 +38,9 @@ from domain.events import (
     SnapshotCreated,
     SnapshotRecanonicalised,
 )
+from projections.copying import copy_rows
 from projections.diffs.tables import DDL, TABLES
-from projections.rows import Connection, copy_rows, storable
+from projections.rows import Connection, storable
 
 _DIFF_COLUMNS = (
     "tenant_id",
@@ -115,6 +120,10 @@ def fold(batch: Sequence[StoredEvent]) -> DiffOps:
                 | CollectionRecovered()
                 | DeviceConfigured()
                 | DeviceRetired()
+                | GroupConfigured()
+                | GroupRemoved()
+                | CredentialSet()
+                | CredentialRemoved()
                 | HostKeyPinned()
                 | HostKeyChanged()
                 | HostKeyReleased()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.embedded.nats import EmbeddedNats
-from tests.integration.test_http_api import program, settings_for
+from tests.serving import program, settings_for
 from tests.support import eventually
 
 GUIDE = Path(__file__).parents[2] / "docs" / "api.md"

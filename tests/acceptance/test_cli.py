@@ -181,17 +181,20 @@ def test_history_newest_first(shell: Shell) -> None:
     assert len(shell.json("history", SHOWN, "--section", "/ip dns")) == 1
 
 
+REVEAL = ("--reveal", "--reason", "moved to another provider")
+
+
 def test_show_gives_the_text_as_it_was(shell: Shell) -> None:
     expected = fleet().of(SHOWN)
     done = subprocess.run(
-        [CONFIGTRAIL, "show", SHOWN],
+        [CONFIGTRAIL, "show", SHOWN, *REVEAL],
         cwd=shell.folder,
         env=shell.environment,
         capture_output=True,
         check=True,
     )
     assert done.stdout == expected.current.text.encode(), "byte for byte, line endings included"
-    first = shell.json("show", SHOWN, "--at", "2026-03-01")
+    first = shell.json("show", SHOWN, "--at", "2026-03-01", *REVEAL)
     assert first["config_text"] == expected.began[0].text
     by_id = shell.json("show", SHOWN, "--snapshot", first["id"][:8])
     assert by_id["id"] == first["id"]
@@ -386,11 +389,28 @@ def test_changes_in_words_and_redacted(shell: Shell) -> None:
     assert [one["kind"] for one in told] == ["modified", "modified"]
     assert "rule 'management: ssh only'" in shell.ok("history", SHOWN)
     secret = "demo-password-"
-    assert secret in shell.ok("show", "vpn-cologne")
-    shown = shell.ok("show", "vpn-cologne", "--redact")
+    shown = shell.ok("show", "vpn-cologne")
     assert secret not in shown
     assert re.search(r" password=<secret:[0-9a-f]{8}> ", shown)
-    assert secret not in shell.ok("diff", "vpn-cologne", "--redact")
+    assert secret not in shell.ok("diff", "vpn-cologne")
+
+
+def test_secrets_are_shown_to_who_says_why_and_that_is_recorded_first(shell: Shell) -> None:
+    secret = "demo-password-"
+    action = ("audit", "--action", "config_content_revealed")
+    before = len(shell.json(*action))
+    for wrong in (["--reveal"], ["--reveal", "--reason", " "], ["--reason", "why"]):
+        done = shell.run("show", "vpn-cologne", *wrong)
+        assert (done.returncode, done.stdout) == (2, "")
+    refused = shell.run("diff", "vpn-cologne", "--reveal", "--reason", "two\nlines")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert len(shell.json(*action)) == before
+    assert secret in shell.ok("show", "vpn-cologne", *REVEAL)
+    assert not shell.json("diff", "vpn-cologne", *REVEAL)["redacted"]
+    difference, text = shell.json(*action)[:2]
+    for one, kind in ((difference, "diff"), (text, "snapshot")):
+        assert (one["resource_type"], one["details"]["reason"]) == (kind, REVEAL[-1])
+        assert one["actor"].startswith("user:")
 
 
 def test_recanonicalise_finds_nothing_to_do_in_a_new_history(shell: Shell) -> None:

@@ -144,12 +144,88 @@ async def test_the_inventory_is_kept_over_the_api_and_refuses_what_breaks_its_ru
         done = await api.put("inventory/r1", json=body)
         assert (done.status_code, done.json()["interval_seconds"]) == (200, 86_400)
         assert (await api.get("inventory")).json() == [done.json()]
+        assert (await api.get("inventory/r1")).json() == done.json()
+        assert (await api.get("inventory/r2")).status_code == 404
         gone = await api.request("DELETE", "inventory/r1", json={"reason": "sold"})
         assert gone.status_code == 204
         assert (await api.get("inventory")).json() == []
         assert (await api.delete("inventory/r1")).status_code == 404
         key = await api.post("devices/r1/host-key/release", json={"reason": "why not"})
         assert key.status_code == 404
+
+
+async def test_groups_and_credentials_are_kept_by_api_and_command_line_and_audited(
+    program: Program, tmp_path: Path
+) -> None:
+    commands = Commands(program, tmp_path)
+    async with api_of(program) as api:
+        body = {"address": "127.0.0.1", "enabled": False, "group": "edge", "port": 2222}
+        assert (await api.put("inventory/r1", json=body)).status_code == 200
+        given = {"defaults": {"interval": "1h", "port": 23}, "reason": "as agreed"}
+        made = await api.put("device-groups/edge", json=given)
+        assert made.json() == {
+            "group": "edge",
+            "defaults": {"interval_seconds": 3600, "port": 23},
+            "devices": ["r1"],
+        }
+        changed = await api.patch(
+            "device-groups/edge", json={"defaults": {"port": "", "username": "backup"}}
+        )
+        assert changed.json()["defaults"] == {"interval_seconds": 3600, "username": "backup"}
+        wrong = {"defaults": {"interval": "soon", "password": PASSWORD, "port": 0}}
+        refused = await api.put("device-groups/edge", json=wrong)
+        assert refused.status_code == 422
+        assert PASSWORD not in refused.text
+        for field in ("interval", "password", "port"):
+            assert f"{field}: " in refused.text
+        assert (await api.get("device-groups/edge")).json() == changed.json()
+        assert (await api.request("DELETE", "device-groups/edge")).status_code == 422
+
+        # Each command is a program of its own, which takes its time: the API does the rest.
+        await commands.run("groups", "change", "edge", "credential=store:main", "history=yes")
+        shown = await commands.run("devices", "show", "r1")
+        assert "the group edge" in shown
+        settings = (await api.get("inventory/r1")).json()
+        assert (settings["port"], settings["credential"]) == (2222, "store:main")
+        came_from = [settings["origins"][one] for one in ("port", "credential", "timeout_seconds")]
+        assert came_from == ["device", "group", "default"]
+        reason = ("--reason", "a new login")
+        await commands.run("credentials", "set", "main", *reason, given=PASSWORD)
+        (listed,) = (await api.get("credentials")).json()
+        assert (listed["name"], listed["devices"], listed["holds"]) == (
+            "main",
+            ["r1"],
+            ["password"],
+        )
+        kept = await commands.run("credentials", "remove", "main", status=1)
+        assert "is used by r1; give them another one first" in kept
+        assert (await api.request("DELETE", "inventory/r1")).status_code == 204
+        await commands.run("credentials", "remove", "main", "--reason", "unused")
+        gone = await api.request("DELETE", "device-groups/edge", json={"reason": "sold"})
+        assert gone.status_code == 204
+        assert (await api.get("device-groups")).json() == []
+
+        async def told() -> list[dict[str, Any]] | None:
+            items = [
+                one
+                for one in (await api.get("audit-logs?per_page=100")).json()["items"]
+                if one["resource_type"] in ("device_group", "credential")
+            ]
+            return items if len(items) == 6 else None
+
+        items = await eventually(told)
+    assert items is not None
+    assert [(one["action"], one["resource_id"]) for one in reversed(items)] == [
+        ("device_group_configured", "edge"),
+        ("device_group_configured", "edge"),
+        ("device_group_configured", "edge"),
+        ("credential_set", "main"),
+        ("credential_removed", "main"),
+        ("device_group_removed", "edge"),
+    ]
+    assert {one["details"].get("reason") for one in items} >= {"as agreed", "a new login", "sold"}
+    assert all(one["actor"] for one in items)
+    assert PASSWORD not in json.dumps(items)
 
 
 async def test_collect_once_tells_what_came_of_each_device_by_table_and_status(

@@ -11,6 +11,7 @@ import asyncpg
 
 from adapters.embedded.nats import EmbeddedNats
 from projections import ALL
+from projections.poison import MOST_IN_A_ROW
 from tests.acceptance.program import CONFIGTRAIL, Program
 from tests.acceptance.scenario import TENANT, readings
 from tests.acceptance.test_faults import Observer, program
@@ -75,21 +76,14 @@ async def test_status_rebuild_verify_and_parked_events(
         assert (await commands.run("rebuild", "audit", "--cancel"))[0] == 1  # there is none
 
         await poisoned(commands, observer, pool)
+        await stopped(commands, observer, pool)
         assert await running.stop() == 0
 
 
 async def poisoned(commands: Commands, observer: Observer, pool: Any) -> None:
     """An event of a type from the future is parked, tried again and skipped."""
-    headers = {
-        "ce-id": "future.1",
-        "ce-type": "configtrail.FromTheFuture.v1",
-        "ce-time": "2026-03-01T12:00:00Z",
-        "ce-sequence": "1",
-    }
-    ack = await observer.js.publish(
-        f"configtrail.{TENANT}.r9.FromTheFuture", b"{}", headers=headers
-    )
-    position = str(ack.seq)
+    future = await from_the_future(observer, "r9")
+    position = str(future)
 
     async def parked() -> bool:
         return bool(await pool.fetchval("SELECT count(*) FROM configtrail.parked") == len(ALL))
@@ -98,7 +92,7 @@ async def poisoned(commands: Commands, observer: Observer, pool: Any) -> None:
     status, listed = await commands.json("parked", "list")
     assert status == 0
     assert {one["projection"] for one in listed} == {one.name for one in ALL}
-    assert {one["position"] for one in listed} == {ack.seq}
+    assert {one["position"] for one in listed} == {future}
     assert "does not know" in listed[0]["error"]
     assert (await commands.run("status"))[0] == 0  # it is seen, and the others go on
     assert (await commands.run("parked", "retry", "audit", position))[0] == 1
@@ -117,3 +111,31 @@ async def poisoned(commands: Commands, observer: Observer, pool: Any) -> None:
     assert [kind for (kind,) in kinds] == ["config_event_skipped"]
     left = await pool.fetch("SELECT DISTINCT projection FROM configtrail.parked ORDER BY 1")
     assert [name for (name,) in left] == ["access", "backups", "diffs", "fleet"]
+
+
+async def stopped(commands: Commands, observer: Observer, pool: Any) -> None:
+    """When the events of ten devices can't be taken in, another program knows why all stands."""
+    for number in range(10, 10 + MOST_IN_A_ROW):
+        await from_the_future(observer, f"r{number}")
+
+    async def all_stand() -> bool:
+        return bool(await pool.fetchval("SELECT count(*) FROM configtrail.stops") == len(ALL))
+
+    await eventually(all_stand)
+    status, found = await commands.json("status")
+    assert status == 1
+    assert all("no single event's fault" in one["reason"] for one in found)
+
+
+async def from_the_future(observer: Observer, device: str) -> int:
+    """Publish an event that no program knows; its position."""
+    headers = {
+        "ce-id": f"future.{device}",
+        "ce-type": "configtrail.FromTheFuture.v1",
+        "ce-time": "2026-03-01T12:00:00Z",
+        "ce-sequence": "1",
+    }
+    ack = await observer.js.publish(
+        f"configtrail.{TENANT}.{device}.FromTheFuture", b"{}", headers=headers
+    )
+    return ack.seq

@@ -1,7 +1,7 @@
-"""A device that only talks at a prompt, as switches and firewalls do; with faults on demand.
+"""A device that talks at a prompt, as switches and firewalls do; with faults on demand.
 
 It speaks the dialogue of IOS, EOS, FortiOS and the like: a banner, a prompt, echo, pauses, a
-privileged mode with a password of its own.
+privileged mode with a password of its own. `takes_commands` lets it take one without a prompt too.
 """
 
 from __future__ import annotations
@@ -39,12 +39,31 @@ class Terminal:
     hangs: bool = False
     hangs_up: bool = False
     in_pieces: bool = False
+    slow: float = 0.0
+    """How long its prompts take."""
+    takes_commands: bool = False
+    shows: bytes = b"show"
+    """How the command begins that shows the configuration."""
+    calms: bytes = b"terminal"
+    """How the commands begin that end its pauses."""
+    mark: bytes | None = None
+    """How its prompt ends; None: as the mode says."""
+    above: bytes = b""
+    """What stands above each prompt."""
+    refusal: bytes = b"% Invalid input detected at '^' marker.\r\n"
+    errors: bytes = b""
+    """What it writes on the standard error, without a prompt."""
+    status: int | None = 0
+    """With what a command without a prompt ends; None: it tells nothing."""
     typed: list[bytes] = field(default_factory=list)
     port: int = 0
 
     async def serve(self, process: SSHServerProcess[bytes]) -> None:
         """Talk until the other side goes."""
         shell = _Shell(self, process)
+        if process.command is not None:
+            await shell.run(process.command)
+            return
         await shell.say(self.banner)
         await shell.prompt()
         while (line := await shell.line()) is not None:
@@ -64,6 +83,8 @@ class _Shell:
         self._process = process
         self._privileged = terminal.enable is None
         self._page = terminal.page
+        # Only a terminal has carriages that return.
+        self._ending = b"\r\n" if process.command is None else b"\n"
 
     async def line(self) -> bytes | None:
         """What is typed, up to the end of the line."""
@@ -85,19 +106,39 @@ class _Shell:
 
     async def prompt(self) -> None:
         """The prompt of the mode that it is in."""
-        plain = self._terminal.name + (b"#" if self._privileged else b">")
-        await self.say(self._terminal.dressed % plain)
+        mark = self._terminal.mark or (b"#" if self._privileged else b">")
+        await asyncio.sleep(self._terminal.slow)
+        await self.say(self._terminal.above + self._terminal.dressed % (self._terminal.name + mark))
 
     async def obey(self, line: bytes) -> None:
         """Do what a line says."""
         if line == b"enable":
             await self._enable()
-        elif line.startswith(b"terminal") and not self._terminal.stubborn:
-            self._page = 0
-        elif line.startswith(b"show") and not self._privileged:
-            await self.say(b"% Invalid input detected at '^' marker.\r\n")
-        elif line.startswith(b"show"):
+        elif line.startswith(self._terminal.calms):
+            self._page = self._page if self._terminal.stubborn else 0
+        elif not line.startswith(self._terminal.shows) or not self._privileged:
+            await self.say(self._terminal.refusal)
+        else:
             await self._show()
+            if self._process.is_closing():
+                return
+            _, echo, word = line.partition(b"; echo ")
+            if echo:
+                await self.say(word + self._ending)
+
+    async def run(self, command: str) -> None:
+        """Do a command without a prompt, and go."""
+        terminal = self._terminal
+        terminal.typed.append(command.encode())
+        self._process.stderr.write(terminal.errors)
+        self._page = 0
+        await self.obey(command.encode())
+        if terminal.hangs:
+            await self._process.stdin.read()
+        elif terminal.status is None:
+            self._process.close()
+        elif not self._process.is_closing():
+            self._process.exit(terminal.status)
 
     async def _enable(self) -> None:
         for _ in range(3):
@@ -112,7 +153,7 @@ class _Shell:
     async def _show(self) -> None:
         lines = self._terminal.config.split(b"\r\n")
         for number, text in enumerate(lines, 1):
-            self._process.stdout.write(text + b"\r\n")
+            self._process.stdout.write(text + self._ending)
             if self._terminal.hangs_up and number > len(lines) // 2:
                 self._process.close()
                 return
@@ -122,20 +163,31 @@ class _Shell:
                 await self.say(self._terminal.wipe)
 
 
+class _AtAPrompt(SSHServerProcess[bytes]):
+    def exec_requested(self, command: str) -> bool:
+        return False
+
+
 class _Anybody(asyncssh.SSHServer):
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+
     def begin_auth(self, username: str) -> bool:
         return False
+
+    def session_requested(self) -> SSHServerProcess[bytes]:
+        kind = SSHServerProcess if self._terminal.takes_commands else _AtAPrompt
+        return kind(self._terminal.serve, None, 3, False)
 
 
 @asynccontextmanager
 async def at_a_prompt(terminal: Terminal) -> AsyncIterator[Terminal]:
     """The device, listening while the block runs."""
     acceptor = await asyncssh.create_server(
-        _Anybody,
+        lambda: _Anybody(terminal),
         "127.0.0.1",
         0,
         server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
-        process_factory=terminal.serve,
         encoding=None,
         line_editor=False,
     )

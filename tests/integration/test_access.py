@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import SecretStr
 
 from adapters.composition import System, open_system, roles
@@ -37,6 +40,7 @@ class Served:
 
     def __init__(self, system: System, app: Any, http: httpx.AsyncClient, idp: Provider) -> None:
         self.system = system
+        self.app = app
         self.routes: list[Route] = list(routes_of(app).values())
         self.http = http
         self.idp = idp
@@ -53,6 +57,7 @@ class Served:
             "{projection}": "audit",
             "{level}": "0",
             "{path:path}": "000",
+            "{key_id}": "0" * 16,
         }.items():
             path = path.replace(name, value)
         assert "{" not in path, f"say what to put into {path}"
@@ -289,6 +294,21 @@ async def test_only_origins_that_are_named_may_use_it_from_pages(served: Served)
                 "/api/tenants/acme/fleet", headers={"Origin": origin, **asked}
             )
             assert (answer.headers.get("access-control-allow-origin") == origin) == allowed
+
+
+def calls(dependant: Dependant) -> Iterator[Any]:
+    """What is called for a request: the endpoint, and all that it depends on."""
+    yield dependant.call
+    for one in dependant.dependencies:
+        yield from calls(one)
+
+
+async def test_no_request_waits_for_a_thread(served: Served) -> None:
+    """What is no coroutine would be called in one of few threads, however little it does."""
+    for context in iter_route_contexts(served.app.routes):
+        if isinstance(context.original_route, APIRoute):
+            for call in calls(context.dependant):
+                assert iscoroutinefunction(call) or iscoroutinefunction(call.__call__), call
 
 
 async def test_rubbish_is_refused_clearly(served: Served) -> None:

@@ -36,9 +36,11 @@ TENANT = "acme"
 class Made:
     """An exported bundle, unpacked, and the keys that its reader trusts."""
 
-    def __init__(self, folder: Path, keys: tuple[VerifierKey, ...]) -> None:
+    def __init__(self, folder: Path, keys: tuple[VerifierKey, ...], later: Path) -> None:
         self.folder = folder
         self.keys = keys
+        # The tenant's whole log at a later size, with a proof from this one's checkpoint on.
+        self.later = later
 
     def check(self, *more: str, keys: bool = True) -> tuple[int, str]:
         """What the verifier says, run as an auditor would: isolated, and without our packages."""
@@ -56,11 +58,16 @@ class Made:
 
     def copy(self, to: Path) -> Made:
         shutil.copytree(self.folder, to)
-        return Made(to, self.keys)
+        return Made(to, self.keys, self.later)
 
     def lines(self) -> list[dict[str, Any]]:
         text = (self.folder / "events.jsonl").read_text()
         return [json.loads(line) for line in text.splitlines()]
+
+    def say(self, **other: object) -> None:
+        """Change what the bundle tells about itself."""
+        about = json.loads((self.folder / "bundle.json").read_text())
+        (self.folder / "bundle.json").write_text(json.dumps({**about, **other}))
 
     def put_lines(self, lines: list[dict[str, Any]]) -> None:
         text = "".join(json.dumps(one) + "\n" for one in lines)
@@ -101,7 +108,21 @@ async def made(nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path) -> 
         )
         assert done.events == 41
         unpack(path, tmp_path)
-        yield Made(tmp_path / "bundle", keys)
+        kept = (tmp_path / "bundle" / "checkpoint").read_bytes()
+        await seal(one, pool)
+        later = tmp_path / "later"
+        await export(
+            cast("Any", system),
+            later.with_suffix(".tar.zst"),
+            tenant_id=TENANT,
+            keys=keys,
+            since=None,
+            until=None,
+            content=False,
+            kept=[kept],
+        )
+        unpack(later.with_suffix(".tar.zst"), later)
+        yield Made(tmp_path / "bundle", keys, later / "bundle")
 
 
 def test_it_verifies_and_says_when_its_own_keys_were_used(made: Made) -> None:
@@ -111,6 +132,7 @@ def test_it_verifies_and_says_when_its_own_keys_were_used(made: Made) -> None:
     status, said = made.check(keys=False)
     assert status == 0
     assert said.startswith("WARNING: no --key given")
+    assert "VERIFIED" not in said
     assert (made.folder / "README.txt").read_text().startswith("Configtrail audit bundle")
 
 
@@ -154,9 +176,7 @@ def remove_last(made: Made) -> None:
 def remove_last_and_say_so(made: Made) -> None:
     """The stretch is said to be shorter: then the event after it is not shown."""
     made.put_lines(made.lines()[:-1])
-    about = json.loads((made.folder / "bundle.json").read_text())
-    about["leaf_after"] = None
-    (made.folder / "bundle.json").write_text(json.dumps(about))
+    made.say(leaf_after=None, events=40)
 
 
 def repeat(made: Made) -> None:
@@ -178,9 +198,7 @@ def move_to_another_tenant(made: Made) -> None:
 
 def widen_the_window(made: Made) -> None:
     """As if nothing had happened before: the event before the stretch shows otherwise."""
-    about = json.loads((made.folder / "bundle.json").read_text())
-    about["from_ns"] = 0
-    (made.folder / "bundle.json").write_text(json.dumps(about))
+    made.say(from_ns=0)
 
 
 def other_root(made: Made) -> None:
@@ -235,42 +253,46 @@ def empty_a_file(made: Made) -> None:
     (made.folder / "bundle.json").write_text("{}")
 
 
+NOT_HELD = "the events are not what the tenant's log holds"
 TAMPERINGS = (
-    alter_body,
-    alter_time,
-    remove,
-    remove_first,
-    remove_last,
-    remove_last_and_say_so,
-    repeat,
-    swap,
-    move_to_another_tenant,
-    widen_the_window,
-    other_root,
-    other_size,
-    sign_with_another_key,
-    exchange_checkpoints,
-    alter_stream_leaves,
-    alter_older_checkpoint,
-    add_text,
-    empty_a_file,
+    (alter_body, NOT_HELD),
+    (alter_time, NOT_HELD),
+    (remove, "there are 40 events, not 41"),
+    (remove_first, "there are 40 events, not 41"),
+    (remove_last, "there are 40 events, not 41"),
+    (remove_last_and_say_so, "the event after is not shown"),
+    (repeat, "is out of order"),
+    (swap, "is out of order"),
+    (move_to_another_tenant, "is of another tenant"),
+    (widen_the_window, "the event before the stretch belongs into it"),
+    (other_root, f"the signature of {BASE}/tenant/acme is wrong"),
+    (other_size, f"the signature of {BASE}/tenant/acme is wrong"),
+    (sign_with_another_key, "checkpoint is not signed by its log"),
+    (exchange_checkpoints, "checkpoint is not signed by its log"),
+    (alter_stream_leaves, "the stream's leaves are not what its log holds"),
+    (alter_older_checkpoint, "is of another history"),
+    (add_text, "is not the text that was recorded"),
+    (empty_a_file, "the bundle is malformed (KeyError)"),
 )
 
 
 def test_an_altered_bundle_does_not_verify(made: Made, tmp_path: Path) -> None:
-    for tamper in TAMPERINGS:
+    for tamper, words in TAMPERINGS:
         other = made.copy(tmp_path / tamper.__name__)
         tamper(other)
         status, said = other.check()
         assert status == 1, tamper.__name__
-        assert said.splitlines()[-1].startswith("FAILED: "), (tamper.__name__, said)
+        verdict = said.splitlines()[-1]
+        assert verdict.startswith("FAILED: "), (tamper.__name__, said)
+        assert words in verdict, (tamper.__name__, verdict)
 
 
 def test_a_bundle_of_another_log_is_not_taken_for_this_one(made: Made) -> None:
-    stranger = Made(made.folder, (SigningKey(bytes(32)).verifier(made.keys[0].name), made.keys[1]))
+    foreign = SigningKey(bytes(32)).verifier(made.keys[0].name)
+    stranger = Made(made.folder, (foreign, made.keys[1]), made.later)
     status, said = stranger.check()
     assert status == 1
     assert "not signed by its log" in said
     status, said = made.check("--max-age", "60")
     assert status == 1
-    assert "only a witness tells a time" in said
+    assert "--max-age needs --witness" in said

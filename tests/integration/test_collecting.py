@@ -7,6 +7,7 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -107,7 +108,11 @@ async def test_another_host_key_blocks_the_device_until_a_person_releases_it(
         assert changed.fingerprint == shown
         assert changed.pinned_fingerprint == first.host_key.get_fingerprint()
         await stack.registrar.release_host_key(
-            TENANT, DEVICE, actor=ALICE, reason="new board", expected_fingerprint="SHA256:other"
+            TENANT,
+            DEVICE,
+            actor=ALICE,
+            reason="new board",
+            expected_fingerprint=f"SHA256:{'x' * 43}",
         )
         with pytest.raises(Failed) as failed:
             await collect(stack, settings(impostor.port))
@@ -448,3 +453,42 @@ async def test_a_device_that_tells_of_a_change_is_collected_before_its_turn(stac
 
 async def _has(stack: Stack, kind: type[object], times: int) -> bool:
     return await stack.count(kind) == times
+
+
+async def test_a_clock_that_is_set_back_makes_no_device_wait_for_it(stack: Stack) -> None:
+    ahead = timedelta()
+    role = Collector(
+        stack.rig.nc,
+        stack.rig.js,
+        collecting=stack.collecting(),
+        schedule=stack.schedule,
+        trigger=stack.trigger(),
+        metrics=stack.rig.metrics,
+        at_once=8,
+        clock=lambda: datetime.now(UTC) + ahead,
+    )
+    async with serving(RouterOSDouble()) as double, collecting(stack, role):
+        wanted = settings(double.port, interval_seconds=86_400)
+        await stack.registrar.configure(TENANT, DEVICE, wanted, actor=ALICE)
+        await eventually(lambda: stack.count(SnapshotCreated))
+        ahead = -timedelta(days=3)
+        await stack.registrar.configure(TENANT, "r2", wanted, actor=ALICE)
+        await eventually(lambda: stack.count(DuplicateSkipped))
+        await eventually(lambda: stack.count(SnapshotCreated, "r2"))
+    assert len(double.logins) == 3
+
+
+async def test_a_device_that_is_removed_while_it_is_read_keeps_what_came_and_is_left_alone(
+    stack: Stack,
+) -> None:
+    double = RouterOSDouble(hold=asyncio.Event())
+    async with serving(double), collecting(stack, stack.role()):
+        assert double.hold is not None
+        await stack.registrar.configure(TENANT, DEVICE, settings(double.port), actor=ALICE)
+        await eventually(lambda: double.commands)
+        await stack.registrar.retire(TENANT, DEVICE, actor=ALICE, reason="sold")
+        double.hold.set()
+        await eventually(lambda: stack.count(SnapshotCreated))
+        with pytest.raises(BackupFailed, match="does one run, and is a device registered"):
+            await stack.trigger().run(TENANT, DEVICE, actor=ALICE)
+    assert len(double.logins) == 1

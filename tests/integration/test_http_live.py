@@ -18,7 +18,7 @@ from msgspec import Struct, field
 from adapters.embedded.nats import EmbeddedNats
 from adapters.live import Live
 from domain.errors import Unavailable
-from tests.integration.test_http_api import CANARY, NOON, Api, export, program, settings_for
+from tests.serving import CANARY, NOON, Api, export, program, settings_for
 from tests.support import eventually
 
 FEED = "/api/tenants/acme/events"

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.embedded.nats import EmbeddedNats
-from tests.integration.test_http_api import (
+from tests.serving import (
     CANARY,
     HOME,
     NOON,
@@ -51,6 +52,31 @@ async def api(nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path) -> A
                 await running.system.intake.publish("acme", device, TEXTS[0], NOON)
         await running.settled()
         yield running
+
+
+async def test_answers_fit_their_description(api: Api) -> None:
+    """They are encoded from structs without a check: each field is of its declared type."""
+    described = (await api.http.get("/api/openapi.json")).json()
+    newest = (await api.http.get(f"{HOME}/r1/snapshots")).json()["items"][0]["id"]
+    checked = 0
+    for path, methods in described["paths"].items():
+        answers = methods.get("get", {}).get("responses", {}).get("200", {}).get("content", {})
+        address = path.replace("{tenant}", "acme").replace("{device}", "r1")
+        address = address.replace("{snapshot_id}", newest)
+        if "application/json" not in answers or "{" in address or address.endswith("/search"):
+            continue
+        if address.endswith(("/at", "/compare")):
+            continue  # the same bodies, for parameters of their own
+        answer = await api.http.get(address)
+        if answer.status_code == 404:
+            continue  # of what there is none
+        assert answer.status_code == 200, f"{address}: {answer.text}"
+        schema = {**answers["application/json"]["schema"], "components": described["components"]}
+        jsonschema.Draft202012Validator(
+            schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
+        ).validate(answer.json())
+        checked += 1
+    assert checked >= 15
 
 
 def with_query(path: str, **more: Any) -> httpx.URL:

@@ -19,7 +19,7 @@ from adapters.embedded.nats import EmbeddedNats
 from adapters.http.bodies import unpacked
 from domain.errors import ConfigtrailError
 from domain.intake import MAX_TEXT
-from tests.integration.test_http_api import CANARY, HOME, NOON, TEXTS, Api, program, settings_for
+from tests.serving import CANARY, HOME, NOON, TEXTS, Api, program, settings_for
 from tests.support import eventually
 
 PATH = f"{HOME}/r1/config"

@@ -16,17 +16,21 @@ from typing import Any
 
 import pytest
 
-from adapters.crypto.signing import check_ed25519
+from adapters.crypto.signing import SigningKey, check_ed25519
 from adapters.embedded.nats import EmbeddedNats
 from adapters.postgres.pool import open_pool
 from adapters.postgres.tiles import TileStore
+from adapters.retention.deciding import Keeper
+from adapters.roles.devices import DeviceRepository
+from adapters.tlog.handing import hand_over
 from adapters.tlog.proofs import Prover
+from domain.events import RetentionPolicy
 from domain.tlog.checkpoint import parse_checkpoint
 from domain.tlog.leaf import leaf_data
 from domain.tlog.merkle import consistency_holds, inclusion_holds, leaf_hash
 from domain.tlog.names import STREAM_LOG, tenant_log
 from domain.tlog.note import VerifierKey, parse_note, verified
-from tests.logs import KEY, Story, names, raw_events, seal, stored_notes
+from tests.logs import BASE, KEY, Story, names, raw_events, seal, stored_notes
 from tests.rig import rig
 
 GOPATH = Path("/usr/share/gocode")
@@ -149,3 +153,46 @@ def test_we_accept_all_that_go_signs_and_proves_and_nothing_that_was_altered(
             old, root = check["OldSize"], base64.b64decode(check["OldRoot"])
             assert consistency_holds(old, root, size, checkpoint.root, proof)
             assert not consistency_holds(old, other, size, checkpoint.root, proof)
+
+
+async def test_go_follows_the_log_over_a_rotation_of_its_key(
+    tlogcheck: Path, nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path
+) -> None:
+    """The seam verifies with either key, what follows with the new one, and the log only grew."""
+    path = tmp_path / "log.key"
+    old = SigningKey.generate_file(path)
+    async with rig(nats_server.url) as one, open_pool(postgres_dsn) as pool:
+        story = Story(one, seed=11)
+        await story.tell(40)
+        await seal(one, pool, old)
+        await hand_over(one.checkpoints, BASE, path)
+        new = SigningKey.from_file(path)
+        prover = Prover(TileStore(pool), one.checkpoints, await names(one))
+        before = {log: await prover.sealed(log) for log in (STREAM_LOG, tenant_log("acme"))}
+        # What goes by a policy or on somebody's word is told by events of its own.
+        devices = DeviceRepository(one.events)
+        keeper = Keeper(devices)
+        await keeper.set_policy("acme", RetentionPolicy(last=1), actor="user:ann", reason="agreed")
+        await story.tell(40)
+        await seal(one, pool, new)
+        checks: list[dict[str, Any]] = []
+        for log, seam in before.items():
+            now = await prover.sealed(log)
+            origin = now.checkpoint.origin
+            for key, note in ((old, seam.note), (new, seam.note), (new, now.note)):
+                vkey = str(key.verifier(origin))
+                checks.append({"kind": "note", "vkey": vkey, "note": str(note)})
+            grown = await prover.consistency(log, seam.checkpoint.size, now)
+            checks.append(
+                {
+                    "kind": "consistency",
+                    "size": now.checkpoint.size,
+                    "root": encoded(now.checkpoint.root),
+                    "oldSize": seam.checkpoint.size,
+                    "oldRoot": encoded(seam.checkpoint.root),
+                    "proof": [encoded(hashed) for hashed in grown.hashes],
+                }
+            )
+            stale = {"kind": "note", "vkey": str(old.verifier(origin)), "note": str(now.note)}
+            assert "ok" not in judged(tlogcheck, [stale])
+    assert set(judged(tlogcheck, checks)) == {"ok"}

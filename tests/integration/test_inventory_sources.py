@@ -19,6 +19,7 @@ from adapters.collecting.netbox import read_netbox
 from adapters.collecting.registering import resolvable_entries
 from adapters.collecting.vault import Vault
 from adapters.ssh.failures import DeviceUnread
+from domain.events import GivenSettings
 from domain.inventory import InventoryRefused
 
 TOKEN = "0123456789abcdef"
@@ -34,6 +35,7 @@ class _Server(ThreadingHTTPServer):
         self.next_host: str | None = None
         self.page = 2
         self.circle = False
+        self.later: tuple[int, object] | None = None
         self.stolen: list[str] = []
 
     @property
@@ -65,6 +67,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         assert query["status"] == ["active"]
         start = int(query.get("offset", ["0"])[0])
+        if start and self.server.later is not None:
+            status, body = self.server.later
+            self._send(status, body, {"Location": "/stolen"} if status == 302 else None)
+            return
         end = 0 if self.server.circle else start + self.server.page
         host = self.server.next_host or self.server.url
         more = end < len(self.server.devices)
@@ -163,6 +169,52 @@ async def test_odd_answers_of_a_netbox_are_told_and_odd_devices_left_out() -> No
             await read_netbox(netbox.url, TOKEN, {})
 
 
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ((429, {"detail": "slow down"}), "answers 429"),
+        ((500, {"detail": "secret-Dompfaff"}), "answers 500"),
+        ((200, ["secret-Dompfaff"]), "no JSON object"),
+        ((200, {"detail": "secret-Dompfaff"}), "no page of devices"),
+        ((200, {"results": "secret-Dompfaff"}), "no page of devices"),
+        ((302, {}), "answers 302"),
+        ((200, None), "can't be asked|no JSON object"),
+    ],
+)
+async def test_a_later_page_that_fails_leaves_nothing_half_read_and_is_told(
+    answer: tuple[int, object], told: str
+) -> None:
+    with serving() as netbox:
+        netbox.devices = [device(number) for number in range(1, 6)]
+        netbox.later = answer
+        with pytest.raises(HttpFailed, match=told) as failed:
+            await read_netbox(netbox.url, TOKEN, {})
+    assert "Dompfaff" not in str(failed.value)
+    assert TOKEN not in str(failed.value)
+
+
+async def test_wrong_defaults_for_a_netbox_are_told_once_and_without_their_values() -> None:
+    with serving() as netbox:
+        netbox.devices = [device(number) for number in range(1, 6)]
+        given = {"password": "hunter2", "address": "192.0.2.1", "port": "0"}
+        found = await read_netbox(netbox.url, TOKEN, given)
+    assert [(one.where, one.field) for one in found.judged.problems] == [
+        ("default", "password"),
+        ("default", "address"),
+        ("default", "port"),
+    ]
+
+
+async def test_what_a_netbox_is_given_for_all_stands_behind_what_a_group_gives() -> None:
+    with serving() as netbox:
+        netbox.devices = [device(1), device(2, custom_fields={"configtrail_credential": "agent"})]
+        found = await read_netbox(netbox.url, TOKEN, {"credential": "store:main", "port": "9"})
+    edge = {"berlin": GivenSettings(credential="store:berlin")}
+    first, second = (one.within(edge).settings for one in found.judged.entries)
+    assert (first.credential, first.port) == ("store:berlin", 9)
+    assert second.credential == "agent"
+
+
 async def test_a_secret_of_a_vault_is_read_and_its_token_follows_no_redirect() -> None:
     with serving() as vault:
         vault.secrets["secret/data/routers"] = {"username": "backup", "password": "pw"}
@@ -185,12 +237,14 @@ async def test_hosts_that_cannot_be_resolved_are_told_with_all_other_mistakes(
 ) -> None:
     path = tmp_path / "fleet.csv"
     path.write_text(
-        "name,address,platform,jump\nr1,no-such-host.invalid,ios,\nr2,127.0.0.1,toaster,\n"
-        "r3,only-known-there.invalid,ios,r1\n"
+        "name,address,platform,jump,credential\nr1,no-such-host.invalid,ios,,agent\n"
+        "r2,127.0.0.1,toaster,,\nr3,only-known-there.invalid,ios,r1,env:ROUTERS\n"
     )
     with pytest.raises(InventoryRefused) as found:
         await resolvable_entries(judge_inventory(path))
     assert [(one.where, one.field) for one in found.value.problems] == [
         ("fleet.csv line 3", "platform"),
+        # A variable that no registered device may have.
+        ("fleet.csv line 4", "credential"),
         ("fleet.csv line 2", "address"),
     ]

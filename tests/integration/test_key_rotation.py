@@ -12,7 +12,7 @@ from adapters.crypto.signing import SigningKey, check_ed25519
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.checkpoints import StoredNote
 from adapters.postgres.pool import open_pool
-from adapters.roles.sealing import KeyRetired
+from adapters.roles.signed_before import KeyRetired
 from adapters.tlog.handing import hand_over
 from domain.errors import KeyUnavailable
 from domain.tlog.checkpoint import Checkpoint

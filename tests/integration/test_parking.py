@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import asyncpg
@@ -14,7 +14,7 @@ from domain import decisions
 from domain.envelope import StoredEvent
 from domain.errors import PoisonEvent, ProjectionStopped
 from domain.events import DuplicateSkipped
-from projections import ALL, AUDIT, BACKUPS, engine, parking, poison, rebuilds
+from projections import ALL, AUDIT, BACKUPS, engine, parking, poison, rebuilds, retrying, stops
 from projections.builder import ProjectionBuilder
 from projections.engine import ProjectionWorker
 from projections.outages import is_outage
@@ -343,13 +343,68 @@ async def test_a_stopped_worker_says_why_and_goes_on_when_the_cause_is_gone(
     worker = ProjectionWorker(pool, Listed(events), broken)
     task = asyncio.create_task(worker.run())
     try:
-        await eventually(lambda: worker.stopped is not None)
-        assert worker.stopped is not None
-        assert "no single event's fault" in worker.stopped
+        why = (await told_reasons(pool))["audit"]
+        assert "no single event's fault" in why
+        assert not any(one.device_id in why for one in events)
         broken.positions.clear()
         await worker.wait(len(events))
-        await eventually(lambda: worker.stopped is None)
+        assert await stops.reasons(pool) == {}
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     assert await parking.listed(pool, waiting=True) == []
+
+
+async def told_reasons(pool: Pool) -> dict[str, str]:
+    """Why projections stand still, as soon as one does."""
+
+    async def some() -> bool:
+        # Whoever asks may be there before any program made the tables.
+        there = await pool.fetchval("SELECT to_regclass('configtrail.stops') IS NOT NULL")
+        return bool(there and await stops.reasons(pool))
+
+    await eventually(some)
+    return await stops.reasons(pool)
+
+
+async def test_what_ends_a_worker_is_told_to_all_programs_without_what_it_quotes(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = played(11, 100).events
+    source = Listed(events)
+
+    async def fail(*_: object, **__: object) -> None:
+        raise LookupError("password=hunter2")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(retrying, "retry_all", fail)
+        with pytest.raises(LookupError):
+            await ProjectionWorker(pool, source, AUDIT).run()
+    assert await stops.reasons(pool) == {"audit": "LookupError"}
+    worker = ProjectionWorker(pool, source, AUDIT)
+    async with running(worker):
+        await worker.wait(len(events))
+        assert await stops.reasons(pool) == {}
+
+
+async def test_a_reason_is_taken_back_when_there_was_nothing_to_take_in(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "IDLE_SECONDS", 0.05)
+    events = played(12, 50).events
+    worker = ProjectionWorker(pool, Listed(events), AUDIT)
+    async with running(worker):
+        await worker.wait(len(events))
+    await stops.tell(pool, AUDIT, len(events), "a gap, say")
+    assert await stops.reasons(pool) == {"audit": "a gap, say"}
+    await stops.tell(pool, AUDIT, 10, "of one that was overtaken")
+    assert await stops.reasons(pool) == {"audit": "a gap, say"}
+    async with running(ProjectionWorker(pool, Listed(events), AUDIT)):
+        await eventually(nothing_told(pool))
+
+
+def nothing_told(pool: Pool) -> Callable[[], Awaitable[bool]]:
+    async def nothing() -> bool:
+        return await stops.reasons(pool) == {}
+
+    return nothing

@@ -1,16 +1,38 @@
-"""No query of the API reads a table from end to end, however long the history is."""
+"""No statement reads a table from end to end, however long the history is: the queries of the API,
+asked as the role that answers for a tenant, and those that bring events in."""
 
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from datetime import timedelta
+from typing import Any, cast
 
 import asyncpg
 import pytest
 
 from adapters.postgres.pool import open_pool
-from projections.rows import Pool
+from domain.envelope import StoredEvent
+from domain.events import (
+    CollectionFailed,
+    ContentExpired,
+    ContentRef,
+    ContentShredded,
+    DiffGenerated,
+    DomainEvent,
+    DuplicateSkipped,
+    ManualBackupFinished,
+    ManualBackupTriggered,
+    SectionChange,
+    SnapshotCreated,
+    SnapshotRef,
+)
+from projections import AUDIT, BACKUPS, DIFFS, FLEET
+from projections.projection import Projection
+from projections.rows import Connection, Pool, Reader
+from projections.schema import LIVE, write_to
+from projections.tenancy import READER, TenantReader
 from tests.loading import Long, load
 from tests.queries import queries
 from tests.support import eventually
@@ -46,14 +68,14 @@ GATHERING = frozenset({"Seq Scan", "Bitmap Heap Scan"})
 
 
 class Explaining:
-    """A reader that has every statement's plan looked at before it runs."""
+    """A session that has every statement's plan looked at before it runs."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, session: Reader) -> None:
+        self._session = session
         self.scans: list[str] = []
 
     async def _explain(self, query: str, arguments: tuple[Any, ...]) -> None:
-        raw = await self._pool.fetchval(f"EXPLAIN (FORMAT JSON, COSTS OFF) {query}", *arguments)
+        raw = await self._session.fetchval(f"EXPLAIN (FORMAT JSON, COSTS OFF) {query}", *arguments)
         self.scans += [
             f"{node['Node Type']} on {node.get('Relation Name')}"
             for node in nodes(json.loads(raw)[0]["Plan"])
@@ -62,15 +84,15 @@ class Explaining:
 
     async def fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
         await self._explain(query, arguments)
-        return await self._pool.fetch(query, *arguments)
+        return await self._session.fetch(query, *arguments)
 
     async def fetchrow(self, query: str, *arguments: Any) -> asyncpg.Record | None:
         await self._explain(query, arguments)
-        return await self._pool.fetchrow(query, *arguments)
+        return await self._session.fetchrow(query, *arguments)
 
     async def fetchval(self, query: str, *arguments: Any) -> Any:
         await self._explain(query, arguments)
-        return await self._pool.fetchval(query, *arguments)
+        return await self._session.fetchval(query, *arguments)
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -80,14 +102,126 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(below)
 
 
-async def test_every_query_goes_by_an_index_at_each_end_and_in_the_middle(pool: Pool) -> None:
+async def test_every_query_goes_by_an_index_at_each_end_and_in_the_middle(
+    pool: Pool, postgres_dsn: str
+) -> None:
     found: dict[str, list[str]] = {}
-    for share in (0.0, 0.5, 1.0):
-        explaining = Explaining(pool)
-        for name, query in queries(LONG, explaining, 7, share).items():
-            explaining.scans.clear()
-            answer = await query(None)
-            assert answer, f"{name} has an answer at {share}"
-            if explaining.scans:
-                found[f"{name} at {share}"] = list(explaining.scans)
+    async with open_pool(postgres_dsn, role=READER) as readers:
+        explaining = Explaining(TenantReader(readers, LONG.tenant(7)))
+        for share in (0.0, 0.5, 1.0):
+            for name, query in queries(LONG, explaining, 7, share).items():
+                explaining.scans.clear()
+                answer = await query(None)
+                assert answer, f"{name} has an answer at {share}"
+                if explaining.scans:
+                    found[f"{name} at {share}"] = list(explaining.scans)
     assert found == {}
+
+
+class Writing(Explaining):
+    """The same for what a projection writes by."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._connection = connection
+        self.explained = 0
+
+    async def execute(self, query: str, *arguments: Any) -> str:
+        await self._explain(query, arguments)
+        self.explained += 1
+        return await self._connection.execute(query, *arguments)
+
+    async def executemany(self, query: str, rows: list[tuple[Any, ...]]) -> None:
+        for row in rows:
+            await self._explain(query, row)
+            self.explained += 1
+        await self._connection.executemany(query, rows)
+
+
+FED: tuple[Projection[Any], ...] = (BACKUPS, DIFFS, AUDIT, FLEET)
+
+
+async def test_what_brings_events_in_goes_by_an_index(pool: Pool) -> None:
+    found: dict[str, list[str]] = {}
+    async with pool.acquire() as connection:
+        change = connection.transaction()
+        await change.start()
+        await write_to(connection, LIVE)
+        known = await connection.fetchval(
+            "SELECT snapshot_id FROM snapshots WHERE device_id = $1 ORDER BY version LIMIT 1",
+            LONG.device(7),
+        )
+        batch = list(late_events(known))
+        for projection in FED:
+            writing = Writing(connection)
+            await projection.write(cast(Connection, writing), projection.fold(batch))
+            assert writing.explained
+            if writing.scans:
+                found[projection.name] = writing.scans
+        await change.rollback()
+    assert found == {}
+
+
+def late_events(known: str) -> Iterator[StoredEvent]:
+    """What can happen to a device of which the snapshot is known, some of it out of its order."""
+    moment = LONG.snapshot_time(3) + timedelta(hours=2)
+    content = ContentRef(sequence=1, commitment="c")
+    ref = SnapshotRef(snapshot_id=known, content=content)
+    common: dict[str, Any] = {"actor": "system:recorder"}
+    seen: dict[str, Any] = {
+        "observation_id": "o",
+        "text_fingerprint": "t",
+        "collected_at": moment,
+        "source": "scheduled",
+    }
+    happened: list[DomainEvent] = [
+        DuplicateSkipped(snapshot_id=known, late=True, **seen, **common),
+        SnapshotCreated(
+            snapshot_id=str(uuid.UUID(int=1)),
+            fingerprint="f",
+            canonical="routeros/1",
+            content=content,
+            size_bytes=1,
+            line_count=1,
+            platform="routeros",
+            completeness="complete",
+            predecessor=ref,
+            successor=ref,
+            **seen,
+            **common,
+        ),
+        DiffGenerated(
+            from_snapshot_id=known,
+            to_snapshot_id=str(uuid.UUID(int=1)),
+            lines_added=1,
+            lines_removed=0,
+            content=content,
+            sections=(SectionChange(section="/ip address", added=1, removed=0),),
+            **common,
+        ),
+        ManualBackupTriggered(trigger_id="t1", **common),
+        ManualBackupFinished(trigger_id="t1", outcome="failed", **common),
+        CollectionFailed(
+            failure_id="f1",
+            kind="timeout",
+            message="nobody answers",
+            attempted_at=moment,
+            source="scheduled",
+            **common,
+        ),
+        ContentExpired(run_id="r", snapshot_id=known, contents=(), reason="policy", **common),
+        ContentShredded(
+            erasure_id="e", scope="device", reason="law", content_until=9, key_ids=(), **common
+        ),
+    ]
+    for number, event in enumerate(happened, 1):
+        yield StoredEvent(
+            position=1 << 40 | number,
+            version=1_000 + number,
+            stored_at=moment,
+            event_id=f"late.{number}",
+            tenant_id=LONG.tenant(7),
+            device_id=LONG.device(7),
+            occurred_at=moment,
+            event=event,
+        )

@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -23,9 +24,11 @@ from projections.outages import is_outage
 from projections.parking import listed
 from projections.projection import Projection
 from projections.rows import Connection, Pool
+from projections.schema import ensure_schemas, lock_schemas
 from projections.writer import ProjectionWriter, Rewound
 from tests.generators import STREAM, pieces, played
 from tests.listed import Listed
+from tests.support import eventually
 
 Dump = dict[str, list[str]]
 
@@ -224,6 +227,20 @@ async def test_many_may_make_the_tables_at_once(postgres_dsn: str) -> None:
         pools = [await stack.enter_async_context(open_pool(postgres_dsn)) for _ in range(4)]
         await asyncio.gather(*(writers(own) for own in pools))
         assert set(await checkpoints(pools[0])) == {projection.name for projection in ALL}
+
+
+async def test_a_session_lost_while_the_schemas_are_made_is_an_outage_and_no_end(
+    pool: Pool, postgres_dsn: str
+) -> None:
+    waiting = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    async with open_pool(postgres_dsn) as other:
+        async with pool.acquire() as held, held.transaction():
+            await lock_schemas(held)
+            making = asyncio.create_task(ensure_schemas(other))
+            lost = await eventually(partial(held.fetchval, waiting))
+            await held.fetchval("SELECT pg_terminate_backend($1, 5000)", lost)
+        await making
+        assert await other.fetchval("SELECT count(*) FROM configtrail.checkpoints") == 0
 
 
 async def test_the_checkpoint_of_another_stream_is_refused(pool: Pool) -> None:

@@ -72,6 +72,8 @@ async def test_devices(pool: Pool, fleet: Fleet) -> None:
             device for owner, device in DEVICES if owner == tenant
         )
         assert await backups.count_devices(pool, tenant) == len(listed)
+        page = await backups.page_of_devices(pool, tenant, limit=2, offset=1)
+        assert (page.devices, page.total) == (listed[1:3], len(listed))
         for device in listed:
             assert device == await backups.get_device(pool, tenant, device.device_id)
             key = (tenant, device.device_id)
@@ -114,6 +116,7 @@ async def test_finding_devices(pool: Pool) -> None:
     assert len(await ids(not_seen_since=START + timedelta(days=30))) == 2
     assert await backups.get_device(pool, "acme", "spare") is None
     assert await backups.list_devices(pool, "nobody") == []
+    assert await backups.page_of_devices(pool, "nobody") == backups.DevicesPage([], 0)
 
 
 async def test_snapshots(pool: Pool, fleet: Fleet) -> None:

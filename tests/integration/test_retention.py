@@ -42,8 +42,8 @@ from domain.events import (
 )
 from projections import ALL
 from projections.verify import verify as verify_rows
-from tests.integration.test_http_api import Api, program, settings_for
-from tests.integration.test_http_api import export as text_of
+from tests.serving import Api, program, settings_for
+from tests.serving import export as text_of
 from tests.support import eventually
 
 WHO = {"actor": "user:ann", "reason": "as agreed"}

@@ -135,6 +135,56 @@ async def test_a_device_that_never_rests_is_collected_all_the_same() -> None:
             await eventually(lambda: hurried)
 
 
+@pytest.mark.parametrize(
+    ("source", "claimed", "found"),
+    [
+        # An address of a device: the name may choose among its devices, and claim no other.
+        ("192.0.2.2", "r1", {("acme", "r2.example.net")}),
+        ("192.0.2.1", "r2.example.net", {("globex", "r1")}),
+        ("::ffff:192.0.2.2", None, {("acme", "r2.example.net")}),
+        ("192.0.2.2%eth0", "r2", {("acme", "r2.example.net")}),
+        # No device and no relay: a name is not enough, nor is the address written into it.
+        ("203.0.113.1", "192.0.2.1", set()),
+        ("203.0.113.1", "r2.example.net", set()),
+        ("::1", "r1", set()),
+        # A relay tells names, and none that are nobody's.
+        ("198.51.100.7", "192.0.2.2", {("acme", "r2.example.net")}),
+        ("198.51.100.7", "nobody", set()),
+        ("::ffff:198.51.100.7", "r2", {("acme", "r2.example.net")}),
+    ],
+)
+async def test_a_message_moves_no_device_that_its_source_may_not_speak_for(
+    source: str, claimed: str | None, found: set[Key]
+) -> None:
+    senders = Senders(lambda: DEVICES, [ipaddress.ip_network("198.51.100.0/24")])
+    await senders.refresh()
+    assert senders.find(source, claimed) == found
+
+
+async def test_a_stranger_that_claims_a_devices_name_over_udp_or_tcp_moves_nothing() -> None:
+    hurried: list[Key] = []
+    claimed = b"<30>Mar  1 12:00:00 r1 system,info filter rule added by admin"
+    async with listening(hurried) as (port, metrics):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.bind(("127.0.0.9", 0))
+            sender.sendto(claimed, ("127.0.0.1", port))
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", port, local_addr=("127.0.0.9", 0)
+        )
+        writer.write(claimed + b"\n")
+        unknown = metrics.syslog_messages.labels("unknown sender")
+        await eventually(lambda: unknown._value.get() == 2)
+        # What is too long ends the connection, and only that.
+        writer.write(b"99999 x")
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(claimed, ("127.0.0.1", port))
+        await eventually(lambda: hurried)
+    assert hurried == [("acme", "r1")]
+
+
 async def test_strangers_are_counted_and_not_heard() -> None:
     hurried: list[Key] = []
     async with listening(hurried) as (port, metrics):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -11,17 +12,20 @@ import pytest
 from adapters.postgres.pool import open_pool
 from domain.errors import InvalidInput
 from projections import ALL, AUDIT
+from projections.audit.write import COLUMNS
 from projections.builder import ProjectionBuilder
+from projections.copying import copy_rows
 from projections.rebuilds import begin
-from projections.rows import Pool
-from projections.schema import BUILD, lock_schemas, make_tables
-from projections.tenancy import READER, SETTING, TenantReader
+from projections.rows import Connection, Pool
+from projections.schema import BUILD, LIVE, lock_schemas, make_tables, write_to
+from projections.tenancy import COPIER, READER, SETTING, TenantReader
 from projections.writer import ProjectionWriter
 from tests.generators import STREAM, played
 from tests.listed import Listed
 from tests.support import eventually
 
 EVENTS = played(4, 250).events
+ROWS = AUDIT.fold(EVENTS)
 UNPROTECTED = """
     SELECT n.nspname || '.' || c.relname FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -46,7 +50,8 @@ async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
 
 @pytest.fixture
 async def readers(postgres_dsn: str, pool: Pool) -> AsyncIterator[Pool]:
-    async with open_pool(postgres_dsn, role=READER, max_size=1) as opened:
+    # As the service has them.
+    async with open_pool(postgres_dsn, role=READER, max_size=1, reset=False) as opened:
         yield opened
 
 
@@ -91,6 +96,73 @@ async def test_the_role_owns_nothing_and_may_do_nothing_but_read(pool: Pool) -> 
         " AND NOT coalesce('security_invoker=true' = ANY(reloptions), false)"
     )
     assert await pool.fetchval(views) == 0
+
+
+async def test_who_copies_past_the_fence_may_add_rows_and_neither_read_nor_change_them(
+    pool: Pool,
+) -> None:
+    role = await pool.fetchrow("SELECT * FROM pg_roles WHERE rolname = $1", COPIER)
+    assert role is not None
+    assert role["rolbypassrls"]
+    for power in ("rolsuper", "rolcreaterole", "rolcreatedb", "rolcanlogin"):
+        assert not role[power]
+    owned = "SELECT count(*) FROM pg_class WHERE relowner = $1::regrole"
+    assert await pool.fetchval(owned, COPIER) == 0
+    rights = await pool.fetch(
+        "SELECT DISTINCT table_name, privilege_type FROM information_schema.role_table_grants"
+        " WHERE grantee = $1 AND table_schema LIKE 'configtrail%'",
+        COPIER,
+    )
+    assert {right for _, right in rights} == {"INSERT"}
+    assert {table for table, _ in rights} == set(TABLES)
+    for statement in (
+        "SELECT FROM configtrail.audit",
+        "INSERT INTO configtrail.fleet_triggers SELECT * FROM configtrail.fleet_triggers",
+        "UPDATE configtrail.audit SET tenant_id = 'globex'",
+        "DELETE FROM configtrail.audit",
+        "TRUNCATE configtrail.audit",
+        "INSERT INTO configtrail.access_keys DEFAULT VALUES",
+        "INSERT INTO configtrail.parked DEFAULT VALUES",
+        "CREATE TABLE configtrail.mine (x integer)",
+    ):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await pool.execute(f"SET LOCAL ROLE {COPIER}; {statement}")
+
+
+async def test_who_reads_for_a_tenant_can_not_become_who_copies(pool: Pool) -> None:
+    can = "SELECT pg_has_role($1, $2, 'MEMBER')"
+    assert not await pool.fetchval(can, READER, COPIER)
+    assert not await pool.fetchval(can, COPIER, READER)
+
+
+async def test_a_copy_needs_no_temporary_table_and_leaves_no_role_behind(pool: Pool) -> None:
+    async with pool.acquire() as connection:
+        user = await connection.fetchval("SELECT current_user")
+        database = await connection.fetchval("SELECT current_database()")
+        await connection.execute(f"REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC, {user}")
+        async with connection.transaction():
+            await copied_anew(connection)
+            assert await connection.fetchval("SELECT current_user") == user
+            with pytest.raises(asyncpg.UniqueViolationError):
+                async with connection.transaction():
+                    await copy_rows(connection, "audit", COLUMNS, ROWS)
+            assert await connection.fetchval("SELECT current_user") == user
+        assert await connection.fetchval("SELECT current_user") == user
+
+
+async def test_without_that_role_rows_come_in_all_the_same(pool: Pool) -> None:
+    there = await pool.fetch("SELECT * FROM configtrail.audit ORDER BY position")
+    await pool.execute(f"REVOKE INSERT ON configtrail.audit FROM {COPIER}")
+    async with pool.acquire() as connection, connection.transaction():
+        await copied_anew(connection)
+    assert await pool.fetch("SELECT * FROM configtrail.audit ORDER BY position") == there
+
+
+async def copied_anew(connection: Connection) -> None:
+    """Take the audit trail's rows out, and copy them in again."""
+    await write_to(connection, LIVE)
+    await connection.execute("DELETE FROM audit")
+    await copy_rows(connection, "audit", COLUMNS, ROWS)
 
 
 async def test_straight_sql_sees_its_tenant_and_nothing_without_one(
@@ -162,6 +234,40 @@ async def test_a_session_of_the_pool_forgets_its_tenant_however_it_was_given_bac
     assert await readers.fetchval(count) == 0
 
 
+async def test_questions_that_are_given_up_at_any_point_leave_no_tenant_behind(
+    readers: Pool,
+) -> None:
+    choice = random.Random(7)
+    tenants = "SELECT DISTINCT tenant_id FROM configtrail.audit"
+
+    async def ask(tenant: str) -> None:
+        assert {one for (one,) in await TenantReader(readers, tenant).fetch(tenants)} == {tenant}
+
+    for _ in range(60):
+        asking = [asyncio.create_task(ask(one)) for one in ("acme", "globex", "acme")]
+        for _ in range(choice.randrange(12)):
+            await asyncio.sleep(0)
+        asking[choice.randrange(3)].cancel()
+        for done in await asyncio.gather(*asking, return_exceptions=True):
+            assert done is None or isinstance(done, asyncio.CancelledError)
+        assert await readers.fetch(tenants) == []
+
+
+async def test_a_session_that_dies_amid_a_question_says_so(pool: Pool, readers: Pool) -> None:
+    reader = TenantReader(readers, "acme")
+    await reader.fetchval("SELECT 1")
+    sleeping = asyncio.create_task(reader.fetchval("SELECT pg_sleep(30)"))
+    ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE $1"
+
+    async def killed() -> bool:
+        return bool(await pool.fetch(ended, "SELECT pg_sleep%"))
+
+    await eventually(killed)
+    with pytest.raises((asyncpg.AdminShutdownError, asyncpg.ConnectionDoesNotExistError)):
+        await sleeping
+    assert await reader.fetchval("SELECT count(*) FROM configtrail.audit") > 0
+
+
 async def _too_slow(reader: TenantReader) -> None:
     async with reader.session() as session:
         await session.execute("SET LOCAL statement_timeout = '20ms'")
@@ -182,9 +288,12 @@ async def test_a_rebuild_carries_its_fence_along(pool: Pool, readers: Pool) -> N
 
 async def test_tables_from_before_get_their_fence(pool: Pool) -> None:
     await pool.execute("ALTER TABLE configtrail.fleet DISABLE ROW LEVEL SECURITY")
+    await pool.execute(f"REVOKE ALL ON configtrail.audit FROM {COPIER}")
     async with pool.acquire() as connection, connection.transaction():
         await lock_schemas(connection)
     assert await pool.fetch(UNPROTECTED, READER) == []
+    can = "SELECT has_table_privilege($1, 'configtrail.audit', 'INSERT')"
+    assert await pool.fetchval(can, COPIER)
 
 
 def test_only_a_tenant_can_be_read_for() -> None:

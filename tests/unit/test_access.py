@@ -10,8 +10,8 @@ from fastapi import APIRouter, FastAPI, Query
 
 import adapters.http
 from adapters.http.access import Permission, Principal, public, requires, routes_of
-from adapters.roles.sealing import tenant_of_subject
 from domain.access import EVERY_TENANT, PERMISSIONS, Grant, Role, granted
+from domain.tlog.names import tenant_of_subject
 
 
 def application(router: APIRouter) -> FastAPI:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import random
+import sys
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.crypto.signing import SigningKey, check_ed25519
-from adapters.tlog.bundle_verify import grew, signed_by, stretch_root
+from adapters.tlog.offline.ed25519 import signed_by
+from adapters.tlog.offline.joined import verifier
+from adapters.tlog.offline.trees import grew, included, stretch_root
 from domain.tlog.merkle import leaf_hash, root_of
 from domain.tlog.ranges import after_plan, before_plan, range_root
-from domain.tlog.tiles import TileReader, TileTree, consistency_plan
+from domain.tlog.tiles import TileReader, TileTree, consistency_plan, inclusion_plan
 from tests.vectors import vectors
 
 LEAVES = [leaf_hash(str(number).encode()) for number in range(700)]
@@ -72,3 +76,28 @@ def test_growth_is_judged_as_by_the_rules(one: int, two: int) -> None:
     if old < new:
         assert not grew(old, roots[1], new, roots[1], proof)
         assert not grew(old, roots[0], new, roots[0], proof)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 700), st.data())
+def test_inclusion_is_judged_as_by_the_rules(size: int, data: st.DataObject) -> None:
+    index = data.draw(st.integers(0, size - 1))
+    proof = [TILES.join(nodes) for nodes in inclusion_plan(index, size)]
+    root = root_of(LEAVES[:size])
+    assert included(LEAVES[index], index, size, root, proof)
+    for other in range(max(0, index - 3), index + 4):
+        assert included(LEAVES[index], other, size, root, proof) == (other == index)
+    assert not included(LEAVES[index], index, size, root, [*proof, root])
+    assert not included(LEAVES[index], index + (1 << 62), size, root, proof)
+
+
+def test_its_parts_make_one_file_of_plain_python() -> None:
+    tree = ast.parse(verifier(), feature_version=(3, 8))
+    imported: set[str] = set()
+    for one in ast.walk(tree):
+        if isinstance(one, ast.Import):
+            imported.update(alias.name for alias in one.names)
+        elif isinstance(one, ast.ImportFrom):
+            imported.add((one.module or "").partition(".")[0])
+    assert imported <= set(sys.stdlib_module_names)
+    assert {"adapters", "domain"}.isdisjoint(imported)

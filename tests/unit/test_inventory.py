@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 from adapters.collecting.files import read_inventory
 from adapters.ssh.profiles import PLATFORMS
 from domain.events import DeviceSettings
+from domain.fields import Problem, given_of, seconds_until_open
 from domain.inventory import (
     InventoryRefused,
-    Problem,
     Row,
     entries_of,
-    seconds_until_open,
-    settings_of,
+    judge,
 )
 
 
@@ -123,6 +122,30 @@ devices:
     assert (first.history, first.legacy, first.port) == (True, False, 22)
     assert (second.port, second.group) == (2222, "core")
     assert second.addresses == ("192.0.2.2", "r2.example.net")
+
+
+def test_defaults_and_groups_are_judged_where_they_stand_and_once(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "fleet.yaml",
+        """defaults: {port: 0, name: r0}
+groups:
+  edge: {interval: soon, address: 192.0.2.9, colour: red}
+  " core": {password: hunter2}
+devices:
+  - {name: r1, address: 192.0.2.1, group: edge}
+  - {name: r2, address: 192.0.2.2, group: edge}
+""",
+    )
+    assert refused(path) == [
+        ("fleet.yaml line 1", "name"),
+        ("fleet.yaml line 1", "port"),
+        ("fleet.yaml line 3", "colour"),
+        ("fleet.yaml line 3", "address"),
+        ("fleet.yaml line 3", "interval"),
+        ("fleet.yaml line 4", "groups"),
+        ("fleet.yaml line 4", "password"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -237,8 +260,10 @@ def test_jumps_must_not_lead_back() -> None:
 )
 def test_whatever_stands_in_the_fields_is_taken_or_told(fields: dict[str, str]) -> None:
     told: list[Problem] = []
-    settings = settings_of(fields, PLATFORMS, "here", told)
-    assert (settings is None) == bool(told)
+    given_of(fields, PLATFORMS, "here", told)
+    judged = judge([Row("here", fields)], PLATFORMS)
+    assert set(told) <= set(judged.problems)
+    assert bool(judged.entries) != bool(judged.problems)
 
 
 @pytest.mark.parametrize(

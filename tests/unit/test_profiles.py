@@ -100,7 +100,7 @@ def test_noise_is_no_change(platform: str) -> None:
     for old, new in NOISE[platform]:
         other = edited(other, old, new)
     form = canonicalise(text, platform)
-    assert form.rules == f"{platform}/2"
+    assert form.rules == PROFILES[platform].rules
     assert canonicalise(other.replace("\n", "\r\n"), platform).text == form.text
     assert text_under(form.rules, other) == form.text
     assert text_under("plain/1", other) != text_under("plain/1", text)
@@ -156,7 +156,22 @@ def test_a_banner_is_kept_whole() -> None:
 
 
 def test_only_another_order_is_told_as_that() -> None:
-    text = sample("vyos")
-    found = compare(job(text, "".join(reversed(text.splitlines(keepends=True))), "vyos"))
+    text = "hostname a\ninterface b\n shutdown\n mtu 9000\nend\n"
+    found = compare(job(text, edited(text, " shutdown\n mtu 9000", " mtu 9000\n shutdown"), "ios"))
     assert found.told is not None
     assert found.told.notes == ("only the order of lines changed",)
+
+
+def test_the_order_of_set_lines_means_nothing_but_that_of_values_of_one_thing() -> None:
+    text = sample("vyos") + "set system name-server '1.1.1.1'\nset system name-server '9.9.9.9'\n"
+    backwards = "".join(reversed(sample("vyos").splitlines(keepends=True)))
+    other = text.replace(sample("vyos"), backwards)
+    form = canonicalise(text, "vyos")
+    assert form.rules == "vyos/3"
+    assert canonicalise(other, "vyos").text == form.text
+    assert text_under("vyos/2", other) != text_under("vyos/2", text)
+    assert text_under("vyos/2", text) == text
+    swapped = edited(
+        text, "1.1.1.1'\nset system name-server '9", "9.9.9.9'\nset system name-server '1"
+    )
+    assert canonicalise(swapped, "vyos").text != form.text

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from adapters.collecting.planned import Planned
 from adapters.collecting.schedule import Attempt, due_at, mark_of
 from adapters.ssh.failures import WAITS_FOR_A_PERSON
 from domain.events import DeviceSettings
-from domain.inventory import seconds_until_open
+from domain.fields import seconds_until_open
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SETTINGS = DeviceSettings(addresses=("192.0.2.1",))
 MARK = mark_of(SETTINGS)
+BERLIN = ZoneInfo("Europe/Berlin")
 
 
 def failed(times: int, kind: str = "timeout", mark: str = MARK) -> Attempt:
@@ -68,3 +71,45 @@ def test_no_reading_begins_outside_of_the_window(second: int, failures: int) -> 
     start = max(due, now)
     of_day = (start - start.replace(hour=0, minute=0, second=0, microsecond=0)).total_seconds()
     assert seconds_until_open(settings.window, of_day) == 0
+
+
+@given(
+    st.integers(0, 366 * 24 * 60).map(
+        lambda minutes: (NOW + timedelta(minutes=minutes)).astimezone(BERLIN)
+    ),
+    st.sampled_from([None, "22:00-05:00", "01:30-02:30", "02:00-02:00", "23:59-00:00"]),
+    st.integers(0, 90_000),
+)
+@example(datetime(2026, 3, 29, 3, tzinfo=BERLIN), "01:30-02:30", 0)
+@example(datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=BERLIN), "01:30-02:30", 3600)
+def test_a_zone_with_summer_time_moves_no_window(
+    now: datetime, window: str | None, ago: int
+) -> None:
+    settings = DeviceSettings(addresses=("192.0.2.1",), window=window)
+    mark = mark_of(settings)
+    in_utc = now.astimezone(UTC)
+    last = Attempt(at=in_utc - timedelta(seconds=ago), settings=mark)
+    due = due_at("r1", settings, mark, last, now)
+    assert due is not None
+    assert due == due_at("r1", settings, mark, last, in_utc)
+    # From one window to the next is never more than a day.
+    assert due.astimezone(UTC) <= max(in_utc, last.at + timedelta(hours=6)) + timedelta(days=1)
+    start = max(due.astimezone(UTC), in_utc)
+    of_day = start - start.replace(hour=0, minute=0, second=0, microsecond=0)
+    assert seconds_until_open(window, of_day.total_seconds()) == 0
+
+
+def test_a_record_from_the_future_is_passed_over_once_and_what_waits_for_a_person_waits() -> None:
+    future = Attempt(at=NOW + timedelta(days=3), settings=MARK)
+    planned = Planned()
+    assert planned.due("r1", SETTINGS, future, MARK, NOW) == NOW
+    planned.forgiven = True
+    due = planned.due("r1", SETTINGS, future, MARK, NOW)
+    assert due is not None
+    assert due > NOW + timedelta(days=3)
+    waits = Attempt(at=NOW + timedelta(days=3), settings=MARK, failures=1, kind="auth_failed")
+    assert Planned().due("r1", SETTINGS, waits, MARK, NOW) is None
+    near = Attempt(at=NOW + timedelta(hours=1), settings=MARK)
+    soon = Planned().due("r1", SETTINGS, near, MARK, NOW)
+    assert soon is not None
+    assert soon > NOW

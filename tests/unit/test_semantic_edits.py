@@ -6,9 +6,10 @@ import itertools
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from domain.canonical.extent import with_cuts
 from domain.routeros.spelling import by_menu
 from domain.semantic.applying import apply, meaning
 from domain.semantic.changes import SemanticDiff
@@ -65,7 +66,9 @@ def test_real_exports_are_wholly_understood_but_for_what_is_known_to_be_odd() ->
 
 
 def test_each_edit_of_a_real_export_is_told_and_nothing_else() -> None:
-    for name, text in genuine_texts().items():
+    for name, kept in genuine_texts().items():
+        # Where one of two has no last newline and is what the other begins with, it was cut.
+        text = f"{kept.rstrip()}\n"
         before = form_of(text)
         for seed in range(25):
             edited = Edited(text, seed)
@@ -102,7 +105,11 @@ _MENUS = st.lists(
         st.sampled_from(
             ["/ip firewall filter", "/ip pool", "/ip dns static", "/interface list", "/ip route"]
         ),
-        st.lists(_LINES | st.just("what is this") | st.just("add name=a regexp=b"), max_size=7),
+        st.lists(
+            _LINES | st.just("what is this") | st.just("add name=a regexp=b"),
+            min_size=1,
+            max_size=7,
+        ),
     ),
     max_size=4,
 )
@@ -117,6 +124,8 @@ def test_a_difference_applied_to_the_old_gives_the_new(
         form_of("".join("\n".join([path, *lines]) + "\n" for path, lines in menus))
         for menus in (old, new)
     )
+    # One that looks as if it had lost the end of the other is told of with reserve.
+    assume(not any(form.cut for form in with_cuts(before, after)))
     diff = compare(before, after)
     here, there = by_menu(before.logical), by_menu(after.logical)
     assert meaning(apply(here, diff.changes)) == meaning(there)
@@ -129,6 +138,8 @@ def test_differences_of_all_complete_real_exports_can_be_applied() -> None:
     forms = [form_of(text) for text in corpus_texts().values()]
     forms = [form for form in forms if form.completeness == "complete"]
     for before, after in itertools.permutations(forms, 2):
+        if any(form.cut for form in with_cuts(before, after)):
+            continue
         diff = compare(before, after)
         applied = apply(by_menu(before.logical), diff.changes)
         assert meaning(applied) == meaning(by_menu(after.logical))

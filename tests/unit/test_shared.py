@@ -40,6 +40,7 @@ def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared, "MOST_KEPT", 200)
     monkeypatch.setattr(shared, "LEAST_KEPT", 100)
     monkeypatch.setattr(shared, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(shared, "LEAST_PACE", 1)
 
 
 class Follower:
@@ -97,6 +98,31 @@ async def test_one_that_holds_the_others_up_is_left_behind_and_still_gets_all() 
     slow.gate.set()
     await asyncio.wait_for(slow.task, 20)
     assert slow.seen == EVENTS
+
+
+async def test_one_that_keeps_the_least_pace_is_waited_for_however_slow_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shared, "LEAST_PACE", 0)
+    judged: list[object] = []
+    leave_behind = shared._Train._leave_behind
+
+    def counted(train: shared._Train, begun: dict[shared._Rider, int]) -> None:
+        judged.append(train)
+        leave_behind(train, begun)
+
+    monkeypatch.setattr(shared._Train, "_leave_behind", counted)
+    source = Counting(EVENTS)
+    together = SharedSource(source)
+    slow, quick = Follower(together), Follower(together)
+    slow.gate.clear()
+    await eventually(lambda: len(judged) >= 3)
+    assert len(slow.seen) == 100
+    assert len(quick.seen) < len(EVENTS)
+    slow.gate.set()
+    await asyncio.gather(slow.task, quick.task)
+    assert slow.seen == quick.seen == EVENTS
+    assert source.readings == 1
 
 
 async def test_what_is_kept_is_bounded_when_all_are_slow() -> None:

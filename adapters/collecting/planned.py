@@ -1,0 +1,45 @@
+"""A device as a collector has planned it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from adapters.collecting.schedule import Attempt, due_at, from_another_clock
+from domain.events import DeviceSettings, Source
+
+
+def now_utc() -> datetime:
+    """The time, by this machine."""
+    return datetime.now(UTC)
+
+
+class Planned:
+    """A device as this collector knows it. `secret` marks its stored credential. `turn` numbers its
+    places in the queue: only the newest one counts. `known`: `last` is what the shared record said
+    not long ago. `forgiven`: it was read since this machine's clock is what it is.
+    """
+
+    def __init__(self) -> None:
+        self.settings: DeviceSettings | None = None
+        self.position = 0
+        self.refused = ""
+        self.secret = ""
+        self.known = False
+        self.forgiven = False
+        self.last: Attempt | None = None
+        self.turn = 0
+        self.running = False
+        self.source: Source = "scheduled"
+
+    def due(
+        self, name: str, settings: DeviceSettings, last: Attempt | None, mark: str, now: datetime
+    ) -> datetime | None:
+        """When it is to be read next; None: not before a person does something.
+
+        A record from the future, which some clock was wrong for, is passed over once. Not more
+        often, or two collectors whose clocks differ would read the device for ever.
+        """
+        due = due_at(name, settings, mark, last, now)
+        if due is None or self.forgiven or not from_another_clock(last, settings, now):
+            return due
+        return due_at(name, settings, mark, None, now)

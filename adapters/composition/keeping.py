@@ -1,0 +1,39 @@
+"""How long texts are kept: what decides, and what carries it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adapters.composition.stores import Stores
+from adapters.retention.deciding import Keeper
+from adapters.retention.erasing import Eraser
+from adapters.retention.expiring import Retention
+from adapters.retention.orphans import Orphans
+from adapters.retention.removing import BUCKET as RETENTION
+from adapters.retention.removing import Remover
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What decides, and carries out, how long texts are kept."""
+
+    keeper: Keeper
+    retention: Retention
+    eraser: Eraser
+    remover: Remover
+    orphans: Orphans
+
+
+async def open_keeping(stores: Stores) -> Keeping:
+    """The parts, connected."""
+    bucket = await stores.bucket(RETENTION)
+    remover = Remover(stores.events, stores.content, stores.keyring, stores.dead_letters, bucket)
+    return Keeping(
+        keeper=Keeper(stores.devices),
+        retention=Retention(stores.nc, stores.js, stores.events, stores.devices, remover),
+        eraser=Eraser(
+            stores.nc, stores.js, stores.devices, stores.content, stores.keyring, remover
+        ),
+        remover=remover,
+        orphans=Orphans(stores.events, stores.devices, stores.content, bucket),
+    )

@@ -1,0 +1,175 @@
+"""API keys over the API itself: making one, listing them, ending one.
+
+Invariant: a key's secret is in the answer that makes it, and nowhere else. Nobody makes a key that
+may do more than they may themselves.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Body, Depends, Path, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from adapters.http.access import Permission, Principal, requires
+from adapters.http.freshness import POSITION, freshness
+from adapters.http.params import TenantId
+from domain.access import EVERY_TENANT, Role, granted
+from domain.errors import Forbidden
+from domain.granting import REASON_MAX
+from projections.access import AccessKey
+
+if TYPE_CHECKING:
+    from adapters.composition import System
+
+Asking = Annotated[Principal, requires(Permission.KEYS)]
+KeyId = Annotated[str, Path(json_schema_extra={"pattern": "^[0-9a-f]{16}$"}, max_length=64)]
+
+
+class KeyIn(BaseModel):
+    """A key to be made: `name` is what uses it. `only`: no more than this of the role. Without
+    `expires_at` it holds until it is revoked."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=64)
+    role: Role = Role.VIEWER
+    only: list[Permission] | None = Field(default=None, min_length=1, max_length=len(Permission))
+    expires_at: AwareDatetime | None = None
+
+
+class KeyMadeOut(BaseModel):
+    """A new key. `key` is shown this once: only its hash is kept."""
+
+    key_id: str
+    key: str
+    position: int
+
+
+class KeyOut(BaseModel):
+    """A key as it is listed; `tenant` is * for one that holds for all of them."""
+
+    key_id: str
+    name: str
+    tenant: str
+    role: str
+    permissions: list[str]
+    created_at: datetime
+    created_by: str
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used: datetime | None
+
+
+class RevokeIn(BaseModel):
+    """Why a key is to end, for the audit trail."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str | None = Field(default=None, max_length=REASON_MAX)
+
+
+class RevokedOut(BaseModel):
+    """The key is refused from now on; `position` is that of the event which says so."""
+
+    key_id: str
+    position: int
+
+
+def key_out(key: AccessKey, used: datetime | None) -> KeyOut:
+    """A key as it is answered."""
+    return KeyOut(
+        key_id=key.key_id,
+        name=key.name,
+        tenant=key.tenant,
+        role=key.role,
+        permissions=list(key.permissions),
+        created_at=key.created_at,
+        created_by=key.created_by,
+        expires_at=key.expires_at,
+        revoked_at=key.revoked_at,
+        last_used=used,
+    )
+
+
+def router(system: System) -> APIRouter:
+    """The routes of this module: for a tenant, and for those who administer all of them."""
+    routes = APIRouter(tags=["access"])
+    reading = [requires(Permission.KEYS), Depends(freshness(system))]
+    of_tenant, of_all = "/api/tenants/{tenant}/keys", "/api/keys"
+
+    async def listed(tenant: str) -> list[KeyOut]:
+        return [key_out(key, used) for key, used in await system.keys.list(tenant)]
+
+    async def made(
+        tenant: str, body: KeyIn, principal: Principal, response: Response
+    ) -> KeyMadeOut:
+        only = None if body.only is None else frozenset(body.only)
+        for permission in sorted(granted(tenant, body.role, only).permissions):
+            if not principal.may(permission, tenant):
+                raise Forbidden(permission.value, tenant)
+        new = await system.keys.create(
+            tenant,
+            body.name,
+            body.role,
+            actor=principal.actor,
+            permissions=only,
+            expires_at=body.expires_at,
+        )
+        response.headers[POSITION] = str(new.position)
+        return KeyMadeOut(key_id=new.key_id, key=new.text, position=new.position)
+
+    async def ended(
+        tenant: str, key_id: str, body: RevokeIn | None, principal: Principal, response: Response
+    ) -> RevokedOut:
+        position = await system.keys.revoke(
+            tenant, key_id, actor=principal.actor, reason=body.reason if body else None
+        )
+        response.headers[POSITION] = str(position)
+        return RevokedOut(key_id=key_id, position=position)
+
+    @routes.get(of_tenant, dependencies=reading)
+    async def keys(tenant: TenantId) -> list[KeyOut]:
+        """The tenant's keys, oldest first: never what they are."""
+        return await listed(tenant)
+
+    @routes.get(of_all, dependencies=reading)
+    async def keys_for_all() -> list[KeyOut]:
+        """The keys that hold for every tenant, oldest first."""
+        return await listed(EVERY_TENANT)
+
+    @routes.post(of_tenant, status_code=201)
+    async def make_key(
+        tenant: TenantId, body: KeyIn, principal: Asking, response: Response
+    ) -> KeyMadeOut:
+        """Make a key for the tenant. It may do no more than whoever asks."""
+        return await made(tenant, body, principal, response)
+
+    @routes.post(of_all, status_code=201)
+    async def make_key_for_all(body: KeyIn, principal: Asking, response: Response) -> KeyMadeOut:
+        """Make a key for every tenant."""
+        return await made(EVERY_TENANT, body, principal, response)
+
+    @routes.post(f"{of_tenant}/{{key_id}}/revoke")
+    async def revoke_key(
+        tenant: TenantId,
+        key_id: KeyId,
+        principal: Asking,
+        response: Response,
+        body: Annotated[RevokeIn | None, Body()] = None,
+    ) -> RevokedOut:
+        """End a key of the tenant: it is refused within about a second, everywhere."""
+        return await ended(tenant, key_id, body, principal, response)
+
+    @routes.post(f"{of_all}/{{key_id}}/revoke")
+    async def revoke_key_for_all(
+        key_id: KeyId,
+        principal: Asking,
+        response: Response,
+        body: Annotated[RevokeIn | None, Body()] = None,
+    ) -> RevokedOut:
+        """End a key that holds for every tenant."""
+        return await ended(EVERY_TENANT, key_id, body, principal, response)
+
+    return routes

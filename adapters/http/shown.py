@@ -1,0 +1,43 @@
+"""What answers are made of: structs, encoded as they are, and described like pydantic's models.
+
+They are made by this program alone, so nothing is checked when an answer is; a test holds that
+answers fit their description.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import NODEFAULT, Struct, structs
+from msgspec.json import Encoder
+from pydantic import GetCoreSchemaHandler, create_model
+from pydantic_core import CoreSchema
+
+_ENCODER = Encoder()
+
+
+class Out(Struct):
+    """What one kind of answer, or a part of one, holds."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """For the description of the API: a model of the same name with the same fields."""
+        fields: dict[str, Any] = {
+            one.name: (one.type, ... if one.default is NODEFAULT else one.default)
+            for one in structs.fields(cls)
+        }
+        model = create_model(cls.__name__, __doc__=cls.__doc__, __module__=cls.__module__, **fields)
+        return handler(model)
+
+
+def json_of(body: object) -> bytes:
+    """An answer, or some of them, as JSON."""
+    return _ENCODER.encode(body)
+
+
+def lines_of(bodies: Sequence[Out]) -> bytes:
+    """A line of JSON for each."""
+    return _ENCODER.encode_lines(list(bodies))

@@ -1,0 +1,83 @@
+"""Many expressions over many short lines, of which few match: RE2 says which, at once.
+
+RE2 knows no look around and no possessive repetition. An expression without its own matches more
+and never less, so what RE2 passes over has no match.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import re2  # type: ignore[import-untyped]
+
+_PIECE: Final = re.compile(
+    r"(?P<class>\[\^?\]?(?:\\.|[^\]\\])*\])"
+    r"|(?P<end>\\Z)|(?P<escape>\\.)"
+    r"|(?P<look>\(\?<?[=!])|(?P<open>\()|(?P<close>\))"
+    r"|(?P<possessive>(?<=[*+?}])\+)|(?P<other>.)",
+    re.DOTALL,
+)
+
+
+class Secrets:
+    """Where secrets stand in a line: `expressions`, in order, each with a group `secret`.
+
+    They are for ASCII, as RE2's are: other letters and blanks are parts of words.
+    """
+
+    def __init__(self, written: Sequence[str]) -> None:
+        self.expressions = [re.compile(one, re.ASCII) for one in written]
+        self._may = self._set(written)
+
+    def hidden(self, line: str, hide: Callable[[str], str]) -> str:
+        """The line with `hide` of each secret in its place."""
+        for number in sorted(self._may.Match(line.encode("utf-8", "replace")) or ()):
+            line = self.expressions[number].sub(
+                lambda found: replaced(found, hide(_meant(found["secret"]))), line
+            )
+        return line
+
+    @staticmethod
+    def _set(written: Sequence[str]) -> Any:
+        options = re2.Options()
+        options.max_mem = 64 << 20
+        found = re2.Set.SearchSet(options)
+        for one in written:
+            found.Add(loosened(one))
+        found.Compile()
+        return found
+
+
+def _meant(secret: str) -> str:
+    """A secret without the quotes of a shell: the same secret, quoted or not."""
+    if len(secret) > 1 and secret[0] == secret[-1] == "'":
+        return secret[1:-1].replace("'\\''", "'")
+    return secret
+
+
+def replaced(found: re.Match[str], shown: str) -> str:
+    """What was found, with something else in place of the secret."""
+    start, end = (at - found.start() for at in found.span("secret"))
+    return found[0][:start] + shown + found[0][end:]
+
+
+def loosened(pattern: str) -> str:
+    """An expression of RE2 that matches wherever this one does."""
+    kept: list[str] = []
+    depth = 0
+    inside: list[int] = []  # where looks around began, by depth
+    for piece in _PIECE.finditer(pattern):
+        kind = piece.lastgroup
+        if kind == "look" or kind == "open":
+            depth += 1
+            if kind == "look":
+                inside.append(depth)
+        if not inside and kind != "possessive":
+            kept.append(r"\z" if kind == "end" else piece[0])
+        if kind == "close":
+            if inside and inside[-1] == depth:
+                inside.pop()
+            depth -= 1
+    return "".join(kept)

@@ -1,0 +1,163 @@
+"""Where the secrets of each platform stand in a line.
+
+Vendors have hundreds of commands with a secret, and one form for nearly all of them: a word that
+says what it is, perhaps how it is encrypted or hashed, and then the secret. So the expressions are
+by word and not by command, and name what must *not* be taken.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from domain.profiles.finding import Secrets
+
+# What is hidden already, or empty, is no secret.
+_NONE: Final = r"(?!['\"]?<(?:secret|hidden)(?::[0-9a-f]{8})?>(?:[\s'\";,]|\Z)|''(?!')|\"\"|[\]{;])"
+QUOTED: Final = r'"(?:[^"\\]|\\.)*"' r"|'[^']*'(?:\\''[^']*')*"
+_WORD: Final = rf"{_NONE}(?P<secret>{QUOTED}|\S+)"
+# Where a semicolon ends what is said.
+_WORD_OF_BRACES: Final = rf"{_NONE}(?P<secret>{QUOTED}|[^\s;]+)"
+# What may stand behind a secret of several words.
+_TAIL: Final = (
+    r"(?:[ \t]+(?:encrypted|pbkdf2|fallback|localizedkey|level-[12]|realm \S+|hash \S+"
+    r"|privilege \d+|role \S+|timeout \d+|(?:receive|send|accept)-lifetime .*|mode-list .*"
+    r"|authenticate snp .*|(?:password|secret) .*))*+[ \t]*\Z"
+)
+_REST: Final = rf"{_NONE}(?P<secret>\S.*?)(?={_TAIL})"
+# How a secret is written, encrypted or hashed. A last word is the secret itself, whatever it says.
+_HASH: Final = r"(?:md5|sha-?(?:1|2|224|256|384|512)?|hmac-\S+|cmac-\S+|aes-\S+)"
+_KINDS: Final = (
+    rf"(?:[ \t]+(?:[0-9]|10|8a|{_HASH}|text|clear(?:-?text)?|encrypted|unencrypted|plain(?:text)?"
+    r"|ascii(?:-text)?|hex(?:adecimal)?|local|remote|level \d+|password|passphrase)(?=[ \t]+\S))*+"
+)
+_NUMBER: Final = rf"(?:[ \t]+\d+(?=[ \t]+{_HASH}[ \t]))?+"
+
+
+def _all(*written: str, word: str = _WORD) -> Secrets:
+    """Expressions in which `<S>` stands for a secret word, `<R>` for one up to the end, and `<K>`
+    for the words between a name and its secret."""
+    return Secrets(
+        [
+            one.replace("<K>", _NUMBER + _KINDS).replace("<S>", word).replace("<R>", _REST)
+            for one in written
+        ]
+    )
+
+
+# Hashes of passwords, and what Junos calls encrypted, are known by their form.
+_CRYPT: Final = (
+    r"(?<![\w$])(?P<secret>\$(?:\d{1,2}|2[abxy]|y|sha\d{1,3}|pbkdf2[\w-]*)\$[./\w$=,+-]{4,})"
+)
+
+_CISCO: Final = (
+    r"(?<![\w-])snmp-server community <S>",
+    r"(?<![\w-])(?:community-map|snmp-community) <S>",
+    r"\bsnmp-server host .*(?<=\d) community <S>",
+    r"\bsnmp-server host \S+(?: vrf \S+)?+(?: (?:traps|informs))?+(?: version \S+)?+"
+    r"(?: (?:auth|noauth|priv))?+ (?!\d+\.\d+\.|version |udp-port )<S>",
+    r"\bsnmp-server user .*\bauth \S+ <S>",
+    r"\bsnmp-server user .*\bpriv(?: (?:des|3des|aes)\S*(?: (?:128|192|256)(?= \S))?+)?+ <S>",
+    # password 7 x, secret sha512 x, hello-password hmac-md5 encrypted x; not password-encryption.
+    r"(?<![\w-])(?:[\w-]+-)?(?:password|passwd|passphrase|secret)"
+    r"(?! (?:policy|encryption|encryption-key|minimum) \S)"
+    r"(?!(?<=ldp password) (?:required|option|rollover|fallback)\b)<K> <R>",
+    r"\bldp (?:vrf \S+ )?password fallback<K> <S>",
+    r"(?<![\w-])(?:isis|area|domain)[ -]password<K> <S>",
+    rf"\bntp authentication-key \d+ {_HASH}(?: [0-9](?= \S\S))?+ <S>",
+    # server-key x, authentication-key 1 md5 x, set-key ascii 0 x; not the public ones.
+    r"(?<![\w-])(?!(?:ssh|public|host|trusted|rsa|encryption|session|static-wep)-key\b)"
+    r"(?:[\w-]+-key|key-string)(?! (?:address|hostname|key-chain)\b)<K> <R>",
+    r"\bpre-shared-key (?:address|hostname) .*\bkey<K> <S>",
+    r"\bstatic-wep-key .*\b(?:ascii|hex)(?: [0-9](?= \S))?+ <S>",
+    r"\bsession-key (?:in|out)bound ah \d+ <S>",
+    r"\bsession-key .*?\b(?:cipher|authenticator) (?!authenticator\b)<S>",
+    r"\bsession-key .*\bauthenticator <S>",
+    # key x, key 7 x, key 0a1b 7 x: the second is the name of the key that follows.
+    r"(?<![\w-])key [0-9a-fA-F]{2,}(?= \S+(?: fallback|\Z)| [0-9] )(?<!key 10)(?: [0-9](?= \S))?+ "
+    r"<S>",
+    r"(?<![\w-])(?<!crypto )(?<!tunnel )key"
+    r"(?! \d+ (?:prefer|source|version|minpoll|maxpoll|burst|iburst)\b)"
+    r"<K> (?!\d+\Z|chain\b|config-key\b|pubkey-chain\b|size\b"
+    r"|permit\b|deny\b|\d+ size\b|\S+\.(?:pem|key|crt)\Z|[0-9a-fA-F]{2,} (?:[0-9] )?(?!address\b"
+    r"|hostname\b|algorithm\b)\S+(?: fallback)?\Z)<S>",
+    r"\bencryption (?:vlan \d+ )?key \d+ size \S+(?: [0-9](?= \S))?+ <S>",
+    r"\bcrypto key (?:im|ex)port .*\bterminal(?: (?:3des|des))?+ <S>",
+    r"(?<![\w-])(?:[\w-]+-)?(?:psk|pmk|nthash)(?! set-key\b)<K> <S>",
+    r"\bipsec spi \d+(?: esp)?+ (?:null|md5|sha1|(?:3des|des|aes)\S*)(?: (?:128|192|256)(?= \S))?+"
+    r"(?: passphrase)?+(?: [0-9](?= \S))?+ (?!(?:md5|sha1) )<S>",
+    r"\bipsec spi \d+ esp .*\b(?:md5|sha1)(?: passphrase)?+(?: [0-9](?= \S))?+ <S>",
+    r"\bauthentication mode hmac-sha-256<K> <S>",
+    r"(?<![\w-])(?:standby|vrrp|glbp) .*\bauthentication(?! (?:md5 key-|key-chain))<K> <S>",
+    r"\bnhrp authentication<K> <S>",
+    r"\btcp[ -]md5(?:-auth|-key| password)?+<K> <S>",
+    r"^\s*event manager environment (?=\S*(?i:pass|pw|secret|token|key|psk|cred|community))\S+ <R>",
+    r'\bmail server "?[^\s:"]+:(?P<secret>[^\s@"<]+)@',
+    r"^\s*pin(?: [0-9](?= \S))?+ <S>",
+    r"-(?:ingest|cv)auth=key,(?P<secret>[^\s,<]+)",
+    _CRYPT,
+)
+CISCO: Final = _all(*_CISCO)
+JUNOS: Final = _all(
+    r"(?<=\s)<S>;?[ \t]*## SECRET-DATA",
+    r'^(?!.*\[ [^\]"]*\];?\s*\Z).*(?<![\w-])'
+    r"(?:[\w-]+-)?(?:password|passphrase|secret|password-value|privacy-key|cak)"
+    r"(?! (?:minimum|maximum|change|format)-\S)<K> <S>",
+    r"(?<![\w-])(?:[\w-]+-)?authentication-key <S>(?! type\b)",
+    r"(?<![\w-])authentication-key \d+ type \S+ value <S>",
+    r"(?<![\w-])(?:pre-shared-key )?(?:ascii-text|hexadecimal) <S>",
+    r"(?<![\w-])(?:md5 \d+ key|(?:authentication|encryption) (?:\S+ )?key|license keys key"
+    r"|community-name) (?!ascii-text|hexadecimal)<S>",
+    r"^\s*community <S>(?= \{|;|\Z)",
+    r"^\s*set (?:\S+ )*snmp community <S>",
+    r"://[^\s/:@\"]+:(?P<secret>[^\s/@\"<]+)@",
+    _CRYPT,
+    word=_WORD_OF_BRACES,
+)
+VYOS: Final = _all(
+    r"(?<![\w-])(?:(?:[\w-]+-)?(?:password|passphrase|secret|token|psk)|preshared-key|private-key"
+    r"|private key|auth-key|md5-key|plaintext-key|encrypted-key|cak|pin|puk|community) <S>[ \t]*\Z",
+    r"\b(?:area|domain)-password (?:md5|plaintext-password) <S>",
+    r"^(?!.* (?:public-keys|public key) )(?!.* parameters ip key ).*(?<![\w-])key <S>[ \t]*\Z",
+    r"^set service snmp community <S>",
+    r"\bmd5 key-id \d+ md5-key <S>",
+    r"^set container .* environment (?=\S*(?i:pass|pw|secret|token|key|psk|cred))\S+ value <S>",
+    _CRYPT,
+)
+_UCI_NAME: Final = (
+    r"(?!\w*(?:public|host)_?key)(?i:\w*passw(?:or)?d\d?|\w*pass|\w*_key|\w*passphrase|\w*secret"
+    r"|\w*token|(?:\w*_)?pin|pincode|puk|pukcode|\w*psk|\w*pwd\d?|\w*community|param_enc)['\"]?"
+)
+_UCI_KEY: Final = r"key\d?['\"]?(?:[ \t]+|=)(?!['\"]?[1-4]['\"]?\s*\Z)"
+# The file with a key, or the number of one, is none.
+_NO_FILE: Final = r"(?!['\"]?/(?:etc|tmp|var|root|usr|mnt)/\S+?['\"]?\s*\Z)"
+OPENWRT: Final = _all(
+    rf"^\s*(?:option|list) ['\"]?{_UCI_NAME}[ \t]+{_NO_FILE}<R>",
+    rf"^\s*(?:option|list) ['\"]?{_UCI_KEY}{_NO_FILE}<R>",
+    r"^\s*(?:option|list) ['\"]?r[01]kh['\"]?[ \t]+['\"]?[^\s,'\"]+[ ,][^\s,'\"]+[ ,]"
+    r"(?P<secret>[^\s,'\"<]+)",
+    # As `uci show` writes it.
+    rf"^[\w-]+\.[@\w\[\].-]+\.{_UCI_NAME}={_NO_FILE}<R>",
+    rf"^[\w-]+\.[@\w\[\].-]+\.{_UCI_KEY}{_NO_FILE}<R>",
+    _CRYPT,
+)
+# What a FortiGate encrypts, anew at each reading.
+FORTIOS_SALTED: Final = re.compile(r"\bENC (?P<secret>[^\s<]\S*)")
+FORTIOS: Final = _all(
+    r"^\s*set (?:[\w-]*(?:password|passwd|passphrase|passcode|psksecret|secret|psk|-pwd|key-string|"
+    r"-token|seed)|(?:snmp-|trap-)?community|psksecret-remote|[\w-]*password-l\d"
+    r"|(?!(?:[\w-]*-)?public-key)(?:[\w-]*-|auth|enc|api|wep)?key)\d*(?: \d+(?= \S))?+ "
+    r"(?!ENC\b|\"-----BEGIN)<R>",
+    r"^\s*config snmp community <S>",
+    _CRYPT,
+)
+FORTIOS_NAMES: Final = (
+    re.compile(r"\s*config system snmp community\b"),
+    re.compile(rf"^\s*set name {_REST}"),
+)
+FRR: Final = _all(
+    r"\bauthentication string <R>",
+    r"\bauthentication key-id \d+ hash-algo \S+ key <S>",
+    r"\bip ospf message-digest-key \d+ md5 <S>",
+    *_CISCO,
+)

@@ -1,0 +1,60 @@
+"""Whether it is ready, and what it counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adapters.embedded.nats import EmbeddedNats
+from tests.serving import (
+    HOME,
+    Api,
+)
+from tests.support import eventually
+
+
+async def test_ready_only_while_all_of_it_answers(filled: Api, nats_server: EmbeddedNats) -> None:
+    head = await filled.settled()
+    ready = await filled.get("/readyz")
+    assert (ready["ready"], ready["reasons"], ready["stream_head"]) == (True, [], head)
+    assert {one["position"] for one in ready["projections"].values()} == {head}
+    assert set(ready["projections"]) == {"backups", "diffs", "audit", "fleet", "access"}
+    await nats_server.kill()
+
+    async def not_ready() -> Any:
+        answer = await filled.http.get("/readyz")
+        return answer.status_code == 503 and answer.json()
+
+    lost = await eventually(not_ready)
+    assert lost["ready"] is False
+    assert any("NATS" in reason for reason in lost["reasons"])
+    assert (await filled.get("/healthz")) == {"status": "ok"}
+    metrics = (await filled.http.get("/metrics")).text
+    assert "configtrail_stream_head NaN" in metrics
+    assert 'configtrail_projection_lag_events{projection="audit"} NaN' in metrics
+    assert (await filled.get(f"{HOME}/r1"))["snapshots"] == 3
+    await nats_server.start()
+    await eventually(lambda: _is_ready(filled))
+
+
+async def _is_ready(api: Api) -> bool:
+    return (await api.http.get("/readyz")).status_code == 200
+
+
+async def test_metrics_count_what_happened(filled: Api) -> None:
+    head = await filled.settled()
+    answer = await filled.http.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    lines = answer.text.splitlines()
+    for line in (
+        "config_snapshot_ingested_total 3.0",
+        "config_snapshot_dedup_skipped_total 1.0",
+        "config_diff_generated_total 2.0",
+        "config_snapshot_ingestion_duration_seconds_count 4.0",
+        "config_diff_generation_duration_seconds_count 2.0",
+        "configtrail_dead_letters 1.0",
+        f"configtrail_stream_head {head:.1f}",
+        'configtrail_projection_lag_events{projection="audit"} 0.0',
+        'configtrail_projection_lag_seconds{projection="backups"} 0.0',
+    ):
+        assert line in lines
+    assert any(line.startswith("config_snapshot_errors_total{error_type=") for line in lines)

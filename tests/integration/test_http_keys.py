@@ -1,0 +1,155 @@
+"""API keys over HTTP: shown once, held by nobody, and never more than whoever makes them may."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from domain.access import EVERY_TENANT, Permission, Role
+from domain.events import AccessKeyCreated, AccessKeyRevoked, encode_event
+from tests.rig import api_key
+from tests.serving import Api
+from tests.support import eventually
+
+KEYS = "/api/tenants/acme/keys"
+ALL = "/api/keys"
+
+
+def bearing(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+async def make(api: Api, key: str, path: str = KEYS, **body: Any) -> httpx.Response:
+    return await api.http.post(path, json={"name": "ci", **body}, headers=bearing(key))
+
+
+async def known(api: Api, key: str) -> int:
+    """How a key is answered: 404 where it is let in, since there are no devices."""
+    answer = await api.http.get("/api/tenants/acme/devices", headers=bearing(key))
+    return answer.status_code
+
+
+async def test_an_admin_makes_a_key_for_the_tenant_and_ends_it(api: Api) -> None:
+    admin = await api_key(api.system, Role.ADMIN, "acme")
+    ends = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
+    made = await make(api, admin, role="operator", only=["upload", "read"], expires_at=str(ends))
+    assert made.status_code == 201
+    assert made.headers["cache-control"] == "no-store"
+    new = made.json()
+    position = made.headers["configtrail-position"]
+    assert (new["position"], new["key"].split("_")[1]) == (int(position), new["key_id"])
+    await eventually(lambda: _is(api, new["key"], 404))
+    denied = await api.http.get("/api/tenants/acme/search?q=a", headers=bearing(new["key"]))
+    assert denied.status_code == 403
+
+    listed = (await api.http.get(KEYS, headers=bearing(admin))).json()
+    [one] = [each for each in listed if each["key_id"] == new["key_id"]]
+    assert (one["name"], one["role"], one["tenant"]) == ("ci", "operator", "acme")
+    assert one["permissions"] == ["read", "upload"]
+    assert datetime.fromisoformat(one["expires_at"]) == ends
+    assert one["created_by"] == "service:key/tests-admin"
+    assert new["key"].split("_", 2)[2] not in str(listed)
+
+    path = f"{KEYS}/{new['key_id']}/revoke"
+    ended = await api.http.post(path, json={"reason": "lost"}, headers=bearing(admin))
+    assert (ended.status_code, ended.json()["key_id"]) == (200, new["key_id"])
+    await eventually(lambda: _is(api, new["key"], 401))
+    again = await api.http.post(path, headers=bearing(admin))
+    assert (again.status_code, again.json()["code"]) == (404, "not_found")
+
+
+async def _is(api: Api, key: str, status: int) -> bool:
+    return await known(api, key) == status
+
+
+async def test_keys_for_all_tenants_are_for_those_who_administer_all(api: Api) -> None:
+    mine = await api_key(api.system, Role.ADMIN, "acme")
+    all_of_them = await api_key(api.system)
+    assert (await make(api, mine, ALL)).status_code == 403
+    made = await make(api, all_of_them, ALL)
+    assert made.status_code == 201
+    new = made.json()["key_id"]
+
+    at_least = {**bearing(all_of_them), "Configtrail-Min-Position": str(made.json()["position"])}
+    listed = {one["key_id"]: one for one in (await api.http.get(ALL, headers=at_least)).json()}
+    assert new in listed
+    assert {one["tenant"] for one in listed.values()} == {EVERY_TENANT}
+    # One tenant's admin neither sees nor ends a key that is not the tenant's.
+    own = (await api.http.get(KEYS, headers=bearing(mine))).json()
+    assert new not in {one["key_id"] for one in own}
+    path = f"{KEYS}/{new}/revoke"
+    assert (await api.http.post(path, headers=bearing(mine))).status_code == 404
+    path = f"{ALL}/{new}/revoke"
+    assert (await api.http.post(path, headers=bearing(all_of_them))).status_code == 200
+
+
+async def test_nobody_makes_a_key_that_may_do_more_than_they_may(api: Api) -> None:
+    narrowed = await api_key(
+        api.system, Role.ADMIN, "acme", only=frozenset({Permission.KEYS, Permission.READ})
+    )
+    for body in ({"role": "admin"}, {"role": "operator"}, {"role": "admin", "only": ["reveal"]}):
+        refused = await make(api, narrowed, **body)
+        assert (refused.status_code, refused.json()["code"]) == (403, "forbidden"), body
+    for body in ({"role": "viewer"}, {"role": "admin", "only": ["keys"]}):
+        assert (await make(api, narrowed, **body)).status_code == 201, body
+
+
+async def test_a_key_that_cant_be_is_refused_by_the_field_to_blame(api: Api) -> None:
+    admin = await api_key(api.system, Role.ADMIN, "acme")
+    for body, field in (
+        ({"name": "a b"}, "name"),
+        ({"name": ""}, "name"),
+        ({"name": "x" * 65}, "name"),
+        ({"name": "\x00"}, "name"),
+        ({"role": "root"}, "role"),
+        ({"only": []}, "only"),
+        ({"only": ["everything"]}, "only.0"),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
+        ({"expires_at": "2099-01-01T00:00:00"}, "expires_at"),
+        ({"tenant": "other"}, "tenant"),
+    ):
+        refused = await make(api, admin, **body)
+        assert (refused.status_code, refused.json()["field"]) == (422, field), body
+    assert len((await api.http.get(KEYS, headers=bearing(admin))).json()) == 1
+
+
+async def test_a_key_is_in_the_answer_that_makes_it_and_nowhere_else(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        admin = await api_key(api.system, Role.ADMIN, "acme")
+        key = (await make(api, admin)).json()["key"]
+        secret = key.split("_", 2)[2]
+        await eventually(lambda: _is(api, key, 404))
+        # In an address it is of no use, and is not written down.
+        misused = await api.http.get(f"/api/tenants/acme/devices?key={key}", headers=bearing(key))
+        assert misused.status_code == 422
+        await api.http.post(f"{KEYS}/{key.split('_')[1]}/revoke", headers=bearing(admin))
+    head = await api.settled()
+    audit = await api.http.get("/api/tenants/acme/audit-logs", params={"min_position": head})
+    actions = [one["action"] for one in audit.json()["items"]]
+    assert actions.count("access_key_created") == 2
+    assert actions.count("access_key_revoked") == 1
+    metrics = (await api.http.get("/metrics")).text
+    told = [_ours(caplog), audit.text, metrics, misused.text]
+    async with aclosing(api.system.events.read()) as batches:
+        events = [one.event async for batch in batches for one in batch]
+    assert [one for one in events if isinstance(one, AccessKeyRevoked)]
+    told += [encode_event(one).decode() for one in events if isinstance(one, AccessKeyCreated)]
+    for one in told:
+        assert secret not in one
+
+
+def _ours(caplog: pytest.LogCaptureFixture) -> str:
+    """What the program logs. The test's client tells addresses, and so does the server beneath
+    once pytest listens to it; test_secrets reads the log of a program on its own."""
+    return "\n".join(
+        f"{one.getMessage()} {one.exc_text}"
+        for one in caplog.records
+        if one.name.startswith("adapters")
+    )

@@ -1,0 +1,148 @@
+"""What the API refuses, how it says so, and what it never says."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+
+import pytest
+
+from adapters.http.app import create_app, serve
+from domain.errors import InvalidInput
+from tests.serving import (
+    CANARY,
+    HOME,
+    TEXTS,
+    Api,
+    snapshot_ids,
+)
+
+BAD = [
+    ("/api/tenants/a%20b/devices", 422, "invalid_input", "tenant_id"),
+    ("/api/tenants/nobody/devices", 404, "not_found", None),
+    ("/api/tenants/other/devices/r1/snapshots", 404, "not_found", None),
+    (f"{HOME}/r9", 404, "not_found", None),
+    (f"{HOME}/r9/snapshots", 404, "not_found", None),
+    (f"{HOME}/r9/config-history", 404, "not_found", None),
+    (f"{HOME}/r9/validity", 404, "not_found", None),
+    (f"{HOME}/r9/config/00000000-0000-0000-0000-000000000000", 404, "not_found", None),
+    (f"{HOME}/r1/config/00000000-0000-0000-0000-000000000000", 404, "not_found", None),
+    (f"{HOME}/r1/config/00000000-0000-0000-0000-000000000000/diff", 404, "not_found", None),
+    (f"{HOME}/r1/config/latest", 422, "invalid_input", "snapshot_id"),
+    (f"{HOME}/r1%0A/snapshots", 404, "not_found", None),
+    (f"{HOME}/{'x' * 129}/snapshots", 422, "invalid_input", "device_id"),
+    (f"{HOME}?limit=0", 422, "invalid_input", "limit"),
+    (f"{HOME}?limit=501", 422, "invalid_input", "limit"),
+    (f"{HOME}?offset=-1", 422, "invalid_input", "offset"),
+    (f"{HOME}?offset=many", 422, "invalid_input", "offset"),
+    (f"{HOME}?not_seen_since=yesterday", 422, "invalid_input", "not_seen_since"),
+    (f"{HOME}/r1/config/at", 422, "invalid_input", "time"),
+    (f"{HOME}/r1/config/at?time=2026-03-01T12:00:00", 422, "invalid_input", "time"),
+    (f"{HOME}/r1/config/at?time=2026-03-01T12:00:00+01:00", 422, "invalid_input", "time"),
+    (f"{HOME}/r1/config/at?time=0001-01-01T00:00:00%2B14:00", 422, "invalid_input", "time"),
+    (f"{HOME}/r1/config/compare?from=x&to=y", 422, "invalid_input", "from"),
+    (f"{HOME}/r1/config/compare?to=y", 422, "invalid_input", "from"),
+    ("/api/tenants/acme/audit-logs?page=0", 422, "invalid_input", "page"),
+    ("/api/tenants/acme/audit-logs?page=2&before=1", 422, "invalid_input", "page"),
+    ("/api/tenants/acme/audit-logs?before=999999", 422, "invalid_input", "before"),
+    ("/api/tenants/acme/audit-logs?actor=%00", 422, "invalid_input", "actor"),
+    ("/api/tenants/acme/audit-logs?format=xml", 422, "invalid_input", "format"),
+    (
+        "/api/tenants/acme/audit-logs?date_from=2026-03-02T00:00Z&date_to=2026-03-01T00:00Z",
+        422,
+        "invalid_input",
+        "date_to",
+    ),
+    ("/api/tenants/acme/audit-logs?date_from=2026-02-30", 422, "invalid_input", "date_from"),
+    ("/api/tenants/acme/changes?date_from=2026-03-02T00:00", 422, "invalid_input", "date_from"),
+    (f"{HOME}?cursor=made-up", 400, "invalid_cursor", "cursor"),
+    (f"{HOME}/r1/snapshots?cursor=AAAA&offset=1", 422, "invalid_input", "offset"),
+    ("/api/dead-letters?before=0", 422, "invalid_input", "before"),
+    ("/api/nothing", 404, "not_found", None),
+    ("/", 404, "not_found", None),
+    (f"{HOME}?page=2", 422, "invalid_input", "page"),
+    (f"{HOME}/r1?redact=true", 422, "invalid_input", "redact"),
+    ("/api/tenants/acme/audit-logs?action=logins", 422, "invalid_input", "action"),
+]
+
+
+async def test_bad_requests_say_what_is_wrong(filled: Api) -> None:
+    for path, status, code, field in BAD:
+        answer = await filled.http.get(path)
+        assert (path, answer.status_code) == (path, status)
+        problem = answer.json()
+        assert (path, problem["code"], problem.get("field")) == (path, code, field)
+        assert problem["detail"]
+        if field is not None:
+            assert field in problem["detail"]
+        assert CANARY not in str(problem)
+
+
+async def test_requests_from_other_sites_and_to_other_names_are_refused(api: Api) -> None:
+    path = f"{HOME}/r1/config-snapshot/trigger"
+    host = api.address.removeprefix("http://")
+    for headers in (
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Origin": ""},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ):
+        answer = await api.http.post(path, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (403, "cross_site")
+    for name in ("evil.example", f"evil.example:{host.rpartition(':')[2]}", "", "[", "127.0.0.1.x"):
+        answer = await api.http.get("/healthz", headers={"Host": name})
+        assert (answer.status_code, answer.json()["code"]) == (421, "unknown_host")
+    for name in ("localhost", "LOCALHOST:80", "[::1]:8480", "127.0.0.1"):
+        assert (await api.http.get("/healthz", headers={"Host": name})).status_code == 200
+    own = await api.http.post(path, headers={"Origin": f"http://{host}"})
+    assert own.status_code == 502
+
+
+async def test_every_answer_has_the_requests_id(api: Api) -> None:
+    given = await api.http.get("/healthz", headers={"X-Request-ID": "deploy-42"})
+    assert given.headers["x-request-id"] == "deploy-42"
+    for bad in ("two words", "x" * 65, "<script>", ""):
+        answer = await api.http.get("/api/nothing", headers={"X-Request-ID": bad})
+        assert answer.headers["x-request-id"] != bad
+        assert len(answer.headers["x-request-id"]) == 32
+
+
+async def test_no_configuration_gets_into_logs_metrics_or_errors(
+    filled: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        first, second, _ = await snapshot_ids(filled)
+        assert CANARY in str(await filled.get(f"{HOME}/r1/config/{first}", reveal="true"))
+        await filled.get(f"{HOME}/r1/config/{second}/diff")
+        for path, status, _, _ in BAD:
+            assert (await filled.http.get(path)).status_code == status
+    assert CANARY not in caplog.text
+    assert CANARY not in (await filled.http.get("/metrics")).text
+    assert CANARY not in str(await filled.get("/api/tenants/acme/audit-logs"))
+    assert CANARY not in str(await filled.get(f"{HOME}/r1/config-history"))
+    for text in TEXTS:
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        assert digest not in str(await filled.get("/api/tenants/acme/audit-logs"))
+        assert digest not in str(await filled.get(f"{HOME}/r1/snapshots"))
+
+
+async def test_a_taken_port_is_said_plainly(api: Api) -> None:
+    port = int(api.address.rpartition(":")[2])
+    with pytest.raises(InvalidInput, match="choose another one"):
+        await serve(create_app(api.system), "127.0.0.1", port)
+
+
+async def test_served_to_others_it_warns_that_there_is_no_tls(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    started = asyncio.Event()
+    server = asyncio.create_task(
+        serve(create_app(api.system), "0.0.0.0", 0, started=lambda _: started.set())
+    )
+    await started.wait()
+    server.cancel()
+    await asyncio.wait([server])
+    assert "WITHOUT TLS" in caplog.text

@@ -1,0 +1,178 @@
+"""What is passed over for speed has no secrets: what else a text has changes nothing."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from domain.profiles import PROFILES
+from domain.profiles.finding import loosened
+from domain.redaction import Redactor
+from domain.redaction.inside import redact_inside
+from domain.redaction.names import hints, speaks
+from domain.redaction.parts import parts
+from domain.redaction.properties import is_secret
+from domain.redaction.trigger import loud, triggers
+from tests.unit.test_redaction_tables import FOLDER, cases, texts
+
+REDACTOR = Redactor(b"k" * 32, "r1")
+# It has what secrets have, and keys over many lines, so that nothing behind it is passed over.
+WAKES = "# zerotier -----BEGIN of envs\n"
+_NAMES = """
+password token x psk cak identity value mailPassw simPin apiKey url ping name key publicKey smtppsw
+source
+"""
+NAMES = _NAMES.split()
+_SPEAKING = """
+apiKey simPin pin PIN1 mail_pw Passw0rd ddnspass makerkey preSharedKey contraseña puk mdp
+authorization snmpCommunity smtp-psw wpa2-pre-shared-key key0 authCode seed cak tokens
+"""
+VALUES = (
+    '"geheim-77"',
+    "geheim-77",
+    "$other",
+    "A8f3K2m9Q7",
+    '"https://ada:geheim@host/x"',
+    '"https://host/x?key=geheim&id=1"',
+    '("a" . "b")',
+    "[/system identity get name]",
+    '{"a"; "b"}',
+    "123456789:AAFabcdefghijklmnopqrstuvwxyz012345",
+)
+LINES = st.one_of(
+    st.builds(
+        "{}{}{}{}".format,
+        st.sampled_from(
+            (":local ", ":set ", "/ppp secret set 0 ", "  ", "/user add ", "} else={ ")
+        ),
+        st.sampled_from(NAMES),
+        st.sampled_from(("=", " ", ": ", "=\\\n ", "->", "")),
+        st.sampled_from(VALUES),
+    ),
+    st.sampled_from(
+        (
+            ":foreach i in=[/interface find] do={",
+            "}",
+            "",
+            ":put done; /snmp community",
+            "/container envs",
+            "set 0 value=geheim-77",
+            "/ip address",
+            ':if ($token = "x") do={',
+            ":local password {",
+            '"geheim-78";',
+            "# a comment; it's \"odd",
+            ":put [:len $name]; :put ($a + 1)",
+            '"password":',
+            '  "geheim-79"',
+            "/tool fetch url=\\",
+        )
+    ),
+)
+
+
+def inside(text: str, *, script: bool = True) -> str:
+    return redact_inside(text, REDACTOR.meant, script=script)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(LINES, min_size=1, max_size=30), st.booleans(), st.booleans())
+def test_a_script_has_the_same_secrets_alone_and_behind_others(
+    lines: list[str], script: bool, with_menus: bool
+) -> None:
+    if not with_menus:  # lines for which nothing is ever passed over
+        lines = [one for one in lines if not re.search(r"(?i)\bkey\b|community|envs", one)]
+    text = "\n".join([*lines, ""])
+    assert inside(WAKES + text, script=script) == WAKES + inside(text, script=script)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(LINES, min_size=1, max_size=6), st.integers(0, 24))
+def test_a_script_has_the_same_secrets_before_others(lines: list[str], count: int) -> None:
+    text = "\n".join([*lines, ""])
+    assert inside(text + "\n" * count).rstrip("\n") == inside(text).rstrip("\n")
+    closed = [line for line in lines if line.count('"') % 2 == 0]
+    text = "\n".join(line for line in closed if not re.search(r"[({\[]\Z|\\\Z|:\Z", line))
+    quiet = "\n:put done" * count
+    assert inside(f"{text}{quiet}\n# zerotier") == f"{inside(text)}{quiet}\n# zerotier"
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(LINES, max_size=30))
+def test_parts_begin_and_end_with_lines(lines: list[str]) -> None:
+    text = "\n".join(lines)
+    done = 0
+    for start, end in parts(text):
+        assert done <= start <= end <= len(text)
+        assert start == 0 or text[start - 1] == "\n"
+        done = end
+
+
+@settings(max_examples=1000)
+@given(
+    st.sampled_from(_SPEAKING.split()),
+    st.text("abyzAZ09_-é", max_size=4),
+    st.text("abyzAZ09_-é", max_size=4),
+)
+def test_a_name_that_speaks_of_a_secret_is_never_passed_over(
+    name: str, before: str, after: str
+) -> None:
+    whole = before + name + after
+    if speaks(whole) or hints(whole) or is_secret("", whole):
+        assert triggers(f"{whole}=x"), whole
+        assert triggers(f"{whole} x"), whole
+        assert loud(["a", f"{whole} x", "b"]) == {1}
+
+
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from(("a", "password", "a\nb", "a\nb\npassword", "\n", "pin\n", ""))))
+def test_loud_lines_are_those_that_trigger(lines: list[str]) -> None:
+    expected = {number for number, line in enumerate(lines) if triggers(f"{line}\n")}
+    assert loud(lines) - {len(lines) - 1} == expected - {len(lines) - 1}
+
+
+def test_no_case_of_the_tables_is_passed_over() -> None:
+    for kind, case in cases("routeros"):
+        text, _ = texts(kind, case)
+        if "«" in case and "/snmp community" not in case:
+            assert loud(text.split("\n")), case
+
+
+def fragments(platform: str) -> list[str]:
+    """Words of the table of a platform, with the blanks before them."""
+    text = (FOLDER / f"{platform}.txt").read_text().replace("⏎", "\n")
+    return sorted({one for one in re.findall(r"\s*[^\s«»]+|«|»", text) if one not in "«»"})
+
+
+@pytest.mark.parametrize("platform", PROFILES)
+def test_an_expression_matches_nowhere_where_its_loosened_form_does_not(platform: str) -> None:
+    secrets = PROFILES[platform].secrets
+    every = fragments(platform)
+
+    @settings(max_examples=150, deadline=None)
+    @given(st.lists(st.sampled_from(every), min_size=1, max_size=9))
+    def check(pieces: list[str]) -> None:
+        line = "".join(pieces)
+        expected = line
+        for pattern in secrets.expressions:
+            expected = pattern.sub(
+                lambda found: found[0].replace(found["secret"], "<secret>"), expected
+            )
+        # Which of several places that are equal is meant does not matter here.
+        assert (secrets.hidden(line, lambda _: "<secret>") == line) == (expected == line)
+
+    check()
+    for kind, case in cases(platform):
+        for line in texts(kind, case)[0].split("\n"):
+            for pattern in secrets.expressions:
+                loose = re.compile(loosened(pattern.pattern).replace(r"\z", r"\Z"), re.ASCII)
+                assert pattern.search(line) is None or loose.search(line)
+
+
+def test_looks_around_and_possession_are_taken_away() -> None:
+    assert loosened(r"(?<![\w-])a(?! (?:b|c(?=d))\S)(?P<secret>x[+)]?)++(?:y)*+\Z") == (
+        r"a(?P<secret>x[+)]?)+(?:y)*\z"
+    )
