@@ -17,6 +17,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain.canonical import ROUTEROS, Canonical, canonicalise
+from domain.canonical.form import LogicalForm
+from domain.canonical.routeros import logical_form
 from domain.diffing import coarse_diff, section_changes, text_diff
 from domain.errors import WorkStopped
 from domain.events import ChangeSummary, SectionChange
@@ -51,6 +53,11 @@ class Job(Struct, frozen=True):
     redaction_key: bytes
     device_id: str
     policy: Sequence[PolicyRule]
+
+    @property
+    def is_huge(self) -> bool:
+        """Whether only the lines may be compared, not the meaning."""
+        return max(len(self.before), len(self.after)) > MOST_BYTES
 
 
 class Comparison(Struct, frozen=True):
@@ -93,16 +100,14 @@ def compare_coarsely(job: Job, why: str) -> Comparison:
 def compare(job: Job) -> Comparison:
     """Compare two texts: line by line, section by section, and in meaning."""
     diff = text_diff(job.before, job.after, before_label="before", after_label="after")
-    before = canonicalise(job.before.decode(), job.platform)
-    after = canonicalise(job.after.decode(), job.platform)
-    return Comparison(
-        diff.patch,
-        diff.lines_added,
-        diff.lines_removed,
-        diff.coarse,
-        section_changes(before, after),
-        _told(before, after, job),
-    )
+    texts = job.before.decode(), job.after.decode()
+    if job.platform == ROUTEROS:
+        before, after = map(logical_form, texts)
+        sections, told = section_changes(before, after), _meant(before, after, job)
+    else:
+        one, two = (canonicalise(text, job.platform) for text in texts)
+        sections, told = section_changes(one, two), _by_line(one, two, job)
+    return Comparison(diff.patch, diff.lines_added, diff.lines_removed, diff.coarse, sections, told)
 
 
 def summed_up(told: ToldDiff, platform: str) -> tuple[tuple[ChangeSummary, ...], int]:
@@ -117,15 +122,20 @@ def _places(text: str) -> list[str]:
     return [f"not understood in the newer text: {error}" for error in first]
 
 
-def _told(before: Canonical, after: Canonical, job: Job) -> ToldDiff | None:
-    if max(len(job.before), len(job.after)) > MOST_BYTES:
+def _meant(before: LogicalForm, after: LogicalForm, job: Job) -> ToldDiff | None:
+    """What changed in meaning."""
+    if job.is_huge:
         return None
-    redactor = Redactor(job.redaction_key, job.device_id)
-    if job.platform == ROUTEROS:
-        found = compare_meaning(before, after)
-        told = tell(found, redactor, job.policy)
-        if found.line_based:
-            told = replace(told, notes=(*told.notes, *_places(job.after.decode())))
-        return told
+    found = compare_meaning(before, after)
+    told = tell(found, Redactor(job.redaction_key, job.device_id), job.policy)
+    if found.line_based:
+        told = replace(told, notes=(*told.notes, *_places(job.after.decode())))
+    return told
+
+
+def _by_line(before: Canonical, after: Canonical, job: Job) -> ToldDiff | None:
+    """What changed line by line, where the platform's lines are known."""
     profile = PROFILES.get(job.platform)
-    return tell_lines(before, after, profile, redactor) if profile else None
+    if job.is_huge or profile is None:
+        return None
+    return tell_lines(before, after, profile, Redactor(job.redaction_key, job.device_id))
