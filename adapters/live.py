@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -32,6 +32,8 @@ from projections.source import Delivered, EventSource, Unreadable
 log = logging.getLogger(__name__)
 
 LISTENERS_MAX = 1_500
+# No tenant keeps all others out.
+OF_TENANT_MAX = 1_200
 # A listener that is this many events behind does not read: its feed ends.
 KEPT = 1_000
 
@@ -67,7 +69,7 @@ class Live:
         self._heartbeat = heartbeat
         self._kept = kept
         self._listeners: dict[str, set[_Listener]] = {}
-        self._count = 0
+        self._counts: Counter[str] = Counter()
         self._position = 0
         self._starting = asyncio.Lock()
         self._following: asyncio.Task[None] | None = None
@@ -79,9 +81,10 @@ class Live:
 
         Raises `InvalidInput` for a position ahead of the stream, and `Unavailable`.
         """
-        if self._stopped or self._count >= LISTENERS_MAX:
+        full = self.listeners >= LISTENERS_MAX or self._counts[tenant_id] >= OF_TENANT_MAX
+        if self._stopped or full:
             raise Unavailable("the live feed", "it takes no more listeners")
-        self._count += 1
+        self._counts[tenant_id] += 1
         listener = _Listener()
         try:
             await self._follow()
@@ -103,7 +106,9 @@ class Live:
                 async for frame in coming:
                     yield frame
         finally:
-            self._count -= 1
+            self._counts[tenant_id] -= 1
+            if not self._counts[tenant_id]:
+                del self._counts[tenant_id]
             self._forget(tenant_id, listener)
 
     async def stop(self) -> None:
@@ -117,7 +122,7 @@ class Live:
     @property
     def listeners(self) -> int:
         """How many there are."""
-        return self._count
+        return self._counts.total()
 
     async def _follow(self) -> None:
         async with self._starting:

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable
 from concurrent.futures import Executor
 from datetime import datetime
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -17,6 +18,7 @@ from msgspec.structs import replace
 from adapters.comparing import Job, compared
 from adapters.crypto.keys import KeyRing
 from adapters.policies import Policies
+from adapters.turns import Turns
 from domain.errors import NotFound
 from domain.events import Attribution, ContentRef, SectionChange
 from domain.ports import ContentStore
@@ -26,6 +28,9 @@ from projections.backups import Snapshot, get_device, get_snapshot, snapshot_at
 from projections.diffs import Diff as RecordedDiff
 from projections.diffs import HistoryDiff, get_diff, predecessor_of
 from projections.rows import Reader
+
+# Redacting and comparing, by all tenants: they take turns.
+AT_ONCE: Final = 2
 
 
 class ConfigText(Struct, frozen=True):
@@ -84,6 +89,7 @@ class ConfigReader:
         self._keyring = keyring
         self._workers = workers
         self._policies = policies or Policies()
+        self._turns = Turns("the reader of texts", AT_ONCE)
 
     async def config_text(self, tenant_id: str, device_id: str, snapshot_id: str) -> ConfigText:
         """The text of a snapshot."""
@@ -171,7 +177,8 @@ class ConfigReader:
     async def _redacted(self, snapshot: Snapshot, text: bytes) -> bytes:
         tenant = await self._keyring.tenant(snapshot.tenant_id)
         redactor = Redactor(tenant.fingerprint_key, snapshot.device_id)
-        shown = await asyncio.to_thread(redacted, text.decode(), snapshot.platform, redactor)
+        async with self._turns.turn(snapshot.tenant_id):
+            shown = await asyncio.to_thread(redacted, text.decode(), snapshot.platform, redactor)
         return shown.encode()
 
     async def _worked_out(
@@ -186,7 +193,8 @@ class ConfigReader:
             after.device_id,
             self._policies.of(after.tenant_id),
         )
-        found = await compared(job, self._workers)
+        async with self._turns.turn(after.tenant_id):
+            found = await compared(job, self._workers)
         return DiffText(
             diff_id(before.snapshot_id, after.snapshot_id),
             before,

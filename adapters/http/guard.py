@@ -21,7 +21,7 @@ from adapters.access.authentication import Authenticator
 from adapters.access.refusals import NOBODY, Kind, Refusals
 from adapters.http.cors import Origins
 from adapters.http.errors import error_response, refusal
-from adapters.http.rates import Rates
+from adapters.http.rates import OF_TENANT, Rates
 from adapters.http.uploads import is_upload
 from adapters.observability.logging import log_context
 from adapters.observability.metrics import Metrics
@@ -156,7 +156,7 @@ class Guard:
                 kind = Kind(whose, NOBODY, error.reason, error.key_id, remote_address=address)
                 self._refusals.note(kind)
                 raise
-            self._rates.take(f"address {address}" if principal is None else principal.actor)
+            self._take(principal, address)
         except TooManyRequests as error:
             self._refusals.note(
                 Kind(EVERY_TENANT, NOBODY, "too_many_requests", remote_address=address)
@@ -169,6 +169,16 @@ class Guard:
             return answer
         scope.setdefault("state", {})["principal"] = principal
         return None
+
+    def _take(self, principal: Principal | None, address: str | None) -> None:
+        if principal is None:
+            self._rates.take(f"address {address}")
+            return
+        # Names of keys are each tenant's own: two may have one that is called the same.
+        self._rates.take(f"key {principal.key_id}" if principal.key_id else principal.actor)
+        tenants = {one.tenant for one in principal.grants}
+        if len(tenants) == 1 and EVERY_TENANT not in tenants:
+            self._rates.take(f"tenant {tenants.pop()}", times=OF_TENANT)
 
     def _account(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "none")

@@ -1,4 +1,5 @@
-"""How often each principal may ask: a bucket of tokens each, in this process."""
+"""How often each principal may ask, and all of a tenant's together: a bucket of tokens each, in
+this process."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ from collections.abc import Callable
 from domain.errors import TooManyRequests
 
 _MOST_KEPT = 50_000
+# A tenant may make keys as it likes: all of them together get as much as so many.
+OF_TENANT = 8
 
 
 class Rates:
@@ -22,15 +25,17 @@ class Rates:
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def take(self, who: str) -> None:
-        """One request of theirs. Raises `TooManyRequests` when their bucket is empty."""
+    def take(self, who: str, *, times: int = 1) -> None:
+        """One request of theirs. Raises `TooManyRequests` when their bucket is empty, which is so
+        many times as large as others."""
         now = self._clock()
-        level, at = self._buckets.pop(who, (self._burst, now))
-        level = min(self._burst, level + (now - at) * self._per_second)
+        per_second, burst = self._per_second * times, self._burst * times
+        level, at = self._buckets.pop(who, (burst, now))
+        level = min(burst, level + (now - at) * per_second)
         enough = level >= 1.0
         self._buckets[who] = (level - 1.0 if enough else level, now)
         while len(self._buckets) > _MOST_KEPT:
             # Whoever asked least recently has a full bucket, or nearly so.
             self._buckets.popitem(last=False)
         if not enough:
-            raise TooManyRequests((1.0 - level) / self._per_second)
+            raise TooManyRequests((1.0 - level) / per_second)

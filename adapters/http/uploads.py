@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final, Literal
@@ -16,14 +15,17 @@ from adapters.http.bodies import read_text
 from adapters.http.described import UPLOADING, Responses
 from adapters.http.freshness import POSITION
 from adapters.http.params import DeviceId, TenantId, optional_moment
+from adapters.turns import Turns
 from adapters.uploading import Upload, Uploaded
 from domain.errors import InvalidInput
 
 if TYPE_CHECKING:
     from adapters.composition import System
 
-# Each may hold two copies of a text of 64 MiB.
+# Each may hold two copies of a text of 64 MiB, for as long as whoever sends it takes: one tenant's
+# slow ones must not keep out another's.
 AT_ONCE: Final = 4
+OF_ONE: Final = 3
 _STATUS: Final = {"created": 201, "partial": 201, "duplicate": 200, "pending": 202}
 _KEY = re.compile(r"[\x21-\x7e]{1,128}\Z")
 _PATH = re.compile(r"/api/tenants/[^/]+/devices/.+/config\Z", re.DOTALL)
@@ -82,7 +84,7 @@ def router(system: System) -> APIRouter:
         tags=["config"],
         dependencies=[requires(Permission.UPLOAD)],
     )
-    room = asyncio.Semaphore(AT_ONCE)
+    room = Turns("the intake of uploads", AT_ONCE, of_one=OF_ONE)
 
     @routes.put(
         "/config",
@@ -108,7 +110,7 @@ def router(system: System) -> APIRouter:
         if idempotency_key is not None and not _KEY.match(idempotency_key):
             raise InvalidInput("Idempotency-Key", "must be 1 to 128 visible ASCII characters")
         moment = optional_moment(collected_at, "collected_at")
-        async with room:
+        async with room.turn(tenant):
             done = await system.uploads.take(
                 Upload(
                     tenant_id=tenant,

@@ -51,6 +51,7 @@ class Served:
         for name, value in {
             "{tenant}": tenant,
             "{device:path}": "none",
+            "{group:path}": "none",
             "{snapshot_id}": "00000000-0000-0000-0000-000000000000",
             "{position}": "1",
             "{sequence}": "1",

@@ -29,6 +29,11 @@ def never_end() -> None:
         time.sleep(60)
 
 
+def spin() -> None:
+    while True:
+        pass
+
+
 def hold(size: int) -> int:
     return len(bytearray(size))
 
@@ -53,11 +58,16 @@ def test_a_killed_worker_fails_its_work_and_no_other() -> None:
         assert workers.submit(os.getpid).result() not in (first, os.getpid())
 
 
-def test_work_that_does_not_end_is_stopped_with_its_process() -> None:
-    with Workers(1, seconds=0.2) as workers:
+@pytest.mark.parametrize(
+    ("work", "seconds", "patience"), [(spin, 0.2, 120.0), (never_end, 60.0, 0.2)]
+)
+def test_work_that_does_not_end_is_stopped_with_its_process(
+    work: Callable[[], None], seconds: float, patience: float
+) -> None:
+    with Workers(1, seconds=seconds, patience=patience) as workers:
         first = workers.submit(os.getpid).result()
         with pytest.raises(WorkStopped, match="time"):
-            workers.submit(never_end).result()
+            workers.submit(work).result()
         assert not is_running(first)
         assert workers.submit(os.getpid).result() != first
 
