@@ -100,7 +100,7 @@ _CISCO: Final = (
 CISCO: Final = _all(*_CISCO)
 JUNOS: Final = _all(
     r"(?<=\s)<S>;?[ \t]*## SECRET-DATA",
-    r'^(?!.*\[ [^\]"]*\];?\s*\Z).*(?<![\w-])'
+    r'^(?!.*\[ (?:[^\]"\[]|\[(?! ))*+\];?\s*\Z).*(?<![\w-])'
     r"(?:[\w-]+-)?(?:password|passphrase|secret|password-value|privacy-key|cak)"
     r"(?! (?:minimum|maximum|change|format)-\S)<K> <S>",
     r"(?<![\w-])(?:[\w-]+-)?authentication-key <S>(?! type\b)",

@@ -17,6 +17,7 @@ from domain.redaction import material
 Finder: TypeAlias = Callable[[str], Iterator[tuple[int, int]]]
 
 _HEADER: Final = r"\b(?:proxy-)?(?:authorization|set-cookie|cookie)[ \t]*[:=][ \t]*"
+_NEXT_HEADER: Final = r"[ \t]*+[a-z0-9-]{1,64}:"
 _SCHEME: Final = r"(?:[a-z][a-z0-9_-]{0,31}[ \t]+(?=[^\s,]))?+"
 _PARAMETERS: Final = r"(?:key|sig|signature|auth|pw|code|hmac|app_?id|hash)"
 # A word of a shell's command, without its quotes.
@@ -31,11 +32,11 @@ _FORMS: Final = (
     # …?key=x
     (rf"[?&]{_PARAMETERS}=", rf'[?&]{_PARAMETERS}=(?P<secret>[^\s&"\\;]+)'),
     ("[?&]api_?id=", r'[?&]api_?id=(?P<secret>[^\s&"\\;]{8,})'),
-    # Authorization: Scheme x; up to the next header.
+    # Authorization: Scheme x; up to the next header, without the blanks before that.
     (
         "authorization|cookie",
         _HEADER + _SCHEME + r"(?P<secret>(?![a-z][\w-]*[ \t]+\Z)"
-        r'[^\s"][^\r\n"]*?)[ \t]*(?=,[ \t]*[a-z0-9-]{1,64}:|["\r\n]|\Z)',
+        r'[^\s"](?:[^\r\n", \t]|,(?!' + _NEXT_HEADER + r')|[ \t]++(?!,' + _NEXT_HEADER + r'|["\r\n]|\Z))*+)',
     ),
     ("bearer", r"\bbearer[ \t]+(?P<secret>[A-Za-z0-9+/=._~-]{16,})"),
     # Addresses that let in whoever knows them: bots, webhooks, dynamic names, watchdogs.
@@ -51,16 +52,22 @@ _FORMS: Final = (
     ("sshpass", rf"\bsshpass{_SHELL}(?-i:-p)[ \t]*{_SHELL_WORD}"),
     (
         "curl|wget",
-        rf"\b(?:curl|wget){_SHELL}(?:-u|-U|--user|--proxy-user)[ \t=]*['\"]?[^\s:'\"]+:"
+        rf"\b(?:curl|wget){_SHELL}(?:-u|-U|--user|--proxy-user)[ \t=]{{0,64}}+['\"]?[^\s:'\"]{{0,256}}+:"
         r"(?P<secret>[^\s'\"]+)",
     ),
     ("mysql", rf"\bmysql\w*{_SHELL}(?-i:-p)(?P<secret>[^\s'\"]+)"),
     *(("snmp", rf"\bsnmp[a-z]+{_SHELL}(?-i:-{option})[ \t]*{_SHELL_WORD}") for option in "cAX"),
     # Tokens that are known by their form.
     (
-        "gh[pousr]_|github_pat|glpat|xox|eyJ",
+        "gh[pousr]_|github_pat|glpat|xox",
         r"\b(?P<secret>gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}"
-        r"|xox[abeprs]-[\w-]{10,}|eyJ[\w-]{10,}\.eyJ[\w-]{5,}\.[\w-]{5,})",
+        r"|xox[abeprs]-[\w-]{10,})",
+    ),
+    # A token in three parts (JWT). What comes behind is asked once, not at each place in the first.
+    (
+        r"eyJ[\w-]{10,}\.eyJ",
+        r"(?<![\w-])(?=[\w-]++\.eyJ[\w-]{5,}\.[\w-]{5,})[\w-]*?"
+        r"\b(?P<secret>eyJ[\w-]{10,}\.eyJ[\w-]{5,}\.[\w-]{5,})",
     ),
     (
         r"[0-9]{6}:[a-z0-9_-]{30}",

@@ -211,12 +211,18 @@ def test_looks_around_and_possession_are_taken_away() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["pin ", "key=", "secret 7 ", "hash a ", "curl -u ", "key 7 aB3dE5gH "]
+    ("first", "piece"),
+    [
+        *(("", each) for each in ("pin ", "key=", "secret 7 ", "hash a ", "key 7 aB3dE5gH ")),
+        *(("", each) for each in ("curl -u ", "eyJ-")),
+        ("authorization: x=", "  "),
+        ("curl -u", "="),
+    ],
 )
-def test_hostile_lines_are_shown_at_all(piece: str) -> None:
+def test_hostile_lines_are_shown_at_all(first: str, piece: str) -> None:
     # By the square of its length, each would take minutes.
     for platform in ("routeros", "ios"):
-        line = "# " + piece * (120_000 // len(piece))
+        line = f"# {first}{piece * (120_000 // len(piece))}."
         assert redacted(f"{line}\n", platform, REDACTOR)
 
 
