@@ -5,7 +5,6 @@ Invariant: what this gives out is configuration text. It goes to who asked and n
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -18,11 +17,12 @@ from msgspec.structs import replace
 from adapters.comparing import Job, compared
 from adapters.crypto.keys import KeyRing
 from adapters.policies import Policies
+from adapters.redacting import shown
 from adapters.turns import Turns
 from domain.errors import NotFound
 from domain.events import Attribution, ContentRef, SectionChange
 from domain.ports import ContentStore
-from domain.redaction import Redactor, redacted
+from domain.redaction import Redactor
 from domain.semantic.told import ToldDiff, decode
 from projections.backups import Snapshot, get_device, get_snapshot, snapshot_at
 from projections.diffs import Diff as RecordedDiff
@@ -82,12 +82,14 @@ class ConfigReader:
         keyring: KeyRing,
         *,
         workers: Executor | None = None,
+        redacting: Executor | None = None,
         policies: Policies | None = None,
     ) -> None:
         self._rows_of = rows_of
         self._content = content
         self._keyring = keyring
         self._workers = workers
+        self._redacting = redacting
         self._policies = policies or Policies()
         self._turns = Turns("the reader of texts", AT_ONCE)
 
@@ -160,14 +162,14 @@ class ConfigReader:
 
         Raises `NotRedactable`.
         """
-        shown = await self._redacted(config.snapshot, config.text)
-        return ConfigText(config.snapshot, shown, hashlib.sha256(shown).hexdigest())
+        text = await self._redacted(config.snapshot, config.text)
+        return ConfigText(config.snapshot, text, hashlib.sha256(text).hexdigest())
 
     async def redacted_diff(self, diff: DiffText) -> DiffText:
         """The difference of the texts without their secrets. Raises `NotRedactable`."""
         before, after = diff.from_snapshot, diff.to_snapshot
-        shown = [await self._redacted(one, await self._text(one)) for one in (before, after)]
-        made = await self._worked_out(before, after, shown[0], shown[1])
+        texts = [await self._redacted(one, await self._text(one)) for one in (before, after)]
+        made = await self._worked_out(before, after, texts[0], texts[1])
         if before.device_id != after.device_id:
             # Hashes of secrets differ between devices: nothing here may tell that two are the same.
             return made
@@ -178,8 +180,7 @@ class ConfigReader:
         tenant = await self._keyring.tenant(snapshot.tenant_id)
         redactor = Redactor(tenant.fingerprint_key, snapshot.device_id)
         async with self._turns.turn(snapshot.tenant_id):
-            shown = await asyncio.to_thread(redacted, text.decode(), snapshot.platform, redactor)
-        return shown.encode()
+            return await shown(text, snapshot.platform, redactor, self._redacting)
 
     async def _worked_out(
         self, before: Snapshot, after: Snapshot, old: bytes, new: bytes

@@ -5,12 +5,14 @@ Patterns are RE2's: their time is linear in the text, whatever they are.
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import Executor
 from typing import Any, Final
 
 import re2  # type: ignore[import-untyped]
 from msgspec import Struct
 
-from domain.errors import InvalidInput, NotRedactable
+from domain.errors import InvalidInput, NotRedactable, WorkStopped
 from domain.redaction import Redactor, redacted
 
 PATTERN_MAX: Final = 200
@@ -58,6 +60,15 @@ def check(query: Query) -> None:
     if not query.text.isprintable():
         raise InvalidInput("q", "must be printable")
     _compiled(query)
+
+
+async def scanned(job: ScanJob, workers: Executor) -> Scanned | None:
+    """`scan` in a worker; None as well when that was stopped, so that one text which takes too
+    long does not keep anybody from searching the others."""
+    try:
+        return await asyncio.get_running_loop().run_in_executor(workers, scan, job)
+    except WorkStopped:
+        return None
 
 
 def scan(job: ScanJob) -> Scanned | None:

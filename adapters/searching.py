@@ -15,7 +15,7 @@ from typing import Final
 from msgspec import Struct
 
 from adapters.crypto.keys import KeyRing
-from adapters.scanning import Query, ScanJob, Scanned, check, scan
+from adapters.scanning import Query, ScanJob, Scanned, check, scanned
 from adapters.turns import Turns
 from domain.errors import ContentMissing
 from domain.events import ContentRef
@@ -39,7 +39,8 @@ class Match(Struct, frozen=True):
 
 class SearchPage(Struct, frozen=True):
     """What was found in so many texts. `unreadable`: so many more could not be looked through, as
-    they are gone, or nobody knows where their secrets stand. `after` None: that was all."""
+    they are gone, nobody knows where their secrets stand, or finding them takes too long. `after`
+    None: that was all."""
 
     matches: tuple[Match, ...]
     searched: int
@@ -96,8 +97,8 @@ class Searcher:
             found = await texts_after(
                 self._rows_of(tenant_id), tenant_id, device_id, place, past=past, limit=_CHUNK
             )
-            scanned = await asyncio.gather(*(self._scanned(one, query) for one in found))
-            for snapshot, lines in zip(found, scanned, strict=True):
+            looked = await asyncio.gather(*(self._scanned(one, query) for one in found))
+            for snapshot, lines in zip(found, looked, strict=True):
                 place = (snapshot.device_id, snapshot.collected_at, snapshot.position)
                 if lines is None:
                     unreadable += 1
@@ -122,4 +123,4 @@ class Searcher:
             return None
         keys = await self._keyring.tenant(snapshot.tenant_id)
         job = ScanJob(text, snapshot.platform, keys.fingerprint_key, snapshot.device_id, query)
-        return await asyncio.get_running_loop().run_in_executor(self._workers, scan, job)
+        return await scanned(job, self._workers)

@@ -72,6 +72,19 @@ class NotRedactable(ConfigtrailError):
         self.platform = platform
 
 
+class RedactionStopped(NotRedactable):
+    """Finding the secrets of a text took too much `bound`, and was stopped."""
+
+    def __init__(self, platform: str, bound: Literal["time", "memory"]) -> None:
+        ConfigtrailError.__init__(
+            self,
+            f"this text can't be redacted: finding its secrets takes too much {bound}; whoever "
+            "may see secrets can ask for it with them",
+        )
+        self.platform = platform
+        self.bound = bound
+
+
 class UnknownEventType(ConfigtrailError):
     """An event's type is not known to this version of the code."""
 

@@ -34,6 +34,7 @@ from adapters.observability.metrics import Metrics
 from adapters.policies import Policies, read_policies
 from adapters.postgres.tiles import TileStore
 from adapters.reading import ConfigReader
+from adapters.redacting import SECONDS as REDACTING_SECONDS
 from adapters.roles.devices import DeviceRepository
 from adapters.roles.trigger import TriggerService
 from adapters.roles.workers import Workers
@@ -130,6 +131,7 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
         live = Live(shared, stores.events, heartbeat=settings.live_heartbeat_seconds)
         stack.push_async_callback(live.stop)
         workers = stack.enter_context(Workers(1))
+        redacting = stack.enter_context(Workers(1, seconds=REDACTING_SECONDS))
         metrics = Metrics()
         access = await open_access(settings, stores, rows.pool)
         collecting = await open_collecting(settings, stores)
@@ -160,7 +162,12 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
             schedule=collecting.schedule,
             collecting=collecting.collector,
             reading=ConfigReader(
-                rows.of, stores.content, stores.keyring, workers=workers, policies=policies
+                rows.of,
+                stores.content,
+                stores.keyring,
+                workers=workers,
+                redacting=redacting,
+                policies=policies,
             ),
             keys=access.keys,
             refusals=access.refusals,

@@ -36,7 +36,8 @@ _FORMS: Final = (
     (
         "authorization|cookie",
         _HEADER + _SCHEME + r"(?P<secret>(?![a-z][\w-]*[ \t]+\Z)"
-        r'[^\s"](?:[^\r\n", \t]|,(?!' + _NEXT_HEADER + r')|[ \t]++(?!,' + _NEXT_HEADER + r'|["\r\n]|\Z))*+)',
+        rf'[^\s"](?:[^\r\n", \t]|,(?!{_NEXT_HEADER})'
+        rf'|[ \t]++(?!,{_NEXT_HEADER}|["\r\n]|\Z))*+)',
     ),
     ("bearer", r"\bbearer[ \t]+(?P<secret>[A-Za-z0-9+/=._~-]{16,})"),
     # Addresses that let in whoever knows them: bots, webhooks, dynamic names, watchdogs.
@@ -52,7 +53,8 @@ _FORMS: Final = (
     ("sshpass", rf"\bsshpass{_SHELL}(?-i:-p)[ \t]*{_SHELL_WORD}"),
     (
         "curl|wget",
-        rf"\b(?:curl|wget){_SHELL}(?:-u|-U|--user|--proxy-user)[ \t=]{{0,64}}+['\"]?[^\s:'\"]{{0,256}}+:"
+        rf"\b(?:curl|wget){_SHELL}(?:-u|--user|--proxy-user)[ \t=]{{0,64}}+['\"]?"
+        r"[^\s:'\"]{0,256}+:"
         r"(?P<secret>[^\s'\"]+)",
     ),
     ("mysql", rf"\bmysql\w*{_SHELL}(?-i:-p)(?P<secret>[^\s'\"]+)"),

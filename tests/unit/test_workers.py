@@ -12,14 +12,17 @@ from functools import partial
 import pytest
 
 from adapters.comparing import Job, compared
+from adapters.redacting import shown
 from adapters.roles.workers import Workers
-from domain.errors import NotFound, WorkStopped
+from adapters.scanning import Query, ScanJob, scanned
+from domain.errors import NotFound, RedactionStopped, Unavailable, WorkStopped
+from domain.redaction import Redactor
 from tests.unit.unified import replayed
 
 MEGABYTE = 1024 * 1024
 
 
-def die() -> None:
+def die(*_: object) -> None:
     """As the kernel's out-of-memory killer would have it."""
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -145,3 +148,23 @@ async def test_a_comparison_beyond_its_bounds_is_coarse_and_says_so(
         small = Job(b"/ip pool\nadd name=a\n" * 9000, b"", "routeros", b"k" * 32, "r1", ())
     with Workers(1) as workers:
         assert not (await compared(small, workers)).coarse
+
+
+async def test_a_text_that_can_not_be_redacted_in_time_holds_nobody_up() -> None:
+    text = b"".join(b"snmp-server community c%d\n" % number for number in range(300_000))
+    redactor = Redactor(b"k" * 32, "r1")
+    with Workers(1, seconds=0.1) as workers:
+        with pytest.raises(RedactionStopped, match="too much time") as raised:
+            await shown(text, "ios", redactor, workers)
+        assert "c299999" not in str(raised.value)
+        assert await scanned(ScanJob(text, "ios", b"k" * 32, "r1", Query("c1")), workers) is None
+        assert b"<secret:" in await shown(text[:26], "ios", redactor, workers)
+
+
+async def test_a_redaction_that_something_else_killed_can_be_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    redactor = Redactor(b"k" * 32, "r1")
+    monkeypatch.setattr("adapters.redacting.redacted", die)
+    with Workers(1) as workers, pytest.raises(Unavailable, match="killed"):
+        await shown(b"hostname a\n", "ios", redactor, workers)
