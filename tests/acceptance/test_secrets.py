@@ -198,14 +198,14 @@ async def test_a_canary_is_found_nowhere(tmp_path: Path) -> None:
         streams = {one.config.name: one.state for one in await js.streams_info()}
         for name in ("CONFIGTRAIL_EVENTS", "CONFIGTRAIL_CONTENT", "CONFIGTRAIL_DEADLETTERS"):
             assert streams[name].messages, name
-        for name, state in streams.items():
+        for stream, state in streams.items():
             for sequence in range(max(1, state.first_seq), state.last_seq + 1):
                 try:
-                    message = await js.get_msg(str(name), sequence)
+                    message = await js.get_msg(str(stream), sequence)
                 except NotFoundError:  # a newer value took its place
                     continue
                 whole = repr((message.subject, message.headers)).encode() + (message.data or b"")
-                assert not finds(whole, needles), f"{name} {sequence}"
+                assert not finds(whole, needles), f"{stream} {sequence}"
         connection = await asyncpg.connect(endpoints.postgres_dsn)
         try:
             tables = await connection.fetch(
