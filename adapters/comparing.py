@@ -1,7 +1,8 @@
 """Comparing two texts, as the differ records it and as it is worked out on demand.
 
-Runs in a worker process for large texts, because it holds the interpreter's lock, and because a
-text made to be slow must be stopped: then the result is a coarse one that says so.
+Runs in a worker process, because it holds the interpreter's lock, and because a text made to be
+slow must be stopped: then the result is a coarse one that says so. Small texts are no exception:
+one of 64 KiB on a single line can take more than 5 seconds.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain.canonical import ROUTEROS, Canonical, canonicalise
+from domain.canonical.form import LogicalForm
+from domain.canonical.routeros import logical_form
 from domain.diffing import coarse_diff, section_changes, text_diff
 from domain.errors import WorkStopped
 from domain.events import ChangeSummary, SectionChange
@@ -29,8 +32,6 @@ from domain.semantic.telling import tell
 from domain.semantic.told import ToldDiff
 from domain.semantic.understanding import not_understood
 
-# Comparing up to this takes a few milliseconds.
-INLINE_BYTES = 128 * 1024
 # Beyond it the meaning of texts is not compared, only their lines.
 MOST_BYTES = 32 * 1024 * 1024
 _MOST_PLACES = 5
@@ -54,9 +55,9 @@ class Job(Struct, frozen=True):
     policy: Sequence[PolicyRule]
 
     @property
-    def is_small(self) -> bool:
-        """Whether it may be done beside other work."""
-        return len(self.before) + len(self.after) <= INLINE_BYTES
+    def is_huge(self) -> bool:
+        """Whether only the lines may be compared, not the meaning."""
+        return max(len(self.before), len(self.after)) > MOST_BYTES
 
 
 class Comparison(Struct, frozen=True):
@@ -71,9 +72,7 @@ class Comparison(Struct, frozen=True):
 
 
 async def compared(job: Job, workers: Executor | None) -> Comparison:
-    """Compare two texts: small ones here, others in a worker; coarsely, if that was stopped."""
-    if job.is_small:
-        return compare(job)
+    """Compare two texts in a worker; coarsely, if that was stopped."""
     tries = 0
     while True:
         tries += 1
@@ -101,16 +100,14 @@ def compare_coarsely(job: Job, why: str) -> Comparison:
 def compare(job: Job) -> Comparison:
     """Compare two texts: line by line, section by section, and in meaning."""
     diff = text_diff(job.before, job.after, before_label="before", after_label="after")
-    before = canonicalise(job.before.decode(), job.platform)
-    after = canonicalise(job.after.decode(), job.platform)
-    return Comparison(
-        diff.patch,
-        diff.lines_added,
-        diff.lines_removed,
-        diff.coarse,
-        section_changes(before, after),
-        _told(before, after, job),
-    )
+    texts = job.before.decode(), job.after.decode()
+    if job.platform == ROUTEROS:
+        before, after = map(logical_form, texts)
+        sections, told = section_changes(before, after), _meant(before, after, job)
+    else:
+        one, two = (canonicalise(text, job.platform) for text in texts)
+        sections, told = section_changes(one, two), _by_line(one, two, job)
+    return Comparison(diff.patch, diff.lines_added, diff.lines_removed, diff.coarse, sections, told)
 
 
 def summed_up(told: ToldDiff, platform: str) -> tuple[tuple[ChangeSummary, ...], int]:
@@ -125,15 +122,20 @@ def _places(text: str) -> list[str]:
     return [f"not understood in the newer text: {error}" for error in first]
 
 
-def _told(before: Canonical, after: Canonical, job: Job) -> ToldDiff | None:
-    if max(len(job.before), len(job.after)) > MOST_BYTES:
+def _meant(before: LogicalForm, after: LogicalForm, job: Job) -> ToldDiff | None:
+    """What changed in meaning."""
+    if job.is_huge:
         return None
-    redactor = Redactor(job.redaction_key, job.device_id)
-    if job.platform == ROUTEROS:
-        found = compare_meaning(before, after)
-        told = tell(found, redactor, job.policy)
-        if found.line_based:
-            told = replace(told, notes=(*told.notes, *_places(job.after.decode())))
-        return told
+    found = compare_meaning(before, after)
+    told = tell(found, Redactor(job.redaction_key, job.device_id), job.policy)
+    if found.line_based:
+        told = replace(told, notes=(*told.notes, *_places(job.after.decode())))
+    return told
+
+
+def _by_line(before: Canonical, after: Canonical, job: Job) -> ToldDiff | None:
+    """What changed line by line, where the platform's lines are known."""
     profile = PROFILES.get(job.platform)
-    return tell_lines(before, after, profile, redactor) if profile else None
+    if job.is_huge or profile is None:
+        return None
+    return tell_lines(before, after, profile, Redactor(job.redaction_key, job.device_id))

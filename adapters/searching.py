@@ -1,7 +1,7 @@
 """Searching the encrypted configurations of a tenant: decrypt, redact, look, forget.
 
 Nothing is indexed: an index of the words would be configuration text at rest. So a search costs as
-much as it reads (about 20 ms of one processor for 30 kB), and each page has a budget of time: it
+much as it reads (about 5 ms of one processor for 30 kB), and each page has a budget of time: it
 tells how far it came, and goes on from there.
 """
 

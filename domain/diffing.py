@@ -15,11 +15,11 @@ from msgspec import Struct
 from pygit2 import Patch
 from pygit2.enums import DiffOption
 
-from domain.canonical import Canonical
 from domain.canonical.extent import Extent, with_cuts
+from domain.canonical.form import LogicalForm
 from domain.events import SectionChange
 from domain.routeros.menus import publishable
-from domain.routeros.spelling import spelled
+from domain.routeros.spelling import all_spelled
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 MAX_LINES: Final = 200_000
@@ -97,7 +97,7 @@ def coarse_diff(before: bytes, after: bytes, *, before_label: str, after_label: 
     )
 
 
-def section_changes(before: Canonical, after: Canonical) -> tuple[SectionChange, ...]:
+def section_changes(before: LogicalForm, after: LogicalForm) -> tuple[SectionChange, ...]:
     """Logical lines added to and removed from each section, by order of first appearance.
 
     Lines are compared as multisets, so a mere reordering gives nothing, and RouterOS lines in their
@@ -107,11 +107,12 @@ def section_changes(before: Canonical, after: Canonical) -> tuple[SectionChange,
     """
     before, after = with_cuts(before, after)
     old, new = Extent(before), Extent(after)
-    old_lines, new_lines = _by_section(before), _by_section(after)
     changes: dict[str, tuple[int, int]] = {}
     sectioned = before.sectioned or after.sectioned
-    for section in dict.fromkeys((*old_lines, *new_lines)):
-        was, now = old_lines.get(section, Counter()), new_lines.get(section, Counter())
+    for section in dict.fromkeys((*before.by_section, *after.by_section)):
+        if before.by_section.get(section) == after.by_section.get(section):
+            continue
+        was, now = _counted(before, section), _counted(after, section)
         added = (now - was).total() if old.whole(section, new) else 0
         removed = (was - now).total() if new.whole(section, old) else 0
         if added or removed:
@@ -124,13 +125,10 @@ def section_changes(before: Canonical, after: Canonical) -> tuple[SectionChange,
     )
 
 
-def _by_section(form: Canonical) -> dict[str, Counter[str]]:
-    """A form's lines by section, in order of first appearance."""
-    found: dict[str, Counter[str]] = {}
-    for section, line in form.sure_lines:
-        told = spelled(line) if form.sectioned else line
-        found.setdefault(section, Counter())[told] += 1
-    return found
+def _counted(form: LogicalForm, section: str) -> Counter[str]:
+    """How often each line is in a section."""
+    lines = form.by_section.get(section, ())
+    return Counter(all_spelled(lines) if form.sectioned else lines)
 
 
 def _header(before_label: str, after_label: str) -> bytes:

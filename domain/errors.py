@@ -183,7 +183,8 @@ class EventsParked(ConfigtrailError):
     def __init__(self, projections: Sequence[str], position: int) -> None:
         super().__init__(
             f"up to position {position} events of this device are parked: they are not in "
-            f"{', '.join(projections)} until an operator retries or skips them"
+            f"{', '.join(projections)} until an operator retries or skips them "
+            "(configtrail projections parked)"
         )
         self.projections = tuple(projections)
         self.position = position

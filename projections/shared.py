@@ -16,13 +16,14 @@ from contextlib import aclosing
 from domain.envelope import StreamIdentity
 from projections.source import Delivered, EventSource
 
-# As many events are kept for riders at most, and so many at least for those who come later.
+# As many events are kept for riders at most, and so many at least for those who come later: workers
+# of one program begin one after the other, a second or more apart on a busy machine.
 MOST_KEPT = 32_000
-LEAST_KEPT = 16_000
-PATIENCE_SECONDS = 2.0
-# Who had fewer events than this in that time is left behind: that some thousand are decoded twice
-# costs little, and a tenth of the usual pace is an outage of its own.
-LEAST_PACE = 4_000
+LEAST_KEPT = 32_000
+# Who had fewer events than this in that time is left behind. A batch may take seconds to be written
+# on a busy machine, and one that is stuck holds nobody up before so many events wait for it.
+PATIENCE_SECONDS = 10.0
+LEAST_PACE = 1_000
 
 
 class SharedSource:

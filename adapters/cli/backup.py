@@ -50,13 +50,12 @@ async def trigger(
                 timeout=timeout,
                 join=join,
             )
+        lacking: list[str] = []
         if wait:
             await projected(opened.system, done.position, ATTACHED_PROJECTED_SECONDS)
             lacking = await parking.holding_back(
                 opened.system.pool, settings.tenant, device, done.position
             )
-            if lacking:
-                raise EventsParked(lacking, done.position)
     if as_json:
         print_json(TriggerOut(**{name: getattr(done, name) for name in TriggerOut.model_fields}))
     else:
@@ -65,6 +64,9 @@ async def trigger(
             markup=False,
             soft_wrap=True,
         )
+    if lacking:
+        # The backup is made all the same, and shown above.
+        raise EventsParked(lacking, done.position)
     return 0
 
 

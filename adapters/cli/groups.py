@@ -10,7 +10,7 @@ import typer
 from adapters.cli.arguments import Device, Json
 from adapters.cli.backup import whoami
 from adapters.cli.console import err, harmless, out, print_json
-from adapters.cli.inventory import pairs_of
+from adapters.cli.inventory import pairs_of, tell_unset
 from adapters.cli.session import Need, session
 from adapters.cli.tables import cell, table
 from adapters.collecting.grouping import judged_group, refuse_if_in_use
@@ -122,6 +122,7 @@ async def _configure(
             reason=reason,
             instead_of=inventory.groups.get(group, NOTHING) if change else None,
         )
+        await tell_unset(system, settings.tenant, [defaults.credential])
     here = len(inventory.members(group))
     told = f"gives {here} devices {_given(defaults)}" if done else "unchanged"
     err.print(harmless(f"{group}: {told}"), markup=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -16,11 +17,14 @@ from adapters.cli.session import Need, session
 from adapters.cli.tables import cell, table
 from adapters.collecting.files import judge_inventory
 from adapters.collecting.netbox import read_netbox
+from adapters.collecting.planning import Plan, plan_of, resolvable_entries
 from adapters.collecting.registered import registered_inventory
-from adapters.collecting.registering import Plan, Registrar, plan_of, resolvable_entries
+from adapters.collecting.registering import Registrar
+from adapters.composition import System
 from adapters.http.inventory import settings_out
 from adapters.settings import Settings
 from adapters.ssh.profiles import PLATFORMS
+from domain.credentials import stored_name
 from domain.errors import InvalidInput
 from domain.inventory import Entry, Row, judge
 
@@ -111,6 +115,8 @@ async def apply_inventory(
             await Registrar(system.devices).apply(
                 settings.tenant, plan, actor=whoami(), origin=origin, prune=prune
             )
+        named = (one.settings.credential for one in (*plan.added, *plan.changed))
+        await tell_unset(system, settings.tenant, named)
     _show(plan, left_out, pruned=prune, dry_run=dry_run, as_json=as_json)
     return 0
 
@@ -135,6 +141,7 @@ async def set_device(
         done = await Registrar(system.devices).register(
             settings.tenant, entry, actor=whoami(), origin="command line"
         )
+        await tell_unset(system, settings.tenant, [entry.settings.credential])
     err.print(harmless(f"{device}: {'registered' if done else 'unchanged'}"), markup=False)
     group = entry.settings.group
     if group is not None and group not in registered.groups:
@@ -156,6 +163,14 @@ async def remove_device(
         )
     err.print(harmless(f"{device}: retired; its history stays"), markup=False)
     return 0
+
+
+async def tell_unset(system: System, tenant_id: str, references: Iterable[str | None]) -> None:
+    """Name the stored credentials that are not there yet: their devices can't be read."""
+    wanted = {name for one in references if (name := stored_name(one)) is not None}
+    for name in sorted(wanted.difference(await system.credentials.names(tenant_id))):
+        told = f"store:{name} is not there yet: configtrail credentials set {name}"
+        err.print(harmless(told), markup=False)
 
 
 def pairs_of(fields: list[str]) -> dict[str, str]:

@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from adapters.cli.console import harmless
-from adapters.importing.importer import Imported, Refused
+from adapters.importing.importer import Imported
+from adapters.importing.sending import Refused
 from adapters.jetstream.dead_letters import DeadLetter
 from adapters.roles.recanonicaliser import Recanonicalised
 from domain.events import Attribution

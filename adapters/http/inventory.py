@@ -10,8 +10,9 @@ from fastapi import APIRouter, Body
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.collecting.checks import REASON_MAX
+from adapters.collecting.planning import resolvable_entries
 from adapters.collecting.registered import registered_inventory
-from adapters.collecting.registering import Registrar, resolvable_entries
+from adapters.collecting.registering import Registrar
 from adapters.http.access import Permission, Principal, requires
 from adapters.http.described import REFUSALS
 from adapters.http.params import DeviceId, TenantId

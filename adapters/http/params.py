@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Query
 from msgspec import Struct
+from pydantic import AfterValidator
 
 from adapters.http.cursors import CURSOR_MAX
 from domain.errors import InvalidInput
@@ -44,23 +45,11 @@ _DEVICE = {"minLength": 1, "maxLength": DEVICE_MAX}
 _SNAPSHOT = {"format": "uuid", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"}
 
 
-async def _tenant(tenant: Annotated[str, Path(json_schema_extra=_TENANT)]) -> str:
-    return check_tenant_id(tenant)
-
-
-async def _device(device: Annotated[str, Path(json_schema_extra=_DEVICE)]) -> str:
-    return check_device_id(device)
-
-
 def check_snapshot_id(value: str, field: str = "snapshot_id") -> str:
     """`value`, or `InvalidInput` when no snapshot can have that id."""
     if not _UUID.match(value):
         raise InvalidInput(field, "must be a UUID in lower case")
     return value
-
-
-async def _snapshot(snapshot_id: Annotated[str, Path(json_schema_extra=_SNAPSHOT)]) -> str:
-    return check_snapshot_id(snapshot_id)
 
 
 async def _page(
@@ -116,7 +105,8 @@ def storable(value: str | None, field: str) -> str | None:
     return value
 
 
-TenantId = Annotated[str, Depends(_tenant)]
-DeviceId = Annotated[str, Depends(_device)]
-SnapshotId = Annotated[str, Depends(_snapshot)]
+# Checked as parameters, not as dependencies, which cost a multiple.
+TenantId = Annotated[str, Path(json_schema_extra=_TENANT), AfterValidator(check_tenant_id)]
+DeviceId = Annotated[str, Path(json_schema_extra=_DEVICE), AfterValidator(check_device_id)]
+SnapshotId = Annotated[str, Path(json_schema_extra=_SNAPSHOT), AfterValidator(check_snapshot_id)]
 PageOf = Annotated[Page, Depends(_page)]

@@ -6,8 +6,6 @@ Importing again is harmless: a reading that has its fact already is counted as k
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import logging
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -18,37 +16,23 @@ from msgspec import Struct
 
 from adapters.composition import System
 from adapters.importing.reading import Reading
+from adapters.importing.sending import Refused, Sender, Sent
 from adapters.jetstream.dead_letters import DeadLetter
-from adapters.jetstream.intake import IntakeFull
 from adapters.jetstream.progress import STALLED_SECONDS, wait_acknowledged
 from adapters.jetstream.streams import INTAKE
 from adapters.roles import recorder
-from domain.decisions import observed_event_id
 from domain.envelope import StoredEvent
-from domain.errors import InvalidInput, Unavailable
+from domain.errors import Unavailable
 from domain.events import DuplicateSkipped, SnapshotCreated
-from domain.ids import observation_id
-
-log = logging.getLogger(__name__)
 
 # After this long without a new difference, what is missing is looked for among the dead letters.
 GIVEN_UP_SECONDS: Final = 2.0
 _LOOK_SECONDS: Final = 0.05
-_AGAIN_SECONDS: Final = 0.5
 _LETTERS: Final = 200
 
 Told = Callable[[str, int], None]
 # Ids of two snapshots whose difference is told.
 _Pair = tuple[str, str]
-
-
-class Refused(Struct, frozen=True):
-    """A reading that became no fact, and why. `letter` is its dead letter; None: never sent."""
-
-    where: str
-    field: str
-    rule: str
-    letter: int | None
 
 
 class Imported(Struct, frozen=True, kw_only=True):
@@ -68,12 +52,6 @@ class Imported(Struct, frozen=True, kw_only=True):
     diffs_failed: int
 
 
-class _Sent(Struct, frozen=True):
-    reading: Reading
-    sequence: int
-    event_id: str
-
-
 async def import_readings(
     system: System, tenant_id: str, readings: Sequence[Reading], told: Told
 ) -> Imported:
@@ -84,15 +62,17 @@ async def import_readings(
     """
     devices = sorted({one.device_id for one in readings})
     before = {device: set(await _facts(system, tenant_id, device)) for device in devices}
-    sent, refused, known = await _send(system, tenant_id, readings, before, told)
+    sender = Sender(system.intake, system.keyring, tenant_id)
+    sent, refused = await sender.send(readings, before, lambda number: told("sent", number))
+    known = len(readings) - len(sent) - len(refused)
     if sent:
         await wait_recorded(system, [one.sequence for one in sent], told)
-    by_device: dict[str, list[_Sent]] = defaultdict(list)
+    by_device: dict[str, list[Sent]] = defaultdict(list)
     for one in sent:
         by_device[one.reading.device_id].append(one)
     created = duplicates = 0
     waiting: dict[str, dict[_Pair, int]] = {}
-    unaccounted: list[_Sent] = []
+    unaccounted: list[Sent] = []
     # Device by device: all facts of a long history at once would take much memory.
     for device, of_device in by_device.items():
         facts = await _facts(system, tenant_id, device)
@@ -114,57 +94,6 @@ async def import_readings(
         diffs=diffs,
         diffs_failed=failed,
     )
-
-
-async def _send(
-    system: System,
-    tenant_id: str,
-    readings: Sequence[Reading],
-    before: Mapping[str, set[str]],
-    told: Told,
-) -> tuple[list[_Sent], list[Refused], int]:
-    """Send each that has no fact yet, in order; those that can't even be sent are refused here.
-    Also, how many were known."""
-    key = (await system.keyring.tenant(tenant_id)).fingerprint_key
-    sent: list[_Sent] = []
-    refused: list[Refused] = []
-    for number, reading in enumerate(readings, 1):
-        device_id, moment = reading.device_id, reading.collected_at
-        try:
-            text = await asyncio.to_thread(reading.text)
-            digest = hashlib.sha256(text.encode()).hexdigest()
-            identity = observation_id(key, tenant_id, device_id, moment, digest)
-            event_id = observed_event_id(identity)
-            if event_id not in before[device_id]:
-                sequence = await _publish(system, tenant_id, reading, text)
-                sent.append(_Sent(reading, sequence, event_id))
-                before[device_id].add(event_id)
-        except InvalidInput as error:
-            refused.append(Refused(reading.where, error.field, error.rule, None))
-        told("sent", number)
-    return sent, refused, len(readings) - len(sent) - len(refused)
-
-
-async def _publish(system: System, tenant_id: str, reading: Reading, text: str) -> int:
-    """Send one reading, over outages and while the intake is full: sent twice it is the same
-    observation. Raises `IntakeFull` and `Unavailable` after `STALLED_SECONDS`."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + STALLED_SECONDS
-    while True:
-        try:
-            return await system.intake.publish(
-                tenant_id,
-                reading.device_id,
-                text,
-                reading.collected_at,
-                source="imported",
-                author=reading.author,
-            )
-        except (IntakeFull, Unavailable) as error:
-            if loop.time() > deadline:
-                raise
-            log.warning("sending again: %s", error)
-        await asyncio.sleep(_AGAIN_SECONDS)
 
 
 async def _facts(system: System, tenant_id: str, device_id: str) -> dict[str, StoredEvent]:
@@ -192,7 +121,7 @@ async def wait_recorded(system: System, sent: Sequence[int], told: Told) -> None
     )
 
 
-async def _refusals(system: System, sent: Sequence[_Sent]) -> list[Refused]:
+async def _refusals(system: System, sent: Sequence[Sent]) -> list[Refused]:
     """The reasons why messages became no facts, from their dead letters."""
     letters = await _letters(system, {f"intake.{one.sequence}" for one in sent})
     found = []

@@ -4,6 +4,7 @@ the stream's leader."""
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncGenerator
 
@@ -12,7 +13,12 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
-from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
+from adapters.jetstream.connection import (
+    REQUEST_TIMEOUT_SECONDS,
+    give_answer_up,
+    outage_as_unavailable,
+    tell_of_losses,
+)
 from adapters.jetstream.raw import RawMessage, from_direct, from_leader
 from domain.errors import Unavailable
 
@@ -26,6 +32,13 @@ class BranchReader:
         self._nc = nc
         self._js = js
         self._stream = stream
+        # One inbox for all requests: waiting for messages one by one, each on a subscription of its
+        # own, takes a turn of the event loop for every message, seconds where the loop is busy.
+        self._inbox: str | None = None
+        self._beginning = asyncio.Lock()
+        self._numbers = itertools.count()
+        self._open: dict[str, _Found] = {}
+        tell_of_losses(nc, self)
 
     async def read(
         self, subjects: str, start: int = 1, *, page: int = PAGE
@@ -72,24 +85,55 @@ class BranchReader:
         """Messages, and whether there are more: a batch may end early."""
         request = json.dumps({"seq": start, "batch": limit, "next_by_subj": subjects}).encode()
         with outage_as_unavailable("reading from the stream"):
-            inbox = self._nc.new_inbox()
-            subscription = await self._nc.subscribe(inbox)
+            inbox = self._inbox or await self._begin()
+            number = str(next(self._numbers))
+            self._open[number] = found = _Found()
             try:
-                await self._nc.publish(f"$JS.API.DIRECT.GET.{self._stream}", request, reply=inbox)
-                messages: list[Msg] = []
                 async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
-                    while True:
-                        msg = await subscription.next_msg(timeout=REQUEST_TIMEOUT_SECONDS)
-                        headers = msg.headers or {}
-                        status = headers.get("Status")
-                        if status == "404":  # nothing at all
-                            return [], False
-                        if status == "204":  # the end of the batch
-                            return messages, int(headers.get("Nats-Num-Pending", "0")) > 0
-                        if status is not None:
-                            raise Unavailable("NATS JetStream", f"direct get answers {status}")
-                        messages.append(msg)
+                    await self._nc.publish(
+                        f"$JS.API.DIRECT.GET.{self._stream}", request, reply=f"{inbox}.{number}"
+                    )
+                    end = await found.end
             except TimeoutError as error:
                 raise Unavailable("NATS", "reading from the stream takes too long") from error
             finally:
-                await subscription.unsubscribe()
+                del self._open[number]
+        headers = end.headers or {}
+        match headers["Status"]:
+            case "404":  # nothing at all
+                return [], False
+            case "204":  # the end of the batch
+                return found.messages, int(headers.get("Nats-Num-Pending", "0")) > 0
+            case status:
+                raise Unavailable("NATS JetStream", f"direct get answers {status}")
+
+    def give_up(self) -> None:
+        """The connection is lost, and with it the answers that were on their way."""
+        for found in self._open.values():
+            if not found.end.done():
+                give_answer_up(found.end)
+
+    async def _begin(self) -> str:
+        async with self._beginning:
+            if self._inbox is None:
+                inbox = self._nc.new_inbox()
+                await self._nc.subscribe(f"{inbox}.*", cb=self._on_answer)
+                self._inbox = inbox
+            return self._inbox
+
+    async def _on_answer(self, msg: Msg) -> None:
+        found = self._open.get(msg.subject.rpartition(".")[2])
+        if found is None or found.end.done():
+            return
+        if "Status" in (msg.headers or {}):
+            found.end.set_result(msg)
+        else:
+            found.messages.append(msg)
+
+
+class _Found:
+    """The answers to one request: messages, and at the end one that says that it was all."""
+
+    def __init__(self) -> None:
+        self.messages: list[Msg] = []
+        self.end: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()

@@ -11,10 +11,10 @@ one token more, and what names another tenant is refused.
 from __future__ import annotations
 
 import hashlib
-import json
 import uuid
 from datetime import UTC, datetime
 
+import msgspec
 import zstandard
 from nats.aio.client import Client
 from nats.js import JetStreamContext
@@ -105,11 +105,11 @@ class IntakePublisher:
             "normalization_version": 0,
             **{name: value for name, value in optional.items() if value is not None},
         }
-        whole = json.dumps({**message, "config_text": text}, ensure_ascii=False).encode()
+        whole = msgspec.json.encode({**message, "config_text": text})
         if len(whole) + _HEADROOM <= self._nc.max_payload:
             return await self.publish_raw(CREATE, whole)
         message["config_parts"] = await self._send_parts(raw)
-        return await self.publish_raw(CREATE, json.dumps(message).encode())
+        return await self.publish_raw(CREATE, msgspec.json.encode(message))
 
     async def publish_raw(
         self, subject: str, body: bytes, headers: dict[str, str] | None = None

@@ -114,6 +114,9 @@ class Leases:
                 renewal.result()
 
     async def _take(self, held: _Held) -> None:
+        # Of most names nothing is left: neither a holder nor the mark of a release.
+        if await held.write(0):
+            return
         entry = await self._read(held.subject)
         if entry.holder is None and await held.write(entry.revision):
             return

@@ -21,8 +21,8 @@ from adapters.crypto.keys import KeyRing
 from adapters.jetstream.dead_letters import DeadLetters
 from adapters.jetstream.streams import EVENTS
 from adapters.jetstream.wire import decode_delivery
+from adapters.jetstream.work import Budget, WorkConsumer, describe
 from adapters.jetstream.work import Job as WorkJob
-from adapters.jetstream.work import WorkConsumer, describe
 from adapters.observability.metrics import Metrics
 from adapters.policies import Policies
 from adapters.roles.devices import DeviceRepository
@@ -37,7 +37,9 @@ from domain.semantic.told import encode
 log = logging.getLogger(__name__)
 
 CONSUMER = "differ"
-AT_ONCE = 8
+AT_ONCE = 32
+# Of texts that are compared at once; a pair that is larger is compared alone.
+BYTES_AT_ONCE = 32 * 1024 * 1024
 
 
 def consumer_config(ack_wait: float) -> ConsumerConfig:
@@ -76,6 +78,7 @@ class Differ:
         self._dead_letters = dead_letters
         self._metrics = metrics
         self._workers = workers
+        self._room = Budget(BYTES_AT_ONCE)
         self._work = WorkConsumer(
             nc,
             js,
@@ -105,10 +108,16 @@ class Differ:
         event = stored.event
         assert isinstance(event, SnapshotCreated)
         here = SnapshotRef(snapshot_id=event.snapshot_id, content=event.content)
-        if event.predecessor is not None:
-            await self._diff(stored, event.platform, event.predecessor, here)
-        if event.successor is not None:
-            await self._diff(stored, event.platform, here, event.successor)
+        # What it is compared with is taken to be of about its size.
+        size = 2 * event.size_bytes
+        await self._room.take(size)
+        try:
+            if event.predecessor is not None:
+                await self._diff(stored, event.platform, event.predecessor, here)
+            if event.successor is not None:
+                await self._diff(stored, event.platform, here, event.successor)
+        finally:
+            await self._room.give_back(size)
 
     async def _diff(
         self, stored: StoredEvent, platform: str, before: SnapshotRef, after: SnapshotRef

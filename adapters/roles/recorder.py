@@ -57,7 +57,8 @@ from domain.ports import REFERRED_WITHIN, ContentStore
 log = logging.getLogger(__name__)
 
 CONSUMER = "recorder"
-BYTES_AT_ONCE = 48 * 1024 * 1024
+# Each message is there twice, as it came and as a text.
+BYTES_AT_ONCE = 16 * 1024 * 1024
 # Below it the canonical form takes a few milliseconds, less than handing it to a thread is worth.
 INLINE_CHARACTERS = 256 * 1024
 

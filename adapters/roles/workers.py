@@ -1,21 +1,23 @@
 """Worker processes for what would hold the interpreter's lock too long.
 
-Each piece of work is bounded in time and in memory. What goes beyond is stopped with its process,
-and the next work gets another one.
+Each piece of work is bounded in memory and in the processor's time, so that what comes of it does
+not depend on how busy the machine is. What goes beyond is stopped with its process, and the next
+work gets another one.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import os
 import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from queue import Empty, SimpleQueue
-from typing import Any, Final, ParamSpec, TypeVar, cast
+from typing import Any, Final, Literal, ParamSpec, TypeVar, cast
 
 from adapters.embedded.launch import die_with_parent
 from domain.errors import WorkStopped
@@ -25,12 +27,19 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# Of the processor's time.
 SECONDS: Final = 5.0
+# By the clock, after which work must be stuck.
+PATIENCE: Final = 120.0
 MEMORY: Final = 1024 * 1024 * 1024
 # A process may take long to start on a busy machine; that is not the work's fault.
 _START_SECONDS: Final = 60.0
 # How a process ends that is out of memory: there may be none left for saying so.
 _OUT_OF_MEMORY: Final = 77
+_ENDINGS: Final[Mapping[int | None, Literal["time", "memory"]]] = {
+    _OUT_OF_MEMORY: "memory",
+    -signal.SIGPROF: "time",
+}
 _SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -41,9 +50,17 @@ class Workers(Executor):
     killed: no other work fails with it.
     """
 
-    def __init__(self, processes: int, *, seconds: float = SECONDS, memory: int = MEMORY) -> None:
+    def __init__(
+        self,
+        processes: int,
+        *,
+        seconds: float = SECONDS,
+        memory: int = MEMORY,
+        patience: float = PATIENCE,
+    ) -> None:
         self._seconds = seconds
         self._memory = memory
+        self._patience = patience
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         # One thread waits for one process.
         self._threads = ThreadPoolExecutor(processes, thread_name_prefix="workers")
@@ -61,9 +78,9 @@ class Workers(Executor):
     def _carry_out(
         self, fn: Callable[..., T], args: tuple[object, ...], kwargs: dict[str, Any]
     ) -> T:
-        worker = self._taken() or _Worker(self._memory)
+        worker = self._taken() or _Worker(self._seconds, self._memory)
         try:
-            answer = worker.answer((fn, args, kwargs), self._seconds)
+            answer = worker.answer((fn, args, kwargs), self._patience)
         except BaseException as error:
             worker.stop()
             if isinstance(error, WorkStopped):
@@ -94,16 +111,16 @@ class _Failed:
 class _Worker:
     """A process, and the line to it."""
 
-    def __init__(self, memory: int) -> None:
+    def __init__(self, seconds: float, memory: int) -> None:
         self._line, other_end = _SPAWN.Pipe()
         self._process = _SPAWN.Process(
-            target=_serve, args=(other_end, os.getpid(), memory), daemon=True
+            target=_serve, args=(other_end, os.getpid(), seconds, memory), daemon=True
         )
         self._process.start()
         other_end.close()
         self._ready = False
 
-    def answer(self, work: object, seconds: float) -> object:
+    def answer(self, work: object, patience: float) -> object:
         """What the work gives, or how it failed. After `WorkStopped` it is of no more use."""
         if not self._ready:
             self._heard(_START_SECONDS)
@@ -112,7 +129,7 @@ class _Worker:
             self._line.send(work)
         except OSError as error:
             raise WorkStopped("killed") from error
-        return self._heard(seconds)
+        return self._heard(patience)
 
     def stop(self) -> None:
         """End the process, whatever it does."""
@@ -128,20 +145,28 @@ class _Worker:
             return self._line.recv()
         except (EOFError, ConnectionError) as error:
             self._process.join()
-            out_of_memory = self._process.exitcode == _OUT_OF_MEMORY
-            raise WorkStopped("memory" if out_of_memory else "killed") from error
+            raise WorkStopped(_ENDINGS.get(self._process.exitcode, "killed")) from error
 
 
-def _serve(line: Connection, parent: int, memory: int) -> None:
-    """Work off what comes, until the other end is closed or the memory is used up."""
+def _serve(line: Connection, parent: int, seconds: float, memory: int) -> None:
+    """Work off what comes, until the other end is closed, or memory or time are used up."""
     # An interrupt from the terminal reaches the whole group; the program ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent(signal.SIGKILL, parent)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    # Work makes millions of objects, and next to no cycles: they are looked for after it.
+    gc.disable()
+    gc.freeze()
     line.send(None)
     try:
         while True:
-            line.send(_done(*line.recv()))
+            work = line.recv()
+            # Nobody handles this signal: it ends the process, in native code as well.
+            signal.setitimer(signal.ITIMER_PROF, seconds)
+            answer = _done(*work)
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            line.send(answer)
+            gc.collect()
     except EOFError:
         return
     except (MemoryError, SystemError):

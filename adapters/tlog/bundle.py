@@ -240,23 +240,25 @@ async def _older(
     sizes = sorted(size for size in notes if 0 < size < sealed.checkpoint.size)
     step = max(1, -(-len(sizes) // MOST_CHECKPOINTS))
     own = [key for key in keys if key.name == origin]
-    wanted: dict[int, bytes] = {}
+    wanted: dict[int, bytes | None] = {}
     for size in sizes[::-1][::step]:
         # Others are of the time of another key, which the bundle's reader does not have.
         with suppress(NotVerified):
             verified(parse_note(notes[size].raw), own, check_ed25519)
             wanted[size] = notes[size].raw
-    for raw in kept:
-        checkpoint = parse_checkpoint(parse_note(raw).text)
+    for told in kept:
+        checkpoint = parse_checkpoint(parse_note(told).text)
         if checkpoint.origin != origin:
             raise InvalidInput("--checkpoint", f"must be of {origin}, is of {checkpoint.origin}")
         if 0 < checkpoint.size < sealed.checkpoint.size:
-            wanted[checkpoint.size] = raw
+            wanted.setdefault(checkpoint.size, None)
     files: list[tuple[str, bytes]] = []
     for size, raw in sorted(wanted.items()):
         proof = await prover.consistency(log, size, sealed)
         lines = "".join(f"{_encoded(one)}\n" for one in proof.hashes)
-        files.append((f"checkpoints/{size:012d}.note", raw))
+        # One that was kept may be of an older key: its reader has it, the proof is all that lacks.
+        if raw is not None:
+            files.append((f"checkpoints/{size:012d}.note", raw))
         files.append((f"checkpoints/{size:012d}.proof", lines.encode()))
     return files
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from itertools import groupby
+from typing import TypeVar
 
 from msgspec.structs import replace
 
-from domain.canonical.form import Canonical
+from domain.canonical.form import LogicalForm
+
+Form = TypeVar("Form", bound=LogicalForm)
 
 
-def with_cuts(before: Canonical, after: Canonical) -> tuple[Canonical, Canonical]:
+def with_cuts(before: Form, after: Form) -> tuple[Form, Form]:
     """The two forms, each as `cut` if the other shows that it may have been.
 
     A text alone does not show a cut inside of its last value. Beside another one it does, when its
@@ -23,7 +26,7 @@ def with_cuts(before: Canonical, after: Canonical) -> tuple[Canonical, Canonical
     return _seen_beside(before, after), _seen_beside(after, before)
 
 
-def is_beginning(form: Canonical, other: Canonical) -> bool:
+def is_beginning(form: LogicalForm, other: LogicalForm) -> bool:
     """Whether a form has the lines that another one begins with, and no others."""
     count = len(form.logical)
     return count < len(other.logical) and form.logical == other.logical[:count]
@@ -32,7 +35,7 @@ def is_beginning(form: Canonical, other: Canonical) -> bool:
 class Extent:
     """What a form has for sure, and of which sections it has all."""
 
-    def __init__(self, form: Canonical) -> None:
+    def __init__(self, form: LogicalForm) -> None:
         self._form = form
         last = _last_two(form) if form.cut else []
         self.last_section = last[-1] if last else None
@@ -65,19 +68,19 @@ class Extent:
         return self._parts[section]
 
 
-def _last_two(form: Canonical) -> list[str]:
+def _last_two(form: LogicalForm) -> list[str]:
     """The sections of the last two lines."""
     return [section for section, _ in deque(form.lines, maxlen=2)]
 
 
-def _seen_beside(form: Canonical, other: Canonical) -> Canonical:
+def _seen_beside(form: Form, other: Form) -> Form:
     if form.cut or not form.logical:
         return form
     may_be_cut = _ends_early(form, other) if form.unfinished else _lost_a_tail(form, other)
     return replace(form, cut=True) if may_be_cut else form
 
 
-def _ends_early(form: Canonical, other: Canonical) -> bool:
+def _ends_early(form: LogicalForm, other: LogicalForm) -> bool:
     """Whether a text whose last line has no end may have lost more than that.
 
     Where the other one's has, and this is what that begins with: surely. What another platform
@@ -100,7 +103,7 @@ def _ends_early(form: Canonical, other: Canonical) -> bool:
     return sum(one == last for one in form.lines) > alike.count(line)
 
 
-def _lost_a_tail(form: Canonical, other: Canonical) -> bool:
+def _lost_a_tail(form: LogicalForm, other: LogicalForm) -> bool:
     """Whether a text is another one up to the middle of a line: who kept it ended that line.
 
     In the other's last line the rest may have been taken away on the device.

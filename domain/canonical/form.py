@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Final
 
 from msgspec import Struct
 
 from domain.events import Completeness
 from domain.routeros.menus import with_sections
+from domain.routeros.spelling import by_menu
 
 BLANKS: Final = " \t"
 _CRLF = re.compile(r"(?<!\r)\r+\n")
 
 
-class Canonical(Struct, frozen=True, kw_only=True):
-    """A configuration in canonical form. Equal `rules` and `text`: the same configuration.
+class LogicalForm(Struct, frozen=True, kw_only=True, dict=True):
+    """A configuration's lines without what is no configuration: all that comparing two needs.
 
-    `logical` are its lines as they came, with wrapped ones joined; `normal` the lines of the
-    canonical form, in which spelling and order are no difference where they mean nothing.
+    `logical` are its lines as they came, with wrapped ones joined.
     `line_count` counts the lines of the text as it came. `unread` are menus that the device could
     not export, and `cut` says that the text ends in the middle: in both cases it is `partial`, and
     what is missing from it must not be taken for removed. Of one that was cut the last line is no
@@ -28,9 +29,7 @@ class Canonical(Struct, frozen=True, kw_only=True):
     Invariant: `warnings`, `unread` and section names never hold values out of the text.
     """
 
-    rules: str
     logical: tuple[str, ...]
-    normal: tuple[str, ...]
     line_count: int
     completeness: Completeness = "complete"
     warnings: tuple[str, ...] = ()
@@ -40,11 +39,6 @@ class Canonical(Struct, frozen=True, kw_only=True):
     unfinished: bool = False
     sectioned: bool = False
     named: tuple[tuple[str, str], ...] | None = None
-
-    @property
-    def text(self) -> str:
-        """What the fingerprint is taken over: the normal lines, each with a newline."""
-        return "\n".join((*self.normal, "")) if self.normal else ""
 
     @property
     def lines(self) -> Iterator[tuple[str, str]]:
@@ -76,6 +70,32 @@ class Canonical(Struct, frozen=True, kw_only=True):
         if self.sectioned:
             return with_sections(self.sure_logical)
         return (("", line) for line in self.sure_logical)
+
+    @cached_property
+    def by_section(self) -> Mapping[str, Sequence[str]]:
+        """The `sure_lines` of each section. Several comparisons of one form ask for it."""
+        if self.sectioned and self.named is None:
+            return by_menu(self.sure_logical)
+        found: dict[str, list[str]] = {}
+        for section, line in self.sure_lines:
+            found.setdefault(section, []).append(line)
+        return found
+
+
+class Canonical(LogicalForm, frozen=True, kw_only=True, dict=True):
+    """A configuration in canonical form. Equal `rules` and `text`: the same configuration.
+
+    `normal` are the lines of the canonical form, in which spelling and order are no difference
+    where they mean nothing.
+    """
+
+    rules: str
+    normal: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """What the fingerprint is taken over: the normal lines, each with a newline."""
+        return "\n".join((*self.normal, "")) if self.normal else ""
 
 
 def unix(text: str) -> str:

@@ -21,7 +21,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from domain.canonical.form import BLANKS, Canonical, is_unfinished, unix
+from msgspec.structs import asdict
+
+from domain.canonical.form import BLANKS, Canonical, LogicalForm, is_unfinished, unix
 from domain.canonical.header import header_version, is_header, is_identity, is_prompt
 from domain.routeros import spelling_2
 from domain.routeros.menus import publishable, whole_path
@@ -46,6 +48,11 @@ def canonicalise(text: str) -> Canonical:
     """The canonical form of an export. Takes time linear in the text's length."""
     reading = _Reading(unix(text))
     return reading.canonical(RULES, tuple(normal(reading.logical)))
+
+
+def logical_form(text: str) -> LogicalForm:
+    """What the canonical form has of the lines as they came."""
+    return _Reading(unix(text)).form()
 
 
 def canonicalise_2(text: str) -> Canonical:
@@ -101,6 +108,10 @@ class _Reading:
 
     def canonical(self, rules: str, normal_lines: tuple[str, ...]) -> Canonical:
         """The form, with the given lines as what the fingerprint is taken over."""
+        return Canonical(rules=rules, normal=normal_lines, **asdict(self.form()))
+
+    def form(self) -> LogicalForm:
+        """What was read."""
         menus = dict.fromkeys(publishable(menu) for menu in self._unread)
         warnings = [f"error exporting {menu}" for menu in menus if menu]
         if self._nameless_error:
@@ -111,10 +122,8 @@ class _Reading:
             warnings.append("ends inside a wrapped line")
         elif self._broken_off:
             warnings.append("ends inside a line")
-        return Canonical(
-            rules=rules,
+        return LogicalForm(
             logical=tuple(self.logical),
-            normal=normal_lines,
             line_count=self._count,
             completeness="partial" if warnings else "complete",
             warnings=tuple(warnings),
@@ -144,7 +153,7 @@ class _Reading:
         if body[:1] != "/":
             return False
         comments: list[str] = []
-        if "\n#" in body:
+        if "#" in body and "\n#" in body:
             if "\\\n#" in body:
                 return False
             lines = body.split("\n")
@@ -166,8 +175,10 @@ class _Reading:
             return False
         if not _ENDS_ODDLY.isdisjoint({line[-1] for line in logical}):
             return False
-        quoted = [line for line in logical if '"' in line]
-        if any((_quotes(line) if "\\" in line else line.count('"')) % 2 for line in quoted):
+        odd = [line for line in logical if line.count('"') % 2]
+        if "\\" in body:
+            odd = [line for line in logical if '"' in line and _quotes(line) % 2]
+        if odd:
             return False
         for line in text[:began].split("\n"):
             self._note(line.strip(BLANKS), before=True)

@@ -21,6 +21,10 @@ _PIECE: Final = re.compile(
 )
 
 
+# On a hostile line some expressions take time by the square of its length.
+_LONGEST: Final = 1 << 15
+
+
 class Secrets:
     """Where secrets stand in a line: `expressions`, in order, each with a group `secret`.
 
@@ -32,8 +36,12 @@ class Secrets:
         self._may = self._set(written)
 
     def hidden(self, line: str, hide: Callable[[str], str]) -> str:
-        """The line with `hide` of each secret in its place."""
-        for number in sorted(self._may.Match(line.encode("utf-8", "replace")) or ()):
+        """The line with `hide` of each secret in its place, or of all of it when it is very long
+        and may have one."""
+        numbers = sorted(self._may.Match(line.encode("utf-8", "replace")) or ())
+        if numbers and len(line) > _LONGEST:
+            return hide(line)
+        for number in numbers:
             line = self.expressions[number].sub(
                 lambda found: replaced(found, hide(_meant(found["secret"]))), line
             )

@@ -50,8 +50,7 @@ _CISCO_ORDERED: Final = (
     _ordered(
         None,
         r"(?:access-list|(?:ip|ipv6) (?:prefix-list|as-path access-list)|route-map) \S+"
-        r"|bgp (?:as-path access-list|(?:large-|ext)?community-list)"
-        r"(?: (?:standard|expanded))? \S+",
+        r"|bgp (?:as-path access-list|\w*-?community-list)(?: (?:standard|expanded))? \S+",
         r"(?<= seq )\d+ ",
     ),
     _ordered(r"policy-map\b", r"class\b"),

@@ -10,6 +10,8 @@ from domain.redaction.tokens import Token, partners
 from domain.routeros.menus import split_path
 
 _SEPARATES: Final = frozenset("=:~!>")
+# A menu has six words at most; tokens, with the blanks between.
+_LONGEST_PATH: Final = 16
 _DECLARES: Final = frozenset(("local", "global", "set"))
 
 
@@ -67,7 +69,8 @@ class Tokens:
     def is_path_word(self, at: int) -> bool:
         """Whether a name is part of a menu's path: `secret` of `/ppp secret "x"`."""
         back = at - 1
-        while back >= 0 and self.all[back].kind in ("name", "blank"):
+        least = at - _LONGEST_PATH
+        while back >= max(0, least) and self.all[back].kind in ("name", "blank"):
             back -= 1
         if back < 0 or self.text_at(back) != "/":
             return False

@@ -13,7 +13,7 @@ from typing import Final
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+")
 # Anywhere in a name, run together with other words too.
 _LOUD = re.compile(
-    r"passw|passphrase|passcode|pswd|kennwort|parola|contrase|senha|secret|token|"
+    r"passw|passphrase|passcode|pswd|kennwort|parola|contrase|senha|secret|token|tkn|"
     r"credential|apikey|psk\Z|pincode|preshared-?key|private-?key|shared-?key|auth-?key\Z"
 )
 _ALONE: Final = frozenset(
@@ -52,7 +52,7 @@ _ABOUT_FIRST: Final = frozenset(_FIRST.split())
 _ABOUT_LAST: Final = frozenset(_LAST.split())
 # Every name that speaks of a secret has one of these in it.
 STEMS: Final = (
-    r"pass|psw|pswd|pwd|pw|pasw|kennwort|parola|contrase|senha|secret|token|credential|key|psk|puk|"
+    r"pass|psw|pswd|pwd|pw|pasw|kennwort|parola|contrase|senha|secret|token|tkn|credential|key|psk|puk|"
     r"pin(?:[^a-z]|code|\z)|authorization|cookie|mdp|community"
 )
 # Behind names that end so, with a blank or a sign between, a value that looks like a key is one.

@@ -25,11 +25,12 @@ _SHELL: Final = r"\b[^\r\n;|]{0,400}?[ \t]"
 _FORMS: Final = (
     # scheme://user:x@host
     (
-        "://",
+        r'://[^\s/:@"]{0,512}:(?:["\\]|\z|[^\s"]+@)',
         r'://[^\s/:@"]{0,256}:(?P<secret>[^\s"]{1,256})@(?=[A-Za-z0-9.$\[-]+(?:[:/?"\\\s\',;)>]|\Z))',
     ),
     # …?key=x
     (rf"[?&]{_PARAMETERS}=", rf'[?&]{_PARAMETERS}=(?P<secret>[^\s&"\\;]+)'),
+    ("[?&]api_?id=", r'[?&]api_?id=(?P<secret>[^\s&"\\;]{8,})'),
     # Authorization: Scheme x; up to the next header.
     (
         "authorization|cookie",

@@ -22,7 +22,13 @@ def compiled(pattern: str) -> Any:
     return re2.compile(pattern, options=options)
 
 
-_TRIGGER: Final = compiled("|".join((names.STEMS, patterns.STEMS, properties.STEMS)))
+# Escapes that RouterOS does not write, of letters that need none: what they mean may be any of it.
+_ODD_ESCAPES: Final = (
+    r'(?-i:\\(?:[2-7][0-9A-F]|[0-9A-F](?:[^0-9A-F]|\z)|[^"\\$?nrtabfv_\r\n0-9A-F]))'
+)
+_TRIGGER: Final = compiled(
+    "|".join((names.STEMS, patterns.STEMS, properties.STEMS, _ODD_ESCAPES)),
+)
 
 
 def triggers(text: str) -> bool:

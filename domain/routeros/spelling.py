@@ -25,6 +25,8 @@ _PLAIN: Final = frozenset(("add ", "set "))
 # Names are looked up in any order, but of patterns the first one that matches wins.
 DNS_STATIC: Final = "/ip dns static"
 _PATTERNS: Final = (" regexp=", " match-subdomain=yes")
+# Faster than looking for the two characters, of which both are frequent.
+_CONTINUED = re.compile(r" \.")
 
 
 def spelled(line: str) -> str:
@@ -41,7 +43,9 @@ def spelled(line: str) -> str:
 def all_spelled(lines: Sequence[str]) -> list[str]:
     """Each line spelled normally. Most lines of most menus are already."""
     together = "\n".join(lines)
-    if "\\_" in together or "\\?" in together or " ." in together:
+    # One character is found much faster than two.
+    escapes = "\\" in together and ("\\_" in together or "\\?" in together)
+    if escapes or _CONTINUED.search(together):
         return [spelled(line) for line in lines]
     if "," in together:
         return [_with_sets(line) if "," in line else line for line in lines]

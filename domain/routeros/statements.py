@@ -34,7 +34,7 @@ _PLAIN = re.compile(
 _BLANKS = re.compile(r"[ \t]+")
 
 
-class Property(Struct, frozen=True):
+class Property(Struct, frozen=True, gc=False):
     """`name=value` as it is written, with the blanks before it.
 
     `name` is the full name: a leading dot in `written` continues the prefix of the one before.
@@ -57,7 +57,7 @@ class Property(Struct, frozen=True):
         return plain(self.value)
 
 
-class Statement(Struct, frozen=True):
+class Statement(Struct, frozen=True, gc=False):
     """A parsed statement. `path` is the menu that a terse line repeats, as written, else empty.
 
     `selector` says which entry is meant, with the blanks before it.

@@ -16,7 +16,7 @@ ChangeKind: TypeAlias = Literal[
 ]
 
 
-class PropertyChange(Struct, frozen=True):
+class PropertyChange(Struct, frozen=True, gc=False):
     """A property's value, as written: None where the entry does not have it, and empty for a word
     without a value, such as `!comment`."""
 
@@ -25,7 +25,7 @@ class PropertyChange(Struct, frozen=True):
     after: str | None
 
 
-class Place(Struct, frozen=True):
+class Place(Struct, frozen=True, gc=False):
     """Where an entry stands: the number of its line in its menu, from 0, and, in menus whose order
     is configuration, its position among the menu's entries, from 1."""
 
@@ -33,7 +33,7 @@ class Place(Struct, frozen=True):
     position: int | None = None
 
 
-class Change(Struct, frozen=True, kw_only=True):
+class Change(Struct, frozen=True, kw_only=True, gc=False):
     """One change of one entry of one menu. An entry may have several, as moved and modified.
 
     `before` and `after` are the entry; a line that was not understood is only in the `_line` pair.
@@ -64,7 +64,7 @@ class SemanticDiff(Struct, frozen=True, kw_only=True):
     `line_based` are sections with lines that were not understood: those are told as lines.
     `unknown` are sections of which an incomplete export says too little: what is absent there is
     told neither as removed nor as added. `beginning` says that the newer configuration is what the
-    older one begins with.
+    older one begins with. `outside` are interfaces that lead there, in either configuration.
     """
 
     changes: tuple[Change, ...] = ()
@@ -73,3 +73,4 @@ class SemanticDiff(Struct, frozen=True, kw_only=True):
     unknown: tuple[str, ...] = ()
     upgraded: tuple[str, str] | None = None
     beginning: bool = False
+    outside: frozenset[str] = frozenset()

@@ -9,21 +9,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from domain.canonical.extent import Extent, is_beginning, with_cuts
-from domain.canonical.form import Canonical
+from domain.canonical.form import LogicalForm
 from domain.errors import NotUnderstood
-from domain.routeros.spelling import all_spelled, by_menu, is_plain, keeps_order
+from domain.routeros.spelling import all_spelled, is_plain, keeps_order
 from domain.routeros.statements import Statement, parse
 from domain.semantic.changes import Change, ChangeKind, Place, PropertyChange, SemanticDiff
 from domain.semantic.matching import Entry, pair
+from domain.semantic.outside import outside
 from domain.semantic.sequences import longest_increasing, same_in_any_order, same_in_order
 from domain.semantic.upgrades import told_apart
 
 
-def compare(before: Canonical, after: Canonical) -> SemanticDiff:
+def compare(before: LogicalForm, after: LogicalForm) -> SemanticDiff:
     """What changed from one RouterOS configuration to another."""
     before, after = with_cuts(before, after)
     old, new = Extent(before), Extent(after)
-    old_menus, new_menus = by_menu(before.sure_logical), by_menu(after.sure_logical)
+    old_menus, new_menus = before.by_section, after.by_section
     changes: list[Change] = []
     respelled: list[tuple[str, int]] = []
     line_based: list[str] = []
@@ -58,6 +59,7 @@ def compare(before: Canonical, after: Canonical) -> SemanticDiff:
         unknown=tuple(dict.fromkeys(unknown)),
         upgraded=upgraded,
         beginning=is_beginning(after, before),
+        outside=outside(old_menus, new_menus) if changes else frozenset(),
     )
 
 

@@ -14,6 +14,7 @@ from domain.redaction.hashing import Redactor
 from domain.redaction.text import in_context, redact_line_of
 from domain.semantic.blocks import BlockChange, Comparing, Found, nested
 from domain.semantic.line_risks import LineRisks
+from domain.semantic.sentences import from_to
 from domain.semantic.telling import BEGINNING, MOST_CHANGES
 from domain.semantic.told import ToldChange, ToldDiff
 
@@ -102,7 +103,7 @@ class _Telling:
         said = f"'{shown}' {change.kind}"
         if change.kind == "moved":
             shown = self._shown(change.name)
-            said = f"'{shown}' moved from {change.before} to {change.after}"
+            said = f"'{shown}' {from_to(change.before, change.after)}"
         return ToldChange(
             section=self.section(change),
             kind=change.kind,

@@ -9,6 +9,7 @@ from typing import Final
 from domain.routeros.statements import Statement
 from domain.routeros.vocabulary import SCRIPTS
 from domain.semantic.changes import Change
+from domain.semantic.outside import NAMED_OUTSIDE
 from domain.semantic.told import Risk
 
 TAGS: Final = (
@@ -18,6 +19,7 @@ TAGS: Final = (
     "zones",
     "wan-nat",
     "wan-address",
+    "routes",
     "users",
     "tunnels",
     "services",
@@ -46,7 +48,12 @@ _MENUS: Final = (
     ),
     (
         Risk("tunnels", "it decides who gets in from outside, and which way traffic goes there"),
-        "/interface wireguard peers|/ip ipsec identity|/ip ipsec peer|/ip ipsec policy",
+        "/interface wireguard|/ip ipsec|/interface eoip|/interface gre|/interface ipip|"
+        "/interface l2tp-client|/interface ovpn-client|/interface sstp-client|/interface vxlan",
+    ),
+    (
+        Risk("routes", "it decides which way traffic goes"),
+        "/routing|/ip route rule",
     ),
     (
         Risk("zones", "rules of the firewall go by these lists"),
@@ -61,7 +68,6 @@ _MENUS: Final = (
         "/ip dhcp-client|/interface pppoe-client|/interface lte",
     ),
 )
-_WAN = re.compile(r"(?:\A|[^a-z])(?:wan|isp|internet|uplink|outside|pppoe|lte)", re.IGNORECASE)
 _TRUSTED = re.compile(r"admin|allow|manage|mgmt|trust|safe|white", re.IGNORECASE)
 _LIMITS: Final = ("drop", "reject", "tarpit")
 # What changes nothing of what a rule does to traffic.
@@ -74,26 +80,31 @@ _LOOKS_AT_NOTHING: Final = frozenset(
 _PASSING: Final = frozenset(("forward", "output", "postrouting", "srcnat"))
 
 
-def risks(change: Change) -> tuple[Risk, ...]:
-    """What a change may do to the device's safety, by menus and properties; in words of ours."""
+def risks(change: Change, outside: frozenset[str] = frozenset()) -> tuple[Risk, ...]:
+    """What a change may do to the device's safety, by menus and properties; in words of ours.
+
+    `outside` are the interfaces that are known to lead there.
+    """
     entries = [one for one in (change.before, change.after) if one is not None]
     found = dict.fromkeys(
-        risk for entry in entries for risk in _of_entry(change.section, entry, change)
+        risk for entry in entries for risk in _of_entry(change.section, entry, change, outside)
     )
     return tuple(found)
 
 
-def _of_entry(section: str, entry: Statement, change: Change) -> Iterator[Risk]:
+def _of_entry(
+    section: str, entry: Statement, change: Change, outside: frozenset[str]
+) -> Iterator[Risk]:
     for risk, menus in _MENUS:
         if any(section == menu or section.startswith(f"{menu} ") for menu in menus.split("|")):
             yield risk
     if (of_section := _OF_SECTION.get(section)) is not None:
-        yield from of_section(entry, change)
+        yield from of_section(entry, change, outside)
     if any(one.name in SCRIPTS and one.value for one in entry.properties):
         yield Risk("scripts", "it holds commands that the device carries out by itself")
 
 
-def _of_rule(entry: Statement, change: Change) -> Iterator[Risk]:
+def _of_rule(entry: Statement, change: Change, _: frozenset[str]) -> Iterator[Risk]:
     chain = entry.get("chain") or ""
     if chain in ("input", "prerouting"):
         yield Risk("input-chain", "the chain decides what may reach the device itself")
@@ -110,24 +121,26 @@ def _of_rule(entry: Statement, change: Change) -> Iterator[Risk]:
         yield Risk("protection", "the rule lets in whatever comes to it")
 
 
-def _of_nat(entry: Statement, _: Change) -> Iterator[Risk]:
+def _of_nat(entry: Statement, change: Change, outside: frozenset[str]) -> Iterator[Risk]:
     action = entry.get("action")
     if action in ("dst-nat", "netmap", "redirect"):
         yield Risk("wan-nat", "the rule makes something inside reachable from elsewhere")
         if _names_management(entry, "dst-port") or _names_management(entry, "to-ports"):
             yield Risk("management-access", "the rule names ports by which devices are managed")
-    elif action in ("masquerade", "src-nat") and (
-        _outward(entry, "out-interface") or _outward(entry, "out-interface-list")
-    ):
-        yield Risk("wan-nat", "the rule decides under which address the inside goes out")
+    elif action in ("masquerade", "src-nat"):
+        ways = [entry.get(name) for name in ("out-interface", "out-interface-list")]
+        if any(_outward(way, outside) for way in ways):
+            yield Risk("wan-nat", "the rule decides under which address the inside goes out")
+        elif entry is change.after and not any(ways) and entry.get("disabled") != "yes":
+            yield Risk("wan-nat", "the rule goes for traffic over any interface")
 
 
-def _of_list(entry: Statement, _: Change) -> Iterator[Risk]:
+def _of_list(entry: Statement, _: Change, __: frozenset[str]) -> Iterator[Risk]:
     if _TRUSTED.search(entry.get("list") or ""):
         yield Risk("management-access", "the list is named as one of addresses that are trusted")
 
 
-def _of_resolver(entry: Statement, change: Change) -> Iterator[Risk]:
+def _of_resolver(entry: Statement, change: Change, _: frozenset[str]) -> Iterator[Risk]:
     names = {one.name for one in change.properties or entry.properties}
     if "allow-remote-requests" in names:
         yield Risk("services", "it decides whether others may ask the device's resolver")
@@ -135,17 +148,25 @@ def _of_resolver(entry: Statement, change: Change) -> Iterator[Risk]:
         yield Risk("resolver", "it decides whose answers about names are believed")
 
 
-def _of_address(entry: Statement, _: Change) -> Iterator[Risk]:
-    if _outward(entry, "interface"):
-        yield Risk("wan-address", "the interface is named as one to the outside")
+def _of_address(entry: Statement, _: Change, outside: frozenset[str]) -> Iterator[Risk]:
+    if _outward(entry.get("interface"), outside):
+        yield Risk("wan-address", "the interface leads to the outside")
 
 
-def _of_route(entry: Statement, _: Change) -> Iterator[Risk]:
+def _of_port(entry: Statement, _: Change, outside: frozenset[str]) -> Iterator[Risk]:
+    if _outward(entry.get("interface"), outside):
+        yield Risk("zones", "the interface leads to the outside, and is bridged with others")
+
+
+def _of_route(entry: Statement, _: Change, __: frozenset[str]) -> Iterator[Risk]:
     if entry.get("dst-address") in (None, "0.0.0.0/0", "::/0"):
         yield Risk("wan-address", "it is a default route")
+    else:
+        yield Risk("routes", "it decides which way traffic goes")
 
 
-_OF_SECTION: Final[dict[str, Callable[[Statement, Change], Iterator[Risk]]]] = {
+_OF_SECTION: Final[dict[str, Callable[[Statement, Change, frozenset[str]], Iterator[Risk]]]] = {
+    "/interface bridge port": _of_port,
     "/ip address": _of_address,
     "/ip dns": _of_resolver,
     "/ip firewall address-list": _of_list,
@@ -178,5 +199,7 @@ def _looks_at(entry: Statement) -> bool:
     return any(one.name not in _LOOKS_AT_NOTHING for one in entry.properties)
 
 
-def _outward(entry: Statement, name: str) -> bool:
-    return _WAN.search(entry.get(name) or "") is not None
+def _outward(interface: str | None, outside: frozenset[str]) -> bool:
+    return interface is not None and (
+        interface in outside or NAMED_OUTSIDE.search(interface) is not None
+    )

@@ -93,6 +93,14 @@ def called(section: str, entry: Statement) -> str:
     return ""
 
 
+def from_to(before: int | None, after: int | None) -> str:
+    """That something moved, and from where to where. It may be at the same place after all, when
+    others came or went."""
+    if before == after:
+        return f"moved past others, and is at {after} again"
+    return f"moved from {before} to {after}"
+
+
 def sentence(change: Change, properties: tuple[ToldProperty, ...], entry: str) -> str:
     """What changed, in words. All texts given are redacted already."""
     where = place(change.section)
@@ -104,7 +112,7 @@ def sentence(change: Change, properties: tuple[ToldProperty, ...], entry: str) -
             before, after = change.before_place.position, change.after_place.position
             if change.entry is None:
                 subject = f"{where}: a line that is not understood"
-            return f"{subject} moved from {before} to {after}"
+            return f"{subject} {from_to(before, after)}"
         case "added" if change.after is None:
             return f"{where}: a line that is not understood added"
         case "removed" if change.before is None:

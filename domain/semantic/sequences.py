@@ -10,15 +10,24 @@ from itertools import pairwise
 
 def same_in_any_order(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int]]:
     """Pairs of equal lines; of lines that repeat, the first with the first and so on."""
+    start = _alike(before, after)
+    pairs = [(at, at) for at in range(start)]
     places: defaultdict[str, deque[int]] = defaultdict(deque)
-    for at, line in enumerate(after):
-        places[line].append(at)
-    pairs = []
-    for at, line in enumerate(before):
-        found = places.get(line)
+    for at in range(start, len(after)):
+        places[after[at]].append(at)
+    for at in range(start, len(before)):
+        found = places.get(before[at])
         if found:
             pairs.append((at, found.popleft()))
     return pairs
+
+
+def _alike(before: Sequence[str], after: Sequence[str]) -> int:
+    """How many lines at the beginning are the same."""
+    for at, (one, two) in enumerate(zip(before, after, strict=False)):
+        if one != two:
+            return at
+    return min(len(before), len(after))
 
 
 def same_in_order(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int]]:
@@ -27,10 +36,8 @@ def same_in_order(before: Sequence[str], after: Sequence[str]) -> list[tuple[int
     Lines that are the only ones of their kind are sure; those that repeat are paired between the
     neighbours that they have in common, and only then anywhere.
     """
-    start = 0
+    start = _alike(before, after)
     shorter = min(len(before), len(after))
-    while start < shorter and before[start] == after[start]:
-        start += 1
     tail = 0
     while tail < shorter - start and before[-1 - tail] == after[-1 - tail]:
         tail += 1

@@ -35,7 +35,7 @@ def tell(
     told: list[ToldChange] = []
     room = MOST_CHARACTERS
     for one in diff.changes[:MOST_CHANGES]:
-        told.append(_told(one, redactor, policy))
+        told.append(_told(one, redactor, policy, diff.outside))
         room -= sum(len(each.before or "") + len(each.after or "") for each in told[-1].properties)
         if room < 0:
             break
@@ -47,7 +47,12 @@ def tell(
     )
 
 
-def _told(change: Change, redactor: Redactor, policy: Sequence[PolicyRule]) -> ToldChange:
+def _told(
+    change: Change,
+    redactor: Redactor,
+    policy: Sequence[PolicyRule],
+    outside: frozenset[str],
+) -> ToldChange:
     entry = change.entry
     name = ""
     if entry is not None:
@@ -61,7 +66,7 @@ def _told(change: Change, redactor: Redactor, policy: Sequence[PolicyRule]) -> T
         properties=properties,
         position_before=change.before_place.position if change.before_place else None,
         position_after=change.after_place.position if change.after_place else None,
-        risks=risks(change),
+        risks=risks(change, outside),
         level=level(policy, change.section, (one.name for one in properties), name),
         after_upgrade=change.upgrade,
     )

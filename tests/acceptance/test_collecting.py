@@ -35,6 +35,14 @@ class Commands:
 
     async def run(self, *arguments: str, given: str = "", status: int = 0) -> str:
         """What a command says; fails when its exit status is another one."""
+        out, err = await self._run(arguments, given, status)
+        return out + (err if status else "")
+
+    async def told(self, *arguments: str) -> str:
+        """What a command that goes well says beside."""
+        return (await self._run(arguments, "", 0))[1]
+
+    async def _run(self, arguments: tuple[str, ...], given: str, status: int) -> tuple[str, str]:
         process = await asyncio.create_subprocess_exec(
             *(str(CONFIGTRAIL), *arguments),
             stdin=subprocess.PIPE,
@@ -46,7 +54,7 @@ class Commands:
         out, err = await process.communicate(given.encode())
         assert PASSWORD.encode() not in out + err
         assert process.returncode == status, (arguments, out, err)
-        return (out + (err if status else b"")).decode()
+        return out.decode(), err.decode()
 
 
 @pytest.fixture
@@ -182,7 +190,8 @@ async def test_groups_and_credentials_are_kept_by_api_and_command_line_and_audit
         assert (await api.request("DELETE", "device-groups/edge")).status_code == 422
 
         # Each command is a program of its own, which takes its time: the API does the rest.
-        await commands.run("groups", "change", "edge", "credential=store:main", "history=yes")
+        changing = ("groups", "change", "edge", "credential=store:main", "history=yes")
+        assert "store:main is not there yet" in await commands.told(*changing)
         shown = await commands.run("devices", "show", "r1")
         assert "the group edge" in shown
         settings = (await api.get("inventory/r1")).json()

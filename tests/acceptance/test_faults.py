@@ -164,6 +164,15 @@ async def another_postgres(folder: Path) -> AsyncIterator[EmbeddedPostgres]:
         await server.stop()
 
 
+async def beside(folder: Path, played: list[Reading]) -> tuple[Outcome, Rows]:
+    """An undisturbed run on servers of its own, in which most of the time is waiting."""
+    async with (
+        another_nats(folder / "nats2") as nats,
+        another_postgres(folder / "postgres2") as database,
+    ):
+        return await undisturbed(folder / "calm", played, nats, database.dsn)
+
+
 async def test_a_program_killed_twenty_times_leaves_what_an_undisturbed_one_leaves(
     tmp_path: Path, nats_server: EmbeddedNats, postgres_dsn: str
 ) -> None:
@@ -171,9 +180,11 @@ async def test_a_program_killed_twenty_times_leaves_what_an_undisturbed_one_leav
     played = readings(devices=12, each=50, seed=1)
     wanted = expected_facts(played)
     async with (
+        asyncio.TaskGroup() as group,
         program(tmp_path / "killed", nats_server.url, postgres_dsn) as running,
         Observer(nats_server.url, postgres_dsn) as observer,
     ):
+        calm = group.create_task(beside(tmp_path, played))
         size = len(played) // KILLS
         for kill in range(KILLS):
             # Leave the last chunk some of the history, so that every kill interrupts work.
@@ -193,13 +204,7 @@ async def test_a_program_killed_twenty_times_leaves_what_an_undisturbed_one_leav
         check(found, played)
         disturbed = await observer.rows(whole=False)
         assert await running.stop() == 0
-    async with (
-        another_nats(tmp_path / "nats2") as other,
-        another_postgres(tmp_path / "postgres2") as database,
-    ):
-        calm, calm_rows = await undisturbed(tmp_path / "calm", played, other, database.dsn)
-    assert found == calm
-    assert disturbed == calm_rows
+    assert (found, disturbed) == calm.result()
 
 
 async def test_a_killed_nats_server_loses_and_doubles_nothing(
@@ -209,9 +214,11 @@ async def test_a_killed_nats_server_loses_and_doubles_nothing(
     wanted = expected_facts(played)
     size = len(played) // 5
     async with (
+        asyncio.TaskGroup() as group,
         program(tmp_path / "program", nats_server.url, postgres_dsn) as running,
         Observer(nats_server.url, postgres_dsn) as observer,
     ):
+        calm = group.create_task(beside(tmp_path, played))
         for start in range(0, len(played), size):
             await observer.play(played[start : start + size])
             target = start + size // 3
@@ -229,13 +236,7 @@ async def test_a_killed_nats_server_loses_and_doubles_nothing(
         disturbed = await observer.rows(whole=False)
         assert not running.ended
         assert await running.stop() == 0
-    async with (
-        another_nats(tmp_path / "nats2") as other,
-        another_postgres(tmp_path / "postgres2") as database,
-    ):
-        calm, calm_rows = await undisturbed(tmp_path / "calm", played, other, database.dsn)
-    assert found == calm
-    assert disturbed == calm_rows
+    assert (found, disturbed) == calm.result()
 
 
 async def test_a_killed_postgres_changes_no_row_and_dropped_tables_come_back(

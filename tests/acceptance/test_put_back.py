@@ -78,17 +78,20 @@ async def test_up_refuses_read_models_of_a_lost_past_and_rebuilding_them_is_the_
         log = await asyncio.to_thread(running.log.read_text)
         assert why in log
         assert "if this is the one that counts, run configtrail projections rebuild" in log
-        for word in ("devices", "doctor", "projections"):
-            status, told = await command(running, word)
+        # Commands are mostly their own start: several at once use both cores.
+        asked = [command(running, word) for word in ("devices", "doctor", "projections")]
+        for status, told in await asyncio.gather(*asked):
             assert (status, why in told) == (1, True), told
 
-        for one in ALL:
-            status, told = await command(running, "projections", "rebuild", one.name)
+        built = [command(running, "projections", "rebuild", one.name) for one in ALL]
+        for status, told in await asyncio.gather(*built):
             assert (status, f"up to position {3 + grown}, and serving" in told) == (0, True), told
         await running.start()
         async with rig(nats_server.url) as opened:
             await append_many(opened.events, 1, "newest")
         await caught_up(pool, 4 + grown)
-        assert (await command(running, "projections", "verify", "audit"))[0] == 0
-        assert (await command(running, "doctor"))[0] == 0
+        sound = [
+            command(running, *words.split()) for words in ("projections verify audit", "doctor")
+        ]
+        assert [status for status, _ in await asyncio.gather(*sound)] == [0, 0]
         assert await running.stop() == 0

@@ -394,6 +394,44 @@ async def test_a_request_of_another_program_on_nats_is_recorded_before_it_is_don
     assert asked.actor == "service:nats"
 
 
+async def test_requests_of_other_programs_on_nats_may_join_a_collection_under_way(
+    stack: Stack,
+) -> None:
+    double = RouterOSDouble(hold=asyncio.Event())
+    plain = {"tenant_id": TENANT, "device_id": DEVICE}
+
+    async def ask(**more: object) -> dict[str, str]:
+        body = json.dumps({**plain, **more}).encode()
+        reply = json.loads((await stack.rig.nc.request(SUBJECT, body, timeout=20)).data)
+        assert isinstance(reply, dict)
+        return reply
+
+    async with serving(double), collecting(stack, stack.role()):
+        await stack.registrar.configure(TENANT, DEVICE, settings(double.port), actor=ALICE)
+        await eventually(lambda: len(double.commands) == 2)
+        refused = await ask()
+        assert (refused["status"], "sha256_hash" in refused) == ("locked", False)
+        joined = [asyncio.create_task(ask(join=True, reason="why")) for _ in range(2)]
+        await eventually(lambda: _asked(stack, 3))
+        assert double.hold is not None
+        double.hold.set()
+        replies = await asyncio.gather(*joined)
+        odd = await ask(join="yes")
+    assert [one["status"] for one in replies] == ["success"] * 2
+    # Of a text that another collection read nobody here has a hash.
+    assert all(one["message"] and "sha256_hash" not in one for one in replies)
+    assert odd["status"] == "failed"
+    assert len(double.logins) <= 2
+    assert double.overlaps == []
+    asked = [
+        one.event
+        for one in await stack.rig.history(TENANT, DEVICE)
+        if isinstance(one.event, ManualBackupTriggered)
+    ]
+    assert [one.reason for one in asked] == [None, "why", "why"]
+    assert {one.actor for one in asked} == {"service:nats"}
+
+
 async def test_a_device_behind_a_jump_host_of_the_inventory_is_collected(stack: Stack) -> None:
     class Jump(asyncssh.SSHServer):
         def begin_auth(self, username: str) -> bool:

@@ -55,6 +55,25 @@ async def test_an_interrupted_creation_is_begun_again(tmp_path: Path) -> None:
         await server.stop()
 
 
+async def test_a_cluster_that_lacks_the_roles_gets_them_and_one_that_has_them_keeps_them(
+    tmp_path: Path,
+) -> None:
+    server = EmbeddedPostgres(tmp_path / "pg", password="secret", durable=False)
+    roles = (
+        "SELECT count(*) FROM pg_roles"
+        " WHERE rolname LIKE 'configtrail%' AND pg_has_role('configtrail', oid, 'SET')"
+    )
+    for _ in range(2):
+        await server.start()
+        try:
+            # The service's own, who reads for a tenant, and who copies.
+            assert await run(server.dsn, roles) == 3
+        finally:
+            await server.stop()
+        # As an older program left it, or one that was killed right here.
+        (tmp_path / "pg" / "roles").unlink()
+
+
 async def test_only_the_password_opens_it(postgres_server: EmbeddedPostgres) -> None:
     for user in ("configtrail", "postgres"):
         with pytest.raises(asyncpg.InvalidPasswordError):

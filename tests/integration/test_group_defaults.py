@@ -13,8 +13,8 @@ import pytest
 from adapters.collecting.credential_changes import CredentialKeeper, stored_credentials
 from adapters.collecting.credentials import Stored
 from adapters.collecting.files import judge_inventory
+from adapters.collecting.planning import plan_of
 from adapters.collecting.registered import registered_inventory
-from adapters.collecting.registering import plan_of
 from adapters.embedded.nats import EmbeddedNats
 from adapters.roles.collector import Collector
 from adapters.roles.devices import DeviceRepository

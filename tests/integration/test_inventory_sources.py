@@ -16,7 +16,7 @@ from adapters.collecting.credentials import parse_secret
 from adapters.collecting.fetching import HttpFailed
 from adapters.collecting.files import judge_inventory
 from adapters.collecting.netbox import read_netbox
-from adapters.collecting.registering import resolvable_entries
+from adapters.collecting.planning import resolvable_entries
 from adapters.collecting.vault import Vault
 from adapters.ssh.failures import DeviceUnread
 from domain.events import GivenSettings

@@ -70,12 +70,13 @@ GATHERING = frozenset({"Seq Scan", "Bitmap Heap Scan"})
 class Explaining:
     """A session that has every statement's plan looked at before it runs."""
 
-    def __init__(self, session: Reader) -> None:
+    def __init__(self, session: Reader, *, generic: bool = False) -> None:
         self._session = session
+        self._options = "GENERIC_PLAN, " * generic + "FORMAT JSON, COSTS OFF"
         self.scans: list[str] = []
 
     async def _explain(self, query: str, arguments: tuple[Any, ...]) -> None:
-        raw = await self._session.fetchval(f"EXPLAIN (FORMAT JSON, COSTS OFF) {query}", *arguments)
+        raw = await self._session.fetchval(f"EXPLAIN ({self._options}) {query}", *arguments)
         self.scans += [
             f"{node['Node Type']} on {node.get('Relation Name')}"
             for node in nodes(json.loads(raw)[0]["Plan"])
@@ -116,6 +117,25 @@ async def test_every_query_goes_by_an_index_at_each_end_and_in_the_middle(
                 if explaining.scans:
                     found[f"{name} at {share}"] = list(explaining.scans)
     assert found == {}
+
+
+async def test_the_one_plan_of_a_device_s_reads_goes_by_an_index(
+    pool: Pool, postgres_dsn: str
+) -> None:
+    names = ("snapshots", "validity", "history", "history of a section")
+    found: dict[str, list[str]] = {}
+    async with (
+        open_pool(postgres_dsn, role=READER) as readers,
+        TenantReader(readers, LONG.tenant(7)).session(one_plan=True) as session,
+    ):
+        explaining = Explaining(session, generic=True)
+        for name, query in queries(LONG, explaining, 7, 0.5).items():
+            if name.startswith(names):
+                explaining.scans.clear()
+                assert await query(None), name
+                found[name] = list(explaining.scans)
+    assert len(found) >= 7
+    assert [one for one, scans in found.items() if scans] == []
 
 
 class Writing(Explaining):

@@ -425,3 +425,5 @@ async def test_audit_entries_say_it_all(pool: Pool, fleet: Fleet) -> None:
 async def test_totals_are_counted_up_to_a_bound(pool: Pool) -> None:
     page = await audit_page(pool, "acme", limit=5, count_limit=20)
     assert (page.total, page.total_is_exact, len(page.entries)) == (20, False, 5)
+    again = await audit_page(pool, "acme", limit=5, count_limit=20, beyond=True)
+    assert again == page

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -13,9 +14,11 @@ import pytest
 from nats.aio.client import Client
 
 from adapters.embedded.nats import EmbeddedNats
+from adapters.jetstream import pull
 from adapters.jetstream.connection import connect
 from adapters.jetstream.event_store import JetStreamEventStore
-from adapters.jetstream.source import JetStreamSource
+from adapters.jetstream.passing import passing_consumer
+from adapters.jetstream.source import JetStreamSource, RawPuller
 from adapters.jetstream.streams import EVENTS, events_stream_config
 from domain import decisions
 from domain.envelope import Head, NewEvent, StoredEvent
@@ -67,6 +70,25 @@ async def test_it_reads_the_same_events_as_the_store(nc: Client) -> None:
     assert await first(source, len(read) - 100, after=100) == read[100:]
     assert await source.at(7) == read[6]
     assert await source.head() == len(read)
+
+
+async def test_a_loop_that_was_held_up_takes_what_came_before_it_minds_the_silence(
+    nats_server: EmbeddedNats, nc: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pull, "SILENCE_SECONDS", 0.5)
+    store = JetStreamEventStore(nc, nc.jetstream())
+    one, other = played(1, 10).events[:2]
+    await append(store, [one])
+    consumer = await passing_consumer(nc, nc.jetstream(), EVENTS, 1)
+    assert consumer.name is not None
+    async with RawPuller(nc, EVENTS, consumer.name) as puller:
+        assert len(await puller.take_all()) == 1
+        waiting = asyncio.create_task(puller.take_all())
+        await asyncio.sleep(0)
+        await nc.publish(f"configtrail.{other.tenant_id}.{other.device_id}.Told", b"{}")
+        await nc.flush()
+        time.sleep(1)  # noqa: ASYNC251  this is what holds the loop up
+        assert len(await waiting) == 1
 
 
 async def test_it_goes_on_over_a_restart_of_the_server(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from domain.canonical import Canonical, canonicalise, detect_platform, text_under
 from domain.canonical.form import physical_lines
-from domain.canonical.routeros import origins
+from domain.canonical.routeros import logical_form, origins
 from domain.routeros.menus import MENUS
 
 BODY = """\
@@ -548,8 +548,22 @@ def test_reading_in_bulk_and_line_by_line_are_one(begin: str, pieces: list[str])
     form = routeros(text)
     assume(not form.cut)
     # A line that begins with a blank is for the slow way; one of nothing else means nothing.
-    slow = routeros(f"{text}\n ")
-    assert slow == msgspec.structs.replace(form, line_count=slow.line_count, unfinished=True)
+    slow = routeros(f"{text}\n \n")
+    assert slow == msgspec.structs.replace(form, line_count=slow.line_count, unfinished=False)
+
+
+@given(
+    st.lists(st.sampled_from((*_PIECES, "/ip/route/add b=1\n", "/ip route set 0\n")), max_size=14)
+)
+def test_lines_by_section_are_the_lines_with_their_sections(pieces: list[str]) -> None:
+    text = "# by RouterOS 7.1\n/ip address\n" + "".join(pieces)
+    form = logical_form(text)
+    sections: dict[str, list[str]] = {}
+    for section, line in form.sure_lines:
+        sections.setdefault(section, []).append(line)
+    assert form.by_section == sections
+    canonical = routeros(text)
+    assert msgspec.structs.asdict(form).items() <= msgspec.structs.asdict(canonical).items()
 
 
 @given(st.lists(st.sampled_from(_PIECES), max_size=14))

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 # Inboxes, to which a pull, a direct get or an append is answered, and subjects of requests, which
 # no stream holds.
 SUBSCRIBED = {
-    "adapters/jetstream/branch.py": ["inbox"],
+    "adapters/jetstream/branch.py": ["f'{inbox}.*'"],
     "adapters/jetstream/publisher.py": ["f'{inbox}.*'"],
     "adapters/jetstream/pull.py": ["self._inbox"],
     "adapters/roles/collector.py": ["SUBJECT"],

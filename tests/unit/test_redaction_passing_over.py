@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import random
 import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.demo.export import wrapped
+from domain.canonical.routeros import origins, with_origins
+from domain.errors import NotUnderstood
 from domain.profiles import PROFILES
 from domain.profiles.finding import loosened
-from domain.redaction import Redactor
+from domain.redaction import Redactor, redacted
 from domain.redaction.inside import redact_inside
 from domain.redaction.names import hints, speaks
 from domain.redaction.parts import parts
 from domain.redaction.properties import is_secret
 from domain.redaction.trigger import loud, triggers
+from domain.routeros.statements import is_understood, parse
+from domain.routeros.strings import written
+from tests.exports import form_of, genuine_texts, made_up
 from tests.unit.test_redaction_tables import FOLDER, cases, texts
 
 REDACTOR = Redactor(b"k" * 32, "r1")
@@ -73,13 +80,18 @@ LINES = st.one_of(
     ),
 )
 
+# Strings that go on over lines.
+OPEN = st.sampled_from(
+    (':local password "geheim', ':put "a', 'b"', 'geheim-80"', ':put "a"; :put "b')
+)
+
 
 def inside(text: str, *, script: bool = True) -> str:
     return redact_inside(text, REDACTOR.meant, script=script)
 
 
 @settings(max_examples=500, deadline=None)
-@given(st.lists(LINES, min_size=1, max_size=30), st.booleans(), st.booleans())
+@given(st.lists(LINES | OPEN, min_size=1, max_size=30), st.booleans(), st.booleans())
 def test_a_script_has_the_same_secrets_alone_and_behind_others(
     lines: list[str], script: bool, with_menus: bool
 ) -> None:
@@ -89,7 +101,7 @@ def test_a_script_has_the_same_secrets_alone_and_behind_others(
     assert inside(WAKES + text, script=script) == WAKES + inside(text, script=script)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(LINES, min_size=1, max_size=6), st.integers(0, 24))
 def test_a_script_has_the_same_secrets_before_others(lines: list[str], count: int) -> None:
     text = "\n".join([*lines, ""])
@@ -100,7 +112,7 @@ def test_a_script_has_the_same_secrets_before_others(lines: list[str], count: in
     assert inside(f"{text}{quiet}\n# zerotier") == f"{inside(text)}{quiet}\n# zerotier"
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(LINES, max_size=30))
 def test_parts_begin_and_end_with_lines(lines: list[str]) -> None:
     text = "\n".join(lines)
@@ -111,7 +123,7 @@ def test_parts_begin_and_end_with_lines(lines: list[str]) -> None:
         done = end
 
 
-@settings(max_examples=1000)
+@settings(max_examples=400)
 @given(
     st.sampled_from(_SPEAKING.split()),
     st.text("abyzAZ09_-é", max_size=4),
@@ -125,6 +137,26 @@ def test_a_name_that_speaks_of_a_secret_is_never_passed_over(
         assert triggers(f"{whole}=x"), whole
         assert triggers(f"{whole} x"), whole
         assert loud(["a", f"{whole} x", "b"]) == {1}
+
+
+@settings(max_examples=200)
+@given(st.randoms(use_true_random=False), st.integers(1, 3))
+def test_escapes_that_routeros_does_not_write_hide_no_word(
+    choice: random.Random, depth: int
+) -> None:
+    def odd(char: str) -> str:
+        ways = [char] * 3
+        if char.isalpha():
+            ways.append(f"\\{ord(char):02X}")
+        if char in "sdwo":
+            ways.append(f"\\{char}")
+        return choice.choice(ways)
+
+    script = "".join(map(odd, ":local password ")) + '\\"geheimnis\\"'
+    line = f'/system script add name=s source="{script}"'
+    for _ in range(depth - 1):
+        line = f"/system script add name=t source={written(line)}"
+    assert "geheimnis" not in redacted(f"{line}\n", "routeros", REDACTOR)
 
 
 @settings(max_examples=300)
@@ -152,7 +184,7 @@ def test_an_expression_matches_nowhere_where_its_loosened_form_does_not(platform
     secrets = PROFILES[platform].secrets
     every = fragments(platform)
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=80, deadline=None)
     @given(st.lists(st.sampled_from(every), min_size=1, max_size=9))
     def check(pieces: list[str]) -> None:
         line = "".join(pieces)
@@ -176,3 +208,44 @@ def test_looks_around_and_possession_are_taken_away() -> None:
     assert loosened(r"(?<![\w-])a(?! (?:b|c(?=d))\S)(?P<secret>x[+)]?)++(?:y)*+\Z") == (
         r"a(?P<secret>x[+)]?)+(?:y)*\z"
     )
+
+
+@pytest.mark.parametrize(
+    "piece", ["pin ", "key=", "secret 7 ", "hash a ", "curl -u ", "key 7 aB3dE5gH "]
+)
+def test_hostile_lines_are_shown_at_all(piece: str) -> None:
+    # By the square of its length, each would take minutes.
+    for platform in ("routeros", "ios"):
+        line = "# " + piece * (120_000 // len(piece))
+        assert redacted(f"{line}\n", platform, REDACTOR)
+
+
+def test_lines_that_are_read_in_bulk_stand_where_reading_them_one_by_one_says() -> None:
+    folded = [
+        "\n".join(piece for line in text.split("\n") for piece in wrapped(line, 60))
+        for text in made_up()
+    ]
+    for text in [*made_up(), *folded, *genuine_texts().values()]:
+        found = with_origins(text)
+        assert [(first, after) for _, first, after in found] == origins(text)
+        assert [line for line, _, _ in found] == list(form_of(text).logical)
+
+
+@settings(max_examples=400)
+@given(
+    st.sampled_from(("add", "set", "remove", "set [ find name=a ]", "set !a", "set 0", "addx", "")),
+    st.lists(
+        st.sampled_from(
+            (" a=b", ' a="b c"', " !a", " comment", ' a="b', " .b=c", " a=", '  a=b"c"', " [", " b")
+        ),
+        max_size=4,
+    ),
+)
+def test_a_line_is_understood_if_it_is_parsed(verb: str, properties: list[str]) -> None:
+    line = verb + "".join(properties)
+    try:
+        parse(line)
+    except NotUnderstood:
+        assert not is_understood(line)
+    else:
+        assert is_understood(line)

@@ -379,7 +379,7 @@ def lines_of(text: str) -> list[str]:
     return [line for line in text.split("\n") if line]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(PLATFORMS, st.data(), st.sampled_from(("\n", "\r\n")))
 def test_amid_other_lines_a_secret_alone_is_hidden(
     platform: str, data: st.DataObject, end: str
@@ -404,7 +404,7 @@ def _bare(line: str) -> str:
     return re.sub(r"""(["'])(<secret:[0-9a-f]{8}>)\1""", r"\2", line)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(PLATFORMS, st.data(), SECRETS, SECRETS)
 def test_equal_secrets_have_equal_hashes_at_all_places_and_others_have_not(
     platform: str, data: st.DataObject, one: str, other: str

@@ -159,6 +159,9 @@ RISKS = {
     "/ip service\nset telnet disabled=yes\n": {"management-access", "services"},
     "/user ssh-keys\nadd user=x\n": {"users"},
     "/ip dns\nset servers=1.1.1.1\n": {"resolver"},
+    '/interface wireguard\nadd name=w private-key="a"\n': {"tunnels"},
+    "/ip route\nadd distance=2 dst-address=10.9.0.0/16 gateway=10.0.0.2\n": {"routes"},
+    "/routing ospf interface-template\nadd area=a cost=10\n": {"routes"},
 }
 
 
@@ -212,6 +215,58 @@ def test_a_rule_is_as_risky_as_what_it_did_and_does(
     assert found - {"input-chain"} == tags
 
 
+MASQUERADE = "/ip firewall nat\nadd action=masquerade chain=srcnat{}\n"
+OUTSIDE = {
+    "a name": ("", "ether1-wan"),
+    "a comment": ("/interface ethernet\nset [ find default-name=ether1 ] comment=WAN\n", "ether1"),
+    "a comment of one with a name": (
+        '/interface ethernet\nset [ find default-name=ether1 ] comment="to the ISP" name=port1\n',
+        "port1",
+    ),
+    "a DHCP client": ("/ip dhcp-client\nadd interface=ether5\n", "ether5"),
+    "a PPPoE client": ("/interface pppoe-client\nadd interface=ether1 name=dsl\n", "dsl"),
+    "a default route over it": ("/ip route\nadd gateway=vlan7\n", "vlan7"),
+    "the gateway of a default route": (
+        "/ip address\nadd address=192.0.2.2/30 interface=sfp1\n"
+        "add address=10.0.0.1/24 interface=e\n"
+        "/ip route\nadd distance=1 dst-address=0.0.0.0/0 gateway=192.0.2.1\n",
+        "sfp1",
+    ),
+    "a list": ("/interface list member\nadd interface=ether9 list=WAN\n", "ether9"),
+}
+
+
+@pytest.mark.parametrize(("says", "interface"), OUTSIDE.values(), ids=OUTSIDE)
+def test_what_leads_outside_is_known_by_more_than_its_name(says: str, interface: str) -> None:
+    before = says + MASQUERADE.format(f" out-interface={interface}")
+    for after, tags in (
+        (says + MASQUERADE.format(f" out-interface={interface} src-address=10.0.0.0/8"), "wan-nat"),
+        (before + f"/ip address\nadd address=1.1.1.1/24 interface={interface}\n", "wan-address"),
+        (before + f"/interface bridge port\nadd bridge=b interface={interface}\n", "zones"),
+    ):
+        [change] = told(before, after).changes
+        assert [risk.tag for risk in change.risks] == [tags]
+    inside = says + MASQUERADE.format(" out-interface=other")
+    assert not told(inside, inside.replace("=other", "=another")).changes[0].risks
+
+
+@pytest.mark.parametrize("lost", [" out-interface=ether1", " out-interface-list=LAN"])
+def test_masquerading_that_is_no_longer_about_one_interface_is_a_risk(lost: str) -> None:
+    [change] = told(MASQUERADE.format(lost), MASQUERADE.format("")).changes
+    assert [risk.reason for risk in change.risks] == [
+        "the rule goes for traffic over any interface"
+    ]
+
+
+def test_default_routes_that_swap_their_distances_are_both_told() -> None:
+    routes = "/ip route\nadd distance={} gateway=192.0.2.1\nadd distance={} gateway=192.0.2.5\n"
+    changes = told(routes.format(1, 2), routes.format(2, 1)).changes
+    assert [(one.kind, [risk.tag for risk in one.risks]) for one in changes] == [
+        ("modified", ["wan-address"])
+    ] * 2
+    assert "gateway" not in str(changes)
+
+
 def test_a_rule_that_keeps_traffic_out_is_watched_when_it_moves() -> None:
     rules = "".join(f"add chain=input comment=c{n} dst-port={n}\n" for n in (53, 54))
     last, first = (
@@ -261,11 +316,12 @@ def test_beyond_the_bound_changes_are_counted() -> None:
 
 
 def test_beyond_so_many_characters_changes_are_counted() -> None:
-    script = "x" * 20_000
-    many = "/system script\n" + "".join(f"add name=s{n} source={script}\n" for n in range(500))
+    # Values are cut before they are told, but counted as long as they are shown.
+    script = "x " * 9_900
+    many = "/system note\n" + "".join(f'add name=s{n} note="{script}"\n' for n in range(450))
     found = told("", many)
-    assert len(found.changes) + found.more == 500
-    assert 0 < found.more < 500
+    assert len(found.changes) + found.more == 450
+    assert 0 < found.more < 450
     assert len(encode(found)) < 10_000_000
 
 

@@ -6,6 +6,8 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -25,6 +27,11 @@ def die() -> None:
 def never_end() -> None:
     while True:
         time.sleep(60)
+
+
+def spin() -> None:
+    while True:
+        pass
 
 
 def hold(size: int) -> int:
@@ -51,11 +58,16 @@ def test_a_killed_worker_fails_its_work_and_no_other() -> None:
         assert workers.submit(os.getpid).result() not in (first, os.getpid())
 
 
-def test_work_that_does_not_end_is_stopped_with_its_process() -> None:
-    with Workers(1, seconds=0.2) as workers:
+@pytest.mark.parametrize(
+    ("work", "seconds", "patience"), [(spin, 0.2, 120.0), (never_end, 60.0, 0.2)]
+)
+def test_work_that_does_not_end_is_stopped_with_its_process(
+    work: Callable[[], None], seconds: float, patience: float
+) -> None:
+    with Workers(1, seconds=seconds, patience=patience) as workers:
         first = workers.submit(os.getpid).result()
         with pytest.raises(WorkStopped, match="time"):
-            workers.submit(never_end).result()
+            workers.submit(work).result()
         assert not is_running(first)
         assert workers.submit(os.getpid).result() != first
 
@@ -96,19 +108,29 @@ def hostile(line: str, kinds: int) -> Job:
     return Job(texts[0].encode(), texts[1].encode(), "routeros", b"k" * 32, "r1", ())
 
 
-SLOW = ("add action=drop chain=c{}", 4)
-LARGE = ("add action=drop chain=c comment=" + "x" * 40 + "{}", 10**9)
+def long_line() -> Job:
+    """Two texts of 60 kB, in which each of many names goes on with a long one."""
+    texts = [f"/ip pool\nadd {'a.' * 15_000}b=1{f' .{name}=1' * 5_000}\n" for name in "cd"]
+    return Job(texts[0].encode(), texts[1].encode(), "routeros", b"k" * 32, "r1", ())
+
+
+SLOW = partial(hostile, "add action=drop chain=c{}", 4)
+LARGE = partial(hostile, "add action=drop chain=c comment=" + "x" * 40 + "{}", 10**9)
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds", "memory", "why"),
-    [(SLOW, 0.05, 1024, "it took too long"), (LARGE, 60.0, 256, "it took too much memory")],
-    ids=["time", "memory"],
+    ("make", "seconds", "memory", "why"),
+    [
+        (SLOW, 0.05, 1024, "it took too long"),
+        (long_line, 0.05, 1024, "it took too long"),
+        (LARGE, 60.0, 256, "it took too much memory"),
+    ],
+    ids=["time", "time of a small text", "memory"],
 )
 async def test_a_comparison_beyond_its_bounds_is_coarse_and_says_so(
-    text: tuple[str, int], seconds: float, memory: int, why: str
+    make: Callable[[], Job], seconds: float, memory: int, why: str
 ) -> None:
-    job = hostile(*text)
+    job = make()
     with Workers(1, seconds=seconds, memory=memory * MEGABYTE) as workers:
         found = await compared(job, workers)
         assert found.coarse
@@ -121,6 +143,5 @@ async def test_a_comparison_beyond_its_bounds_is_coarse_and_says_so(
         assert [why in note for note in found.told.notes] == [True]
         # The next one is as good as ever.
         small = Job(b"/ip pool\nadd name=a\n" * 9000, b"", "routeros", b"k" * 32, "r1", ())
-        assert not small.is_small
     with Workers(1) as workers:
         assert not (await compared(small, workers)).coarse

@@ -51,7 +51,6 @@ class Bundle:
         self.witnesses = witnesses
         self.quorum = quorum
         self.about = parse_json(self.read("bundle.json"))
-        self.roots: dict[int, bytes] = {}
 
     def open(self, name: str, most: int) -> Any:
         """A file of it: no link, pipe or device, and not larger than it can be."""
@@ -235,28 +234,29 @@ class Bundle:
 
     def older(self, size: int, root: bytes) -> Iterator[str]:
         """Older checkpoints are of the same history."""
-        for name in self.names("checkpoints"):
-            if not name.endswith(".note"):
-                continue
-            path = "checkpoints/" + name
-            old, old_root, _ = self.checkpoint(path, self.about["log"])
-            proof = self.read(path[: -len(".note")] + ".proof").decode().split("\n")[:-1]
-            holds = grew(old, old_root, size, root, [unbase64(one) for one in proof])
+        names = [one[: -len(".note")] for one in self.names("checkpoints") if one[-5:] == ".note"]
+        for name in names:
+            old, old_root, _ = self.checkpoint(f"checkpoints/{name}.note", self.about["log"])
+            holds = grew(old, old_root, size, root, self.growth(name))
             need(holds, f"the checkpoint of size {old} is of another history")
-            self.roots[old] = old_root
-        if self.roots:
-            yield f"ok: {len(self.roots)} older checkpoints are of the same history"
+        if names:
+            yield f"ok: {len(names)} older checkpoints are of the same history"
+
+    def growth(self, name: str) -> list[Any]:
+        """The proof that the log only grew since an older checkpoint."""
+        lines = self.read(f"checkpoints/{name}.proof").decode().split("\n")[:-1]
+        return [unbase64(one) for one in lines]
 
     def since(self, raw: bytes, size: int, root: bytes) -> str:
         """A checkpoint that the reader kept is of the same history. Whose it is they know."""
         origin, old, old_root = parse_checkpoint(open_note(raw, [])[0])
         need(origin == self.about["log"], f"the checkpoint that was kept is of the log {origin}")
         need(old <= size, f"truncated: the log had {old} events, and here it has {size}")
-        known = {**self.roots, size: root}
-        need(
-            old in known, f"the bundle has no proof from size {old} on; export it with --checkpoint"
-        )
-        need(known[old] == old_root, f"forked: the checkpoint of size {old} is of another history")
+        name = f"{old:012d}"
+        shown = old == size or f"{name}.proof" in self.names("checkpoints")
+        need(shown, f"the bundle has no proof from size {old} on; name it at the export")
+        holds = grew(old, old_root, size, root, [] if old == size else self.growth(name))
+        need(holds, f"forked: the checkpoint of size {old} is of another history")
         return f"ok: the log only grew since the checkpoint of size {old} that was kept"
 
     def contents(self, bodies: dict[Any, Any]) -> Iterator[str]:

@@ -1,0 +1,108 @@
+"""What an inventory would change, before anything is: the difference to what is registered, or all
+that is wrong with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from adapters.collecting.credentials import NOT_FOR_COLLECTORS, for_collectors
+from adapters.collecting.registered import Inventory
+from domain.collecting import says_the_same
+from domain.events import DeviceConfigured, GivenSettings
+from domain.fields import Problem
+from domain.inventory import Entry, InventoryRefused, Judged, jump_problems
+
+_AT_ONCE = 64
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What an inventory changes. `absent` are registered devices that it does not name; where it
+    has groups, `unused_groups` are registered ones that neither it nor a device of it names."""
+
+    added: tuple[Entry, ...]
+    changed: tuple[Entry, ...]
+    unchanged: int
+    absent: tuple[str, ...]
+    groups: tuple[tuple[str, GivenSettings], ...] = ()
+    unused_groups: tuple[str, ...] = ()
+
+
+def plan_of(
+    registered: Inventory,
+    entries: Sequence[Entry],
+    groups: Mapping[str, GivenSettings] | None = None,
+) -> Plan:
+    """The difference between what is registered and the entries, with the groups that come along.
+
+    Raises `InventoryRefused` when a device leads nowhere with what its group is registered to give.
+    """
+    now = {**registered.groups, **(groups or {})}
+    entries = [one.within(now) for one in entries]
+    problems = jump_problems(entries, {one.device_id for one in entries} | {*registered.devices})
+    if problems:
+        raise InventoryRefused(problems)
+    named = {one.device_id for one in entries}
+    in_use = {one.settings.group for one in entries}
+    known = [one for one in entries if one.device_id in registered.devices]
+    changed = [one for one in known if not _is_so(registered.devices[one.device_id], one)]
+    return Plan(
+        added=tuple(one for one in entries if one.device_id not in registered.devices),
+        changed=tuple(changed),
+        unchanged=len(known) - len(changed),
+        absent=tuple(sorted(registered.devices.keys() - named)),
+        groups=tuple(
+            (name, given)
+            for name, given in (groups or {}).items()
+            if registered.groups.get(name) != given
+        ),
+        unused_groups=tuple(registered.groups.keys() - groups.keys() - in_use) if groups else (),
+    )
+
+
+def _is_so(told: DeviceConfigured, entry: Entry) -> bool:
+    """Whether a device is registered as an entry has it."""
+    return says_the_same(
+        told,
+        replace(told, settings=entry.settings, own=entry.own, fallback=entry.fallback),
+    )
+
+
+async def resolvable_entries(judged: Judged) -> list[Entry]:
+    """The entries, when there is no problem with any, nor with finding out where they are, and
+    collectors may have their credentials.
+
+    Raises `InventoryRefused` with every problem, and every entry whose addresses are all unknown.
+
+    Those behind a jump host are left out: their names may only be known there.
+    """
+    turns = asyncio.Semaphore(_AT_ONCE)
+    loop = asyncio.get_running_loop()
+
+    async def resolvable(address: str) -> bool:
+        async with turns:
+            try:
+                return bool(await loop.getaddrinfo(address, None))
+            except (OSError, UnicodeError):
+                return False
+
+    direct = [one for one in judged.entries if one.settings.jump is None]
+    names = sorted({name for one in direct for name in one.settings.addresses})
+    found = dict(zip(names, await asyncio.gather(*map(resolvable, names)), strict=True))
+    problems = list(judged.problems)
+    problems += [
+        Problem(one.where, "credential", NOT_FOR_COLLECTORS)
+        for one in judged.entries
+        if not for_collectors(one.settings.credential)
+    ]
+    problems += [
+        Problem(one.where, "address", "can't be resolved")
+        for one in direct
+        if not any(found[name] for name in one.settings.addresses)
+    ]
+    if problems:
+        raise InventoryRefused(problems)
+    return judged.entries

@@ -1,0 +1,85 @@
+"""`trigger --wait` and `import --wait` where a read model can't take in an event: what is promised,
+and what is said."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from nats.aio.msg import Msg
+
+from adapters.cli import program
+from adapters.cli.backup import trigger
+from adapters.cli.importing import import_folder
+from adapters.roles.trigger import SUBJECT
+from domain.errors import EventsParked
+from domain.events import ManualBackupFinished
+from tests.serving import NOON, TEXTS, Api
+
+
+@pytest.fixture
+async def with_a_parked_event(api: Api) -> Api:
+    """Two devices with a snapshot each, of which `audit` lacks that of r1, and a collector."""
+    for device, text in (("r1", TEXTS[0]), ("r2", TEXTS[2])):
+        await api.system.intake.publish("acme", device, text, NOON)
+    await api.settled()
+    await api.system.pool.execute(
+        "INSERT INTO configtrail.parked SELECT 'audit', position, tenant_id, device_id, event_id,"
+        " 'SnapshotCreated', 'ValueError' FROM configtrail.audit"
+        " WHERE device_id = 'r1' AND action = 'config_snapshot_created'"
+    )
+
+    async def on_request(msg: Msg) -> None:
+        asked = json.loads(msg.data)
+        await api.system.intake.publish(
+            "acme",
+            asked["device_id"],
+            TEXTS[1],
+            datetime.now(UTC),
+            trigger_id=asked["trigger_id"],
+        )
+        await msg.respond(json.dumps({"status": "success", "message": "read"}).encode())
+
+    await api.system.nc.subscribe(SUBJECT, cb=on_request)
+    return api
+
+
+async def test_a_manual_backup_that_some_read_model_will_not_show_says_so_and_is_made(
+    with_a_parked_event: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    system = with_a_parked_event.system
+    settings = system.settings.model_copy(update={"tenant": "acme"})
+    with pytest.raises(EventsParked, match="not in audit until an operator") as parked:
+        await trigger(settings, device="r1", wait=True)
+    # How the backup ended is shown first. Then the status is 1, and this says what to do.
+    assert capsys.readouterr().out.startswith("succeeded: ")
+    told, status = program.explain(parked.value)
+    assert (status, "configtrail projections parked" in told) == (1, True)
+    history = system.events.read_branch("acme", "r1")
+    ends = [one.event async for one in history if isinstance(one.event, ManualBackupFinished)]
+    assert [one.outcome for one in ends] == ["succeeded"]
+    # Without --wait nothing is promised, and for a device without parked events all is kept.
+    assert await trigger(settings, device="r1") == 0
+    assert await trigger(settings, device="r2", wait=True, as_json=True) == 0
+    out = capsys.readouterr().out
+    assert json.loads(out[out.index("{") :])["outcome"] in ("succeeded", "duplicate")
+
+
+async def test_an_import_says_which_read_models_lack_something_and_keeps_its_document_clean(
+    with_a_parked_event: Api, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = with_a_parked_event.system.settings.model_copy(update={"tenant": "acme"})
+    (tmp_path / "exports").mkdir()
+    (tmp_path / "exports" / "r3.rsc").write_text(TEXTS[0])
+    assert await import_folder(settings, path=tmp_path / "exports", as_json=True) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["created"] == 1
+    assert "parked events are not in audit: configtrail projections parked" in " ".join(
+        told.err.split()
+    )
+    done = await import_folder(settings, path=tmp_path / "exports", as_json=True, wait=False)
+    told = capsys.readouterr()
+    assert (done, json.loads(told.out)["known"]) == (0, 1)
+    assert "parked" not in told.err
