@@ -110,7 +110,7 @@ def test_what_is_hidden_in_the_salt_does_not_pass_for_the_text(tmp_path: Path, m
             "ok: 1 texts are those that their events committed to"
         ]
         return
-    with pytest.raises(Wrong, match="content/4.salt is not a salt of 32 bytes"):
+    with pytest.raises(Wrong, match=r"content/4\.salt is not a salt of 32 bytes"):
         list(bundle.contents({4: body}))
 
 
