@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import random
 import sys
+from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.crypto.signing import SigningKey, check_ed25519
+from adapters.tlog.offline.bundle import Bundle
 from adapters.tlog.offline.ed25519 import signed_by
 from adapters.tlog.offline.joined import verifier
-from adapters.tlog.offline.trees import grew, included, stretch_root
+from adapters.tlog.offline.trees import Wrong, grew, included, node, stretch_root
 from domain.tlog.merkle import leaf_hash, root_of
 from domain.tlog.ranges import after_plan, before_plan, range_root
 from domain.tlog.tiles import TileReader, TileTree, consistency_plan, inclusion_plan
@@ -76,6 +80,38 @@ def test_growth_is_judged_as_by_the_rules(one: int, two: int) -> None:
     if old < new:
         assert not grew(old, roots[1], new, roots[1], proof)
         assert not grew(old, roots[0], new, roots[0], proof)
+
+
+def test_hashes_of_other_lengths_prove_nothing() -> None:
+    """A byte that one of two neighbours lacks may stand in the other: joined they are the same."""
+    left, old_root, new_root = root_of(LEAVES[:2]), root_of(LEAVES[:3]), root_of(LEAVES[:4])
+    assert grew(3, old_root, 4, new_root, [LEAVES[2], LEAVES[3], left])
+    shorter, longer = left[:-1], left[-1:] + LEAVES[2]
+    forged = node(shorter, node(longer, LEAVES[3]))
+    assert node(shorter, longer) == old_root
+    assert not grew(3, old_root, 4, forged, [longer, LEAVES[3], shorter])
+    assert not included(longer, 2, 3, old_root, [shorter])
+    with pytest.raises(Wrong, match="not made of hashes"):
+        stretch_root(2, [shorter], [longer], [], 3)
+
+
+@pytest.mark.parametrize("moved", [-7, 0, 7])
+def test_what_is_hidden_in_the_salt_does_not_pass_for_the_text(tmp_path: Path, moved: int) -> None:
+    """What is committed to is the salt and the text behind it, without anything in between."""
+    both = bytes(range(32)) + b"/user add name=mallory\n/ip address\n"
+    body = json.dumps({"content": {"commitment": hashlib.sha256(both).hexdigest()}}).encode()
+    (tmp_path / "bundle.json").write_text("{}")
+    (tmp_path / "content").mkdir()
+    (tmp_path / "content" / "4.salt").write_text(both[: 32 + moved].hex() + "\n")
+    (tmp_path / "content" / "4.txt").write_bytes(both[32 + moved :])
+    bundle = Bundle(str(tmp_path), [], [], 0)
+    if moved == 0:
+        assert list(bundle.contents({4: body})) == [
+            "ok: 1 texts are those that their events committed to"
+        ]
+        return
+    with pytest.raises(Wrong, match=r"content/4\.salt is not a salt of 32 bytes"):
+        list(bundle.contents({4: body}))
 
 
 @settings(max_examples=100, deadline=None)

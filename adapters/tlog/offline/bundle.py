@@ -266,6 +266,8 @@ class Bundle:
             position = int(name[:-4])
             need(position in bodies, f"content/{name} is of no event")
             salt = bytes.fromhex(self.read(f"content/{position}.salt").decode().strip())
+            # It is of a fixed length, or a part of the text could be said to be of the salt.
+            need(len(salt) == 32, f"content/{position}.salt is not a salt of 32 bytes")
             commitment = json.loads(bodies[position])["content"]["commitment"]
             made = sha256(salt + self.read("content/" + name, LARGE)).hex()
             need(made == commitment, f"content/{name} is not the text that was recorded")

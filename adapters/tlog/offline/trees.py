@@ -21,6 +21,11 @@ def sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
+def are_hashes(values: list[Any]) -> bool:
+    """Whether all are as long as a SHA-256: joined, others could be the same bytes."""
+    return all(len(one) == 32 for one in values)
+
+
 def node(left: bytes, right: bytes) -> bytes:
     """The hash of an inner node."""
     return sha256(b"\x01" + left + right)
@@ -49,6 +54,7 @@ def stretch_root(
     """The root of the tree that a stretch of leaves and the subtrees around it make up."""
     left, right = heights_before(start), heights_after(start + len(leaves), size)
     need(start + len(leaves) <= size, "the stretch goes beyond the checkpoint")
+    need(are_hashes([*before, *leaves, *after]), "a proof is not made of hashes")
     need(len(left) == len(before) and len(right) == len(after), "the proof has a wrong length")
     parts = [*zip(left, before), *((0, leaf) for leaf in leaves), *zip(right, after)]  # noqa: B905
     stack: list[Any] = []
@@ -66,7 +72,7 @@ def stretch_root(
 
 def grew(old: int, old_root: bytes, new: int, new_root: bytes, proof: list[Any]) -> bool:
     """Whether a consistency proof holds (RFC 9162, 2.1.4.2)."""
-    if not 0 < old <= new:
+    if not 0 < old <= new or not are_hashes([old_root, new_root, *proof]):
         return False
     if old == new:
         return not proof and old_root == new_root
@@ -92,6 +98,8 @@ def grew(old: int, old_root: bytes, new: int, new_root: bytes, proof: list[Any])
 
 def included(leaf: bytes, index: int, size: int, root: bytes, proof: list[Any]) -> bool:
     """Whether an inclusion proof holds (RFC 9162, 2.1.3.2)."""
+    if not are_hashes([leaf, root, *proof]):
+        return False
     here, last = index, size - 1
     for one in proof if index < size else []:
         if last == 0:
