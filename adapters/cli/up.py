@@ -18,6 +18,11 @@ from adapters.embedded.runtime import embedded
 from adapters.http.app import create_app, serve
 from adapters.roles.supervisor import running
 from adapters.settings import Settings
+from projections import ACCESS
+from projections.checkpoints import wait_projected
+
+# A busy machine may take its time to build the first read models.
+_FIRST_KEY_SECONDS = 120.0
 
 
 class Service:
@@ -46,6 +51,9 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
         if own_servers and settings.auth == "on":
             made = await first_key(system.keys, settings.data_dir)
         await stack.enter_async_context(running(roles(system)))
+        if made is not None:
+            # Whoever is told the key may use it at once.
+            await wait_projected(system.pool, [ACCESS], made.position, _FIRST_KEY_SECONDS)
         started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         api = partial(
             serve,

@@ -21,6 +21,9 @@ _VERB = re.compile(r"[a-z][a-z-]*+(?=[ \t]|\Z)")
 _FIND: Final = rf'\[(?:{STRING}|[^\[\]"]++|\[(?:{STRING}|[^\[\]"]++)*+\])*+\]'
 SELECTOR: Final = rf'[ \t]++(?:{_FIND}|(?:{STRING}|[^ \t"=\[\]]++)++)(?=[ \t]|\Z)'
 _SELECTOR = re.compile(SELECTOR, re.DOTALL)
+# Names of sub-properties go on where the one before them ended: without a bound a long one, gone on
+# with again and again, would take time and memory by the square of the line's length.
+MOST_NAME: Final = 256
 _PROPERTY = re.compile(
     rf'([ \t]++)(!?[.A-Za-z0-9][A-Za-z0-9_.-]*+)(?:=((?:{STRING}|[^ \t"\n]++)*+))?(?=[ \t]|\Z)',
     re.DOTALL,
@@ -144,6 +147,8 @@ def _properties(line: str, at: int) -> tuple[tuple[Property, ...], int]:
         if value is None and written.removeprefix("!") not in NAMES:
             break
         name = written
+        if len(prefix) + len(written) > MOST_NAME:
+            break
         if written.startswith("."):
             name = prefix + written if prefix else written[1:]
         elif "." in written:

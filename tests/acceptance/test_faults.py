@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import random
 import secrets
 from collections import Counter
@@ -33,9 +32,9 @@ from tests.acceptance.scenario import (
     readings,
     rows,
 )
+from tests.rig import MASTER as KEY
 from tests.support import eventually
 
-KEY = base64.b64encode(secrets.token_bytes(32)).decode()
 KILLS = 20
 Rows = dict[str, list[tuple[object, ...]]]
 

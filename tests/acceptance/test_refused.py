@@ -10,7 +10,7 @@ import pytest
 
 from adapters.embedded.nats import EmbeddedNats
 from tests.acceptance.program import CONFIGTRAIL, Program
-from tests.acceptance.test_faults import KEY
+from tests.rig import MASTER as KEY
 
 
 def with_wrong_password(url: str) -> str:

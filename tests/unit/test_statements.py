@@ -125,8 +125,18 @@ def test_whatever_is_parsed_is_rendered_as_it_was(text: str) -> None:
         "set [" + '"[' * 100_000,
         "set " + "[ find " * 100_000,
         "add" + " a=1" * 100_000 + ' b="',
+        "add " + "a." * 100_000 + "b=1" + " .c=1" * 100_000,
+        "add " + "a." * 120 + "b=1" + " .c=1" * 10 + " ." + "d" * 200 + "=1",
     ],
-    ids=["open string", "long value", "open find", "nested find", "many properties"],
+    ids=[
+        "open string",
+        "long value",
+        "open find",
+        "nested find",
+        "many properties",
+        "long name gone on with",
+        "names that are too long together",
+    ],
 )
 def test_hostile_lines_are_refused_and_not_pondered(line: str) -> None:
     with pytest.raises(NotUnderstood):
