@@ -103,8 +103,7 @@ class Registrar:
             own=own,
             fallback=fallback,
         )
-        await self._devices.refresh(tenant_id, device_id)
-        return await self._devices.record(tenant_id, device_id, decide) is not None
+        return await self._devices.change(tenant_id, device_id, decide) is not None
 
     async def retire(
         self, tenant_id: str, device_id: str, *, actor: str, reason: str | None
@@ -121,8 +120,7 @@ class Registrar:
             occurred_at=datetime.now(UTC),
             reason=reason,
         )
-        await self._devices.refresh(tenant_id, device_id)
-        if await self._devices.record(tenant_id, device_id, decide) is None:
+        if await self._devices.change(tenant_id, device_id, decide) is None:
             raise NotFound("device in the inventory", device_id)
 
     async def configure_group(
@@ -159,8 +157,7 @@ class Registrar:
                 raise InvalidInput("group", "was changed by somebody else meanwhile; do it again")
             return made(state)
 
-        await self._devices.refresh(tenant_id, group_branch(group))
-        return await self._devices.record(tenant_id, group_branch(group), decide) is not None
+        return await self._devices.change(tenant_id, group_branch(group), decide) is not None
 
     async def remove_group(
         self, tenant_id: str, group: str, *, actor: str, reason: str | None
@@ -177,8 +174,7 @@ class Registrar:
             occurred_at=datetime.now(UTC),
             reason=reason,
         )
-        await self._devices.refresh(tenant_id, group_branch(group))
-        if await self._devices.record(tenant_id, group_branch(group), decide) is None:
+        if await self._devices.change(tenant_id, group_branch(group), decide) is None:
             raise NotFound("group", group)
 
     async def release_host_key(
@@ -211,6 +207,5 @@ class Registrar:
             reason=reason,
             expected_fingerprint=expected_fingerprint,
         )
-        await self._devices.refresh(tenant_id, device_id)
-        if await self._devices.record(tenant_id, device_id, decide) is None:
+        if await self._devices.change(tenant_id, device_id, decide) is None:
             raise NotFound("pinned host key of", device_id)

@@ -47,8 +47,7 @@ class Keeper:
             policy=check_policy(policy),
             reason=reason,
         )
-        await self._devices.refresh(tenant_id, TENANT_BRANCH)
-        return await self._devices.record(tenant_id, TENANT_BRANCH, decide) is not None
+        return await self._devices.change(tenant_id, TENANT_BRANCH, decide) is not None
 
     async def hold(
         self, tenant_id: str, device_id: str | None, hold_id: str, *, actor: str, reason: str
@@ -88,6 +87,5 @@ class Keeper:
             occurred_at=datetime.now(UTC),
             reason=reason,
         )
-        await self._devices.refresh(tenant_id, branch)
-        if await self._devices.record(tenant_id, branch, decide) is None:
+        if await self._devices.change(tenant_id, branch, decide) is None:
             raise NotFound("legal hold", hold_id)

@@ -71,6 +71,11 @@ class DeviceRepository:
         async with aclosing(self._events.read_branch(tenant_id, device_id)) as branch:
             return frozenset([stored.event_id async for stored in branch])
 
+    async def change(self, tenant_id: str, device_id: str, decide: Decide) -> StoredEvent | None:
+        """As `record`, where nothing but what the store has by now may be decided on."""
+        await self.refresh(tenant_id, device_id)
+        return await self.record(tenant_id, device_id, decide)
+
     async def record(self, tenant_id: str, device_id: str, decide: Decide) -> StoredEvent | None:
         """Append what `decide` makes of the device's state; None when it makes nothing of it.
 

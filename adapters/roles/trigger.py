@@ -267,8 +267,7 @@ class TriggerService:
                 while True:
                     try:
                         # A state from before the request would make its end look told already.
-                        await self._devices.refresh(tenant_id, device_id)
-                        return await self._devices.record(tenant_id, device_id, decide)
+                        return await self._devices.change(tenant_id, device_id, decide)
                     except Unavailable as error:
                         if not said:
                             log.warning("the end of a manual backup is not recorded yet: %s", error)
