@@ -33,6 +33,10 @@ _RESET = f"""
     RETURNING {_COLUMNS}
 """
 
+# Seen as it was before the row lock was waited for, which is enough: whoever parks an event of a
+# projection without any moves its checkpoint too.
+_PARKED = "EXISTS (SELECT FROM configtrail.parked WHERE projection = $1)"
+
 
 class Checkpoint(Struct, frozen=True, kw_only=True):
     """Where a projection stands: all events up to `position` of the stream are in its rows.
@@ -47,6 +51,13 @@ class Checkpoint(Struct, frozen=True, kw_only=True):
     position: int
     tables: tuple[str, ...]
     build: int
+
+
+class Moved(Struct, frozen=True):
+    """A checkpoint was moved; `parked`: there are parked events that later ones may have to wait
+    for."""
+
+    parked: bool
 
 
 async def ensure(pool: Pool, projection: Projection[Any], identity: StreamIdentity) -> Checkpoint:
@@ -119,16 +130,17 @@ async def advance(
     old: int,
     new: int,
     event_id: str,
-) -> bool:
+) -> Moved | None:
     """Move the checkpoint to the event at `new`, inside the caller's transaction, if it still
-    stands at `old`.
+    stands at `old`; None when it does not.
 
     Comes first in the transaction: its row lock makes a second writer wait, and then fail here.
     """
-    status: str = await connection.execute(
+    record = await connection.fetchrow(
         f"UPDATE {place.ledger} SET position = $6, last_event = $7"
         " WHERE projection = $1 AND version = $2"
-        " AND stream = $3 AND stream_created = $4 AND position = $5",
+        " AND stream = $3 AND stream_created = $4 AND position = $5"
+        f" RETURNING {'false' if place != LIVE else _PARKED} AS parked",
         projection.name,
         projection.version,
         identity.name,
@@ -137,7 +149,7 @@ async def advance(
         new,
         event_id,
     )
-    return status == "UPDATE 1"
+    return struct(Moved, record)
 
 
 def check(found: Checkpoint, projection: Projection[Any], identity: StreamIdentity) -> None:

@@ -17,13 +17,17 @@ from projections.tenancy import COPIER
 # From so many rows on a copy costs less than statements.
 _COPIED = 200
 
-# Whether row-level security binds this session at the table, and whether there is a way past it.
-_WAYS = """
-    SELECT row_security_active(c.oid) AS bound, EXISTS (
-        SELECT FROM pg_roles r WHERE r.rolname = $2 AND r.rolbypassrls
-          AND pg_has_role(current_user, r.oid, 'SET')
-          AND has_table_privilege(r.oid, c.oid, 'INSERT')
-    ) AS exempt
+# The way into the table for this session. Where row-level security binds it and the role may be
+# taken, it is taken by asking, until the transaction ends or the rows are in.
+_WAY = """
+    SELECT CASE
+        WHEN NOT row_security_active(c.oid) THEN 'straight'
+        WHEN EXISTS (
+            SELECT FROM pg_roles r WHERE r.rolname = $2 AND r.rolbypassrls
+              AND pg_has_role(current_user, r.oid, 'SET')
+              AND has_table_privilege(r.oid, c.oid, 'INSERT')
+        ) THEN set_config('role', $2, true)
+        ELSE 'detour' END
     FROM pg_class c WHERE c.oid = $1::regclass
 """
 
@@ -41,15 +45,13 @@ async def copy_rows(
         values = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
         await connection.executemany(f'INSERT INTO "{table}" ({named}) VALUES ({values})', rows)
         return
-    ways = await connection.fetchrow(_WAYS, f'"{table}"', COPIER)
-    assert ways is not None
-    if not ways["bound"]:
+    way = await connection.fetchval(_WAY, f'"{table}"', COPIER)
+    if way == "straight":
         await connection.copy_records_to_table(table, columns=list(columns), records=rows)
-    elif ways["exempt"]:
+    elif way == COPIER:
         # An error on the way takes the role back with the transaction, or its savepoint.
-        await connection.execute(f"SET LOCAL ROLE {COPIER}")
         await connection.copy_records_to_table(table, columns=list(columns), records=rows)
-        await connection.execute("SET LOCAL ROLE NONE")
+        await connection.execute("RESET ROLE")
     else:
         await connection.execute(f'CREATE TEMPORARY TABLE incoming (LIKE "{table}") ON COMMIT DROP')
         await connection.copy_records_to_table("incoming", columns=list(columns), records=rows)

@@ -24,7 +24,7 @@ from projections.writer import ProjectionWriter, Rewound
 
 log = logging.getLogger(__name__)
 
-MOST_EVENTS = 8_000
+MOST_EVENTS = 16_000
 # Without events the checkpoint is looked at this often: another worker may have moved it, or
 # somebody may have dropped the tables, which are then built again.
 IDLE_SECONDS = 2.0
