@@ -176,18 +176,26 @@ class PoisonEvent(ConfigtrailError):
 
 
 class ProjectionStopped(ConfigtrailError):
-    """A read model can take in nothing, or too little: that is no single event's fault."""
+    """A read model can take in too little: that is no single event's fault. With the event at
+    `position`, which is not parked, `devices` would have parked events: `in_a_row`, with nothing
+    taken in between, or at all."""
 
-    def __init__(self, projection: str, position: int, devices: int, reason: str) -> None:
+    def __init__(
+        self, projection: str, position: int, devices: int, reason: str, *, in_a_row: bool
+    ) -> None:
+        row, which = (" in a row", " right before it") if in_a_row else ("", "")
         super().__init__(
             f"projection {projection}: stopped before event {position}, which can't be taken in: "
-            f"{reason}; with it {devices} devices would have parked events, which is no single "
-            "event's fault; run a version that can take them in, or skip some of them"
+            f"{reason}; with it {devices} devices{row} would have parked events, which is no "
+            "single event's fault; run a version that can take them in, or, if it is the events, "
+            f"skip some of those that are parked{which}: each makes room for one more "
+            f"(configtrail projections parked list --projection {projection}, then parked skip)"
         )
         self.projection = projection
         self.position = position
         self.devices = devices
         self.reason = reason
+        self.in_a_row = in_a_row
 
 
 class EventsParked(ConfigtrailError):

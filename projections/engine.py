@@ -58,6 +58,7 @@ class ProjectionWorker:
         self._patience = Patience(f"projection {projection.name}", pool)
         self._told: str | None = None
         self._is_well = False
+        self._was_stopped = False
 
     @property
     def name(self) -> str:
@@ -77,10 +78,10 @@ class ProjectionWorker:
         """Follow the stream, or stand by, until cancelled.
 
         Outages of Postgres and NATS are waited out, with a line in the log every few seconds; so is
-        a time in which the live tables are of another version. A projection that can take in next
-        to nothing is stopped and tried again from time to time. Everything else is raised:
-        `StreamMismatch`, `StreamGap`, and errors that show a fault in the program or the history.
-        `projections.stops` has the reason in both cases.
+        a time in which the live tables are of another version, or are missing. A projection that
+        can take in next to nothing is stopped and tried again from time to time. Everything else is
+        raised: `StreamMismatch`, `StreamGap`, and errors that show a fault in the program or the
+        history. `projections.stops` has the reason in both cases.
         """
         while True:
             try:
@@ -89,11 +90,12 @@ class ProjectionWorker:
                 elif not await self._lease.lead(self._follow):
                     await self._stand_by()
             except Rewound:
-                log.warning("projection %s: its checkpoint went back; following it", self.name)
+                await self._patience.pause("its checkpoint went back; following it")
             except _TABLES_GONE:
-                log.warning("projection %s: its tables are gone; building them again", self.name)
+                await self._patience.pause("its tables are gone; building them again")
             except ProjectionStopped as error:
                 self._tell(str(error))
+                self._was_stopped = True
                 await self._stopped(error)
                 await asyncio.sleep(STOPPED_SECONDS)
             except NewerProjection:
@@ -121,11 +123,10 @@ class ProjectionWorker:
         except _TABLES_GONE:
             return False
         if found is None or found.version == self.projection.version:
-            self._told = None
             return False
         self._tell(
-            f"its tables are of version {found.version}, and this program has version "
-            f"{self.projection.version}; "
+            f"projection {self.name}: its tables are of version {found.version}, and this program "
+            f"has version {self.projection.version}; "
             + (
                 "they serve until the new ones are built"
                 if found.version < self.projection.version
@@ -147,8 +148,8 @@ class ProjectionWorker:
         found = await self._writer.prepare(identity)
         if found.version != self.projection.version:
             return
-        self._patience.over(found.position)
-        await retrying.retry_all(self._pool, self._source, self.projection)
+        if not self._was_stopped:  # else the event that stopped it is tried first
+            await self._retry_parked()
         async with (
             aclosing(self._source.follow(self.position)) as feed,
             Prefetch(feed, most=MOST_EVENTS, prepare=self._writer.prefold) as batches,
@@ -160,16 +161,28 @@ class ProjectionWorker:
                     if not self._is_well:
                         await stops.over(self._pool, self.projection)
                         self._is_well = True
+                    await self._goes_on()
                 else:
                     began = loop.time()
                     await self._writer.apply(batch)
-                    self._told = None
+                    await self._goes_on()
                     if len(batch) < SMALL_EVENTS:
                         taken = loop.time() - began
                         await asyncio.sleep(min(GATHER_SHARE * taken, MOST_GATHER_SECONDS))
 
+    async def _goes_on(self) -> None:
+        """What hindered it, if anything did, is over; the parked events may have lacked it too."""
+        self._patience.over(self.position)
+        self._told = None
+        if self._was_stopped:
+            self._was_stopped = False
+            await self._retry_parked()
+
+    async def _retry_parked(self) -> None:
+        await retrying.retry_all(self._pool, self._source, self.projection)
+
     def _tell(self, what: str) -> None:
         """Into the log, once."""
         if self._told != what:
-            log.warning("projection %s: %s", self.name, what)
+            log.warning("%s", what)
             self._told = what

@@ -64,9 +64,14 @@ _HOLD = """
 """
 
 _CHAIN = """
-    SELECT position FROM configtrail.parked
+    SELECT position, error IS NOT NULL AS tried FROM configtrail.parked
     WHERE projection = $1 AND tenant_id = $2 AND device_id = $3
     ORDER BY position LIMIT $4
+"""
+
+_COUNT_OF_DEVICE = """
+    SELECT count(*) FROM configtrail.parked
+    WHERE projection = $1 AND tenant_id = $2 AND device_id = $3
 """
 
 _FREE = """
@@ -141,10 +146,17 @@ async def devices(connection: Connection, projection: str) -> set[DeviceKey]:
     return {(tenant_id, device_id) for tenant_id, device_id in found}
 
 
-async def chain(reader: Reader, projection: str, device: DeviceKey, limit: int) -> list[int]:
-    """The positions of the device's first parked events, in order."""
+async def chain(reader: Reader, projection: str, device: DeviceKey, limit: int) -> dict[int, bool]:
+    """The positions of the device's first parked events, in order, and whether each is one that
+    can't be taken in; the others wait for it."""
     found = await reader.fetch(_CHAIN, projection, *device, limit)
-    return [position for (position,) in found]
+    return {one["position"]: one["tried"] for one in found}
+
+
+async def count(reader: Reader, projection: str, device: DeviceKey) -> int:
+    """How many of the device's events are parked, those that wait included."""
+    found: int = await reader.fetchval(_COUNT_OF_DEVICE, projection, *device)
+    return found
 
 
 async def free(

@@ -31,16 +31,20 @@ class Patience:
     async def wait_out(self, error: Exception) -> None:
         """Sleep before the next try."""
         service = "NATS" if isinstance(error, Unavailable) else "Postgres"
+        await self.pause(f"waiting for {service}: {reason_of(error)}")
+
+    async def pause(self, why: str) -> None:
+        """The same for what is no outage of a server, and may last as long all the same."""
         now = asyncio.get_running_loop().time()
         if now >= self._silent_until:
-            log.warning("%s: waiting for %s: %s", self._what, service, reason_of(error))
+            log.warning("%s: %s", self._what, why)
             self._silent_until = now + SAY_EVERY_SECONDS
         self._in_outage = True
         await asyncio.sleep(RETRY_SECONDS)
 
     def over(self, position: int) -> None:
-        """Say that it goes on, if there was an outage."""
+        """Say that it goes on, if there was an outage. The next one soon after is told of no more
+        often than if it were the same."""
         if self._in_outage:
             log.info("%s: going on from position %d", self._what, position)
         self._in_outage = False
-        self._silent_until = 0.0

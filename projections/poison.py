@@ -6,10 +6,11 @@ Invariant: events of one device come into the rows in their order, or wait for t
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import asyncpg
+from msgspec import Struct, field
 
 from domain.envelope import StoredEvent
 from domain.errors import (
@@ -65,6 +66,28 @@ def told(error: Exception) -> str:
     return f"{type(error).__name__}: {constraint}" if constraint else type(error).__name__
 
 
+class Brought(Struct):
+    """What did not simply come in: the positions of events that are parked instead, each with its
+    error, or None when it only waits for an earlier one of its device; and of those that were let
+    go, since they are recorded as skipped."""
+
+    parked: dict[int, str | None] = field(default_factory=dict)
+    skipped: list[int] = field(default_factory=list)
+
+    def tell(self, projection: str, known: Collection[int] = ()) -> None:
+        """Into the log, once it is committed. `known`: of these it was told before."""
+        for position in self.skipped:
+            log.warning("projection %s: event %d is skipped, as recorded", projection, position)
+        for position, error in self.parked.items():
+            if error is not None and position not in known:
+                log.error(
+                    "projection %s: event %d is parked: %s; further events of its device wait",
+                    projection,
+                    position,
+                    error,
+                )
+
+
 class Careful:
     """Brings events in one by one where they don't come in together."""
 
@@ -73,12 +96,12 @@ class Careful:
         self._source = source
         self._place = place
 
-    async def write(self, connection: Connection, batch: Sequence[Delivered]) -> set[int]:
+    async def write(self, connection: Connection, batch: Sequence[Delivered]) -> Brought:
         """Bring the batch into the tables, inside the caller's transaction that moves the
-        checkpoint; the positions of those that are parked instead.
+        checkpoint.
 
-        Raises `PoisonEvent` for a rebuild, where nothing is parked, and `ProjectionStopped` when
-        too many devices would have parked events.
+        Raises `PoisonEvent` for a rebuild, where nothing is parked, and `ProjectionStopped` at the
+        event with which too many devices would have parked events.
         """
         blocked: set[DeviceKey] = set()
         if self._place == LIVE:
@@ -87,52 +110,55 @@ class Careful:
 
     async def bring(
         self, connection: Connection, batch: Sequence[Delivered], blocked: set[DeviceKey]
-    ) -> set[int]:
+    ) -> Brought:
         """As `write`; events of `blocked` devices are held, and devices are added to it."""
+        brought = Brought()
+        await self._bring(connection, batch, blocked, brought)
+        return brought
+
+    async def _bring(
+        self,
+        connection: Connection,
+        batch: Sequence[Delivered],
+        blocked: set[DeviceKey],
+        brought: Brought,
+    ) -> None:
         held = [one for one in batch if (one.tenant_id, one.device_id) in blocked]
         free = [one for one in batch if (one.tenant_id, one.device_id) not in blocked]
         if self._place == LIVE:
             await parking.hold(connection, self._projection.name, held)
-        parked = {one.position for one in held}
+        brought.parked |= {one.position: None for one in held}
         if not free:
-            return parked
+            return
         error = await self._try(connection, free)
         if error is None:
-            return parked
+            return
         if len(free) > 1:
             half = len(free) // 2
-            parked |= await self.bring(connection, free[:half], blocked)
-            parked |= await self.bring(connection, free[half:], blocked)
-            return parked
+            await self._bring(connection, free[:half], blocked, brought)
+            await self._bring(connection, free[half:], blocked, brought)
+            return
         (event,) = free
         if await self._source.skipped(self._projection.name, event):
-            log.warning(
-                "projection %s: event %d is skipped, as recorded",
-                self._projection.name,
-                event.position,
-            )
-            return parked
+            brought.skipped.append(event.position)
+            return
         if self._place == BUILD:
             raise PoisonEvent(self._projection.name, event.position, error)
         blocked.add((event.tenant_id, event.device_id))
-        if self._place != LIVE:
-            return parked | {event.position}
-        if await parking.park(connection, self._projection.name, event, error):
+        brought.parked[event.position] = error
+        if self._place == LIVE and await parking.park(
+            connection, self._projection.name, event, error
+        ):
             await self._check_single(connection, event, error)
-        log.error(
-            "projection %s: event %d is parked: %s; further events of its device wait",
-            self._projection.name,
-            event.position,
-            error,
-        )
-        return parked | {event.position}
 
     async def _check_single(self, connection: Connection, event: Delivered, error: str) -> None:
         """Raises `ProjectionStopped` when it is no single event's fault that this was parked."""
         name = self._projection.name
         found = await parking.parked_devices(connection, name, event.position)
-        if found.in_a_row >= MOST_IN_A_ROW or found.parked >= MOST_PARKED:
-            raise ProjectionStopped(name, event.position, found.parked, error)
+        in_a_row = found.in_a_row >= MOST_IN_A_ROW
+        if in_a_row or found.parked >= MOST_PARKED:
+            devices = found.in_a_row if in_a_row else found.parked
+            raise ProjectionStopped(name, event.position, devices, error, in_a_row=in_a_row)
 
     async def _try(self, connection: Connection, events: Sequence[Delivered]) -> str | None:
         """Bring all of them in; else nothing of them, and why."""

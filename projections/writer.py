@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 
 from domain.envelope import StoredEvent, StreamIdentity
-from domain.errors import StreamGap
+from domain.errors import ProjectionStopped, StreamGap
 from projections import checkpoints, parking
 from projections.belonging import check_belongs
 from projections.checkpoints import Checkpoint, Moved
@@ -98,8 +98,10 @@ class ProjectionWriter:
     async def apply(self, batch: Sequence[Delivered]) -> None:
         """Apply the events of the batch that are not applied yet.
 
-        Raises `StreamGap` when one is missing before or within it, `Rewound`, `PoisonEvent` for a
-        rebuild, and `ProjectionStopped`; nothing of the batch is applied then.
+        Raises `StreamGap` when one is missing before or within it, `Rewound`, and `PoisonEvent` for
+        a rebuild; nothing of the batch is applied then. Raises `ProjectionStopped` when all before
+        the event that it names is applied, so that what was parked on the way is there to be seen,
+        retried and skipped.
         """
         identity = self._prepared()
         _check_contiguous(identity, batch)
@@ -109,7 +111,15 @@ class ProjectionWriter:
                 raise StreamGap(identity.name, expected, batch[0].position)
             if batch[0].position < expected:
                 batch = batch[expected - batch[0].position :]
-            if await self._commit(identity, batch):
+            try:
+                committed = await self._commit(identity, batch)
+            except ProjectionStopped as stopped:
+                if stopped.position == expected:
+                    raise
+                # Then the rest is tried again: it may have changed, or be another worker's by now.
+                await self.apply(batch[: stopped.position - expected])
+                continue
+            if committed:
                 await self._move(batch[-1].position)
                 return
             await self.refresh()
@@ -162,7 +172,8 @@ class ProjectionWriter:
             await connection.execute(self._settings)
             if await self._advance(connection, identity, batch) is None:
                 return False
-            await self._careful.write(connection, batch)
+            brought = await self._careful.write(connection, batch)
+        brought.tell(self.projection.name)
         return True
 
     @asynccontextmanager
