@@ -31,6 +31,11 @@ class Planned:
         self.running = False
         self.source: Source = "scheduled"
 
+    def forget(self) -> None:
+        """What is known of its last reading counts no more: a manual backup, or another collector,
+        may have tried it since."""
+        self.known, self.last = False, None
+
     def due(
         self, name: str, settings: DeviceSettings, last: Attempt | None, mark: str, now: datetime
     ) -> datetime | None:

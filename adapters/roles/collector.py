@@ -154,6 +154,7 @@ class Collector:
                 planned.settings = self._registry.settings(key)
                 planned.secret = self._registry.secret_of(key)
                 if (planned.settings, planned.secret) != before:
+                    planned.forget()
                     self._plan(key, planned)
             return
         key = (stored.tenant_id, stored.device_id)
@@ -166,6 +167,7 @@ class Collector:
                 planned.refused = event.fingerprint
             case HostKeyReleased():
                 planned.refused = ""
+                planned.forget()
         self._plan(key, planned)
 
     def _plan(self, key: Key, planned: Planned) -> None:

@@ -1,0 +1,77 @@
+"""What waits for a person goes on once that person acts, whoever it was that failed to read it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from adapters.collecting.credential_changes import CredentialKeeper
+from adapters.collecting.credentials import Stored
+from adapters.embedded.nats import EmbeddedNats
+from adapters.roles.devices import DeviceRepository
+from adapters.roles.supervisor import running
+from domain.errors import BackupFailed
+from domain.events import CollectionRecovered, SnapshotCreated
+from tests.collecting_stack import ALICE, DEVICE, PASSWORD, TENANT, Stack, opened_stack, settings
+from tests.doubles.routeros import RouterOSDouble, serving
+from tests.support import eventually
+
+DAY = 86_400
+
+
+@pytest.fixture
+async def stack(nats_server: EmbeddedNats, tmp_path: Path) -> AsyncIterator[Stack]:
+    async with opened_stack(nats_server.url, tmp_path) as opened:
+        yield opened
+
+
+async def read_once(stack: Stack, port: int) -> None:
+    await stack.registrar.configure(
+        TENANT, DEVICE, settings(port, interval_seconds=DAY), actor=ALICE
+    )
+    await eventually(lambda: stack.count(SnapshotCreated))
+
+
+async def fails_by_hand(stack: Stack, kind: str) -> None:
+    with pytest.raises(BackupFailed, match=kind):
+        await stack.trigger().run(TENANT, DEVICE, actor=ALICE)
+
+
+async def test_a_released_host_key_resumes_what_a_manual_backup_found_blocked(stack: Stack) -> None:
+    async with stack.rig.recording(), running({"collector": stack.role().run}):
+        first = RouterOSDouble()
+        async with serving(first):
+            await read_once(stack, first.port)
+        async with serving(RouterOSDouble(port=first.port)):
+            await fails_by_hand(stack, "host_key_changed")
+            await stack.registrar.release_host_key(
+                TENANT, DEVICE, actor=ALICE, reason="new board", expected_fingerprint=None
+            )
+            await eventually(lambda: stack.count(CollectionRecovered))
+
+
+@pytest.mark.parametrize("mended_by", ["settings", "secret"])
+async def test_what_was_changed_after_a_failed_manual_backup_is_tried_at_once(
+    stack: Stack, mended_by: str
+) -> None:
+    double = RouterOSDouble()
+    async with (
+        serving(double),
+        stack.rig.recording(),
+        running({"collector": stack.role().run}),
+    ):
+        await read_once(stack, double.port)
+        double.password = "rotated"
+        await fails_by_hand(stack, "auth_failed")
+        if mended_by == "settings":
+            await stack.store.put(TENANT, "new", Stored(username="backup", password="rotated"))
+            wanted = settings(double.port, interval_seconds=DAY, credential="store:new")
+            await stack.registrar.configure(TENANT, DEVICE, wanted, actor=ALICE)
+        else:
+            keeper = CredentialKeeper(stack.store, DeviceRepository(stack.rig.events))
+            rotated = Stored(username="backup", password="rotated")
+            await keeper.set(TENANT, "main", rotated, actor=ALICE, reason=None)
+        await eventually(lambda: stack.count(CollectionRecovered))
+    assert double.passwords == [PASSWORD, PASSWORD, "rotated"]
