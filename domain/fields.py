@@ -98,6 +98,7 @@ def given_of(
 
     def tell(field: str, rule: str) -> None:
         told.append(Problem(where, field, rule))
+        given.pop(field, None)
 
     given = {name: value.strip() for name, value in fields.items() if value.strip()}
     platform = given.get("platform")
@@ -126,14 +127,14 @@ def given_of(
         if truth is None and name in given:
             tell(name, "must be yes or no")
     return GivenSettings(
-        platform=platform,
+        platform=given.get("platform"),
         port=port,
         username=given.get("username"),
-        credential=credential,
+        credential=given.get("credential"),
         jump=given.get("jump"),
         interval_seconds=interval,
         timeout_seconds=timeout,
-        window=window,
+        window=given.get("window"),
         secret_values=truths["secrets"],
         enabled=truths["enabled"],
         history=truths["history"],

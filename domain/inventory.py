@@ -56,11 +56,13 @@ class Entry(Struct, frozen=True):
 
 class Judged(Struct, frozen=True):
     """The entries that keep the rules, and all problems of the others. `groups` are those that the
-    inventory itself has; None: it says nothing of groups."""
+    inventory itself has; None: it says nothing of groups. `spoilt` are the others, without what
+    breaks a rule: nobody may use them, but they may have more mistakes."""
 
     entries: list[Entry]
     problems: list[Problem]
     groups: Mapping[str, GivenSettings] | None = None
+    spoilt: Sequence[Entry] = ()
 
 
 def entries_of(
@@ -89,15 +91,16 @@ def judge(
     """As `entries_of`, for who has more to check: what keeps the rules, and what breaks them.
     `groups` are those of the inventory itself."""
     rows = list(rows)
-    found: list[Entry] = []
+    sound: list[Entry] = []
+    spoilt: list[Entry] = []
     told = list(problems)
     for row in rows:
-        entry = _entry(row, platforms, told)
-        if entry is not None:
-            found.append(entry.within(groups or {}))
+        before = len(told)
+        entry = _entry(row, platforms, told).within(groups or {})
+        (sound if len(told) == before else spoilt).append(entry)
     told += _doubles(rows)
-    told += jump_problems(found, {_name(row) for row in rows} | set(known))
-    return Judged(found, told, groups)
+    told += jump_problems([*sound, *spoilt], {_name(row) for row in rows} | set(known))
+    return Judged(sound, told, groups, spoilt)
 
 
 def jump_problems(found: Sequence[Entry], known: Collection[str]) -> list[Problem]:
@@ -120,9 +123,9 @@ def jump_problems(found: Sequence[Entry], known: Collection[str]) -> list[Proble
     return list(dict.fromkeys(told))
 
 
-def _entry(row: Row, platforms: Sequence[str], told: list[Problem]) -> Entry | None:
+def _entry(row: Row, platforms: Sequence[str], told: list[Problem]) -> Entry:
+    """The row as far as it keeps the rules; what breaks one is told."""
     name = _name(row)
-    before = len(told)
     try:
         check_device_id(name)
     except InvalidInput as error:
@@ -130,8 +133,6 @@ def _entry(row: Row, platforms: Sequence[str], told: list[Problem]) -> Entry | N
     told += check_names(row.fields, row.where)
     addresses = addresses_of(row.fields, row.where, told)
     own = given_of(row.fields, platforms, row.where, told)
-    if len(told) > before:
-        return None
     group = row.fields.get("group", "").strip() or None
     settings = effective(addresses, group, (own, row.fallback))
     return Entry(name, settings, row.where, own, row.fallback)

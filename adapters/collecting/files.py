@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import yaml
 from msgspec import Struct
+from msgspec.structs import replace
 
 from adapters.ssh.profiles import PLATFORMS
 from domain.errors import InvalidInput
@@ -37,10 +38,13 @@ _MERGE: Final = "tag:yaml.org,2002:merge"
 _NULL: Final = "tag:yaml.org,2002:null"
 
 
-class _Rows(Struct, frozen=True):
+class _Rows(Struct):
+    """`lacking` are columns that were missed already, once for all rows."""
+
     rows: list[Row]
     problems: list[Problem]
     groups: dict[str, GivenSettings] | None = None
+    lacking: Sequence[str] = ()
 
 
 def read_inventory(path: Path) -> list[Entry]:
@@ -73,7 +77,9 @@ def judge_inventory(path: Path) -> Judged:
             raise InventoryRefused([Problem(path.name, "file", rule)])
     if not found.rows and not found.problems:
         found.problems.append(Problem(path.name, "file", "holds no device"))
-    return judge(found.rows, PLATFORMS, found.problems, groups=found.groups)
+    judged = judge(found.rows, PLATFORMS, found.problems, groups=found.groups)
+    untold = [one for one in judged.problems if one.field not in found.lacking]
+    return replace(judged, problems=untold)
 
 
 def _csv(text: str, name: str) -> _Rows:
@@ -91,13 +97,12 @@ def _csv(text: str, name: str) -> _Rows:
                 doubled = sorted({one for one in header if header.count(one) > 1})
                 if doubled:
                     found.problems.append(Problem(where, "columns", "must not be there twice"))
-                if "name" not in header or "address" not in header:
+                found.lacking = [one for one in ("name", "address") if one not in header]
+                if found.lacking:
                     rule = "must have name and address"
                     found.problems.append(Problem(where, "columns", rule))
-                if found.problems:
-                    return found
                 # Told once here, and not again for every line.
-                found.problems.extend(check_names(header, where))
+                found.problems.extend(check_names(dict.fromkeys(header), where))
             elif len(line) != len(header):
                 rule = f"must be {len(header)} as in the first line, there are {len(line)}"
                 found.problems.append(Problem(where, "columns", rule))

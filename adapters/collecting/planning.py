@@ -75,7 +75,8 @@ async def resolvable_entries(judged: Judged) -> list[Entry]:
     """The entries, when there is no problem with any, nor with finding out where they are, and
     collectors may have their credentials.
 
-    Raises `InventoryRefused` with every problem, and every entry whose addresses are all unknown.
+    Raises `InventoryRefused` with every problem, and every entry whose addresses are all unknown,
+    also of those that have another problem.
 
     Those behind a jump host are left out: their names may only be known there.
     """
@@ -89,19 +90,23 @@ async def resolvable_entries(judged: Judged) -> list[Entry]:
             except (OSError, UnicodeError):
                 return False
 
-    direct = [one for one in judged.entries if one.settings.jump is None]
+    told = {(one.where, one.field) for one in judged.problems}
+    entries = [*judged.entries, *judged.spoilt]
+    direct = [
+        one for one in entries if one.settings.jump is None and (one.where, "address") not in told
+    ]
     names = sorted({name for one in direct for name in one.settings.addresses})
     found = dict(zip(names, await asyncio.gather(*map(resolvable, names)), strict=True))
     problems = list(judged.problems)
     problems += [
         Problem(one.where, "credential", NOT_FOR_COLLECTORS)
-        for one in judged.entries
+        for one in entries
         if not for_collectors(one.settings.credential)
     ]
     problems += [
         Problem(one.where, "address", "can't be resolved")
         for one in direct
-        if not any(found[name] for name in one.settings.addresses)
+        if one.settings.addresses and not any(found[name] for name in one.settings.addresses)
     ]
     if problems:
         raise InventoryRefused(problems)

@@ -239,12 +239,18 @@ async def test_hosts_that_cannot_be_resolved_are_told_with_all_other_mistakes(
     path.write_text(
         "name,address,platform,jump,credential\nr1,no-such-host.invalid,ios,,agent\n"
         "r2,127.0.0.1,toaster,,\nr3,only-known-there.invalid,ios,r1,env:ROUTERS\n"
+        "r4,nor-this-one.invalid,toaster,,env:ROUTERS\nr5,,ios,,hunter2\n"
     )
     with pytest.raises(InventoryRefused) as found:
         await resolvable_entries(judge_inventory(path))
     assert [(one.where, one.field) for one in found.value.problems] == [
         ("fleet.csv line 3", "platform"),
+        ("fleet.csv line 5", "platform"),
+        ("fleet.csv line 6", "address"),
+        ("fleet.csv line 6", "credential"),
         # A variable that no registered device may have.
         ("fleet.csv line 4", "credential"),
+        ("fleet.csv line 5", "credential"),
         ("fleet.csv line 2", "address"),
+        ("fleet.csv line 5", "address"),
     ]

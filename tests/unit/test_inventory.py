@@ -192,6 +192,7 @@ def test_every_mistake_is_told_at_once_with_its_line(tmp_path: Path) -> None:
   - {name: r5, adress: 192.0.2.2}
   - {name: r6, address: 192.0.2.6, credential: hunter2, port: 0, interval: soon, window: late}
   - {name: r7, address: 192.0.2.7, jump: nowhere}
+  - {name: r8, address: 192.0.2.8, port: 0, jump: nowhere}
 """,
     )
     assert refused(path) == [
@@ -203,9 +204,11 @@ def test_every_mistake_is_told_at_once_with_its_line(tmp_path: Path) -> None:
         ("fleet.yaml line 7", "window"),
         ("fleet.yaml line 7", "port"),
         ("fleet.yaml line 7", "interval"),
+        ("fleet.yaml line 9", "port"),
         ("fleet.yaml line 4", "name"),
         ("fleet.yaml line 5", "name"),
         ("fleet.yaml line 8", "jump"),
+        ("fleet.yaml line 9", "jump"),
     ]
     with pytest.raises(InventoryRefused) as found:
         read_inventory(path)
@@ -214,7 +217,14 @@ def test_every_mistake_is_told_at_once_with_its_line(tmp_path: Path) -> None:
 
 def test_wrong_columns_and_passwords_in_csv_and_router_db(tmp_path: Path) -> None:
     no_address = written(tmp_path, "a.csv", "name,host\nr1,192.0.2.1\n")
-    assert refused(no_address) == [("a.csv line 1", "columns")]
+    assert refused(no_address) == [("a.csv line 1", "columns"), ("a.csv line 1", "host")]
+    both = written(tmp_path, "d.csv", "name,password,port\nr1,hunter2,0\n,hunter2,22\n")
+    assert refused(both) == [
+        ("d.csv line 1", "columns"),
+        ("d.csv line 1", "password"),
+        ("d.csv line 2", "port"),
+        ("d.csv line 3", "name"),
+    ]
     secret = written(tmp_path, "b.csv", "name,address,password\nr1,192.0.2.1,hunter2\n")
     assert refused(secret) == [("b.csv line 1", "password")]
     short = written(tmp_path, "c.csv", "name,address,port\nr1,192.0.2.1\nr2,192.0.2.2,1,2\n")
