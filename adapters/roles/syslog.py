@@ -1,7 +1,8 @@
 """The syslog listener: a device that tells of a change is collected when it has come to rest.
 
-UDP and TCP on one port. A message of somebody unknown is dropped and counted; one message more or
-less changes nothing, since the schedule comes round anyway.
+UDP and TCP on one port. A message of somebody unknown is dropped and counted, and a connection of
+theirs closed at once; one message more or less changes nothing, since the schedule comes round
+anyway.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from adapters.observability.metrics import Metrics
+from adapters.syslog.connections import Connections
 from adapters.syslog.messages import Framer, parse
 from adapters.syslog.senders import Key, Senders
 from domain.errors import InvalidInput
@@ -22,7 +24,6 @@ log = logging.getLogger(__name__)
 QUIET_SECONDS: Final = 5.0
 # A device that never comes to rest is collected all the same, but not more often than this.
 LONGEST_SECONDS: Final = 60.0
-_CONNECTIONS: Final = 256
 _READ_BYTES: Final = 64 * 1024
 _REFRESH_SECONDS: Final = 2.0
 
@@ -39,6 +40,7 @@ class SyslogListener:
         metrics: Metrics,
         quiet: float = QUIET_SECONDS,
         longest: float = LONGEST_SECONDS,
+        connections: Connections | None = None,
     ) -> None:
         self._host, self._port = _listen_address(listen)
         self._senders = senders
@@ -48,7 +50,7 @@ class SyslogListener:
         self._longest = longest
         self._since: dict[Key, float] = {}
         self._timers: dict[Key, asyncio.TimerHandle] = {}
-        self._connections = 0
+        self._connections = connections or Connections()
         self.started: asyncio.Future[int] | None = None
 
     async def run(self) -> None:
@@ -74,6 +76,7 @@ class SyslogListener:
         finally:
             transport.close()
             server.close()
+            self._connections.close_all()
             for timer in self._timers.values():
                 timer.cancel()
 
@@ -106,18 +109,24 @@ class SyslogListener:
             log.info("%s/%s told of a change; it is collected", *key)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        address = str(writer.get_extra_info("peername")[0])
+        peer = writer.get_extra_info("peername")
+        if peer is None or not self._senders.hears(str(peer[0])):
+            # Whoever sends nothing that counts must not keep a device's place.
+            self._metrics.syslog_messages.labels("unknown sender").inc()
+            writer.close()
+            return
+        address = str(peer[0])
         framer = Framer()
-        self._connections += 1
+        self._connections.opened(writer, address)
         try:
-            while self._connections <= _CONNECTIONS and (data := await reader.read(_READ_BYTES)):
+            while self._senders.hears(address) and (data := await reader.read(_READ_BYTES)):
+                self._connections.heard(writer)
                 for raw in framer.feed(data):
                     self.take(raw, address)
         except (OSError, ValueError) as error:
             log.info("a syslog connection was ended: %s", type(error).__name__)
         finally:
-            self._connections -= 1
-            writer.close()
+            self._connections.closed(writer)
 
 
 class _Datagrams(asyncio.DatagramProtocol):

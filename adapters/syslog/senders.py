@@ -39,9 +39,15 @@ class Senders:
         named = self._by_name.get(host.lower(), set()) if host else set()
         if here:
             return here & named or here
-        if any(ipaddress.ip_address(source) in one for one in self._relays):
-            return named
-        return set()
+        return named if self._is_relay(source) else set()
+
+    def hears(self, address: str) -> bool:
+        """Whether a message of this address may be from any device."""
+        source = _plain(address)
+        return source in self._by_address or self._is_relay(source)
+
+    def _is_relay(self, source: str) -> bool:
+        return any(ipaddress.ip_address(source) in one for one in self._relays)
 
     async def refresh(self) -> None:
         """Look the devices' addresses up again, when they are others now or it was long ago."""

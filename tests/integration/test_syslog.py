@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from adapters.observability.metrics import Metrics
 from adapters.roles.supervisor import running
 from adapters.roles.syslog import SyslogListener, relay_networks
+from adapters.syslog.connections import MOST, Connections
 from adapters.syslog.messages import Framer, Message, parse
 from adapters.syslog.senders import Key, Senders
 from domain.errors import InvalidInput
@@ -72,8 +73,11 @@ def test_lines_are_messages_and_endless_ones_are_refused() -> None:
         Framer().feed(b"99999 x")
 
 
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
 DEVICES: dict[Key, DeviceSettings] = {
     ("acme", "r1"): DeviceSettings(addresses=("127.0.0.1",)),
+    ("acme", "r3"): DeviceSettings(addresses=("127.0.0.3",)),
     ("acme", "r2.example.net"): DeviceSettings(addresses=("192.0.2.2",)),
     ("globex", "r1"): DeviceSettings(addresses=("192.0.2.1",)),
 }
@@ -91,7 +95,11 @@ async def test_senders_are_known_by_address_and_relays_by_the_name_they_tell() -
 
 @asynccontextmanager
 async def listening(
-    hurried: list[Key], *, quiet: float = 0.05, longest: float = 30
+    hurried: list[Key],
+    *,
+    quiet: float = 0.05,
+    longest: float = 30,
+    connections: Connections | None = None,
 ) -> AsyncIterator[tuple[int, Metrics]]:
     def hurry(tenant: str, device: str) -> bool:
         hurried.append((tenant, device))
@@ -107,6 +115,7 @@ async def listening(
         metrics=metrics,
         quiet=quiet,
         longest=longest,
+        connections=connections,
     )
     listener.started = asyncio.get_running_loop().create_future()
     async with running({"syslog": listener.run}):
@@ -168,21 +177,63 @@ async def test_a_stranger_that_claims_a_devices_name_over_udp_or_tcp_moves_nothi
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.bind(("127.0.0.9", 0))
             sender.sendto(claimed, ("127.0.0.1", port))
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", port, local_addr=("127.0.0.9", 0)
-        )
-        writer.write(claimed + b"\n")
+        reader, writer = await connected(port, "127.0.0.9")
         unknown = metrics.syslog_messages.labels("unknown sender")
         await eventually(lambda: unknown._value.get() == 2)
-        # What is too long ends the connection, and only that.
-        writer.write(b"99999 x")
         assert await reader.read() == b""
         writer.close()
-        await writer.wait_closed()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.sendto(claimed, ("127.0.0.1", port))
         await eventually(lambda: hurried)
     assert hurried == [("acme", "r1")]
+
+
+async def connected(port: int, source: str) -> Connection:
+    return await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
+
+
+async def test_what_is_too_long_ends_the_connection_and_only_that() -> None:
+    hurried: list[Key] = []
+    async with listening(hurried) as (port, _):
+        reader, writer = await connected(port, "127.0.0.1")
+        _, still_open = await connected(port, "127.0.0.1")
+        writer.write(b"99999 x")
+        assert await reader.read() == b""
+        still_open.write(b"system,info filter rule added by admin\n")
+        await eventually(lambda: hurried)
+        for one in (writer, still_open):
+            one.close()
+
+
+async def test_strangers_take_no_place_of_devices() -> None:
+    hurried: list[Key] = []
+    async with listening(hurried) as (port, _):
+        strangers = [await connected(port, "127.0.0.9") for _ in range(MOST + 1)]
+        for reader, _ in strangers:
+            assert await reader.read() == b""
+        _, writer = await connected(port, "127.0.0.1")
+        writer.write(b"system,info filter rule added by admin\n")
+        await eventually(lambda: hurried)
+        for one in (writer, *(stranger for _, stranger in strangers)):
+            one.close()
+
+
+async def test_of_too_many_connections_the_one_that_was_quiet_longest_gives_way() -> None:
+    hurried: list[Key] = []
+    async with listening(hurried, connections=Connections(3, 2)) as (port, metrics):
+        no_change = metrics.syslog_messages.labels("no change")
+        talks, quiet = [await connected(port, "127.0.0.1") for _ in range(2)]
+        talks[1].write(b"system,info user admin logged in\n")
+        await eventually(lambda: no_change._value.get() == 1)
+        third = await connected(port, "127.0.0.1")  # one too many of this device
+        assert await quiet[0].read() == b""
+        others = [await connected(port, "127.0.0.3") for _ in range(2)]  # one too many in all
+        assert await talks[0].read() == b""
+        for _, writer in (third, *others):
+            writer.write(b"system,info user admin logged in\n")
+        await eventually(lambda: no_change._value.get() == 4)
+        for _, writer in (talks, quiet, third, *others):
+            writer.close()
 
 
 async def test_strangers_are_counted_and_not_heard() -> None:
