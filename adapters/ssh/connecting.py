@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import errno
-import os
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 import asyncssh
-from asyncssh import SSHClientConnection, SSHKey
+from asyncssh import SSHClientConnection, SSHKey, SSHKeyPair
 
+from adapters.ssh.agent import agent_keys
 from adapters.ssh.failures import TRIES_NEXT_ADDRESS, DeviceUnread
 from adapters.ssh.target import Credential, HostKey, Target, Trust
 
@@ -62,6 +62,7 @@ _LEGACY_EXCHANGES: Final = (
     "diffie-hellman-group1-sha1",
 )
 _LEGACY_HOST_KEYS: Final = ("ssh-dss",)
+ClientKey = SSHKey | SSHKeyPair
 _OF_RSA: Final = ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")
 
 
@@ -149,7 +150,7 @@ async def _connect(
     if credential.username is None:
         raise DeviceUnread("no_credential", "neither inventory nor credential names a user")
     try:
-        async with asyncio.timeout(target.limits.connect):
+        async with asyncio.timeout(target.limits.connect), _client_keys(credential) as keys:
             return await asyncssh.connect(
                 address,
                 target.port,
@@ -161,8 +162,8 @@ async def _connect(
                 kex_algs=_with_legacy(_EXCHANGES, _LEGACY_EXCHANGES, legacy=target.legacy),
                 username=credential.username,
                 password=credential.password,
-                client_keys=_client_keys(credential),
-                agent_path=os.environ.get("SSH_AUTH_SOCK") if credential.agent else None,
+                client_keys=keys,
+                agent_path=None,
                 gss_auth=False,
                 gss_kex=False,
                 host_based_auth=False,
@@ -236,12 +237,21 @@ def _with_legacy(usual: Sequence[str], weak: Sequence[str], *, legacy: bool) -> 
     return [*usual, *weak] if legacy else list(usual)
 
 
-def _client_keys(credential: Credential) -> list[SSHKey] | None:
-    if credential.private_key is None:
-        return None
+@asynccontextmanager
+async def _client_keys(credential: Credential) -> AsyncIterator[Sequence[ClientKey] | None]:
+    if credential.agent:
+        async with agent_keys() as keys:
+            yield keys
+    elif credential.private_key is not None:
+        yield [_private_key(credential.private_key, credential.passphrase)]
+    else:
+        yield None
+
+
+def _private_key(text: str, passphrase: str | None) -> SSHKey:
     failed = ""
     try:
-        return [asyncssh.import_private_key(credential.private_key, credential.passphrase)]
+        return asyncssh.import_private_key(text, passphrase)
     except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
         failed = type(error).__name__
     # Raised out here: the error above may quote the key.
