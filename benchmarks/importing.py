@@ -133,7 +133,7 @@ async def measure(commits: int, devices: int, limit: float, folder: Path) -> int
     async with session(settings, Need.EVERYTHING) as opened:
         others = spent(os.getpid()) - time.process_time()
         own, started = time.process_time(), time.perf_counter()
-        readings = await asyncio.to_thread(Repository(bare).readings, branch=None, only=None)
+        readings = (await asyncio.to_thread(Repository(bare).history)).readings
         read = time.perf_counter()
         looking = asyncio.create_task(watch.run())
         done = await import_readings(opened.system, "bench", readings, watch.told)

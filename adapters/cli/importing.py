@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from msgspec.structs import replace
 from pydantic import BaseModel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -18,7 +19,9 @@ from adapters.cli.tables import imported_table, refused_table
 from adapters.importing.folder import readings_of
 from adapters.importing.git import Repository, is_repository
 from adapters.importing.importer import Imported, import_readings
+from adapters.importing.naming import Naming
 from adapters.importing.reading import Reading
+from adapters.importing.sending import Refused
 from adapters.settings import Settings
 from projections import parking
 
@@ -26,7 +29,8 @@ _STAGES = ("sent", "recorded", "compared")
 
 
 class RefusedOut(BaseModel):
-    """A reading that became no fact; `dead_letter` is None when it was never sent."""
+    """A reading that became no fact, or a file of which none did; `dead_letter` is None when it was
+    never sent."""
 
     where: str
     field: str
@@ -59,6 +63,12 @@ async def import_folder(
         str | None,
         typer.Option(metavar="PATTERN", help="Of a git repository: files such as 'edge/*'."),
     ] = None,
+    names: Annotated[
+        Naming | None,
+        typer.Option(
+            help="Of a git repository: devices are named after the file, or after its whole path."
+        ),
+    ] = None,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Until every read model shows what came of it.")
     ] = True,
@@ -66,19 +76,23 @@ async def import_folder(
 ) -> int:
     """Import a folder of exports: with an index.csv (device,version,commit_time,file), or one file
     a device, read when it was last modified. Or a git repository, as Oxidized and RANCID keep it:
-    every commit's versions, with their authors.
+    every commit's versions, with their authors. A device has the name of its file; files that
+    can't be told apart by it are left out, and told.
 
     Importing again adds nothing, and goes on where it was broken off. The exit status is 1 when
     something was refused.
     """
+    readings: Sequence[Reading]
+    left_out: Sequence[Refused] = ()
     if await asyncio.to_thread(is_repository, path):
         repository = await asyncio.to_thread(Repository, path)
         with err.status("reading the repository's history …"):
-            readings: Sequence[Reading] = await asyncio.to_thread(
-                repository.readings, branch=branch, only=only
+            history = await asyncio.to_thread(
+                repository.history, branch=branch, only=only, naming=names or "file"
             )
-    elif branch is not None or only is not None:
-        raise typer.BadParameter("--branch and --only are for git repositories")
+        readings, left_out = history.readings, history.left_out
+    elif any(one is not None for one in (branch, only, names)):
+        raise typer.BadParameter("--branch, --only and --names are for git repositories")
     else:
         readings = readings_of(path)
     async with session(settings, Need.EVERYTHING) as opened:
@@ -98,6 +112,7 @@ async def import_folder(
                 readings,
                 lambda stage, number: progress.update(bars[stage], completed=number),
             )
+            done = replace(done, refused=(*left_out, *done.refused))
         if wait:
             head = await opened.system.events.head()
             await projected(opened.system, head, PROJECTED_SECONDS)
@@ -115,7 +130,8 @@ async def import_folder(
         if done.refused:
             out.print()
             out.print(refused_table(done.refused))
-            err.print("refused messages are kept: configtrail deadletters", markup=False)
+            if any(one.letter is not None for one in done.refused):
+                err.print("refused messages are kept: configtrail deadletters", markup=False)
         err.print(harmless(f"tenant {settings.tenant}: {done.devices} devices"), markup=False)
     return 1 if done.refused or done.diffs_failed else 0
 

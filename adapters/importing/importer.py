@@ -36,7 +36,8 @@ _Pair = tuple[str, str]
 
 
 class Imported(Struct, frozen=True, kw_only=True):
-    """What became of the readings: `known` had their fact before; the others add up to all.
+    """What became of the readings: `known` had their fact before; the others add up to all, but for
+    files that were `refused` before they were any.
 
     `diffs` are the differences that belong to the new snapshots, `diffs_failed` those that could
     not be worked out (each is a dead letter).

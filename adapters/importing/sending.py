@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from msgspec import Struct
@@ -49,11 +50,11 @@ class Sent(Struct, frozen=True):
 
 
 class Text(Struct, frozen=True):
-    """A reading's text, or why it can't be had."""
+    """A reading's text, and when it was made."""
 
     text: str
     sha256: str
-    error: InvalidInput | None = None
+    collected_at: datetime
 
 
 class Sender:
@@ -83,15 +84,17 @@ class Sender:
             texts = await asyncio.to_thread(together, readings, done)
             waiting = []
             for reading, text in zip(readings[done : done + len(texts)], texts, strict=True):
-                if text.error is not None:
-                    refused.append(_unsent(reading, text.error))
+                if isinstance(text, InvalidInput):
+                    refused.append(_unsent(reading, text))
                     continue
-                device_id, moment = reading.device_id, reading.collected_at
-                identity = observation_id(key, self._tenant_id, device_id, moment, text.sha256)
+                device_id = reading.device_id
+                identity = observation_id(
+                    key, self._tenant_id, device_id, text.collected_at, text.sha256
+                )
                 event_id = observed_event_id(identity)
                 if event_id not in known[device_id]:
                     known[device_id].add(event_id)
-                    waiting.append(self._publish(reading, text.text, event_id))
+                    waiting.append(self._publish(reading, text, event_id))
             for outcome in await asyncio.gather(*waiting, return_exceptions=True):
                 if isinstance(outcome, BaseException):
                     raise outcome
@@ -103,7 +106,7 @@ class Sender:
             told(done)
         return sent, refused
 
-    async def _publish(self, reading: Reading, text: str, event_id: str) -> Sent | Refused:
+    async def _publish(self, reading: Reading, text: Text, event_id: str) -> Sent | Refused:
         """Send one reading, over outages and while the intake is full: sent twice it is the same
         observation."""
         loop = asyncio.get_running_loop()
@@ -113,8 +116,8 @@ class Sender:
                 sequence = await self._intake.publish(
                     self._tenant_id,
                     reading.device_id,
-                    text,
-                    reading.collected_at,
+                    text.text,
+                    text.collected_at,
                     source="imported",
                     author=reading.author,
                 )
@@ -129,10 +132,11 @@ class Sender:
             await asyncio.sleep(_AGAIN_SECONDS)
 
 
-def together(readings: Sequence[Reading], start: int) -> list[Text]:
-    """The texts of the readings from `start` on that may be on their way at once: up to the first
-    one of a device that is among them already, and within bounds of number and size."""
-    found: list[Text] = []
+def together(readings: Sequence[Reading], start: int) -> list[Text | InvalidInput]:
+    """The texts of the readings from `start` on that may be on their way at once, or why they can't
+    be had: up to the first one of a device that is among them already, and within bounds of number
+    and size."""
+    found: list[Text | InvalidInput] = []
     devices: set[str] = set()
     room = BYTES_AT_ONCE
     for reading in itertools.islice(readings, start, start + AT_ONCE):
@@ -140,13 +144,13 @@ def together(readings: Sequence[Reading], start: int) -> list[Text]:
             break
         devices.add(reading.device_id)
         try:
-            text = reading.text()
+            moment, text = reading.collected_at, reading.text()
         except InvalidInput as error:
-            found.append(Text("", "", error))
+            found.append(error)
             continue
         raw = text.encode()
         room -= len(raw)
-        found.append(Text(text, hashlib.sha256(raw).hexdigest()))
+        found.append(Text(text, hashlib.sha256(raw).hexdigest(), moment))
     return found
 
 

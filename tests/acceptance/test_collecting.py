@@ -284,3 +284,21 @@ async def test_the_history_of_a_repository_comes_in_with_its_authors_once(
     assert {one["details"]["author"] for one in audit} == {"Ann <ann@example.net>"}
     history = json.loads(await commands.run("history", "r1", "--json"))
     assert len(history) == 12
+    # What can't come in is named, and costs only itself.
+    who = pygit2.Signature("Ann", "ann@example.net", 253_402_300_800, 60)
+    for name in ("edge/r2", "edge/r3.cfg", "edge/r3.txt", "edge/r4"):
+        index.add(pygit2.IndexEntry(name, blob, pygit2.enums.FileMode.BLOB))
+        tree = index.write_tree(repo)
+        parents = [repo.create_commit("refs/heads/main", who, who, "x", tree, parents)]
+        who = pygit2.Signature("Ann", "ann@example.net", 1_700_100_000, 60)
+    some = json.loads(await commands.run("import", "repo", "--json", status=1))
+    assert (some["created"], some["known"]) == (1, 12)
+    assert [(one["where"].split()[0], one["field"]) for one in some["refused"]] == [
+        ("edge/r3.cfg", "file"),
+        ("edge/r3.txt", "file"),
+        ("edge/r2", "collected_at"),
+    ]
+    by_path = json.loads(
+        await commands.run("import", "repo", "--names", "path", "--json", status=1)
+    )
+    assert (by_path["created"], len(by_path["refused"])) == (15, 1)
