@@ -37,6 +37,7 @@ from adapters.http import (
 )
 from adapters.http.access import Authorise, routes_of
 from adapters.http.allowed import Allowed
+from adapters.http.connections import Connection
 from adapters.http.cors import Origins
 from adapters.http.described import READING, REFUSALS
 from adapters.http.description import describe
@@ -79,6 +80,8 @@ def create_app(system: System) -> FastAPI:
         description="The configuration history of network devices.",
         openapi_url="/api/openapi.json",
         docs_url=None,
+        # Behind a proxy with TLS the address that it would be sent to has none.
+        redirect_slashes=False,
         redoc_url=None,
     )
     install_error_handlers(app)
@@ -169,6 +172,8 @@ async def serve(
     server = _Server(
         uvicorn.Config(
             app,
+            http=Connection,
+            ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
