@@ -85,35 +85,37 @@ def create_app(system: System) -> FastAPI:
         redoc_url=None,
     )
     install_error_handlers(app)
+    projected = [Depends(freshness(system))]
+    # Routes are looked for in this order, one after the other: what is asked most comes first.
+    for routes in (
+        snapshots.router(system),
+        history.router(system),
+        audit.router(system),
+        devices.router(system),
+        changes.router(system),
+        fleet.router(system),
+        differences.router(system),
+        configs.router(system),
+        search.router(system),
+        statistics.router(system),
+    ):
+        app.include_router(routes, dependencies=projected, responses=READING)
     for routes in (
         health.router(system),
-        dead_letters.router(system),
         trigger.router(system),
+        uploads.router(system),
+        live.router(system),
+        proofs.router(system),
         inventory.router(system),
         groups.router(system),
         keys.router(system),
-        proofs.router(system),
-        live.router(system),
+        dead_letters.router(system),
         parked.router(system),
-        uploads.router(system),
     ):
         app.include_router(routes, responses=REFUSALS)
-    projected = [Depends(freshness(system))]
-    for routes in (
-        audit.router(system),
-        changes.router(system),
-        search.router(system),
-        statistics.router(system),
-        fleet.router(system),
-        devices.router(system),
-        # A device's id may end in `/config` itself: the words behind it come before ids there.
-        snapshots.router(system),
-        history.router(system),
-        differences.router(system),
-        configs.router(system),
-        devices.device_router(system),
-    ):
-        app.include_router(routes, dependencies=projected, responses=READING)
+    # A device's id may have slashes, so that every address below devices could be one: it is last.
+    device = devices.device_router(system)
+    app.include_router(device, dependencies=projected, responses=READING)
     authorise.know(app)
     describe(app)
     app.state.allowed = Allowed(routes_of(app).values())
