@@ -114,7 +114,8 @@ _STATEMENTS = (
             (ARRAY{list(_ACTIONS)})[1 + p % 4], 'snapshot', md5(p::text),
             'router-' || lpad((p % $2)::text, 6, '0'), 1 + p / $2,
             CASE WHEN p / $1 % 25 = 0 THEN 'trigger-' || p / $1 / 100 END, NULL,
-            jsonb_build_object('type', 'DuplicateSkipped', 'actor', 'system:recorder', 'number', p)
+            jsonb_build_object('type', 'DuplicateSkipped', 'actor', 'system:recorder',
+                'number', p)::text
         FROM generate_series(1::bigint, $3) p
     """,
 )

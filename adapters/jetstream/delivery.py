@@ -16,16 +16,18 @@ from domain.ids import from_token
 from domain.upcast import read_event
 from projections.source import Delivered, Unreadable
 
-# Headers in the order in which `wire.encode` writes them: one pattern finds what searching for each
-# takes twice the time for. What is written in another order, by others, is read the unhurried way.
+# Headers in the order in which `wire.encode` writes them, each at most once: one pattern finds what
+# searching for each takes twice the time for. What others write in another order, or twice, is read
+# the unhurried way.
 _HEADERS = re.compile(
     "NATS/1\\.0\r\ncontent-type: application/json\r\nce-specversion: 1\\.0\r\n"
     "ce-id: ([^\r\n ]+)\r\nce-source: [^\r\n]+\r\nce-type: ([^\r\n ]+)\r\nce-subject: [^\r\n]+\r\n"
-    "ce-time: ([^\r\n ]+)\r\nce-sequence: ([0-9]+)\r\n"
+    "ce-time: ([^\r\n ]+)\r\nce-sequence: ([0-9]+)\r\nNats-Msg-Id: [^\r\n]+\r\n"
+    "(?:Nats-Expected-Last-Subject-Sequence: [0-9]+\r\n"
+    "Nats-Expected-Last-Subject-Sequence-Subject: [^\r\n]+\r\n)?"
+    "(?:ce-correlationid: ([^\r\n ]+)\r\n)?(?:ce-causationid: ([^\r\n ]+)\r\n)?"
+    "(?:traceparent: ([^\r\n ]+)\r\n)?\r\n\\Z"
 )
-# The optional ones come after those, and most events have none.
-_CAUSES = "\nce-c"
-_CORRELATION, _CAUSATION, _TRACE = "\nce-correlationid: ", "\nce-causationid: ", "\ntraceparent: "
 _SUBJECTS_KEPT = 100_000
 # Whose an event is whose subject names nobody: no tenant can have this id.
 NOBODY = "-"
@@ -43,21 +45,22 @@ class DeliveryDecoder:
         # longer form with domain and account hash in front and a token behind (server ADR-15).
         reply = message.reply
         tail = reply.rsplit(b".", 4 if reply.count(b".") == 8 else 5)
-        position, stored_at = int(tail[1]), moment_of(int(tail[3]))
+        subject, headers, body = message.subject, message.headers, message.data
+        return self.event(subject, headers, body, int(tail[1]), int(tail[3]))[0]
+
+    def event(
+        self, subject: bytes, block: bytes, body: bytes, position: int, stored_ns: int
+    ) -> tuple[Delivered, bool]:
+        """The same of the parts of a message; and whether its headers are as ours are written: then
+        none of them is there twice."""
+        stored_at = moment_of(stored_ns)
         try:
-            headers = message.headers.decode()
-            found = _HEADERS.match(headers)
+            found = _HEADERS.match(block.decode())
             if found is None:
-                return _slowly(message, position, stored_at)
-            event_id, type_name, time, version = found.groups()
-            correlation_id = causation_id = traceparent = None
-            if _CAUSES in headers:
-                correlation_id = _optional(headers, _CORRELATION)
-                causation_id = _optional(headers, _CAUSATION)
-            if _TRACE in headers:
-                traceparent = _optional(headers, _TRACE)
-            owner = self._owners.get(message.subject) or self._owner(message.subject)
-            return StoredEvent(
+                return _slowly(subject, block, body, position, stored_at), False
+            event_id, type_name, time, version, correlation_id, causation_id, trace = found.groups()
+            owner = self._owners.get(subject) or self._owner(subject)
+            stored = StoredEvent(
                 position=position,
                 version=int(version),
                 stored_at=stored_at,
@@ -65,14 +68,15 @@ class DeliveryDecoder:
                 tenant_id=owner[0],
                 device_id=owner[1],
                 occurred_at=datetime.fromisoformat(time),
-                event=read_event(type_name, message.data, position),
-                correlation_id=correlation_id,
-                causation_id=causation_id,
-                traceparent=traceparent,
+                event=read_event(type_name, body, position),
+                correlation_id=correlation_id and unquote(correlation_id),
+                causation_id=causation_id and unquote(causation_id),
+                traceparent=trace and unquote(trace),
             )
         except (ValueError, MalformedEvent, UnknownEventType):
             # The unhurried way says what is wrong, or finds that nothing is.
-            return _slowly(message, position, stored_at)
+            return _slowly(subject, block, body, position, stored_at), False
+        return stored, True
 
     def _owner(self, subject: bytes) -> tuple[str, str]:
         prefix, tenant, device, _ = subject.decode().split(".")
@@ -108,23 +112,12 @@ def readable_or_not(
         )
 
 
-def _slowly(message: TappedMessage, position: int, stored_at: datetime) -> Delivered:
+def _slowly(
+    subject: bytes, block: bytes, body: bytes, position: int, stored_at: datetime
+) -> Delivered:
     return readable_or_not(
-        message.subject.decode(errors="replace"),
-        _headers_slowly(message.headers),
-        message.data,
-        position,
-        stored_at,
+        subject.decode(errors="replace"), _headers_slowly(block), body, position, stored_at
     )
-
-
-def _optional(block: str, name: str) -> str | None:
-    """The value of a header that may be absent, as it was before it was quoted."""
-    begin = block.find(name)
-    if begin < 0:
-        return None
-    begin += len(name)
-    return unquote(block[begin : block.index("\r\n", begin)])
 
 
 def _headers_slowly(block: bytes) -> dict[str, str]:

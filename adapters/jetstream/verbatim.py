@@ -22,7 +22,7 @@ from adapters.jetstream.streams import EVENTS
 from adapters.jetstream.tap import TappedMessage
 from domain.envelope import StreamIdentity
 from domain.errors import NotFound
-from domain.tlog.leaf import RawEvent
+from domain.tlog.leaf import RawEvent, duplicate_header
 from projections.source import Delivered
 
 log = logging.getLogger(__name__)
@@ -143,10 +143,14 @@ class Reader:
 
     def read(self, event: RawEvent) -> Delivered:
         """What an event says, or what can be said of one that can't be read."""
-        reply = b"$JS.ACK.-.-.1.%d.0.%d.0" % (event.position, event.stored_ns)
-        return self._decoder.decode(
-            TappedMessage(event.subject.encode(), reply, event.block, event.body)
+        return self.read_closely(event)[0]
+
+    def read_closely(self, event: RawEvent) -> tuple[Delivered, bool]:
+        """The same, and whether other readers may read something else: a header is there twice."""
+        stored, ours = self._decoder.event(
+            event.subject.encode(), event.block, event.body, event.position, event.stored_ns
         )
+        return stored, not ours and duplicate_header(event.block) is not None
 
 
 def version_of(block: bytes) -> int | None:

@@ -116,7 +116,7 @@ class SystemEvidence:
             try:
                 while records := await coming:
                     coming = asyncio.create_task(cursor.fetch(_PAGE))
-                    yield [tuple(record.values()) for record in records]
+                    yield [tuple(record) for record in records]
             finally:
                 coming.cancel()
                 await asyncio.wait([coming])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import AsyncGenerator, Sequence
-
-import msgspec
+from operator import itemgetter
 
 from adapters.tlog.evidence import Row
 from domain.envelope import StoredEvent
@@ -12,6 +12,7 @@ from domain.tlog.findings import Finding, Kind
 from projections.audit.write import fold
 
 MOST_FINDINGS = 1_000
+_position = itemgetter(0)
 
 
 class Rows:
@@ -26,44 +27,56 @@ class Rows:
 
     async def compare(self, stored: Sequence[StoredEvent], until: int) -> list[Finding]:
         """The rows up to a position against those of the events."""
-        findings: list[Finding] = []
-        wanted = {row[0]: _comparable(row) for row in fold(stored)}
-        for row in await self._up_to(until):
-            expected = wanted.pop(row[0], None)
-            if expected is None:
-                findings.append(_row_finding("inserted", row[0], "no event says it"))
-            elif expected != row:
-                findings.append(_row_finding("altered", row[0], "it differs from its event"))
-        findings += [_row_finding("missing", position, "its event is there") for position in wanted]
-        return sorted(findings, key=lambda one: one.position)
+        expected, found = fold(stored), await self._up_to(until)
+        self.compared += len(found)
+        return [] if expected == found else _differences(expected, found)
 
     async def beyond(self, head: int) -> list[Finding]:
         """Rows of positions that the stream does not have."""
         left: list[Finding] = []
-        while (row := await self._next()) and len(left) < MOST_FINDINGS:
-            self._at += 1
-            if row[0] > head:
-                left.append(_row_finding("inserted", row[0], "no event says it"))
-        await self._pages.aclose()
+        while len(left) < MOST_FINDINGS and await self._more():
+            found = [_inserted(row) for row in self._page[self._at :] if row[0] > head]
+            left += found[: MOST_FINDINGS - len(left)]
+            self._at = len(self._page)
         return left
+
+    async def close(self) -> None:
+        """Let go of the connection that the rows come by."""
+        await self._pages.aclose()
 
     async def _up_to(self, until: int) -> list[Row]:
         found: list[Row] = []
-        while (row := await self._next()) and row[0] <= until:
-            found.append(row)
-            self._at += 1
-        self.compared += len(found)
+        while await self._more():
+            end = bisect_right(self._page, until, self._at, key=_position)
+            found += self._page[self._at : end]
+            self._at = end
+            if end < len(self._page):
+                break
         return found
 
-    async def _next(self) -> Row | None:
+    async def _more(self) -> bool:
+        """Whether there is a row that was not looked at; fetches the next page when need be."""
         while self._at >= len(self._page) and not self._ended:
             page = await anext(self._pages, None)
             self._page, self._at, self._ended = page or (), 0, page is None
-        return None if self._ended else self._page[self._at]
+        return not self._ended
 
 
-def _comparable(row: Row) -> Row:
-    return (*row[:-1], msgspec.json.decode(row[-1]))
+def _differences(expected: Sequence[Row], found: Sequence[Row]) -> list[Finding]:
+    findings: list[Finding] = []
+    wanted = {row[0]: row for row in expected}
+    for row in found:
+        told = wanted.pop(row[0], None)
+        if told is None:
+            findings.append(_inserted(row))
+        elif told != row:
+            findings.append(_row_finding("altered", row[0], "it differs from its event"))
+    findings += [_row_finding("missing", position, "its event is there") for position in wanted]
+    return sorted(findings, key=lambda one: one.position)
+
+
+def _inserted(row: Row) -> Finding:
+    return _row_finding("inserted", row[0], "no event says it")
 
 
 def _row_finding(kind: Kind, position: int, detail: str) -> Finding:

@@ -21,7 +21,7 @@ from domain.envelope import StoredEvent
 from domain.events import EventSkipped
 from domain.tlog.findings import Claim, Finding, Kind, Suspect
 from domain.tlog.judging import judge_notes
-from domain.tlog.leaf import RawEvent, duplicate_header, hash_of
+from domain.tlog.leaf import RawEvent, hash_of
 from domain.tlog.locating import WINDOW, locate
 from domain.tlog.merkle import root_of
 from domain.tlog.names import LogNames
@@ -89,13 +89,16 @@ async def verify(evidence: Evidence, options: Options, progress: Progress | None
     findings = [*judged.findings, *_lost_notes([one.sequence for one in notes], last_note)]
     check = StreamCheck((await evidence.identity()).name, judged.claims)
     derived = _Derived(evidence, options)
-    async with aclosing(evidence.read()) as batches:
-        async for batch in batches:
-            check.feed(batch)
-            await derived.feed(batch)
-            if progress is not None:
-                progress(check.position, last)
-    await derived.finish()
+    try:
+        async with aclosing(evidence.read()) as batches:
+            async for batch in batches:
+                check.feed(batch)
+                await derived.feed(batch)
+                if progress is not None:
+                    progress(check.position, last)
+        await derived.finish()
+    finally:
+        await derived.close()
     suspect = check.finish(last)
     events = check.findings
     if suspect is not None:
@@ -164,6 +167,10 @@ def _lost_notes(sequences: Sequence[int], last: int) -> Iterator[Finding]:
         yield Finding("checkpoint", "missing", expected, f"none is stored up to {last}")
 
 
+def _branch(event: RawEvent) -> str:
+    return event.subject.rpartition(".")[0]
+
+
 def _origin_of(raw: bytes) -> str:
     return raw.partition(b"\n")[0].decode(errors="replace")
 
@@ -195,21 +202,23 @@ class _Derived:
 
     async def feed(self, batch: Sequence[RawEvent]) -> None:
         """The next events."""
-        for event in batch:
-            self._check_version(event)
         if self._rows is None and self._contents is None:
+            for event in batch:
+                self._check_version(event, _branch(event), version_of(event.block))
             return
         stored: list[StoredEvent] = []
         withheld: dict[int, str] = {}
         for event in batch:
-            one = self._reader.read(event)
-            branch, _, _ = event.subject.rpartition(".")
+            one, ambiguous = self._reader.read_closely(event)
+            branch = _branch(event)
             if isinstance(one, Unreadable):
+                self._check_version(event, branch, version_of(event.block))
                 self.unreadable += 1
                 self._held.setdefault(branch, [])
                 continue
-            self.unreadable += duplicate_header(event.block) is not None
-            if isinstance(one.event, EventSkipped) and one.event.projection == Audit.name:
+            self._check_version(event, branch, one.version)
+            self.unreadable += ambiguous
+            if type(one.event) is EventSkipped and one.event.projection == Audit.name:
                 self.findings += self._held.pop(branch, [])
             if branch in self._held:
                 withheld[event.position] = branch
@@ -234,11 +243,14 @@ class _Derived:
         if self._contents is not None:
             self.findings += self._contents.finish()
 
-    def _check_version(self, event: RawEvent) -> None:
-        version = version_of(event.block)
+    async def close(self) -> None:
+        """Whatever happened."""
+        if self._rows is not None:
+            await self._rows.close()
+
+    def _check_version(self, event: RawEvent, branch: str, version: int | None) -> None:
         if version is None:
             return  # somebody else's message, which is in no device's history
-        branch, _, _ = event.subject.rpartition(".")
         expected = self._versions.get(branch, 0) + 1
         if version != expected and len(self.findings) < MOST_FINDINGS:
             kind: Kind = "missing" if version > expected else "reordered"

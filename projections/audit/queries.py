@@ -64,7 +64,7 @@ COUNT_LIMIT = 10_000
 
 _ENTRY = """
     position, tenant_id, event_id, occurred_at, stored_at, actor, action, resource_type,
-    resource_id, device_id, version, correlation_id, causation_id, details
+    resource_id, device_id, version, correlation_id, causation_id, details::jsonb AS details
 """
 
 _NEWEST_FIRST = "ORDER BY occurred_at DESC, position DESC"

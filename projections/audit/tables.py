@@ -3,6 +3,8 @@
 TABLES = ("audit",)
 
 # Each filter has an index in the order of the page, so that a page costs the same at any size.
+# `details` are JSON, kept as they were written: what is read back is compared byte by byte, and
+# Postgres need not take them apart. Whoever looks into them casts them to jsonb.
 DDL = """
 CREATE TABLE IF NOT EXISTS audit (
     position bigint NOT NULL PRIMARY KEY,
@@ -18,7 +20,7 @@ CREATE TABLE IF NOT EXISTS audit (
     version bigint NOT NULL,
     correlation_id text COLLATE "C",
     causation_id text COLLATE "C",
-    details jsonb NOT NULL
+    details text NOT NULL
 );
 CREATE INDEX IF NOT EXISTS audit_by_time
     ON audit (tenant_id, occurred_at, position);

@@ -159,11 +159,11 @@ def _row(stored: StoredEvent) -> tuple[Any, ...]:
     )
 
 
-def _details(event: DomainEvent) -> msgspec.Raw:
+def _details(event: DomainEvent) -> str:
     body = encode_event(event)
     if rb"\u0000" in body:
         body = msgspec.json.encode(_storable_values(msgspec.json.decode(body)))
-    return msgspec.Raw(body)
+    return body.decode()
 
 
 def _storable_values(value: object) -> object:
@@ -182,7 +182,7 @@ class Audit:
     """The projection `audit`."""
 
     name = "audit"
-    version = 3
+    version = 4
     tables = TABLES
     ddl = DDL
 
