@@ -26,7 +26,8 @@ _HEADERS = re.compile(
     "(?:Nats-Expected-Last-Subject-Sequence: [0-9]+\r\n"
     "Nats-Expected-Last-Subject-Sequence-Subject: [^\r\n]+\r\n)?"
     "(?:ce-correlationid: ([^\r\n ]+)\r\n)?(?:ce-causationid: ([^\r\n ]+)\r\n)?"
-    "(?:traceparent: ([^\r\n ]+)\r\n)?\r\n\\Z"
+    "(?:traceparent: ([^\r\n ]+)\r\n)?(?:Nats-Batch-Id: [^\r\n]+\r\n"
+    "Nats-Batch-Sequence: [0-9]+\r\n(?:Nats-Batch-Commit: 1\r\n)?)?\r\n\\Z"
 )
 _SUBJECTS_KEPT = 100_000
 # Whose an event is whose subject names nobody: no tenant can have this id.

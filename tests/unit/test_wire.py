@@ -6,8 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from adapters.jetstream import wire
+from adapters.jetstream.batch import in_batch
+from adapters.jetstream.delivery import DeliveryDecoder
 from adapters.jetstream.raw import moment_of
 from domain.envelope import Head, Selection
 from tests.behaviour.event_store import NOON, failure
@@ -38,3 +41,25 @@ def test_ids_of_any_kind_come_back_as_they_were(tenant: str, device: str) -> Non
         "Nats-Expected-Last-Subject-Sequence",
         "Nats-Expected-Last-Subject-Sequence-Subject",
     }
+
+
+maybe = st.none() | st.text(min_size=1, max_size=30)
+
+
+@given(maybe, maybe, maybe, st.booleans(), st.sampled_from([None, False, True]))
+def test_what_is_written_is_read_the_fast_way(
+    correlation: str | None, cause: str | None, trace: str | None, first: bool, last: bool | None
+) -> None:
+    event = replace(
+        failure(1, "r1", "acme"), correlation_id=correlation, causation_id=cause, traceparent=trace
+    )
+    subject, headers, body = (
+        wire.encode(event, Head(4, 17)) if first else wire.encode_next(event, 5)
+    )
+    if last is not None:
+        headers = in_batch(headers, "b" * 32, 7, last=last)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    block = f"NATS/1.0\r\n{lines}\r\n".encode()
+    stored, fast = DeliveryDecoder().event(subject.encode(), block, body, 18, 0)
+    assert stored == wire.decode(subject, headers, body, 18, EPOCH)
+    assert fast
