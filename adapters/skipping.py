@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from domain.decisions import event_skipped
-from domain.errors import AppendConflict, NotFound
+from domain.errors import AppendConflict, NotFound, Unavailable
 from projections import parking
+from projections.belonging import check_live
 from projections.parking import Parked
 from projections.projection import Projection
 from projections.retrying import Retried, retry
@@ -15,11 +16,21 @@ from projections.retrying import Retried, retry
 if TYPE_CHECKING:
     from adapters.composition import System
 
+# How often an event is tried to be recorded that others' events come before.
+TRIES = 20
+
 
 async def parked_at(system: System, projection: Projection[Any], position: int) -> Parked:
-    """The parked event at a position; `NotFound` when none is parked there for its own sake."""
+    """The parked event at a position; `NotFound` when none is parked there for its own sake, and
+    `StreamMismatch` when the projection's rows are not of this stream."""
+    await check_live(system.pool, system.source, projection.name)
     found = await parking.find(system.pool, projection.name, position)
-    if found is None or found.error is None:
+    if found is not None and found.error is None:
+        # What a retry that was cut off left over is the first of its device without an error.
+        device = (found.tenant_id, found.device_id)
+        first = await parking.chain(system.pool, projection.name, device, 1)
+        found = found if position in first else None
+    if found is None:
         raise NotFound("parked event", f"{projection.name} {position}")
     return found
 
@@ -34,7 +45,8 @@ async def skip(
 ) -> Retried:
     """Record that the projection goes on without a parked event, and bring in what waited for it.
 
-    Doing it again, after having been cut off, is the same as doing it once.
+    Doing it again, after having been cut off, is the same as doing it once. Raises `Unavailable`
+    when others always come first, or hold the rows, and as `parked_at`.
     """
     parked = await parked_at(system, projection, position)
     device = (parked.tenant_id, parked.device_id)
@@ -47,10 +59,15 @@ async def skip(
         reason=reason,
         occurred_at=datetime.now(UTC),
     )
-    while not await system.source.skipped(projection.name, await system.source.at(position)):
+    for _ in range(TRIES):
+        if await system.source.skipped(projection.name, await system.source.at(position)):
+            return await retry(system.pool, system.source, projection, device)
         # The device's state would need all its events, and this one may be what can't be read.
         try:
             await system.events.append(event, await system.source.branch_head(*device))
         except AppendConflict:
             continue
-    return await retry(system.pool, system.source, projection, device)
+    raise Unavailable(
+        f"the history of device {parked.device_id}",
+        f"the skip was tried {TRIES} times, and others always wrote first; try again",
+    )

@@ -55,6 +55,13 @@ async def strays(reader: Reader, source: EventSource) -> dict[str, StreamMismatc
     return found
 
 
+async def check_live(reader: Reader, source: EventSource, projection: str) -> None:
+    """Raises `StreamMismatch` when the projection's live rows are not of this stream."""
+    stray = (await strays(reader, source)).get(projection)
+    if stray is not None:
+        raise stray
+
+
 async def _last_events(reader: Reader, place: Place) -> dict[str, tuple[int, str]]:
     """Where checkpoints stand, and the id of the event there, as far as it is known."""
     try:

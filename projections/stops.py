@@ -36,6 +36,12 @@ async def over(connection: Connection | Pool, projection: Projection[Any]) -> No
     await connection.execute(_OVER, projection.name)
 
 
+async def forget(connection: Connection | Pool) -> None:
+    """Take all reasons back, of programs that are gone: where they still hold, they are told
+    again."""
+    await connection.execute("DELETE FROM configtrail.stops")
+
+
 async def reasons(reader: Reader) -> dict[str, str]:
     """Why projections stand still, by name; those that don't are not in it."""
     return {one["projection"]: one["reason"] for one in await reader.fetch(_HOLDING)}

@@ -50,7 +50,7 @@ async def list_parked(
     as_json: Json = False,
 ) -> int:
     """List events that a read model can't take in, and why. Of all tenants."""
-    async with session(settings, Need.READ_MODELS) as opened:
+    async with session(settings, Need.READ_MODELS_AS_THEY_ARE) as opened:
         found = await parking.listed(
             opened.system.pool, name.name if name else None, waiting=waiting, limit=limit
         )
@@ -92,7 +92,7 @@ async def list_parked(
 async def retry_parked(settings: Settings, *, name: Name, position: Position) -> int:
     """Try a parked event again, and then those of its device that wait for it."""
     projection: Projection[Any] = name
-    async with session(settings, Need.READ_MODELS) as opened:
+    async with session(settings, Need.READ_MODELS_AS_THEY_ARE) as opened:
         system = opened.system
         found = await parked_at(system, projection, position)
         device = (found.tenant_id, found.device_id)
@@ -109,7 +109,7 @@ async def skip_parked(
     """Let the read model go on without a parked event. That is recorded, as an event of its
     device, and holds for every later rebuild."""
     projection: Projection[Any] = name
-    async with session(settings, Need.READ_MODELS) as opened:
+    async with session(settings, Need.READ_MODELS_AS_THEY_ARE) as opened:
         return _told(await skip(opened.system, projection, position, actor=whoami(), reason=reason))
 
 

@@ -27,6 +27,7 @@ from adapters.roles.shielding import surely
 from adapters.settings import Settings
 from domain.errors import NotFound
 from projections import ALL, rebuilds
+from projections.belonging import check_live
 from projections.builder import ProjectionBuilder
 from projections.checkpoints import checkpoints
 from projections.engine import lease_name
@@ -251,8 +252,9 @@ async def verify_rows(
     The exit status is 1 when they differ.
     """
     projection: Projection[Any] = name
-    async with session(settings, Need.READ_MODELS) as opened:
+    async with session(settings, Need.READ_MODELS_AS_THEY_ARE) as opened:
         system = opened.system
+        await check_live(system.pool, system.source, projection.name)
         with Progress(
             TextColumn("{task.description}"),
             BarColumn(),

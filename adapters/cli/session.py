@@ -30,6 +30,7 @@ from adapters.roles import supervisor
 from adapters.settings import Settings
 from adapters.tlog.reader import StreamReader, open_reader
 from domain.errors import InvalidInput, Unavailable
+from projections import stops
 from projections.belonging import strays
 from projections.checkpoints import wait_projected
 
@@ -37,13 +38,19 @@ FOLDER_SECONDS = 60.0
 # A read model that is built anew at start, from a long history, takes its time.
 PROJECTED_SECONDS = 300.0
 ATTACHED_PROJECTED_SECONDS = 15.0
+# One that can't go on may be about to be tried again, by a program that can take in what it lacks.
+STOPPED_SECONDS = 15.0
 _LOOK_SECONDS = 0.2
+_ASK_SECONDS = 0.5
 
 
 class Need(Enum):
     """What must run for a command."""
 
     NOTHING = "nothing"
+    # For what is asked when a read model can't go on: of other programs nothing is awaited, and own
+    # ones go as far as they get.
+    READ_MODELS_AS_THEY_ARE = "read models as they are"
     READ_MODELS = "read models"
     EVERYTHING = "everything"
 
@@ -57,7 +64,8 @@ class Session(Struct, frozen=True):
 
 @asynccontextmanager
 async def session(settings: Settings, need: Need) -> AsyncIterator[Session]:
-    """A connected system with what the command needs; read models, if needed, are at the head.
+    """A connected system with what the command needs; read models, if needed as a whole, are at
+    the head.
 
     Raises `Unavailable` when servers or read models can't be had in time, `DataFolderInUse`,
     `StreamMismatch` when read models are not of this stream, and what `open_system` raises.
@@ -71,8 +79,13 @@ async def session(settings: Settings, need: Need) -> AsyncIterator[Session]:
                 for name, role in roles(system).items()
                 if need is Need.EVERYTHING or name.startswith("projection ")
             }
+            await stops.forget(system.pool)
             await stack.enter_async_context(supervisor.running(wanted))
-        if need is not Need.NOTHING:
+        if need is Need.READ_MODELS_AS_THEY_ARE:
+            if hosts:
+                head = await system.events.head()
+                await projected(system, head, PROJECTED_SECONDS, or_stopped=True)
+        elif need is not Need.NOTHING:
             for stray in (await strays(system.pool, system.source)).values():
                 raise stray
             seconds = PROJECTED_SECONDS if hosts else ATTACHED_PROJECTED_SECONDS
@@ -121,22 +134,34 @@ async def nats(settings: Settings, within: float | None = None) -> AsyncIterator
         await close(nc)
 
 
-async def projected(system: System, position: int, seconds: float) -> None:
-    """Return when all read models hold the events up to `position`; else raise `Unavailable`."""
+async def projected(
+    system: System, position: int, seconds: float, *, or_stopped: bool = False
+) -> None:
+    """Return when all read models hold the events up to `position`; `or_stopped`: or can't go on.
+
+    Raises `Unavailable` when that is not so in time, with the reason of one that can't go on, which
+    is not waited for as long.
+    """
     wanted = [one.projection for one in system.projections]
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
+    began = asyncio.get_running_loop().time()
     while True:
+        waited = asyncio.get_running_loop().time() - began
         try:
-            return await wait_projected(
-                system.pool, wanted, position, max(0.0, deadline - loop.time())
-            )
+            stopped = await stops.reasons(system.pool)
+            going = [one for one in wanted if not (or_stopped and one.name in stopped)]
+            return await wait_projected(system.pool, going, position, _ASK_SECONDS)
         except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as error:
-            if loop.time() > deadline:
+            if waited > seconds:
                 raise Unavailable(
                     "the read models", "nobody builds them; start configtrail up there"
                 ) from error
-        await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_LOOK_SECONDS)
+        except Unavailable as error:
+            if stopped and not or_stopped and waited > min(seconds, STOPPED_SECONDS):
+                name, reason = min(stopped.items())
+                raise Unavailable(f"projection {name}", reason) from error
+            if waited > seconds:
+                raise
 
 
 async def _opened(stack: AsyncExitStack, settings: Settings) -> System:

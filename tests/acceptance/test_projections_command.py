@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 
 from adapters.embedded.nats import EmbeddedNats
+from adapters.embedded.runtime import embedded
 from projections import ALL
 from projections.poison import MOST_IN_A_ROW
-from tests.acceptance.program import CONFIGTRAIL, Program
+from tests.acceptance.program import CONFIGTRAIL
 from tests.acceptance.scenario import TENANT, readings
 from tests.acceptance.test_faults import Observer, program
 from tests.support import eventually
 
 
 class Commands:
-    """Runs commands against the servers of a program."""
+    """Runs commands in an environment that says which servers they are for."""
 
-    def __init__(self, running: Program) -> None:
-        self._running = running
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
 
     async def run(self, *words: str) -> tuple[int, str, str]:
         """Exit status, standard output and standard error."""
@@ -30,7 +33,7 @@ class Commands:
             str(CONFIGTRAIL),
             "projections",
             *words,
-            env=self._running.environment,
+            env=self._environment,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -45,6 +48,26 @@ class Commands:
         return status, json.loads(told)
 
 
+async def test_what_is_parked_in_a_data_folder_is_seen_and_skipped_without_waiting_for_the_rest(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "data"
+    async with embedded(folder) as there, Observer(there.nats_url, there.postgres_dsn) as observer:
+        positions = [await from_the_future(observer, f"r{n}") for n in range(MOST_IN_A_ROW)]
+    commands = Commands(
+        {
+            **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME")},
+            "CONFIGTRAIL_DATA_DIR": str(folder),
+        }
+    )
+    status, listed = await commands.json("parked", "list", "--projection", "audit")
+    assert (status, [one["position"] for one in listed]) == (0, positions[:-1])
+    assert (await commands.run("parked", "skip", "audit", str(positions[3])))[0] == 0
+    assert (await commands.run("verify", "audit"))[0] == 0
+    status, listed = await commands.json("parked", "list", "--projection", "audit")
+    assert [one["position"] for one in listed] == [one for one in positions if one != positions[3]]
+
+
 async def test_status_rebuild_verify_and_parked_events(
     tmp_path: Path, nats_server: EmbeddedNats, postgres_dsn: str
 ) -> None:
@@ -54,7 +77,7 @@ async def test_status_rebuild_verify_and_parked_events(
         Observer(nats_server.url, postgres_dsn) as observer,
         asyncpg.create_pool(postgres_dsn, min_size=1, max_size=1) as pool,
     ):
-        commands = Commands(running)
+        commands = Commands(running.environment)
         await observer.play(played)
         await observer.settled(len(played), 0)
 
@@ -114,9 +137,11 @@ async def poisoned(commands: Commands, observer: Observer, pool: Any) -> None:
 
 
 async def stopped(commands: Commands, observer: Observer, pool: Any) -> None:
-    """When the events of ten devices can't be taken in, another program knows why all stands."""
-    for number in range(10, 10 + MOST_IN_A_ROW):
-        await from_the_future(observer, f"r{number}")
+    """When the events of ten devices can't be taken in, another program knows why all stands, and
+    the operator sees what is in the way, and has it go on."""
+    positions = [
+        await from_the_future(observer, f"r{number}") for number in range(10, 10 + MOST_IN_A_ROW)
+    ]
 
     async def all_stand() -> bool:
         return bool(await pool.fetchval("SELECT count(*) FROM configtrail.stops") == len(ALL))
@@ -125,6 +150,30 @@ async def stopped(commands: Commands, observer: Observer, pool: Any) -> None:
     status, found = await commands.json("status")
     assert status == 1
     assert all("no single event's fault" in one["reason"] for one in found)
+    stands = {one["name"]: one["position"] for one in found}
+    status, listed = await commands.json("parked", "list", "--projection", "audit")
+    assert (status, [one["position"] for one in listed]) == (0, positions[: MOST_IN_A_ROW - 1])
+    assert stands["audit"] == positions[MOST_IN_A_ROW - 1] - 1
+    # What is there is right, as far as it goes; other commands say why they can't be answered.
+    assert (await commands.run("verify", "audit"))[0] == 0
+    assert (await commands.run("rebuild", "audit"))[0] == 1
+    assert (await commands.run("rebuild", "audit", "--cancel"))[0] == 0
+    first = str(positions[0])
+    assert (await commands.run("parked", "retry", "audit", first))[0] == 1
+    assert (await commands.run("parked", "skip", "audit", first))[0] == 0
+
+    async def goes_on() -> bool:
+        at = "SELECT position FROM configtrail.checkpoints WHERE projection = 'audit'"
+        return bool(await pool.fetchval(at) > positions[-1])
+
+    await eventually(goes_on)
+    assert "audit" not in {
+        name
+        for (name,) in await pool.fetch(
+            "SELECT projection FROM configtrail.stops JOIN"
+            " configtrail.checkpoints USING (projection, position)"
+        )
+    }
 
 
 async def from_the_future(observer: Observer, device: str) -> int:
