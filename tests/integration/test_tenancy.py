@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
 import pytest
 
+from adapters.embedded.postgres import DATABASE, USER, EmbeddedPostgres
 from adapters.postgres.pool import open_pool
 from domain.errors import InvalidInput
 from projections import ALL, AUDIT
@@ -156,6 +158,40 @@ async def test_without_that_role_rows_come_in_all_the_same(pool: Pool) -> None:
     async with pool.acquire() as connection, connection.transaction():
         await copied_anew(connection)
     assert await pool.fetch("SELECT * FROM configtrail.audit ORDER BY position") == there
+
+
+class Owned(EmbeddedPostgres):
+    """A server where the user may be another role, which owns the tables."""
+
+    async def _add_roles(self) -> None:
+        await super()._add_roles()
+        await self._run(
+            ["postgres", "--single", "-D", str(self._cluster), "template1"],
+            f"CREATE ROLE owner NOLOGIN\nGRANT owner TO {USER}\n"
+            f"GRANT {READER}, {COPIER} TO owner\nGRANT CREATE ON DATABASE {DATABASE} TO owner\n",
+        )
+
+
+async def test_who_copies_is_afterwards_whom_the_dsn_says(tmp_path: Path) -> None:
+    postgres = Owned(tmp_path / "postgres", password="secretsecret", durable=False)
+    await postgres.start()
+    try:
+        async with open_pool(postgres.dsn + "&options=-c%20role%3Downer") as pool:
+            writer = ProjectionWriter(pool, AUDIT, Listed(EVENTS))
+            await writer.prepare(STREAM)
+            await writer.apply(EVENTS)
+            async with pool.acquire() as connection:
+                async with connection.transaction():
+                    await copied_anew(connection)
+                    who = await connection.fetchrow("SELECT session_user, current_user")
+                    assert tuple(who or ()) == (USER, "owner")
+                    await connection.execute("DELETE FROM audit WHERE position = 1")
+                assert await connection.fetchval("SELECT current_user") == "owner"
+            assert await pool.fetchval("SELECT count(*) FROM configtrail.audit") == len(EVENTS) - 1
+            of = "SELECT relowner::regrole::text FROM pg_class WHERE oid = $1::regclass"
+            assert await pool.fetchval(of, "configtrail.audit") == "owner"
+    finally:
+        await postgres.stop()
 
 
 async def copied_anew(connection: Connection) -> None:
