@@ -16,10 +16,12 @@ from contextlib import aclosing
 from domain.envelope import StreamIdentity
 from projections.source import Delivered, EventSource
 
-# As many events are kept for riders at most, and so many at least for those who come later: workers
-# of one program begin one after the other, a second or more apart on a busy machine.
+# As many events are kept for riders at most, and so many of those that they had for others who come
+# later: workers of one program begin one after the other, a second or more apart on a busy machine.
+# Not for longer than so: events that come slowly would fill the memory with what nobody asks for.
 MOST_KEPT = 32_000
-LEAST_KEPT = 32_000
+LATE_KEPT = 32_000
+LATE_SECONDS = 10.0
 # Who had fewer events than this in that time is left behind. A batch may take seconds to be written
 # on a busy machine, and one that is stuck holds nobody up before so many events wait for it.
 PATIENCE_SECONDS = 10.0
@@ -99,7 +101,8 @@ class _Train:
     def __init__(self, source: EventSource, after: int) -> None:
         self.riders: list[_Rider] = []
         self.begin = self.end = after
-        self._batches: deque[Sequence[Delivered]] = deque()
+        # Each with when it came, on the loop's clock.
+        self._batches: deque[tuple[float, Sequence[Delivered]]] = deque()
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._reading = asyncio.create_task(self._read(source))
@@ -121,16 +124,22 @@ class _Train:
                 await asyncio.wait((waiting, self._reading), return_when=asyncio.FIRST_COMPLETED)
             finally:
                 waiting.cancel()
-        for batch in self._batches:
+        for _, batch in self._batches:
             if batch[-1].position > rider.position:
                 return batch[max(0, rider.position + 1 - batch[0].position) :]
         return ()
 
     def make_room(self) -> None:
-        """Forget what all riders had, but for the last of it."""
+        """Forget what all riders had, but for the last of it, while it is new."""
         passed = self._passed()
-        while self._batches and self._batches[0][-1].position <= min(passed, self.end - LEAST_KEPT):
-            self.begin = self._batches.popleft()[-1].position
+        late = asyncio.get_running_loop().time() - LATE_SECONDS
+        while self._batches:
+            came, batch = self._batches[0]
+            position = batch[-1].position
+            if position > passed or (position > self.end - LATE_KEPT and came > late):
+                break
+            self.begin = position
+            self._batches.popleft()
         if self.end - passed < MOST_KEPT:
             self._room.set()
 
@@ -142,7 +151,7 @@ class _Train:
     async def _read(self, source: EventSource) -> None:
         async with aclosing(source.follow(self.end)) as feed:
             async for batch in feed:
-                self._batches.append(batch)
+                self._batches.append((asyncio.get_running_loop().time(), batch))
                 self.end = batch[-1].position
                 self._news.set()
                 while self.end - self._passed() >= MOST_KEPT:

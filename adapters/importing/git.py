@@ -26,6 +26,8 @@ from domain.intake import MAX_TEXT
 
 _FILES: Final = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
 _NEW: Final = (DeltaStatus.ADDED, DeltaStatus.MODIFIED, DeltaStatus.TYPECHANGE)
+_WINDOW_BYTES: Final = 1024 * 1024
+_MAPPED_BYTES: Final = 16 * 1024 * 1024
 _BROKEN: Final = (
     "its history breaks off: an object is missing or damaged; a clone with --depth or --filter has "
     "not all of them"
@@ -78,6 +80,9 @@ class Repository:
     def __init__(self, path: Path) -> None:
         # Every object is looked at once.
         pygit2.settings.enable_caching(False)
+        # What is mapped of a pack is memory of ours, and without bounds a long history all is.
+        pygit2.settings.mwindow_size = _WINDOW_BYTES
+        pygit2.settings.mwindow_mapped_limit = _MAPPED_BYTES
         try:
             self._repo = pygit2.Repository(str(path))
         except (KeyError, pygit2.GitError) as error:

@@ -38,7 +38,7 @@ class Counting(Listed):
 @pytest.fixture(autouse=True)
 def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared, "MOST_KEPT", 200)
-    monkeypatch.setattr(shared, "LEAST_KEPT", 100)
+    monkeypatch.setattr(shared, "LATE_KEPT", 100)
     monkeypatch.setattr(shared, "PATIENCE_SECONDS", 0.05)
     monkeypatch.setattr(shared, "LEAST_PACE", 1)
 
@@ -137,6 +137,21 @@ async def test_what_is_kept_is_bounded_when_all_are_slow() -> None:
         one.gate.set()
     await asyncio.gather(*(one.task for one in followers))
     assert all(one.seen == EVENTS for one in followers)
+
+
+async def test_what_all_had_is_kept_for_late_ones_only_while_it_is_new(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = Counting(EVENTS)
+    monkeypatch.setattr(shared, "LATE_SECONDS", 0.0)
+    together = SharedSource(source)
+    first = Follower(together, 0)
+    first.gate.clear()
+    await eventually(lambda: len(first.seen) == 100)
+    first.gate.set()
+    await eventually(lambda: len(first.seen) > 100)
+    await asyncio.gather(first.task, Follower(together, 50).task)
+    assert source.readings == 2
 
 
 async def test_leaving_ends_the_reading_when_nobody_is_left() -> None:
