@@ -1,4 +1,4 @@
-"""Fixtures of the tests that talk to the API of a whole program."""
+"""Fixtures of several tests: the API of a whole program, the parts of a manual backup."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from adapters.embedded.nats import EmbeddedNats
+from adapters.jetstream.connection import connect
 from adapters.jetstream.intake import CREATE
+from adapters.roles.supervisor import running
 from tests.serving import NOON, TEXTS, Api, export, program, settings_for
 from tests.support import eventually
+from tests.trigger_stack import Stack, build
 
 
 @pytest.fixture
@@ -35,3 +38,17 @@ async def filled(api: Api) -> Api:
 
 async def _has_letter(api: Api) -> bool:
     return await api.system.dead_letters.count() > 0
+
+
+@pytest.fixture
+async def stack(nats_server: EmbeddedNats) -> AsyncIterator[Stack]:
+    nc = await connect(nats_server.url, name="test")
+    yield await build(nc)
+    await nc.close()
+
+
+@pytest.fixture
+async def recording(stack: Stack) -> AsyncIterator[Stack]:
+    """The stack with a recorder at work."""
+    async with running({"recorder": stack.recorder().run}):
+        yield stack

@@ -1,0 +1,185 @@
+"""Manual backups beside each other, cancelled, and of programs that die: each ends once."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from nats.js.errors import NotFoundError
+
+from adapters.embedded.nats import EmbeddedNats
+from adapters.roles.supervisor import running
+from adapters.roles.trigger import TriggerResult, TriggerService
+from adapters.roles.trigger_endings import lease_name
+from domain.errors import BackupFailed, BackupUnderWay
+from tests.support import eventually
+from tests.trigger_stack import ALICE, CONFIG, DEVICE, TENANT, Stack, collecting, collector
+
+
+async def test_of_eight_at_once_one_runs_and_all_are_recorded(recording: Stack) -> None:
+    inside = asyncio.Event()
+    refused: list[bool] = []
+
+    async def answer(request: dict[str, str]) -> object:
+        inside.set()
+        await eventually(lambda: len(refused) == 7)
+        return await collecting(recording, CONFIG)(request)
+
+    async def ask(service: TriggerService) -> str:
+        try:
+            return (await service.run(TENANT, DEVICE, actor=ALICE)).outcome
+        except BackupUnderWay:
+            refused.append(True)
+            return "409"
+
+    services = [recording.another() for _ in range(8)]
+    async with collector(recording, answer):
+        answers = await asyncio.gather(*(ask(one) for one in services))
+    assert inside.is_set()
+    assert sorted(answers) == ["409"] * 7 + ["succeeded"]
+    assert sorted(await recording.ends()) == ["locked"] * 7 + ["succeeded"]
+
+
+async def test_backups_of_different_devices_do_not_wait_for_each_other(stack: Stack) -> None:
+    at_once: list[str] = []
+
+    async def answer(request: dict[str, str]) -> object:
+        at_once.append(request["device_id"])
+        return {"status": "failed", "error": "no"}
+
+    async with stack.leases.hold(lease_name(TENANT, "another"), 30), collector(stack, answer):
+        with pytest.raises(BackupFailed):
+            await stack.service.run(TENANT, DEVICE, actor=ALICE)
+    assert at_once == [DEVICE]
+
+
+async def test_being_cancelledis_recorded(stack: Stack) -> None:
+    async def answer(request: dict[str, str]) -> object:
+        reached.set()
+        await released.wait()
+        return {"status": "failed"}
+
+    reached, released = asyncio.Event(), asyncio.Event()
+    async with collector(stack, answer):
+        task = asyncio.create_task(stack.service.run(TENANT, DEVICE, actor=ALICE))
+        await reached.wait()
+        task.cancel()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        released.set()
+    assert await stack.ends() == ["failed"]
+    assert "stopped" in ((await stack.last_end()).message or "")
+    assert await stack.leases.holder(lease_name(TENANT, DEVICE)) is None
+
+
+async def test_cancelled_at_any_moment_it_ends_once(recording: Stack) -> None:
+    """The recorded end is one, wherever in its course the request is hit."""
+    outcomes: list[BaseException | TriggerResult] = []
+    async with collector(recording, collecting(recording, CONFIG)):
+        for turns in range(0, 600, 20):
+            task = asyncio.create_task(recording.service.run(TENANT, DEVICE, actor=ALICE))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            outcomes += await asyncio.gather(task, return_exceptions=True)
+    assert sum(isinstance(one, asyncio.CancelledError) for one in outcomes) > 5
+    assert await _no_backup_is_open(recording)
+    assert len(await recording.ends()) == len(outcomes) - 1, "only the first one never began"
+
+
+async def test_a_lease_taken_away_ends_the_backup_as_failed(stack: Stack) -> None:
+    async def answer(request: dict[str, str]) -> object:
+        reached.set()
+        await released.wait()
+        return {"status": "failed"}
+
+    reached, released = asyncio.Event(), asyncio.Event()
+    async with collector(stack, answer):
+        task = asyncio.create_task(stack.service.run(TENANT, DEVICE, actor=ALICE))
+        await reached.wait()
+        thief = b'{"name": "thief", "token": "t"}'
+        subject = f"$KV.CONFIGTRAIL_LEASES.{lease_name(TENANT, DEVICE)}"
+        await stack.nc.jetstream().publish(subject, thief)
+        with pytest.raises(BackupFailed, match="lease"):
+            await task
+        released.set()
+    assert await stack.ends() == ["failed"]
+
+
+PROGRAM = """
+    import asyncio, sys
+    from adapters.jetstream.connection import connect
+    from tests.trigger_stack import ALICE, DEVICE, TENANT, build
+
+    async def main():
+        stack = await build(await connect(sys.argv[1], name="doomed"), lease_seconds=2)
+        await stack.service.run(TENANT, DEVICE, actor=ALICE)
+
+    asyncio.run(main())
+"""
+
+
+async def test_a_killed_programs_backup_is_ended_by_the_reaper(
+    nats_server: EmbeddedNats, stack: Stack
+) -> None:
+    async def answer(request: dict[str, str]) -> object:
+        reached.set()
+        await released.wait()
+        return {"status": "failed"}
+
+    reached, released = asyncio.Event(), asyncio.Event()
+    async with collector(stack, answer):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            textwrap.dedent(PROGRAM),
+            nats_server.url,
+            cwd=Path(__file__).parents[2],
+        )
+        await reached.wait()
+        process.kill()
+        await process.wait()
+        assert await stack.leases.holder(lease_name(TENANT, DEVICE)) is not None
+        async with running({"reaper": stack.reaper(overdue_after=0).run}):
+            await eventually(lambda: _no_backup_is_open(stack))
+        released.set()
+    assert await stack.leases.holder(lease_name(TENANT, DEVICE)) is None
+    assert await stack.ends() == ["interrupted"]
+    end = await stack.last_end()
+    assert end.actor == "system:reaper"
+    assert "interrupted" in (end.message or "")
+
+
+async def _no_backup_is_open(stack: Stack) -> bool:
+    return not (await stack.devices.refresh(TENANT, DEVICE)).open_triggers
+
+
+async def test_the_reaper_leaves_a_running_backup_alone(recording: Stack) -> None:
+    async def answer(request: dict[str, str]) -> object:
+        reached.set()
+        await released.wait()
+        return await collecting(recording, CONFIG)(request)
+
+    reached, released = asyncio.Event(), asyncio.Event()
+    async with collector(recording, answer):
+        task = asyncio.create_task(recording.service.run(TENANT, DEVICE, actor=ALICE))
+        await reached.wait()
+        # For this one everything is overdue; it looks at the backup, and at others' leases.
+        async with running({"reaper": recording.reaper(overdue_after=0).run}):
+            await eventually(lambda: _is_watched(recording))
+            released.set()
+            done = await task
+    assert done.outcome == "succeeded"
+    assert await recording.ends() == ["succeeded"]
+
+
+async def _is_watched(stack: Stack) -> bool:
+    try:
+        info = await stack.nc.jetstream().consumer_info("CONFIGTRAIL_EVENTS", "trigger-reaper")
+    except NotFoundError:
+        return False
+    return bool(info.num_ack_pending)
