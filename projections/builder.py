@@ -25,7 +25,7 @@ from projections.rebuilds import Rebuild
 from projections.rows import Pool
 from projections.schema import BUILD, LIVE, complete
 from projections.source import EventSource
-from projections.writer import ProjectionWriter, Rewound
+from projections.writer import ProjectionWriter, Rewound, lease_name
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class ProjectionBuilder:
         self._pool = pool
         self._source = source
         self._projection = projection
-        self._lease = Lease(pool, f"rebuild {projection.name}")
+        self._lease = Lease(pool, lease_name(projection, BUILD))
         self._patience = Patience(f"rebuild of {projection.name}", pool)
 
     @property

@@ -20,7 +20,7 @@ from projections.projection import Projection
 from projections.rows import Pool
 from projections.schema import LIVE
 from projections.source import EventSource
-from projections.writer import ProjectionWriter, Rewound
+from projections.writer import ProjectionWriter, Rewound, lease_name
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ MOST_EVENTS = 16_000
 # Without events the checkpoint is looked at this often: another worker may have moved it, or
 # somebody may have dropped the tables, which are then built again.
 IDLE_SECONDS = 2.0
-STAND_BY_SECONDS = 1.0
+STAND_BY_SECONDS = 0.5
 # In a steady flow of events a transaction for each costs far more than their rows. So after a small
 # batch the next events are gathered for as long as three such transactions take, within a bound
 # that nobody who waits for rows notices.
@@ -39,11 +39,6 @@ MOST_GATHER_SECONDS = 0.05
 STOPPED_SECONDS = 5.0
 
 _TABLES_GONE = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
-
-
-def lease_name(projection: Projection[Any]) -> str:
-    """The name of the lease that a projection's active worker holds."""
-    return f"projection {projection.name}"
 
 
 class ProjectionWorker:

@@ -4,15 +4,24 @@ A lease is an advisory lock of a Postgres session. It ends with the session: at 
 process dies, within seconds when its machine does (keep-alives) or when the process hangs and no
 longer shows the server that it lives (idle timeout). A lease only spares work: that two never write
 is held by the checkpoint's row, however long a holder slept.
+
+What a holder had begun may outlive its lease, and hold rows: the server waits long for a client
+that hangs amid a statement, and for ever amid a COPY. So transactions are `marked`, and who leads
+next ends them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 
+import asyncpg
+
 from projections.rows import Connection, Pool, Reader
+
+log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 1.0
 
@@ -34,11 +43,26 @@ _HELD = """
 """
 
 
+# Of the same user; a role that the session has taken may not end sessions of it.
+_END_MARKED = """
+    SELECT pg_terminate_backend(pid) FROM pg_locks
+    WHERE locktype = 'advisory' AND objsubid = 1 AND granted AND pid <> pg_backend_pid()
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND ((classid::bigint << 32) | objid::bigint) = $1
+"""
+
+
+def marked(name: str) -> str:
+    """The statement that marks a transaction as work for which the lease of that name is held."""
+    return f"SELECT pg_advisory_xact_lock_shared({_key(_work_of(name))})"
+
+
 class Lease:
     """One lease, by name; names are of the database."""
 
     def __init__(self, pool: Pool, name: str) -> None:
         self._pool = pool
+        self._name = name
         self._key = _key(name)
 
     async def lead(self, work: Callable[[], Awaitable[None]]) -> bool:
@@ -50,6 +74,7 @@ class Lease:
             if not await session.fetchval("SELECT pg_try_advisory_lock($1)", self._key):
                 return False
             await session.execute(_SESSION)
+            await self._end_what_is_left(session)
             working = asyncio.ensure_future(work())
             beating = asyncio.ensure_future(_beat(session))
             try:
@@ -61,11 +86,28 @@ class Lease:
                     raise error
         return True
 
+    async def _end_what_is_left(self, session: Connection) -> None:
+        """End what the holder before had begun, which can't be of use any more."""
+        try:
+            async with session.transaction():
+                await session.execute("SET LOCAL ROLE NONE")
+                ended = await session.fetch(_END_MARKED, _key(_work_of(self._name)))
+        except asyncpg.InsufficientPrivilegeError:
+            # Of another user, as when that was changed: it ends by the server's own bounds.
+            log.warning("%s: what another user's program has begun can't be ended", self._name)
+        else:
+            if ended:
+                log.warning("%s: ended what a program that hangs had begun", self._name)
+
 
 async def held(reader: Reader, names: Iterable[str]) -> set[str]:
     """Those of the leases that somebody holds now."""
     keys = {key for (key,) in await reader.fetch(_HELD)}
     return {name for name in names if _key(name) in keys}
+
+
+def _work_of(name: str) -> str:
+    return f"{name} at work"
 
 
 def _key(name: str) -> int:

@@ -14,6 +14,7 @@ from domain.errors import ProjectionStopped, StreamGap
 from projections import checkpoints, parking
 from projections.belonging import check_belongs
 from projections.checkpoints import Checkpoint, Moved
+from projections.lease import marked
 from projections.poison import Careful, is_poison
 from projections.projection import Projection
 from projections.rows import Connection, Pool, storable
@@ -27,6 +28,11 @@ _SESSION = """
     SET LOCAL statement_timeout = '120s';
     SET LOCAL idle_in_transaction_session_timeout = '20s';
 """
+
+
+def lease_name(projection: Projection[Any], place: Place = LIVE) -> str:
+    """The name of the lease that is held by who writes the projection's rows at that place."""
+    return f"{'projection' if place == LIVE else 'rebuild'} {projection.name}"
 
 
 class Rewound(Exception):
@@ -192,7 +198,8 @@ class ProjectionWriter:
 
     @property
     def _settings(self) -> str:
-        return f"{_SESSION} SET LOCAL search_path = {self._place.schema}"
+        mark = marked(lease_name(self.projection, self._place))
+        return f"{_SESSION} SET LOCAL search_path = {self._place.schema}; {mark}"
 
     async def _advance(
         self, connection: Connection, identity: StreamIdentity, batch: Sequence[Delivered]

@@ -30,11 +30,11 @@ from projections import ALL, rebuilds
 from projections.belonging import check_live
 from projections.builder import ProjectionBuilder
 from projections.checkpoints import checkpoints
-from projections.engine import lease_name
 from projections.lease import held
 from projections.projection import Projection
 from projections.rebuilds import Rebuild
 from projections.verify import Verified, verify
+from projections.writer import lease_name
 
 LOOK_SECONDS = 0.2
 _NUMBERS = ("POSITION", "LAG", "AGE", "PARKED", "WAITING")

@@ -49,21 +49,7 @@ class Killed:
 
     async def start_worker(self) -> None:
         """One more program."""
-        with (self._folder / "workers.log").open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "tests.acceptance.projecting",
-                cwd=ROOT,
-                env={
-                    **os.environ,
-                    "CONFIGTRAIL_NATS_URL": self._nats.url,
-                    "CONFIGTRAIL_POSTGRES_DSN": self._postgres.dsn,
-                },
-                stdout=log,
-                stderr=log,
-            )
-        self._workers.append(process)
+        self._workers.append(await projecting(self._folder, self._nats, self._postgres))
 
     async def kill(self, victim: str) -> None:
         """SIGKILL, and start it again."""
@@ -84,6 +70,28 @@ class Killed:
             if process.returncode is None:
                 process.kill()
             await process.wait()
+
+
+async def projecting(
+    folder: Path, nats: EmbeddedNats, postgres: EmbeddedPostgres, name: str = "projecting"
+) -> asyncio.subprocess.Process:
+    """A program that does nothing but project. `name`: as Postgres shows it; what it says is in the
+    folder's `workers.log`."""
+    with (folder / "workers.log").open("ab") as log:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tests.acceptance.projecting",
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "CONFIGTRAIL_NATS_URL": nats.url,
+                "CONFIGTRAIL_POSTGRES_DSN": postgres.dsn,
+                "APPLICATION_NAME": name,
+            },
+            stdout=log,
+            stderr=log,
+        )
 
 
 @asynccontextmanager
@@ -141,7 +149,7 @@ async def killed_rows(
         finally:
             await killed.stop()
         async with open_pool(postgres.dsn) as pool:
-            calm = await _undisturbed(pool, nc, len(events))
+            calm = await undisturbed(pool, nc, len(events))
         await nc.close()
     return disturbed, calm, victims
 
@@ -173,7 +181,8 @@ async def _settled(pool: Pool, head: int) -> Rows:
     return await rows(pool)
 
 
-async def _undisturbed(pool: Pool, nc: Client, head: int) -> Rows:
+async def undisturbed(pool: Pool, nc: Client, head: int) -> Rows:
+    """The rows of a fold in one go, when what is there has been dropped."""
     await pool.execute("DROP SCHEMA configtrail CASCADE")
     source = JetStreamSource(nc, nc.jetstream())
     workers = [ProjectionWorker(pool, source, projection) for projection in ALL]

@@ -1,6 +1,7 @@
 """A program that does nothing but project, to be killed: `python -m tests.acceptance.projecting`.
 
-Where its servers are it learns from the environment, as `configtrail up` does.
+Where its servers are it learns from the environment, as `configtrail up` does; and what Postgres
+shows as its name.
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ async def main() -> None:
     nc = await connect(os.environ["CONFIGTRAIL_NATS_URL"], name="projecting")
     source = JetStreamSource(nc, nc.jetstream(timeout=10))
     async with (
-        open_pool(os.environ["CONFIGTRAIL_POSTGRES_DSN"], max_size=24) as pool,
+        open_pool(
+            os.environ["CONFIGTRAIL_POSTGRES_DSN"],
+            application_name=os.environ["APPLICATION_NAME"],
+            max_size=24,
+        ) as pool,
         asyncio.TaskGroup() as group,
     ):
         shared = SharedSource(source)
