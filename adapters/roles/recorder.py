@@ -6,7 +6,6 @@ intake becomes a dead letter with the reason; nothing is dropped.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -26,7 +25,8 @@ from adapters.jetstream.streams import INTAKE, INTAKE_SUBJECT
 from adapters.jetstream.work import Job, WorkConsumer, describe
 from adapters.observability.metrics import Metrics
 from adapters.roles.devices import DeviceRepository
-from domain.canonical import Canonical, canonicalise, detect_platform, text_under
+from adapters.roles.forms import Forms
+from domain.canonical import detect_platform
 from domain.decisions import collection_failed, confirmed, created, observed_event_id
 from domain.device import (
     AlreadyRecorded,
@@ -40,7 +40,7 @@ from domain.device import (
 from domain.envelope import StoredEvent
 from domain.errors import AppendConflict, InvalidInput, KeyDestroyed
 from domain.events import ContentRef, SnapshotCreated
-from domain.ids import canonical_fingerprint, keyed_digest, observation_id, text_fingerprint
+from domain.ids import keyed_digest, observation_id, text_fingerprint
 from domain.intake import (
     ConfigParts,
     IntakeFailure,
@@ -59,8 +59,6 @@ log = logging.getLogger(__name__)
 CONSUMER = "recorder"
 # Each message is there twice, as it came and as a text.
 BYTES_AT_ONCE = 16 * 1024 * 1024
-# Below it the canonical form takes a few milliseconds, less than handing it to a thread is worth.
-INLINE_CHARACTERS = 256 * 1024
 
 
 def consumer_config(ack_wait: float) -> ConsumerConfig:
@@ -97,6 +95,7 @@ class Recorder:
         self._dead_letters = dead_letters
         self._metrics = metrics
         self._parts = IntakeParts(js)
+        self._forms = Forms()
         self._work = WorkConsumer(
             nc,
             js,
@@ -145,7 +144,7 @@ class Recorder:
         started = time.perf_counter()
         try:
             text = await self._text(incoming)
-            check_text(text, incoming.sha256_hash)
+            raw = check_text(text, incoming.sha256_hash)
         except InvalidInput as error:
             if incoming.config_parts is None:
                 await self._refuse(msg, error, incoming.tenant_id, incoming.device_id)
@@ -153,12 +152,8 @@ class Recorder:
                 await self._refuse_parts(msg, error, incoming, incoming.config_parts)
             return
         platform = incoming.platform or detect_platform(text, incoming.routeros_version)
-        if len(text) > INLINE_CHARACTERS:
-            canonical = await asyncio.to_thread(canonicalise, text, platform)
-        else:
-            canonical = canonicalise(text, platform)
-        observation = await self._observation(msg, incoming, text, canonical, platform)
-        stored = await self._record(observation, text)
+        observation = await self._observation(msg, incoming, text, len(raw), platform)
+        stored = await self._record(observation, text, raw)
         if stored is not None:
             new = isinstance(stored.event, SnapshotCreated)
             (self._metrics.ingested if new else self._metrics.dedup_skipped).inc()
@@ -203,26 +198,28 @@ class Recorder:
         msg: Msg,
         incoming: IntakeObservation,
         text: str,
-        canonical: Canonical,
+        size: int,
         platform: str,
     ) -> Observation:
         key = (await self._keyring.tenant(incoming.tenant_id)).fingerprint_key
         identity = await self._identity(incoming)
+        device = (incoming.tenant_id, incoming.device_id)
+        form = await self._forms.summary(device, key, text, platform)
         return Observation(
             observation_id=identity,
             tenant_id=incoming.tenant_id,
             device_id=incoming.device_id,
             collected_at=incoming.collected_at,
-            fingerprint=canonical_fingerprint(key, canonical.rules, canonical.text),
+            fingerprint=form.fingerprint,
             text_fingerprint=text_fingerprint(key, incoming.sha256_hash),
-            canonical=canonical.rules,
-            size_bytes=len(text.encode()),
-            line_count=canonical.line_count,
+            canonical=form.rules,
+            size_bytes=size,
+            line_count=form.line_count,
             platform=platform,
-            os_version=canonical.os_version or incoming.routeros_version,
+            os_version=form.os_version or incoming.routeros_version,
             source=incoming.source,
-            completeness=canonical.completeness,
-            warnings=canonical.warnings,
+            completeness=form.completeness,
+            warnings=form.warnings,
             trigger_id=incoming.trigger_id,
             author=incoming.author,
             device_history=incoming.device_history,
@@ -231,7 +228,7 @@ class Recorder:
             traceparent=(msg.headers or {}).get("traceparent"),
         )
 
-    async def _record(self, observation: Observation, text: str) -> StoredEvent | None:
+    async def _record(self, observation: Observation, text: str, raw: bytes) -> StoredEvent | None:
         """Append the observation's fact; None when it has one already."""
         tenant_id, device_id = observation.tenant_id, observation.device_id
         content: ContentRef | None = None
@@ -255,7 +252,7 @@ class Recorder:
                         era, begun = state.era, self._clock()
                         try:
                             content = await self._content.put(
-                                tenant_id, device_id, "snapshot", text.encode(), era
+                                tenant_id, device_id, "snapshot", raw, era
                             )
                         except KeyDestroyed:
                             fresh = await self._devices.refresh(tenant_id, device_id)
@@ -287,12 +284,9 @@ class Recorder:
         key = (await self._keyring.tenant(observation.tenant_id)).fingerprint_key
         older = list(observation.older)
         for one in sorted(missing):
-            if len(text) > INLINE_CHARACTERS:
-                canonical = await asyncio.to_thread(text_under, one, text)
-            else:
-                canonical = text_under(one, text)
-            if canonical is not None:
-                older.append((one, canonical_fingerprint(key, one, canonical)))
+            fingerprint = await self._forms.fingerprint_under(one, key, text)
+            if fingerprint is not None:
+                older.append((one, fingerprint))
         return replace(observation, older=tuple(older))
 
     async def _fail(self, msg: Msg, failure: IntakeFailure) -> None:

@@ -1,0 +1,96 @@
+"""A form that is remembered is the one that reading the text again would give."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.roles import forms
+from adapters.roles.forms import Forms
+from domain.canonical import Canonical, canonicalise
+from domain.canonical.summary import beneath, parted, summary_of
+from tests.exports import corpus_texts, made_up
+
+KEY = b"k" * 32
+LINES = (
+    "# 2024-01-15 10:30:00 by RouterOS 7.14",
+    "# jan/01/1970 00:00:30 by RouterOS x.xx",
+    "#",
+    "   # not running",
+    "# ends in a backslash \\",
+    '#error exporting "/ip/dns" (timeout)',
+    "## Error exporting",
+    "",
+    " ",
+    "by RouterOS 6.49",
+    "[admin@r1] > /export",
+    "/ip address",
+    "/system identity set name=a",
+    'add comment="a',
+    'b" list=c',
+    "add address=192.0.2.1 \\",
+    "    interface=br0",
+    "set name=b",
+    "\ufeff",
+)
+TEXTS = st.lists(
+    st.tuples(
+        st.sampled_from(LINES), st.sampled_from(("\n", "\n", "\n", "\r\n", "\r", "\r\r\n", ""))
+    ),
+    max_size=12,
+).map(lambda lines: "".join(line + end for line, end in lines))
+PLATFORMS = st.sampled_from(("routeros", "routeros", "ios", "junos", "text"))
+
+
+@given(TEXTS, PLATFORMS)
+def test_the_rest_of_a_text_decides_its_form(text: str, platform: str) -> None:
+    parts = parted(text, platform)
+    if parts is not None:
+        head, rest = parts
+        found = beneath(head, summary_of(canonicalise(rest, platform), KEY))
+        assert found == summary_of(canonicalise(text, platform), KEY)
+
+
+@pytest.mark.parametrize("text", [*made_up(), *corpus_texts().values()])
+def test_so_it_does_of_exports_as_they_are(text: str) -> None:
+    parts = parted(text, "routeros")
+    if parts is not None:
+        head, rest = parts
+        found = beneath(head, summary_of(canonicalise(rest, "routeros"), KEY))
+        assert found == summary_of(canonicalise(text, "routeros"), KEY)
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), TEXTS, PLATFORMS, st.sampled_from((KEY, b"x")))))
+def test_what_is_remembered_changes_no_answer(
+    readings: list[tuple[str, str, str, bytes]],
+) -> None:
+    async def run() -> None:
+        remembering = Forms()
+        for device, text, platform, key in readings:
+            for _ in range(2):
+                found = await remembering.summary(("acme", device), key, text, platform)
+                assert found == summary_of(canonicalise(text, platform), key)
+
+    asyncio.run(run())
+
+
+async def test_an_export_of_which_only_the_time_is_new_is_not_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[str] = []
+
+    def counted(text: str, platform: str) -> Canonical:
+        read.append(text)
+        return canonicalise(text, platform)
+
+    monkeypatch.setattr(forms, "canonicalise", counted)
+    remembering = Forms()
+    body = "/system identity\nset name=a\n"
+    for minute in range(5):
+        text = f"# 2024-01-15 10:{minute:02}:00 by RouterOS 7.1{minute}\n{body}"
+        found = await remembering.summary(("acme", "r1"), KEY, text, "routeros")
+        assert (found.os_version, found.line_count) == (f"7.1{minute}", 3)
+    assert read == [body]
