@@ -6,6 +6,7 @@ percent-encoded as the HTTP binding (3.1.3.2) says.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -26,6 +27,7 @@ _CONDITION = (
     "Nats-Expected-Last-Subject-Sequence-Subject",
 )
 # Printable ASCII except space, double quote and percent.
+_PLAIN = re.compile(r"[!#$&-~]*\Z")
 _SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 
 
@@ -140,7 +142,8 @@ def _quoted_id(value: str) -> str:
 
 
 def _quoted(value: str) -> str:
-    return quote(value, safe=_SAFE)
+    # Nearly all are ids that need no quoting.
+    return value if _PLAIN.match(value) else quote(value, safe=_SAFE)
 
 
 def _unquoted(value: str | None) -> str | None:

@@ -77,24 +77,27 @@ class Budget:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._used = 0
-        self._freed = asyncio.Condition()
+        self._freed = asyncio.Event()
 
     async def take(self, units: int) -> None:
         """Wait until there is room, and take it."""
-        async with self._freed:
-            await self._freed.wait_for(lambda: not self._used or self._used + units <= self._limit)
-            self._used += units
+        while self._used and self._used + units > self._limit:
+            await self._next_freed()
+        self._used += units
 
-    async def give_back(self, units: int) -> None:
+    def give_back(self, units: int) -> None:
         """Free what was taken."""
-        async with self._freed:
-            self._used -= units
-            self._freed.notify_all()
+        self._used -= units
+        self._freed.set()
 
     async def idle(self) -> None:
         """Wait until nothing is taken."""
-        async with self._freed:
-            await self._freed.wait_for(lambda: not self._used)
+        while self._used:
+            await self._next_freed()
+
+    async def _next_freed(self) -> None:
+        self._freed.clear()
+        await self._freed.wait()
 
 
 class WorkConsumer:
@@ -131,7 +134,8 @@ class WorkConsumer:
         self._ordered = ordered
         self._budget = Budget(weight_limit)
         self._in_flight: dict[int, Msg] = {}
-        self._tails: dict[Hashable, asyncio.Task[None]] = {}
+        # Of each key, what ends with its last job.
+        self._tails: dict[Hashable, asyncio.Future[None]] = {}
 
     async def run(self) -> None:
         """Work until cancelled; then what is under way is finished first, within bounds."""
@@ -223,23 +227,30 @@ class WorkConsumer:
         job = self._plan(msg)
         await self._budget.take(job.weight)
         before = self._tails.get(job.key)
-        task = group.create_task(self._work(msg, sequence, job, before))
-        self._tails[job.key] = task
+        ended = self._tails[job.key] = asyncio.get_running_loop().create_future()
+        group.create_task(self._work(msg, sequence, job, before, ended))
 
     async def _work(
-        self, msg: Msg, sequence: int, job: Job, before: asyncio.Task[None] | None
+        self,
+        msg: Msg,
+        sequence: int,
+        job: Job,
+        before: asyncio.Future[None] | None,
+        ended: asyncio.Future[None],
     ) -> None:
         try:
             if before is not None:
-                await asyncio.wait([before])
+                await before
             with log_context(event_id=job.event_id, trigger_id=job.trigger_id):
                 await self._until_done(msg, job)
                 await self._acknowledge(msg)
         finally:
             self._in_flight.pop(sequence, None)
-            if self._tails.get(job.key) is asyncio.current_task():
+            if self._tails.get(job.key) is ended:
                 del self._tails[job.key]
-            await self._budget.give_back(job.weight)
+            if not ended.cancelled():  # by whoever waited for it, and was cancelled
+                ended.set_result(None)
+            self._budget.give_back(job.weight)
 
     async def _until_done(self, msg: Msg, job: Job) -> None:
         name = f"{self._name}: message {msg.metadata.sequence.stream}"

@@ -164,8 +164,10 @@ def log_context(
     event_id: str | None = None,
 ) -> Iterator[None]:
     """Put ids on every log line of this task (and of tasks that it starts) in the block."""
-    given = dict(zip(_CONTEXT, (request_id, trigger_id, event_id), strict=True))
-    with structlog.contextvars.bound_contextvars(
-        **{name: value for name, value in given.items() if value is not None}
-    ):
+    told = zip(_CONTEXT, (request_id, trigger_id, event_id), strict=True)
+    given = {name: value for name, value in told if value is not None}
+    if not given:
+        yield
+        return
+    with structlog.contextvars.bound_contextvars(**given):
         yield

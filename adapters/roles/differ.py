@@ -117,7 +117,7 @@ class Differ:
             if event.successor is not None:
                 await self._diff(stored, event.platform, here, event.successor)
         finally:
-            await self._room.give_back(size)
+            self._room.give_back(size)
 
     async def _diff(
         self, stored: StoredEvent, platform: str, before: SnapshotRef, after: SnapshotRef

@@ -56,7 +56,7 @@ def parted(text: str, platform: str) -> tuple[str, str] | None:
 
 def beneath(head: str, rest: Summary) -> Summary:
     """The summary of the whole text, by that of its rest."""
-    lines = [line.strip(BLANKS) for line in head.split("\n")]
+    lines = [line.strip(BLANKS) for line in head.split("\n") if line]
     versions = (header_version(line) for line in lines if is_header(line))
     return replace(
         rest,
