@@ -50,7 +50,9 @@ class Rig(Stores):
             yield recorder
 
     @asynccontextmanager
-    async def diffing(self, *, ack_wait: float = 5.0) -> AsyncIterator[Differ]:
+    async def diffing(
+        self, *, ack_wait: float = 5.0, clock: Callable[[], float] = time.time
+    ) -> AsyncIterator[Differ]:
         """A differ that runs while the block runs; it compares in this process."""
         with ProcessPoolExecutor(max_workers=1) as workers:
             differ = Differ(
@@ -63,6 +65,7 @@ class Rig(Stores):
                 metrics=self.metrics,
                 workers=workers,
                 ack_wait=ack_wait,
+                clock=clock,
             )
             async with _running(differ):
                 yield differ

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adapters.composition.stores import Stores
+from adapters.observability.metrics import Metrics
+from adapters.retention.damaged import Damaged
 from adapters.retention.deciding import Keeper
 from adapters.retention.erasing import Eraser
 from adapters.retention.expiring import Retention
@@ -24,10 +26,13 @@ class Keeping:
     orphans: Orphans
 
 
-async def open_keeping(stores: Stores) -> Keeping:
+async def open_keeping(stores: Stores, metrics: Metrics) -> Keeping:
     """The parts, connected."""
     bucket = await stores.bucket(RETENTION)
-    remover = Remover(stores.events, stores.content, stores.keyring, stores.dead_letters, bucket)
+    damaged = Damaged(metrics)
+    remover = Remover(
+        stores.events, stores.content, stores.keyring, stores.dead_letters, bucket, damaged
+    )
     return Keeping(
         keeper=Keeper(stores.devices),
         retention=Retention(stores.nc, stores.js, stores.events, stores.devices, remover),
@@ -35,5 +40,5 @@ async def open_keeping(stores: Stores) -> Keeping:
             stores.nc, stores.js, stores.devices, stores.content, stores.keyring, remover
         ),
         remover=remover,
-        orphans=Orphans(stores.events, stores.devices, stores.content, bucket),
+        orphans=Orphans(stores.events, stores.devices, stores.content, bucket, damaged),
     )

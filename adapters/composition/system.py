@@ -184,7 +184,7 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
             ),
             metrics=metrics,
             workers=workers,
-            keeping=await open_keeping(stores),
+            keeping=await open_keeping(stores, metrics),
             log=VerifiableLog(
                 events=stores.raw,
                 notes=stores.notes,

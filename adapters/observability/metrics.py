@@ -98,6 +98,10 @@ class Metrics:
         self.dead_letters = self._gauge(
             "configtrail_dead_letters", "Messages that could not be processed and wait for a look"
         )
+        self.content_damaged = self._counter(
+            "configtrail_content_damaged_total",
+            "Times that retention met a stored text that fails verification, and left it",
+        )
         self.projection_position = self._gauge(
             "configtrail_projection_position", "Last event in the read model", "projection"
         )

@@ -2,20 +2,21 @@
 
 The event comes first, always, and this after it: a crash in between leaves text that is still
 there, and an event that says it is not; whoever runs next finishes. Nothing is removed that no
-event names.
+event names. What is damaged, so that its parts can't be told, is told of and left; the rest goes.
 """
 
 from __future__ import annotations
 
 import logging
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 
 from adapters.crypto.keys import KeyRing
 from adapters.jetstream.buckets import Bucket
 from adapters.jetstream.content_store import JetStreamContentStore
 from adapters.jetstream.dead_letters import DeadLetters
+from adapters.retention.damaged import Damaged
 from domain.envelope import Selection, StoredEvent
-from domain.errors import NotFound
+from domain.errors import ContentCorrupt, NotFound
 from domain.events import ContentExpired, ContentShredded
 from domain.ids import TENANT_BRANCH
 from domain.ports import EventStore
@@ -38,12 +39,14 @@ class Remover:
         keyring: KeyRing,
         dead_letters: DeadLetters,
         bucket: Bucket,
+        damaged: Damaged,
     ) -> None:
         self._events = events
         self._content = content
         self._keyring = keyring
         self._dead_letters = dead_letters
         self._bucket = bucket
+        self._damaged = damaged
 
     async def finish(self) -> int:
         """Remove whatever events say is gone and may still be there; how many events that were.
@@ -71,14 +74,20 @@ class Remover:
         match stored.event:
             case ContentExpired() as event:
                 for one in event.contents:
-                    await self._content.remove(one.content.sequence)
+                    try:
+                        await self._content.remove(one.content.sequence)
+                    except ContentCorrupt as error:
+                        self._damaged.tell(f"{tenant_id}/{device_id}", error)
             case ContentShredded() as event:
                 device = None if device_id == TENANT_BRANCH else device_id
                 for key_id in event.key_ids:
                     await self._keyring.destroy(tenant_id, device, bytes.fromhex(key_id))
                 if device is not None:
                     await self._content.remove_all(tenant_id, device, event.content_until)
-                await self._forget_letters(stored, device)
+                try:
+                    await self._forget_letters(stored, device)
+                except ContentCorrupt as error:
+                    self._damaged.tell("dead letters", error)
                 log.info("the texts that event %d names are erased", stored.position)
             case _:
                 raise AssertionError(f"event {stored.position} removes nothing")
@@ -91,6 +100,10 @@ class Remover:
                 theirs = letter.tenant_id == stored.tenant_id
                 theirs = theirs and device_id in (None, letter.device_id)
                 if theirs and letter.received_at <= stored.stored_at:
-                    with suppress(NotFound):  # another one was faster
+                    try:
                         await self._dead_letters.settle(letter.sequence)
+                    except NotFound:
+                        log.debug("another one removed the dead letter %d", letter.sequence)
+                    except ContentCorrupt as error:
+                        self._damaged.tell("dead letters", error)
             before = letters[-1].sequence

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
 
@@ -70,6 +71,7 @@ class Differ:
         workers: Executor,
         ack_wait: float,
         policies: Policies | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._devices = devices
         self._content = content
@@ -78,6 +80,7 @@ class Differ:
         self._dead_letters = dead_letters
         self._metrics = metrics
         self._workers = workers
+        self._clock = clock
         self._room = Budget(BYTES_AT_ONCE)
         self._work = WorkConsumer(
             nc,
@@ -148,7 +151,7 @@ class Differ:
             self._policies.of(tenant_id),
         )
         found = await compared(job, self._workers)
-        begun = time.time()
+        begun = self._clock()
         put = partial(self._content.put, tenant_id, device_id, era=state.era)
         try:
             content = await put("diff", found.patch)
@@ -158,7 +161,13 @@ class Differ:
             if (await self._devices.refresh(tenant_id, device_id)).era == state.era:
                 raise
             return
-        decide = partial(_decide, stored, platform, before, after, content, found, told, begun)
+
+        def decide(state: DeviceState) -> NewEvent | None:
+            if self._clock() - begun > REFERRED_WITHIN.total_seconds():
+                # By now they may be taken for texts that nothing refers to: all over again.
+                raise Unavailable("the difference", "it took too long to be recorded")
+            return _decide(stored, platform, before, after, content, found, told, state)
+
         recorded = await self._devices.record(tenant_id, device_id, decide)
         if recorded is None or not _tells(recorded, content):
             # Told by another one, or not to be told any more: then nothing of it may stay behind.
@@ -198,12 +207,8 @@ def _decide(
     content: ContentRef,
     found: Comparison,
     told: ContentRef | None,
-    begun: float,
     state: DeviceState,
 ) -> NewEvent | None:
-    if time.time() - begun > REFERRED_WITHIN.total_seconds():
-        # By now it may be taken for a text that nothing refers to: all over again.
-        raise Unavailable("the difference", "it took too long to be recorded")
     changes, more = summed_up(found.told, platform) if found.told else ((), 0)
     return diffed(
         state,

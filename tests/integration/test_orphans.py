@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -14,31 +15,52 @@ from msgspec.structs import replace
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.buckets import Bucket
 from adapters.jetstream.content_store import CONTENT, JetStreamContentStore
+from adapters.jetstream.event_store import JetStreamEventStore
+from adapters.jetstream.listing import Listed
+from adapters.retention.damaged import Damaged
 from adapters.retention.deciding import Keeper
-from adapters.retention.orphans import SAFE_AGE, Orphans
+from adapters.retention.orphans import GRACE, SAFE_AGE, Orphans
 from adapters.retention.removing import BUCKET
 from adapters.roles.devices import DeviceRepository
-from domain.envelope import NewEvent, StoredEvent
+from domain.envelope import Head, NewEvent, StoredEvent
 from domain.errors import AppendConflict, ContentMissing
-from domain.events import ContentRef, DuplicateSkipped, SnapshotCreated
+from domain.events import ContentRef, DiffGenerated, DuplicateSkipped, SnapshotCreated
 from tests.integration.test_recorder import NOON, export, record
 from tests.integration.test_recorder import wire as observed
 from tests.rig import Rig, rig
+from tests.support import eventually
 
 AT_ONCE = timedelta(0)
 ACME = ("acme", "r1")
 
 
 class Store(JetStreamContentStore):
-    """Stores what is longer than a kilobyte in parts; dies after so many removals."""
+    """Stores what is longer than a kilobyte in parts; dies after so many removals; counts looks."""
 
     dies_after = -1
+    looks = 0
 
     async def delete(self, sequence: int) -> bool:
         if self.dies_after == 0:
             raise KilledError
         self.dies_after -= 1
         return await super().delete(sequence)
+
+    async def look(self, sequence: int) -> Listed | None:
+        self.looks += 1
+        return await super().look(sequence)
+
+
+class Counted(JetStreamEventStore):
+    """Counts how often a device's history is read from its beginning."""
+
+    branches = 0
+
+    def read_branch(
+        self, tenant_id: str, device_id: str, after: Head | None = None
+    ) -> AsyncGenerator[StoredEvent, None]:
+        self.branches += (device_id, after or Head()) == (ACME[1], Head())
+        return super().read_branch(tenant_id, device_id, after)
 
 
 class KilledError(Exception):
@@ -51,12 +73,22 @@ async def parts(nats_server: EmbeddedNats) -> AsyncIterator[Rig]:
         yield dataclasses.replace(one, content=Store(one.js, one.keyring, part_bytes=1_024))
 
 
-async def orphans(one: Rig, within: timedelta = AT_ONCE) -> Orphans:
+async def orphans(
+    one: Rig, within: timedelta = AT_ONCE, grace: timedelta = AT_ONCE, events: Any = None
+) -> Orphans:
     """A new program's."""
     bucket = Bucket(one.js, BUCKET)
     await bucket.ensure()
-    devices = DeviceRepository(one.events)
-    return Orphans(one.events, devices, one.content, bucket, referred_within=within)
+    log = events or one.events
+    return Orphans(
+        log,
+        DeviceRepository(log),
+        one.content,
+        bucket,
+        Damaged(one.metrics),
+        referred_within=within,
+        grace=grace,
+    )
 
 
 async def left_behind(one: Rig, size: int = 100) -> ContentRef:
@@ -184,3 +216,73 @@ async def test_a_recorder_that_took_too_long_stores_the_text_anew(parts: Rig) ->
     (stored,) = await parts.history(*ACME)
     assert isinstance(stored.event, SnapshotCreated)
     assert (stored.event.content.sequence, await count(parts)) == (2, 2)
+
+
+async def test_a_differ_that_took_too_long_tells_it_with_new_texts(parts: Rig) -> None:
+    """The texts that it stored first are named by nobody, and go; those of the event stay."""
+    for number in (1, 2):
+        await record(parts, observed(export(f"192.0.2.{number}"), NOON + timedelta(days=number)))
+    clock = itertools.chain((0.0,), itertools.repeat(7_200.0))
+    async with parts.diffing(ack_wait=1.0, clock=lambda: next(clock)):
+
+        async def told() -> bool:
+            return any(isinstance(one.event, DiffGenerated) for one in await parts.history(*ACME))
+
+        await eventually(told, within=30)
+    (difference,) = [
+        one.event for one in await parts.history(*ACME) if isinstance(one.event, DiffGenerated)
+    ]
+    assert difference.changes_content is not None
+    pair = (difference.content.sequence, difference.changes_content.sequence)
+    assert (pair, await count(parts)) == ((5, 6), 6)
+    assert await (await orphans(parts)).sweep(LATER) == 2
+    for sequence in range(1, 7):
+        there = await parts.content.look(sequence) is not None
+        assert there == (sequence not in (3, 4)), sequence
+
+
+async def test_there_is_time_to_put_a_newer_copy_of_the_log_in_place(parts: Rig) -> None:
+    await record(parts, observed(export("192.0.2.1")))
+    await left_behind(parts)
+    await record(parts, observed(export("192.0.2.1"), NOON + timedelta(days=1)))
+    assert await (await orphans(parts, grace=GRACE)).sweep(LATER) == 0
+    nearly = LATER + GRACE - timedelta(seconds=1)
+    assert await (await orphans(parts, grace=GRACE)).sweep(nearly) == 0
+    assert await (await orphans(parts, grace=GRACE)).sweep(LATER + GRACE) == 1
+
+
+async def test_those_that_wait_cost_no_reading_until_something_happens(parts: Rig) -> None:
+    await record(parts, observed(export("192.0.2.1")))
+    for _ in range(5):
+        await left_behind(parts)
+    log, store = Counted(parts.nc, parts.js), parts.content
+    assert isinstance(store, Store)
+    # For the state, and to see that none is named.
+    assert await (await orphans(parts, events=log)).sweep(LATER) == 0
+    first, looks = log.branches, store.looks
+    sweeping = await orphans(parts, events=log)
+    for _ in range(3):
+        assert await sweeping.sweep(LATER) == 0
+    assert (log.branches, store.looks) == (first, looks)
+    await record(parts, observed(export("192.0.2.1"), NOON + timedelta(days=1)))
+    assert await sweeping.sweep(LATER) == 5
+    assert store.looks == looks + 5
+
+
+async def test_one_whose_parts_can_not_be_told_holds_back_what_may_be_one_of_them(
+    parts: Rig,
+) -> None:
+    """And the others go, and it is told."""
+    await record(parts, observed(export("192.0.2.1")))
+    (first,) = await parts.history(*ACME)
+    older = await left_behind(parts)
+    broken = await parts.js.publish("configtrail-content.acme.r1", b"\xa1?")
+    state = await parts.devices.refresh(*ACME)
+    named = ContentRef(sequence=broken.seq, commitment="0" * 64)
+    await parts.events.append(late(first, named), state.head)
+    newer = await left_behind(parts)
+    await record(parts, observed(export("192.0.2.3"), NOON + timedelta(days=4)))
+    assert await (await orphans(parts)).sweep(LATER) == 1
+    there = [await parts.content.look(one.sequence) is not None for one in (older, named, newer)]
+    assert there == [True, True, False]
+    assert b"configtrail_content_damaged_total 1.0" in parts.metrics.exposition()
