@@ -16,7 +16,7 @@ from domain.ids import from_token
 from domain.upcast import read_event
 from projections.source import Delivered, Unreadable
 
-# Headers in the order in which `wire.encode` writes them, each at most once: one pattern finds what
+# Headers in the order in which they are written by us, each at most once: one pattern finds what
 # searching for each takes twice the time for. What others write in another order, or twice, is read
 # the unhurried way.
 _HEADERS = re.compile(
@@ -26,8 +26,9 @@ _HEADERS = re.compile(
     "(?:Nats-Expected-Last-Subject-Sequence: [0-9]+\r\n"
     "Nats-Expected-Last-Subject-Sequence-Subject: [^\r\n]+\r\n)?"
     "(?:ce-correlationid: ([^\r\n ]+)\r\n)?(?:ce-causationid: ([^\r\n ]+)\r\n)?"
-    "(?:traceparent: ([^\r\n ]+)\r\n)?(?:Nats-Batch-Id: [^\r\n]+\r\n"
-    "Nats-Batch-Sequence: [0-9]+\r\n(?:Nats-Batch-Commit: 1\r\n)?)?\r\n\\Z"
+    "(?:traceparent: ([^\r\n ]+)\r\n)?(?:Nats-Expected-Stream: [^\r\n]+\r\n)?"
+    "(?:Nats-Batch-Id: [^\r\n]+\r\nNats-Batch-Sequence: [0-9]+\r\n(?:Nats-Batch-Commit: 1\r\n)?)?"
+    "\r\n\\Z"
 )
 _SUBJECTS_KEPT = 100_000
 # Whose an event is whose subject names nobody: no tenant can have this id.

@@ -11,19 +11,24 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from nats.aio.client import Client
 
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream import pull
 from adapters.jetstream.connection import connect
+from adapters.jetstream.delivery import DeliveryDecoder
 from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.jetstream.passing import passing_consumer
 from adapters.jetstream.source import JetStreamSource, RawPuller
 from adapters.jetstream.streams import EVENTS, events_stream_config
+from adapters.jetstream.verbatim import RawFeed
 from domain import decisions
 from domain.envelope import Head, NewEvent, StoredEvent
 from domain.errors import StreamGap, StreamMismatch
+from domain.tlog.leaf import duplicate_header
 from projections.source import Delivered, Unreadable
+from tests.behaviour.event_store import failure
 from tests.generators import played
 from tests.integration.test_projection_worker import append
 from tests.support import eventually
@@ -70,6 +75,34 @@ async def test_it_reads_the_same_events_as_the_store(nc: Client) -> None:
     assert await first(source, len(read) - 100, after=100) == read[100:]
     assert await source.at(7) == read[6]
     assert await source.head() == len(read)
+
+
+async def test_headers_as_this_program_writes_them_are_read_the_fast_way(nc: Client) -> None:
+    """One by one or several together, with causes or without; in each no name is there twice."""
+    store, decoder = JetStreamEventStore(nc, nc.jetstream()), DeliveryDecoder()
+    for number, causes in enumerate(((None, None, None), ("a b", "ö", "00-1-2-03"))):
+        one, two, three = (
+            replace(
+                failure(3 * number + each, f"r{number}"),
+                correlation_id=causes[0],
+                causation_id=causes[1],
+                traceparent=causes[2],
+            )
+            for each in range(3)
+        )
+        last = await store.append(one, Head())
+        await store.append_together([two, three], Head(last.version, last.position))
+    async with aclosing(store.read()) as batches:
+        read = [stored async for batch in batches for stored in batch]
+    async with aclosing(RawFeed(nc, nc.jetstream()).read()) as raw_batches:
+        raw = [event async for batch in raw_batches for event in batch]
+    assert len(raw) == 6
+    for stored, event in zip(read, raw, strict=True):
+        told = decoder.event(
+            event.subject.encode(), event.block, event.body, event.position, event.stored_ns
+        )
+        assert told == (stored, True), event.block
+        assert duplicate_header(event.block) is None
 
 
 async def test_a_loop_that_was_held_up_takes_what_came_before_it_minds_the_silence(
