@@ -180,8 +180,9 @@ async def export_bundle(
             )
     if as_json:
         told = {"events": done.events, "contents": done.contents, "missing": done.missing}
+        told["altered"] = done.altered
         print_json({"path": str(done.path), "bytes": done.size, **told})
-        return 0
+        return 1 if done.altered else 0
     err.print(
         harmless(f"{done.path}: {done.events} events, {done.contents} texts, {done.size} bytes"),
         markup=False,
@@ -190,7 +191,14 @@ async def export_bundle(
         err.print("none was stored in that time: that counts, and not when things happened")
     if done.missing:
         err.print(f"{done.missing} texts are gone; their events prove what they were")
-    return 0
+    if done.altered:
+        err.print(
+            f"{done.altered} texts are not what was recorded, and were left out: "
+            "run configtrail audit verify",
+            style="red",
+            soft_wrap=True,
+        )
+    return 1 if done.altered else 0
 
 
 async def print_verifier(settings: Settings) -> int:

@@ -14,7 +14,7 @@ from domain.tlog.merkle import consistency_holds, inclusion_holds
 from domain.tlog.names import LogNames
 from domain.tlog.note import Note, parse_note
 from domain.tlog.proof import ConsistencyProof, InclusionProof
-from domain.tlog.ranges import after_plan, before_plan, range_root
+from domain.tlog.ranges import after_plan, before_plan
 from domain.tlog.tiles import Node, TileReader, consistency_plan, inclusion_plan, places, root_plan
 
 
@@ -25,11 +25,10 @@ class Sealed(Struct, frozen=True):
     note: Note
 
 
-class Stretch(Struct, frozen=True):
-    """Leaves that stand one after the other in a log, and the subtrees around them."""
+class Around(Struct, frozen=True):
+    """The subtrees around leaves that stand one after the other in a log, from `start` on."""
 
     start: int
-    leaves: tuple[bytes, ...]
     before: tuple[bytes, ...]
     after: tuple[bytes, ...]
 
@@ -100,24 +99,16 @@ class Prover:
             raise NotVerified("the tiles", "their proof does not lead to the checkpoint's root")
         return ConsistencyProof(old_size, old_root, tuple(hashes), sealed.note)
 
-    async def stretch(self, log: str, start: int, end: int, sealed: Sealed) -> Stretch:
-        """What proves the leaves from `start` to before `end`: see `domain.tlog.ranges`.
+    async def around(self, log: str, start: int, end: int, sealed: Sealed) -> Around:
+        """What stands around the leaves from `start` to before `end`: see `domain.tlog.ranges`.
+        Whoever has the leaves checks that together they give the checkpoint's root.
 
-        Raises `NotVerified` when the tiles don't agree with the checkpoint.
+        Raises `NotVerified` when the tiles lack something.
         """
-        size = sealed.checkpoint.size
-        leaves = await self._tiles.leaves(log, start, end - start) if end > start else []
         left = [[node] for node in before_plan(start)]
-        right = [[node] for node in after_plan(end, size)]
+        right = [[node] for node in after_plan(end, sealed.checkpoint.size)]
         hashes = await _hashes(self._tiles, log, left + right)
-        before, after = hashes[: len(left)], hashes[len(left) :]
-        try:
-            root = range_root(start, before, leaves, after, size)
-        except ValueError as error:
-            raise NotVerified("the tiles", "they are not complete") from error
-        if root != sealed.checkpoint.root:
-            raise NotVerified("the tiles", "their proof does not lead to the checkpoint's root")
-        return Stretch(start, tuple(leaves), tuple(before), tuple(after))
+        return Around(start, tuple(hashes[: len(left)]), tuple(hashes[len(left) :]))
 
 
 async def _hashes(tiles: TileStore, log: str, plan: Sequence[Sequence[Node]]) -> list[bytes]:

@@ -29,20 +29,35 @@ def after_plan(end: int, size: int) -> list[Node]:
     return nodes
 
 
-def range_root(
-    start: int, before: Sequence[bytes], leaves: Sequence[bytes], after: Sequence[bytes], size: int
-) -> bytes:
-    """The root over the three parts. Raises `ValueError` when they don't make up such a tree."""
-    left, right = before_plan(start), after_plan(start + len(leaves), size)
-    if len(left) != len(before) or len(right) != len(after) or start + len(leaves) > size:
-        raise ValueError("the parts do not make up a tree of that size")
-    parts = [(height, node) for (height, _), node in zip(left, before, strict=True)]
-    parts += [(0, leaf) for leaf in leaves]
-    parts += [(height, node) for (height, _), node in zip(right, after, strict=True)]
-    stack: list[tuple[int, bytes]] = []
-    for height, node in parts:
-        while stack and stack[-1][0] == height:
-            node = node_hash(stack.pop()[1], node)
+class RangeRoot:
+    """The root over the three parts, as the leaves come. Raises `ValueError` when the parts don't
+    make up such a tree."""
+
+    def __init__(self, start: int, before: Sequence[bytes]) -> None:
+        self._end = start
+        self._stack: list[tuple[int, bytes]] = []
+        self._put(before_plan(start), before)
+
+    def add(self, leaf: bytes) -> None:
+        """The next leaf of the stretch, by its hash."""
+        self._push(0, leaf)
+        self._end += 1
+
+    def root(self, after: Sequence[bytes], size: int) -> bytes:
+        """The root of the tree of that size, once all leaves of the stretch are there."""
+        if self._end > size:
+            raise ValueError("the stretch goes beyond the tree")
+        self._put(after_plan(self._end, size), after)
+        return joined([node for _, node in self._stack])
+
+    def _put(self, plan: Sequence[Node], nodes: Sequence[bytes]) -> None:
+        if len(plan) != len(nodes):
+            raise ValueError("the parts do not make up a tree of that size")
+        for (height, _), node in zip(plan, nodes, strict=True):
+            self._push(height, node)
+
+    def _push(self, height: int, node: bytes) -> None:
+        while self._stack and self._stack[-1][0] == height:
+            node = node_hash(self._stack.pop()[1], node)
             height += 1
-        stack.append((height, node))
-    return joined([node for _, node in stack])
+        self._stack.append((height, node))

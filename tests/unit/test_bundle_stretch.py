@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
 
-from adapters.tlog.bundle import collect
+from adapters.tlog.cutting import cut_of
 from domain.tlog.leaf import RawEvent
 
 
@@ -16,19 +14,19 @@ class Feed:
     """Events of one tenant, as they were stored, and of another between them."""
 
     def __init__(self, times: list[int]) -> None:
-        self._events: list[RawEvent] = []
+        self.events: list[RawEvent] = []
         for number, told in enumerate(times):
             for tenant in ("acme", "globex"):
-                position = len(self._events) + 1
+                position = len(self.events) + 1
                 subject = f"configtrail.{tenant}.r1.X{number}"
-                self._events.append(RawEvent(position, told, subject, b"", b""))
+                self.events.append(RawEvent(position, told, subject, b"", b""))
 
     async def ends(self) -> tuple[int, int]:
-        return 1, len(self._events)
+        return 1, len(self.events)
 
     async def read(self, after: int = 0) -> AsyncGenerator[list[RawEvent], None]:
-        for start in range(after, len(self._events), 3):
-            yield self._events[start : start + 3]
+        for start in range(after, len(self.events), 3):
+            yield self.events[start : start + 3]
 
 
 @pytest.mark.parametrize(
@@ -53,8 +51,10 @@ class Feed:
 async def test_the_stretch_is_cut_where_what_is_outside_is_older_or_younger(
     times: list[int], sealed: int, before: int | None, inside: list[int], after: int | None
 ) -> None:
-    system = SimpleNamespace(log=SimpleNamespace(events=Feed(times)))
-    found = await collect(cast("Any", system), "acme", sealed, 20, 30, None)
-    assert [one.stored_ns for one in found.events] == inside
-    edges = [one and one.stored_ns for one in (found.before, found.after)]
-    assert edges == [before, after]
+    feed = Feed(times)
+    cut = await cut_of(feed, "acme", sealed, 20, 30)
+    own = {one.position: one.stored_ns for one in feed.events if ".acme." in one.subject}
+    assert [told for position, told in own.items() if cut.holds(position)] == inside
+    assert [own.get(cut.before), own.get(cut.after)] == [before, after]
+    there = [position for position in own if cut.begin <= position <= cut.end]
+    assert len(there) == cut.width == cut.count + bool(cut.before) + bool(cut.after)

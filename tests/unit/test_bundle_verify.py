@@ -19,7 +19,7 @@ from adapters.tlog.offline.ed25519 import signed_by
 from adapters.tlog.offline.joined import verifier
 from adapters.tlog.offline.trees import Wrong, grew, included, node, stretch_root
 from domain.tlog.merkle import leaf_hash, root_of
-from domain.tlog.ranges import after_plan, before_plan, range_root
+from domain.tlog.ranges import RangeRoot, after_plan, before_plan
 from domain.tlog.tiles import TileReader, TileTree, consistency_plan, inclusion_plan
 from tests.vectors import vectors
 
@@ -62,7 +62,10 @@ def test_a_stretch_of_leaves_gives_the_root_and_no_other_does(data: st.DataObjec
     after = [TILES.node(one) for one in after_plan(end, size)]
     leaves = LEAVES[start:end]
     root = root_of(LEAVES[:size])
-    assert range_root(start, before, leaves, after, size) == root
+    made = RangeRoot(start, before)
+    for leaf in leaves:
+        made.add(leaf)
+    assert made.root(after, size) == root
     assert stretch_root(start, before, leaves, after, size) == root
     if leaves:
         at = data.draw(st.integers(0, len(leaves) - 1))
