@@ -258,8 +258,9 @@ class ContentGone(ContentMissing):
         self.reason = reason
 
     def __str__(self) -> str:
+        how = "expired" if self.how == "expired" else f"was {self.how}"
         return (
-            f"content {self.sequence} was {self.how} at {self.at.isoformat(timespec='seconds')}, "
+            f"content {self.sequence} {how} at {self.at.isoformat(timespec='seconds')}, "
             f"as event {self.position} says: {self.reason}"
         )
 
@@ -303,7 +304,7 @@ class KeyDestroyed(KeyUnavailable):
     """A key was destroyed on purpose, and with it what was kept under it."""
 
     def __init__(self, key: str) -> None:
-        super().__init__(key, "they were destroyed")
+        super().__init__(key, "an erasure destroyed them: nothing more is kept there")
 
 
 class NotFound(ConfigtrailError):

@@ -70,6 +70,7 @@ class ReportOut(BaseModel):
     gone: int
     lingering: int
     unreadable: int
+    handed_over: list[str]
     findings: list[FindingOut]
 
 
@@ -216,6 +217,7 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn(),
         console=err,
         transient=True,
+        disable=not err.is_terminal,
     ) as progress:
         bar = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(bar, completed=done, total=total)
@@ -233,6 +235,7 @@ def _report_out(report: Report) -> ReportOut:
         gone=report.gone,
         lingering=report.lingering,
         unreadable=report.unreadable,
+        handed_over=list(report.handed_over),
         findings=[
             FindingOut(what=one.what, kind=one.kind, position=one.position, detail=one.detail)
             for one in report.findings
@@ -252,8 +255,19 @@ def _tell(report: Report) -> None:
             err.print(f"and {len(report.findings) - _MOST_SHOWN} more; --json shows them")
     err.print(
         f"{report.events} events, {report.sealed} of them under {report.checkpoints} checkpoints "
-        f"of {report.logs} logs; {report.rows} rows and {report.contents} texts compared"
+        f"of {report.logs} logs; {report.rows} rows and {report.contents} texts compared",
+        soft_wrap=True,
     )
+    for key in report.handed_over:
+        err.print(
+            harmless(
+                f"the logs were handed over to {key}: compare it with what you are told in another "
+                "way, for whoever stole the old key can hand over, too"
+            ),
+            style="yellow",
+            markup=False,
+            soft_wrap=True,
+        )
     if report.gone:
         err.print(f"{report.gone} of the texts expired or were erased, as events say")
     if report.lingering:
@@ -261,10 +275,11 @@ def _tell(report: Report) -> None:
             f"{report.lingering} texts should be gone, as events say, and can still be read: "
             "run configtrail retention run",
             style="yellow",
+            soft_wrap=True,
         )
     if report.unreadable:
         err.print(f"{report.unreadable} events can't be read, and are in the log as they are")
-    err.print(_verdict(report))
+    err.print(_verdict(report), soft_wrap=True)
 
 
 def _verdict(report: Report) -> str:

@@ -14,8 +14,9 @@ from adapters.cli.arguments import Json
 from adapters.cli.backup import whoami
 from adapters.cli.console import err, harmless, out, print_json
 from adapters.cli.session import Need, session
-from adapters.cli.tables import cell, table
+from adapters.cli.tables import cell, table, when
 from adapters.retention.expiring import Judged
+from adapters.retention.fleet import ever_held
 from adapters.roles.keeper import LEASE, LEASE_SECONDS
 from adapters.settings import Settings
 from domain.events import LegalHoldPlaced, RetentionPolicy
@@ -34,9 +35,10 @@ HoldName = Annotated[str, typer.Argument(metavar="NAME", help="What the hold is 
 
 
 class HoldOut(BaseModel):
-    """A legal hold in force."""
+    """A legal hold in force. `device` is None for one of the whole tenant."""
 
     hold: str
+    device: str | None
     actor: str
     reason: str
 
@@ -62,27 +64,30 @@ class TextOut(BaseModel):
 async def show_retention(
     settings: Settings, *, device: OfDevice = None, as_json: Json = False
 ) -> int:
-    """Show the tenant's policy, and the legal holds on it or on one device."""
+    """Show the tenant's policy, and the legal holds in force on it and its devices, or on one."""
     async with session(settings, Need.NOTHING) as opened:
-        keeper = opened.system.keeping.keeper
+        system = opened.system
+        keeper = system.keeping.keeper
         policy = await keeper.policy(settings.tenant) or RetentionPolicy()
-        holds = await keeper.holds(settings.tenant, device)
+        held = [device] if device else await ever_held(system.nc, system.js, settings.tenant)
+        holds = [
+            _hold_out(one, name)
+            for name in held
+            for one in await keeper.holds(settings.tenant, name)
+        ]
     if as_json:
         numbers = {
             name: value
             for name in policy.__struct_fields__
             if (value := getattr(policy, name)) is not None
         }
-        print_json(
-            ShownOut(
-                policy=numbers, words=in_words(policy), holds=[_hold_out(one) for one in holds]
-            )
-        )
+        print_json(ShownOut(policy=numbers, words=in_words(policy), holds=holds))
         return 0
     out.print(in_words(policy), markup=False)
     for one in holds:
-        told = f"legal hold {one.hold_id} by {one.actor}: {one.reason}"
-        out.print(harmless(told), markup=False)
+        where = f"the device {one.device}" if one.device else "the whole tenant"
+        told = f"legal hold {one.hold} on {where}, by {one.actor}: {one.reason}"
+        out.print(harmless(told), markup=False, soft_wrap=True)
     return 0
 
 
@@ -160,7 +165,7 @@ async def run_retention(
             made.add_row(
                 cell(one.device),
                 cell(one.snapshot[:8]),
-                cell(one.collected_at.isoformat(timespec="seconds")),
+                cell(when(one.collected_at)),
                 cell("yes" if one.goes else "no", "red" if one.goes else ""),
                 cell("; ".join(one.reasons) or "-"),
             )
@@ -202,7 +207,8 @@ async def erase(
     if as_json:
         print_json({"erasure": done.erasure_id, "devices": list(done.devices)})
         return 0
-    err.print(harmless(f"{target}: texts of {len(done.devices)} devices are erased"), markup=False)
+    said = "its texts are" if what else f"the texts of {len(done.devices)} devices are"
+    err.print(harmless(f"{target}: {said} erased"), markup=False)
     err.print("copies of the key bucket in backups can still open them: see docs/retention.md")
     return 0
 
@@ -222,5 +228,5 @@ async def _texts(judged: AsyncGenerator[Judged, None]) -> list[TextOut]:
         ]
 
 
-def _hold_out(hold: LegalHoldPlaced) -> HoldOut:
-    return HoldOut(hold=hold.hold_id, actor=hold.actor, reason=hold.reason)
+def _hold_out(hold: LegalHoldPlaced, device: str | None) -> HoldOut:
+    return HoldOut(hold=hold.hold_id, device=device, actor=hold.actor, reason=hold.reason)

@@ -6,7 +6,13 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from adapters.jetstream.latest import LatestEvents
-from domain.events import ContentShredded, RetentionPolicy, RetentionPolicySet, SnapshotCreated
+from domain.events import (
+    ContentShredded,
+    LegalHoldPlaced,
+    RetentionPolicy,
+    RetentionPolicySet,
+    SnapshotCreated,
+)
 from domain.ids import TENANT_BRANCH
 
 
@@ -26,3 +32,12 @@ async def devices_with_texts(nc: Client, js: JetStreamContext, tenant_id: str) -
     for stored in await LatestEvents(nc, js, (SnapshotCreated, ContentShredded), tenant_id).load():
         newest[stored.device_id] = isinstance(stored.event, SnapshotCreated)
     return sorted(name for name, there in newest.items() if there and name != TENANT_BRANCH)
+
+
+async def ever_held(nc: Client, js: JetStreamContext, tenant_id: str) -> list[str | None]:
+    """What a legal hold was ever placed on: the tenant itself (None) first, then its devices.
+    Raises `Unavailable`."""
+    found = {
+        one.device_id for one in await LatestEvents(nc, js, (LegalHoldPlaced,), tenant_id).load()
+    }
+    return [None] * (TENANT_BRANCH in found) + sorted(found - {TENANT_BRANCH})

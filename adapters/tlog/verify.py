@@ -52,7 +52,8 @@ class Report(Struct, frozen=True):
     Of the `contents`, `gone` ones expired or were erased, as events say; `lingering` ones should be
     gone, and their removal is not finished.
     `unreadable` ones are in the log as they are stored, and no reader can, or may, make sense of
-    them; rows of their devices' later events are held back."""
+    them; rows of their devices' later events are held back. `handed_over`: the deployment's keys
+    that count only because a trusted one handed over to them."""
 
     findings: tuple[Finding, ...]
     events: int
@@ -64,6 +65,7 @@ class Report(Struct, frozen=True):
     gone: int
     lingering: int
     unreadable: int
+    handed_over: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -121,6 +123,7 @@ async def verify(evidence: Evidence, options: Options, progress: Progress | None
         gone=derived.contents[1],
         lingering=derived.contents[2],
         unreadable=derived.unreadable,
+        handed_over=tuple(str(VerifierKey(names.base, one)) for one in judged.led_to),
     )
 
 

@@ -63,6 +63,8 @@ class Trust:
         self._begins: dict[bytes, int] = {}
         self._ends: dict[bytes, int] = {}
         self.refused: list[HandOver] = []
+        # Keys that nobody gave: those that were trusted handed over to them.
+        self.led_to: list[bytes] = []
         chain: list[HandOver] = []
         for one in handovers:
             # A key that was handed over from, or to, before has nothing to give.
@@ -73,8 +75,9 @@ class Trust:
             chain.append(one)
         self._known = set(trusted)
         for one in chain:
-            if one.old in self._known:
+            if one.old in self._known and one.new not in self._known:
                 self._known.add(one.new)
+                self.led_to.append(one.new)
         for one in reversed(chain):
             if one.new in self._known:
                 self._known.add(one.old)

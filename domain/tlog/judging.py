@@ -16,10 +16,12 @@ from domain.tlog.note import ED25519, Check, Note, VerifierKey, parse_note, veri
 
 
 class Judged(Struct, frozen=True):
-    """What the notes say, as far as they verify, and what is wrong with the others."""
+    """What the notes say, as far as they verify, and what is wrong with the others. `led_to`: the
+    public keys that count only because a trusted one handed over to them."""
 
     claims: tuple[Claim, ...]
     findings: tuple[Finding, ...]
+    led_to: tuple[bytes, ...] = ()
 
 
 def judge_notes(
@@ -90,7 +92,7 @@ def judge_notes(
             if quorum is not None:
                 detail += f"; {quorum} of {parties} must have cosigned it"
             findings.append(Finding("checkpoint", "unwitnessed", sequence, detail))
-    return Judged(tuple(claims), tuple(findings))
+    return Judged(tuple(claims), tuple(findings), tuple(trust.led_to))
 
 
 def _cosigned(note: Note, witnesses: Sequence[VerifierKey], check: Check) -> set[bytes]:

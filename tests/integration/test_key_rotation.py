@@ -38,6 +38,12 @@ async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
         yield one
 
 
+async def led_to(rig: Rig, trusted: SigningKey) -> list[bytes]:
+    """The keys that somebody who trusts this one is led to."""
+    notes = [(one.sequence, one.origin, one.raw) for one in await stored_notes(rig)]
+    return list(judge_notes(notes, await names(rig), [trusted.public], check_ed25519).led_to)
+
+
 async def judged(rig: Rig, *trusted: SigningKey, more: list[StoredNote] | None = None) -> list[str]:
     """The kinds of what is wrong with the notes, for somebody who trusts these keys."""
     notes = [(one.sequence, one.origin, one.raw) for one in await stored_notes(rig)]
@@ -66,8 +72,10 @@ async def test_the_log_goes_on_under_the_new_key(
             await seal(connected, pool, keys[-2])
     await story.tell(30)
     assert await seal(connected, pool, keys[-1]) > 0
-    for key in keys:
+    for number, key in enumerate(keys):
         assert await judged(connected, key) == [], "whichever key somebody was given"
+        # Keys that nobody gave them, and that count: they are told.
+        assert await led_to(connected, key) == [one.public for one in keys[number + 1 :]]
     assert set(await judged(connected, SigningKey.generate())) == {"re-signed"}
     # Whoever kept an old key speaks for nobody now.
     sequence = len(await stored_notes(connected)) + 1
