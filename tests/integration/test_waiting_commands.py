@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from nats.aio.msg import Msg
 
-from adapters.cli import program
+from adapters.cli import program, session
 from adapters.cli.backup import trigger
 from adapters.cli.importing import import_folder
 from adapters.roles.trigger import SUBJECT
-from domain.errors import EventsParked
+from domain.errors import EventsParked, Unavailable
 from domain.events import ManualBackupFinished
+from projections import ALL, AUDIT, stops
+from projections.checkpoints import checkpoints
 from tests.serving import NOON, TEXTS, Api
 
 
@@ -83,3 +85,20 @@ async def test_an_import_says_which_read_models_lack_something_and_keeps_its_doc
     told = capsys.readouterr()
     assert (done, json.loads(told.out)["known"]) == (0, 1)
     assert "parked" not in told.err
+
+
+async def test_who_waits_for_a_read_model_that_stands_still_is_told_why_it_does(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = api.system
+    await system.intake.publish("acme", "r1", TEXTS[0], NOON)
+    head = await api.settled()
+    at = {one.projection: one.position for one in (await checkpoints(system.pool)).values()}
+    await stops.tell(system.pool, AUDIT, at["audit"], "an event, say")
+    monkeypatch.setattr(session, "STOPPED_SECONDS", 0.0)
+    with pytest.raises(Unavailable, match="audit does not answer: an event, say"):
+        await session.projected(system, head + 1, 300)
+    # Where that is what is asked about, it is as far as it gets.
+    for projection in ALL:
+        await stops.tell(system.pool, projection, at[projection.name], "an event, say")
+    await session.projected(system, head + 1, 300, or_stopped=True)
