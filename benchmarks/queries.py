@@ -5,7 +5,9 @@
 Loads the tables set by set (some minutes, some 10 GB), then asks each query for random devices, one
 after the other, as the role that answers for a tenant, and prints p50, p95 and p99 in milliseconds.
 Each device is asked for at every place, in turns: who asks first reads pages from the disk that the
-others then find in memory. The same at a tenth of the history says whether they stay flat.
+others then find in memory. Before that it prints how many pages each query touches, which no load
+changes; `--asks 0` prints that alone. The same at a tenth of the history says whether they stay
+flat.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import random
 import secrets
+import statistics
 import sys
 import tempfile
 import time
@@ -25,10 +28,11 @@ from adapters.postgres.pool import open_pool
 from projections.rows import Pool
 from projections.tenancy import READER, TenantReader
 from tests.loading import Long, load
-from tests.queries import queries
+from tests.queries import Paging, queries
 
 SHARES = {"beginning": 0.0, "middle": 0.5, "end": 1.0}
 WARM_UP = 20
+PAGED = 15
 
 
 async def measured(pool: Pool, long: Long, asks: int) -> dict[str, list[list[float]]]:
@@ -49,6 +53,24 @@ async def measured(pool: Pool, long: Long, asks: int) -> dict[str, list[list[flo
                 if ask >= WARM_UP:
                     times[share].append((time.perf_counter() - started) * 1000)
         found[name] = [sorted(times[share]) for share in places]
+    return found
+
+
+async def paged(pool: Pool, long: Long) -> dict[str, list[int]]:
+    """How many pages each query touches, for each place: the median of some devices."""
+    found: dict[str, list[int]] = {}
+    choice = random.Random(2)
+    devices = [choice.randrange(long.devices) for _ in range(PAGED)]
+    for share in SHARES.values():
+        pages: dict[str, list[int]] = {}
+        for device in devices:
+            reader = Paging(TenantReader(pool, long.tenant(device)))
+            for name, query in queries(long, reader, device, share).items():
+                reader.pages = 0
+                await query(None)
+                pages.setdefault(name, []).append(reader.pages)
+        for name, counts in pages.items():
+            found.setdefault(name, []).append(int(statistics.median(counts)))
     return found
 
 
@@ -75,9 +97,15 @@ async def run(long: Long, asks: int) -> float:
                     f"loaded in {time.perf_counter() - started:.0f} s; {asks} asks each"
                 )
             async with open_pool(postgres.dsn, role=READER) as readers:
-                found = await measured(readers, long, asks)
+                pages = await paged(readers, long)
+                found = await measured(readers, long, asks) if asks else {}
         finally:
             await postgres.stop()
+    print(f"{'pages touched':26s}" + "".join(f"{place:>12s}" for place in SHARES))
+    for query, counts in pages.items():
+        print(f"{query:26s}" + "".join(f"{count:12d}" for count in counts))
+    if not found:
+        return 0.0
     print(f"{'p50 / p95 / p99 in ms':26s}" + "".join(f"{place:>24s}" for place in SHARES))
     for query, places in found.items():
         cells = (
@@ -99,6 +127,8 @@ async def main(audit: int, snapshots: int, asks: int) -> None:
             audit=audit // part,
         )
         worst.append(await run(long, asks))
+    if not asks:
+        return
     print(
         f"\nworst p99: {worst[0]:.1f} ms at a tenth, {worst[1]:.1f} ms at all of it (target 10 ms)"
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
+
+import asyncpg
 
 from projections import backups, diffs
 from projections.audit import AuditFilter, audit_page, get_entry
@@ -14,6 +17,36 @@ from projections.rows import Reader
 from tests.loading import Long
 
 Query = Callable[[Any], Awaitable[object]]
+
+
+class Paging:
+    """A reader that counts the pages which its questions touch, in memory or not: what they cost,
+    whatever else the machine does. Each question is asked twice."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.pages = 0
+
+    async def _count(self, query: str, arguments: tuple[Any, ...]) -> None:
+        told = f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {query}"
+        [explained] = json.loads(await self._reader.fetchval(told, *arguments))
+        plan = explained["Plan"]
+        self.pages += plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+
+    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
+        """See `Reader.fetch`."""
+        await self._count(query, args)
+        return await self._reader.fetch(query, *args)
+
+    async def fetchrow(self, query: str, *args: Any) -> asyncpg.Record | None:
+        """See `Reader.fetchrow`."""
+        await self._count(query, args)
+        return await self._reader.fetchrow(query, *args)
+
+    async def fetchval(self, query: str, *args: Any) -> Any:
+        """See `Reader.fetchval`."""
+        await self._count(query, args)
+        return await self._reader.fetchval(query, *args)
 
 
 def queries(long: Long, reader: Reader, device: int, share: float) -> dict[str, Query]:

@@ -34,7 +34,7 @@ from projections.rows import Connection, Pool, Reader
 from projections.schema import LIVE, write_to
 from projections.tenancy import READER, TenantReader
 from tests.loading import Long, load
-from tests.queries import queries
+from tests.queries import Paging, queries
 from tests.support import eventually
 
 LONG = Long(tenants=10, devices=300, snapshots=60, audit=40_000)
@@ -62,6 +62,11 @@ _ALL_VISIBLE = """
     SELECT bool_and(relallvisible >= 0.99 * relpages) FROM pg_class
     WHERE relkind = 'r' AND relnamespace = 'configtrail'::regnamespace AND relpages > 100
 """
+
+BY_NUMBER = frozenset({"snapshots", "validity", "history", "history of a section", "diffs"})
+
+# Rows of a page may lie on some pages more or less.
+SLACK = 5
 
 # What touches more rows than a page has, however it is filtered.
 GATHERING = frozenset({"Seq Scan", "Bitmap Heap Scan"})
@@ -117,6 +122,25 @@ async def test_every_query_goes_by_an_index_at_each_end_and_in_the_middle(
                 if explaining.scans:
                     found[f"{name} at {share}"] = list(explaining.scans)
     assert found == {}
+
+
+async def test_what_lies_further_back_costs_no_more_pages(pool: Pool, postgres_dsn: str) -> None:
+    pages: dict[str, list[int]] = {}
+    async with open_pool(postgres_dsn, role=READER) as readers:
+        reader = Paging(TenantReader(readers, LONG.tenant(7)))
+        for share in (0.0, 0.5, 1.0):
+            for name, query in queries(LONG, reader, 7, share).items():
+                reader.pages = 0
+                await query(None)
+                pages.setdefault(name, []).append(reader.pages)
+    # Pages by number read over what they leave out, of one device.
+    allowed = {name: 3.0 if name in BY_NUMBER else 1.2 for name in pages}
+    dearer = {
+        name: found
+        for name, found in pages.items()
+        if max(found) > allowed[name] * found[-1] + SLACK
+    }
+    assert dearer == {}
 
 
 async def test_the_one_plan_of_a_device_s_reads_goes_by_an_index(
