@@ -59,8 +59,8 @@ class Block:
 
 
 class BlockChange(Struct, frozen=True):
-    """A line that came, went or moved; a moved one has positions, from 1, in its list, and goes by
-    its `name`, which has no number."""
+    """A line that came, went or moved. In a list whose order counts it has a position, from 1,
+    `before` and `after`; one that moved goes by its `name`, which has no number."""
 
     kind: Literal["added", "removed", "moved"]
     block: Block
@@ -148,29 +148,12 @@ class Comparing:
 
     def _inside(self, old: Block, new: Block) -> list[tuple[Block, Block]]:
         """Compare the lines directly in two blocks; gives the pairs that differ in themselves."""
-        lists = [self._lists(one) for one in (old, new)]
+        lists = [lists_in(one, self._ordered) for one in (old, new)]
         pairs: list[tuple[Block, Block]] = []
         for name in dict.fromkeys((*lists[0], *lists[1])):
             was, now = lists[0].get(name, []), lists[1].get(name, [])
             pairs += self._list(was, now, in_order=bool(name))
         return [(one, two) for one, two in pairs if one.whole != two.whole]
-
-    def _lists(self, block: Block) -> dict[str, list[tuple[Block, str]]]:
-        """The entries of each list whose order counts, and under no name all other lines; with
-        each the line by which it is known."""
-        found: defaultdict[str, list[tuple[Block, str]]] = defaultdict(list)
-        rules = [one for one in self._ordered if _stands(one, block)]
-        for one in block.inside:
-            for rule in rules:
-                match = rule.entries.match(one.line)
-                if match is not None:
-                    number = rule.number
-                    key = number.sub("", one.title, count=1) if number else one.title
-                    found[f"={match[0]}"].append((one, key))
-                    break
-            else:
-                found[""].append((one, one.title))
-        return found
 
     def _list(
         self, was: list[tuple[Block, str]], now: list[tuple[Block, str]], *, in_order: bool
@@ -186,9 +169,9 @@ class Comparing:
         if in_order:
             self._moved(was, now, sorted(pairs))
         for at in _left(len(was), [one for one, _ in pairs]):
-            self._told("removed", was[at][0], self._gone)
+            self._told("removed", was[at][0], at + 1 if in_order else None, self._gone)
         for at in _left(len(now), [two for _, two in pairs]):
-            self._told("added", now[at][0], self._come)
+            self._told("added", now[at][0], at + 1 if in_order else None, self._come)
         return [(was[one][0], now[two][0]) for one, two in sorted(pairs, key=lambda one: one[1])]
 
     def _moved(
@@ -206,15 +189,54 @@ class Comparing:
             elif was[one][0].line != now[two][0].line:
                 self.found.renumbered += 1
 
-    def _told(self, kind: Literal["added", "removed"], block: Block, unsure: set[int]) -> None:
+    def _told(
+        self,
+        kind: Literal["added", "removed"],
+        block: Block,
+        position: int | None,
+        unsure: set[int],
+    ) -> None:
+        """Tell of a block and of all in it."""
         outermost = [*block.around()][-1]
-        for one in (block, *block.all_inside()):
+        for one, place in self._placed(block, position):
             if not one.line:
                 continue
             if id(outermost) in unsure:
                 self.found.unsure += 1
+            elif kind == "added":
+                self.found.changes.append(BlockChange(kind, one, after=place))
             else:
-                self.found.changes.append(BlockChange(kind, one))
+                self.found.changes.append(BlockChange(kind, one, before=place))
+
+    def _placed(self, block: Block, position: int | None) -> Iterator[tuple[Block, int | None]]:
+        """A block and those in it, each with its position if it is in a list whose order counts."""
+        yield block, position
+        places = {
+            id(one): at
+            for name, entries in lists_in(block, self._ordered).items()
+            for at, (one, _) in enumerate(entries, 1)
+            if name
+        }
+        for one in block.inside:
+            yield from self._placed(one, places.get(id(one)))
+
+
+def lists_in(block: Block, ordered: Sequence[Ordered]) -> dict[str, list[tuple[Block, str]]]:
+    """The entries of each list in a block whose order counts, and under no name all other lines;
+    with each the line by which it is known."""
+    found: defaultdict[str, list[tuple[Block, str]]] = defaultdict(list)
+    rules = [one for one in ordered if _stands(one, block)]
+    for one in block.inside:
+        for rule in rules:
+            match = rule.entries.match(one.line)
+            if match is not None:
+                number = rule.number
+                key = number.sub("", one.title, count=1) if number else one.title
+                found[f"={match[0]}"].append((one, key))
+                break
+        else:
+            found[""].append((one, one.title))
+    return found
 
 
 def _stands(rule: Ordered, block: Block) -> bool:

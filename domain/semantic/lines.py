@@ -101,7 +101,11 @@ class _Telling:
         shown = self._shown(block.line)
         where = _BETWEEN.join(map(self._shown, block.path))
         said = f"'{shown}' {change.kind}"
-        if change.kind == "moved":
+        if change.kind == "added" and change.after is not None:
+            said += f" at {change.after}"
+        elif change.kind == "removed" and change.before is not None:
+            said += f", which was at {change.before}"
+        elif change.kind == "moved":
             shown = self._shown(change.name)
             said = f"'{shown}' {from_to(change.before, change.after)}"
         return ToldChange(

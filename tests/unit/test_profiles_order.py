@@ -147,6 +147,18 @@ def test_an_entry_of_an_ordered_list_that_moved_is_told_with_its_places(case: st
     assert (summary.kind, summary.count, more) == ("moved", 1, 0)
 
 
+def test_what_came_into_an_ordered_list_or_went_from_it_is_told_with_its_place() -> None:
+    more = ACL.replace(" deny ip", " permit icmp any any\n deny ip")
+    [added] = told(ACL, more, "ios").changes
+    assert added.sentence.endswith("'permit icmp any any' added at 3")
+    assert (added.position_before, added.position_after) == (None, 3)
+    [removed] = told(more, ACL, "ios").changes
+    assert removed.sentence.endswith("'permit icmp any any' removed, which was at 3")
+    assert (removed.position_before, removed.position_after) == (3, None)
+    whole = told("hostname a\nend\n", f"hostname a\n{ACL}", "ios")
+    assert [one.position_after for one in whole.changes] == [None, 1, 2, 3]
+
+
 def test_what_moved_and_changed_is_told_as_both() -> None:
     _, after, *_ = MOVES["a policy of fortios"]
     found = told(FORTIOS, after.replace('"c"', '"d"'), "fortios")
