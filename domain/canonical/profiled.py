@@ -22,8 +22,9 @@ from domain.canonical.form import BLANKS, Canonical, is_unfinished, physical_lin
 from domain.profiles.profile import Profile, is_open, with_paths
 
 _BANNER_1 = re.compile(r"banner \S+ (\^C|\S)")
-_SALTED_KEY = re.compile(
-    r"(-----BEGIN ENCRYPTED PRIVATE KEY-----).*?(?=-----END ENCRYPTED PRIVATE KEY-----)", re.DOTALL
+_SALTED_KEY: Final = (
+    "-----BEGIN ENCRYPTED PRIVATE KEY-----",
+    "-----END ENCRYPTED PRIVATE KEY-----",
 )
 _IN_A_VALUE: Final = "ends inside a value"
 _IN_A_BLOCK: Final = "ends inside a block"
@@ -90,7 +91,13 @@ def _form(
     line_count: int,
     warnings: list[str],
 ) -> Canonical:
-    paths = with_paths(logical, profile.style)
+    named: list[tuple[str, str]] = []
+    sections: dict[str, str] = {}  # an outermost line may be long, and around very many
+    for path, line in with_paths(logical, profile.style):
+        outermost = path[0] if path else line
+        if outermost not in sections:
+            sections[outermost] = profile.section(outermost)
+        named.append((sections[outermost], line))
     return Canonical(
         rules=rules,
         logical=tuple(logical),
@@ -99,7 +106,7 @@ def _form(
         completeness="partial" if warnings else "complete",
         warnings=tuple(warnings),
         cut=bool(warnings),
-        named=tuple((profile.section(path[0] if path else line), line) for path, line in paths),
+        named=tuple(named),
     )
 
 
@@ -145,7 +152,18 @@ def _unsalted(line: str, profile: Profile) -> str:
     found = profile.salted.search(line)
     if found is not None and '"' not in line[: found.start()]:
         return profile.salted.sub("ENC", line)
-    return _SALTED_KEY.sub(r"\1", line)
+    return _without_salted_keys(line)
+
+
+def _without_salted_keys(line: str) -> str:
+    """The line with nothing between the beginning and the end of each encrypted private key."""
+    begin, end = _SALTED_KEY
+    parts: list[str] = []
+    done = 0
+    while (begins := line.find(begin, done)) >= 0 and (ends := line.find(end, begins)) >= 0:
+        parts.append(line[done : begins + len(begin)])
+        done = ends
+    return "".join(parts) + line[done:] if parts else line
 
 
 def _kept_1(physical: Iterable[str], profile: Profile) -> Iterator[str]:

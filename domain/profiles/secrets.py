@@ -18,20 +18,28 @@ QUOTED: Final = r'"(?:[^"\\]|\\.)*"' r"|'[^']*'(?:\\''[^']*')*"
 _WORD: Final = rf"{_NONE}(?P<secret>{QUOTED}|\S+)"
 # Where a semicolon ends what is said.
 _WORD_OF_BRACES: Final = rf"{_NONE}(?P<secret>{QUOTED}|[^\s;]+)"
-# What may stand behind a secret of several words.
+# What may stand behind a secret of several words. It is looked for once in each run of blanks, and
+# it has so many parts at most: else a line would take time by the square of its length.
 _TAIL: Final = (
-    r"(?:[ \t]+(?:encrypted|pbkdf2|fallback|localizedkey|level-[12]|realm \S+|hash \S+"
+    r"(?<![ \t])(?:[ \t]+(?:encrypted|pbkdf2|fallback|localizedkey|level-[12]|realm \S+|hash \S+"
     r"|privilege \d+|role \S+|timeout \d+|(?:receive|send|accept)-lifetime .*|mode-list .*"
-    r"|authenticate snp .*|(?:password|secret) .*))*+[ \t]*\Z"
+    r"|authenticate snp .*|(?:password|secret) .*)){0,6}+[ \t]*(?m:$)"
 )
 _REST: Final = rf"{_NONE}(?P<secret>\S.*?)(?={_TAIL})"
-# How a secret is written, encrypted or hashed. A last word is the secret itself, whatever it says.
+# How a secret is written, encrypted or hashed, in so many words at most. A last word is the secret
+# itself, whatever it says.
 _HASH: Final = r"(?:md5|sha-?(?:1|2|224|256|384|512)?|hmac-\S+|cmac-\S+|aes-\S+)"
 _KINDS: Final = (
     rf"(?:[ \t]+(?:[0-9]|10|8a|{_HASH}|text|clear(?:-?text)?|encrypted|unencrypted|plain(?:text)?"
-    r"|ascii(?:-text)?|hex(?:adecimal)?|local|remote|level \d+|password|passphrase)(?=[ \t]+\S))*+"
+    r"|ascii(?:-text)?|hex(?:adecimal)?|local|remote|level \d+|password|passphrase)"
+    r"(?=[ \t]+\S)){0,6}+"
 )
 _NUMBER: Final = rf"(?:[ \t]+\d+(?=[ \t]+{_HASH}[ \t]))?+"
+
+
+def _then(start: str, more: str = "*") -> str:
+    """What begins so, and goes on up to where that stands again: no place is looked at twice."""
+    return rf"{start} (?:(?!{start} ).){more}"
 
 
 def _all(*written: str, word: str = _WORD) -> Secrets:
@@ -53,11 +61,12 @@ _CRYPT: Final = (
 _CISCO: Final = (
     r"(?<![\w-])snmp-server community <S>",
     r"(?<![\w-])(?:community-map|snmp-community) <S>",
-    r"\bsnmp-server host .*(?<=\d) community <S>",
+    _then(r"\bsnmp-server host") + r"(?<=\d) community <S>",
     r"\bsnmp-server host \S+(?: vrf \S+)?+(?: (?:traps|informs))?+(?: version \S+)?+"
     r"(?: (?:auth|noauth|priv))?+ (?!\d+\.\d+\.|version |udp-port )<S>",
-    r"\bsnmp-server user .*\bauth \S+ <S>",
-    r"\bsnmp-server user .*\bpriv(?: (?:des|3des|aes)\S*(?: (?:128|192|256)(?= \S))?+)?+ <S>",
+    _then(r"\bsnmp-server user") + r"\bauth \S+ <S>",
+    _then(r"\bsnmp-server user")
+    + r"\bpriv(?: (?:des|3des|aes)\S*(?: (?:128|192|256)(?= \S))?+)?+ <S>",
     # password 7 x, secret sha512 x, hello-password hmac-md5 encrypted x; not password-encryption.
     r"(?<![\w-])(?:[\w-]+-)?(?:password|passwd|passphrase|secret)"
     r"(?! (?:policy|encryption|encryption-key|minimum) \S)"
@@ -68,11 +77,11 @@ _CISCO: Final = (
     # server-key x, authentication-key 1 md5 x, set-key ascii 0 x; not the public ones.
     r"(?<![\w-])(?!(?:ssh|public|host|trusted|rsa|encryption|session|static-wep)-key\b)"
     r"(?:[\w-]+-key|key-string)(?! (?:address|hostname|key-chain)\b)<K> <R>",
-    r"\bpre-shared-key (?:address|hostname) .*\bkey<K> <S>",
-    r"\bstatic-wep-key .*\b(?:ascii|hex)(?: [0-9](?= \S))?+ <S>",
+    _then(r"\bpre-shared-key (?:address|hostname)") + r"\bkey<K> <S>",
+    _then(r"\bstatic-wep-key") + r"\b(?:ascii|hex)(?: [0-9](?= \S))?+ <S>",
     r"\bsession-key (?:in|out)bound ah \d+ <S>",
-    r"\bsession-key .*?\b(?:cipher|authenticator) (?!authenticator\b)<S>",
-    r"\bsession-key .*\bauthenticator <S>",
+    _then(r"\bsession-key", "*?") + r"\b(?:cipher|authenticator) (?!authenticator\b)<S>",
+    _then(r"\bsession-key") + r"\bauthenticator <S>",
     # key x, key 7 x, key 0a1b 7 x: the second is the name of the key that follows.
     r"(?<![\w-])key [0-9a-fA-F]{2,}(?= \S+(?: fallback|\Z)| [0-9] )(?<!key 10)(?: [0-9](?= \S))?+ "
     r"<S>",
@@ -82,13 +91,14 @@ _CISCO: Final = (
     r"|permit\b|deny\b|\d+ size\b|\S+\.(?:pem|key|crt)\Z|[0-9a-fA-F]{2,} (?:[0-9] )?(?!address\b"
     r"|hostname\b|algorithm\b)\S+(?: fallback)?\Z)<S>",
     r"\bencryption (?:vlan \d+ )?key \d+ size \S+(?: [0-9](?= \S))?+ <S>",
-    r"\bcrypto key (?:im|ex)port .*\bterminal(?: (?:3des|des))?+ <S>",
+    _then(r"\bcrypto key (?:im|ex)port") + r"\bterminal(?: (?:3des|des))?+ <S>",
     r"(?<![\w-])(?:[\w-]+-)?(?:psk|pmk|nthash)(?! set-key\b)<K> <S>",
     r"\bipsec spi \d+(?: esp)?+ (?:null|md5|sha1|(?:3des|des|aes)\S*)(?: (?:128|192|256)(?= \S))?+"
     r"(?: passphrase)?+(?: [0-9](?= \S))?+ (?!(?:md5|sha1) )<S>",
-    r"\bipsec spi \d+ esp .*\b(?:md5|sha1)(?: passphrase)?+(?: [0-9](?= \S))?+ <S>",
+    _then(r"\bipsec spi \d+ esp") + r"\b(?:md5|sha1)(?: passphrase)?+(?: [0-9](?= \S))?+ <S>",
     r"\bauthentication mode hmac-sha-256<K> <S>",
-    r"(?<![\w-])(?:standby|vrrp|glbp) .*\bauthentication(?! (?:md5 key-|key-chain))<K> <S>",
+    _then(r"(?<![\w-])(?:standby|vrrp|glbp)")
+    + r"\bauthentication(?! (?:md5 key-|key-chain))<K> <S>",
     r"\bnhrp authentication<K> <S>",
     r"\btcp[ -]md5(?:-auth|-key| password)?+<K> <S>",
     r"^\s*event manager environment (?=\S*(?i:pass|pw|secret|token|key|psk|cred|community))\S+ <R>",

@@ -61,17 +61,27 @@ auth code key keys pass passphrase passwd password psk pwd secret seed signature
 """
 KEY_NAMES: Final = frozenset(_KEY_NAMES.split())
 _PUBLIC: Final = frozenset(("public", "pub", "ssh", "host", "foreign", "known", "thread"))
+# No name of anything is longer.
+_LONGEST: Final = 64
 # Values that are none, whatever they are assigned to.
 NO_SECRETS: Final = frozenset(
     ("yes", "no", "none", "true", "false", "required", "nil", "nothing", "null", "disabled")
 )
 
 
-@lru_cache(maxsize=4096)
 def speaks(name: str) -> bool:
     """Whether a name is one of a secret."""
-    if len(name) > 64:
-        return False
+    # Longer ones are not even remembered: a text may have thousands, each as long as a line.
+    return len(name) <= _LONGEST and _speaks(name)
+
+
+def hints(name: str) -> bool:
+    """Whether a name may be one of a secret: what stands behind it is, if it looks like a key."""
+    return len(name) <= _LONGEST and _hints(name)
+
+
+@lru_cache(maxsize=4096)
+def _speaks(name: str) -> bool:
     words = [word.lower() for word in _WORD.findall(name)]
     if not words or words[-1] in _ABOUT_LAST or (len(words) > 1 and words[0] in _ABOUT_FIRST):
         return False
@@ -87,9 +97,6 @@ def speaks(name: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def hints(name: str) -> bool:
-    """Whether a name may be one of a secret: what stands behind it is, if it looks like a key."""
-    if len(name) > 64:
-        return False
+def _hints(name: str) -> bool:
     words = [word.lower() for word in _WORD.findall(name)]
     return bool(words) and words[-1] in KEY_NAMES and _PUBLIC.isdisjoint(words)

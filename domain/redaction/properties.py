@@ -33,6 +33,8 @@ _IN_MENU: Final = frozenset(
         ("/system ntp key", "value"),
     )
 )
+# Menus and names that are longer together are not: a text may have thousands of them.
+_REMEMBERED: Final = 256
 _MENUS: Final = frozenset(menu for menu, _ in _IN_MENU)
 _KEY_MENU = re.compile(r"/(?!user ssh-keys).*\b(?:keys|key-chain|keychain)\b")
 
@@ -42,9 +44,14 @@ _KEY_MENU = re.compile(r"/(?!user ssh-keys).*\b(?:keys|key-chain|keychain)\b")
 STEMS: Final = r"cak|zerotier|envs|environment"
 
 
-@lru_cache(maxsize=8192)
 def is_secret(menu: str, name: str) -> bool:
     """Whether a property's value is a secret."""
+    if len(menu) + len(name) > _REMEMBERED:
+        return _is_secret(menu, name)
+    return _remembered(menu, name)
+
+
+def _is_secret(menu: str, name: str) -> bool:
     last = name.rpartition(".")[2]
     return (
         last in _SECRET_KEYS
@@ -53,6 +60,9 @@ def is_secret(menu: str, name: str) -> bool:
         or (last == "key" and _KEY_MENU.match(menu) is not None)
         or speaks(last)
     )
+
+
+_remembered = lru_cache(maxsize=8192)(_is_secret)
 
 
 def is_named_by_secret(menu: str) -> bool:

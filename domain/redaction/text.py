@@ -18,7 +18,7 @@ from domain.routeros.menus import split_path
 from domain.routeros.statements import is_understood
 
 _KEY_BEGINS = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----")
-_LINE = re.compile(r"([^\r\n]*)(\r*\n|\r|\Z)")
+_LINE = re.compile(r"([^\r\n]*)(\r++\n?|\n|\Z)")
 
 
 def redacted(text: str, platform: str, redactor: Redactor) -> str:
@@ -32,7 +32,7 @@ def redacted(text: str, platform: str, redactor: Redactor) -> str:
     profile = PROFILES.get(platform)
     if profile is None:
         raise NotRedactable(platform)
-    lines = _LINE.findall(text)
+    lines = _lines(text)
     known: dict[str, str] = {}  # many lines are there more than once
     shown: list[str] = []
     in_place = in_context(profile, [line for line, _ in lines], redactor)
@@ -41,6 +41,18 @@ def redacted(text: str, platform: str, redactor: Redactor) -> str:
             known[line] = redact_line_of(profile, line, redactor)
         shown += (known[line], end)
     return "".join(shown)
+
+
+def _lines(text: str) -> list[tuple[str, str]]:
+    """The lines of a text, each with what ends it."""
+    found: list[tuple[str, str]] = []
+    for line, end in _LINE.findall(text):
+        if end.endswith("\r\r"):  # with no LF behind them each ends a line of its own
+            found.append((line, "\r"))
+            found += [("", "\r")] * (len(end) - 1)
+        else:
+            found.append((line, end))
+    return found
 
 
 def in_context(profile: Profile, lines: Iterable[str], redactor: Redactor) -> Iterator[str]:
@@ -69,7 +81,7 @@ def _routeros(text: str, redactor: Redactor) -> Iterator[str]:
     if text.startswith("\ufeff"):
         text = text[1:]
         yield "\ufeff"
-    lines: list[tuple[str, str]] = _LINE.findall(text)
+    lines = _lines(text)
     logical = with_origins(text)
     loud_ones = loud([line for line, _, _ in logical])
     menu = ""

@@ -15,10 +15,11 @@ from domain.errors import NotUnderstood
 from domain.profiles import PROFILES
 from domain.profiles.finding import loosened
 from domain.redaction import Redactor, redacted
+from domain.redaction import names as of_names
 from domain.redaction.inside import redact_inside
 from domain.redaction.names import hints, speaks
 from domain.redaction.parts import parts
-from domain.redaction.properties import is_secret
+from domain.redaction.properties import _remembered, is_secret
 from domain.redaction.trigger import loud, triggers
 from domain.routeros.statements import is_understood, parse
 from domain.routeros.strings import written
@@ -255,3 +256,15 @@ def test_a_line_is_understood_if_it_is_parsed(verb: str, properties: list[str]) 
         assert not is_understood(line)
     else:
         assert is_understood(line)
+
+
+def test_names_as_long_as_lines_are_not_kept() -> None:
+    before = [one.cache_info().currsize for one in (of_names._speaks, of_names._hints, _remembered)]
+    for number in range(20):
+        name = f"password{number}" + "x" * 1_000
+        assert not speaks(name)
+        assert not hints(name)
+        assert not is_secret("/ip address", name)
+        assert is_secret("/ip address", f"{name}-password")
+    after = [one.cache_info().currsize for one in (of_names._speaks, of_names._hints, _remembered)]
+    assert after == before
