@@ -97,21 +97,20 @@ class Searcher:
             found = await texts_after(
                 self._rows_of(tenant_id), tenant_id, device_id, place, past=past, limit=_CHUNK
             )
-            looked = await asyncio.gather(*(self._scanned(one, query) for one in found))
-            for snapshot, lines in zip(found, looked, strict=True):
+            # One by one: a text may take seconds, and others wait for the same process.
+            for snapshot in found:
+                lines = await self._scanned(snapshot, query)
                 place = (snapshot.device_id, snapshot.collected_at, snapshot.position)
                 if lines is None:
                     unreadable += 1
-                    continue
-                searched += 1
-                if lines.matching:
-                    matches.append(Match(snapshot, lines))
-                    if len(matches) == limit:
-                        return SearchPage(tuple(matches), searched, unreadable, place)
+                else:
+                    searched += 1
+                    if lines.matching:
+                        matches.append(Match(snapshot, lines))
+                if len(matches) == limit or loop.time() >= deadline:
+                    return SearchPage(tuple(matches), searched, unreadable, place)
             if len(found) < _CHUNK:
                 return SearchPage(tuple(matches), searched, unreadable, None)
-            if loop.time() >= deadline:
-                return SearchPage(tuple(matches), searched, unreadable, place)
 
     async def _scanned(self, snapshot: Snapshot, query: Query) -> Scanned | None:
         if snapshot.text_gone is not None:

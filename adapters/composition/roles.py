@@ -55,7 +55,7 @@ def differ(system: System) -> Differ:
         keyring=system.keyring,
         dead_letters=system.dead_letters,
         metrics=system.metrics,
-        workers=system.workers,
+        workers=system.differing,
         ack_wait=settings.ack_wait_seconds,
         policies=system.policies,
     )

@@ -90,7 +90,7 @@ class System:
     live: Live
     uploads: Uploads
     metrics: Metrics
-    workers: Workers
+    differing: Workers
     keeping: Keeping
     log: VerifiableLog
     projections: tuple[ProjectionWorker, ...]
@@ -130,7 +130,8 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
         shared = SharedSource(stores.source)
         live = Live(shared, stores.events, heartbeat=settings.live_heartbeat_seconds)
         stack.push_async_callback(live.stop)
-        workers = stack.enter_context(Workers(1))
+        # Each starts its process when it is first used. What is slow for one holds up no other.
+        differing, comparing, searching = (stack.enter_context(Workers(1)) for _ in range(3))
         redacting = stack.enter_context(Workers(1, seconds=REDACTING_SECONDS))
         metrics = Metrics()
         access = await open_access(settings, stores, rows.pool)
@@ -165,14 +166,14 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
                 rows.of,
                 stores.content,
                 stores.keyring,
-                workers=workers,
+                workers=comparing,
                 redacting=redacting,
                 policies=policies,
             ),
             keys=access.keys,
             refusals=access.refusals,
             authenticator=access.authenticator,
-            searcher=Searcher(rows.of, stores.content, stores.keyring, workers),
+            searcher=Searcher(rows.of, stores.content, stores.keyring, searching),
             live=live,
             uploads=Uploads(
                 stores.js,
@@ -183,7 +184,7 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
                 keys=await stores.bucket(UPLOAD_KEYS, kept_seconds=KEPT_SECONDS),
             ),
             metrics=metrics,
-            workers=workers,
+            differing=differing,
             keeping=await open_keeping(stores, metrics),
             log=VerifiableLog(
                 events=stores.raw,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from adapters import searching
 from adapters.embedded.nats import EmbeddedNats
 from tests.serving import (
     CANARY,
@@ -91,3 +94,37 @@ async def test_patterns_without_end_are_refused_or_cost_nothing(api: Api) -> Non
         assert problem["field"] == "q"
     _, searched = await search(api, q="(a|a|a|aa)+(a|a|aa)+$", pattern=True)
     assert searched == 13
+
+
+def wait_for(file: str) -> None:
+    while not Path(file).exists():
+        time.sleep(0.05)
+
+
+async def test_a_search_looks_at_its_budget_after_each_text(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "BUDGET_SECONDS", 0.0)
+    page = await api.get(SEARCH, q="address=")
+    assert page["searched"] == 1
+    assert page["next_cursor"] is not None
+    _, searched = await search(api, q="address=")
+    assert searched == 13
+
+
+async def test_what_is_slow_to_compare_keeps_nobody_from_searching(
+    api: Api, tmp_path: Path
+) -> None:
+    done = tmp_path / "done"
+    slow = api.system.differing.submit(wait_for, str(done))
+    try:
+        assert (await search(api, q="address="))[1] == 13
+        page = await api.get("/api/tenants/acme/devices/r1/snapshots")
+        newest, _, oldest = (one["id"] for one in page["items"])
+        address = "/api/tenants/acme/devices/r1/config/compare"
+        found = await api.get(address, params={"from": oldest, "to": newest})
+        assert found["coarse"] is False
+        assert not slow.done()
+    finally:
+        done.touch()
+    await asyncio.wrap_future(slow)
