@@ -135,7 +135,7 @@ async def build(nc: Client, *, lease_seconds: float = 10) -> Stack:
         keyring,
         JetStreamContentStore(js, keyring),
         DeadLetters(js, keyring),
-        IntakePublisher(nc, js),
+        IntakePublisher(nc),
         metrics,
         TriggerService(
             nc,

@@ -91,7 +91,7 @@ async def open_stores(
             events=events,
             source=JetStreamSource(nc, js),
             devices=DeviceRepository(events),
-            intake=IntakePublisher(nc, js),
+            intake=IntakePublisher(nc),
             leases=leases,
             raw=RawFeed(nc, js),
             notes=RawFeed(nc, js, CHECKPOINTS),

@@ -22,6 +22,7 @@ from nats.js.errors import APIError, NotFoundError
 
 from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
 from adapters.jetstream.dead_letters import ATTACHED_MAX, Attached
+from adapters.jetstream.publisher import Publisher
 from adapters.jetstream.streams import INTAKE
 from domain.attribution import DeviceHistory, history_as_json
 from domain.errors import ConfigtrailError, InvalidInput
@@ -64,9 +65,9 @@ class IntakeFull(ConfigtrailError):
 class IntakePublisher:
     """Sends observations to the intake, in the wire format that any poller may use."""
 
-    def __init__(self, nc: Client, js: JetStreamContext) -> None:
+    def __init__(self, nc: Client) -> None:
         self._nc = nc
-        self._js = js
+        self._publisher = Publisher(nc)
 
     async def publish(
         self,
@@ -117,11 +118,10 @@ class IntakePublisher:
         """Send bytes as they are; returns their sequence on the intake."""
         with outage_as_unavailable("sending to the intake"):
             try:
-                ack = await self._js.publish(
+                ack = await self._publisher.publish(
                     subject,
                     body,
-                    headers=headers,
-                    stream=INTAKE,
+                    {**(headers or {}), "Nats-Expected-Stream": INTAKE},
                     timeout=REQUEST_TIMEOUT_SECONDS,
                 )
             except APIError as error:

@@ -25,6 +25,7 @@ from nats.js.api import KeyValueConfig
 from nats.js.errors import APIError, NotFoundError
 
 from adapters.jetstream.connection import outage_as_unavailable
+from adapters.jetstream.publisher import Publisher
 from adapters.jetstream.streams import replicate
 from domain.errors import LeaseHeld, LeaseLost, Unavailable
 
@@ -35,6 +36,7 @@ _WRONG_LAST_SEQUENCE = (10071, 10164)
 _OPERATION = "KV-Operation"
 _MARKER = "Nats-Marker-Reason"
 _EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+_TTL = "Nats-TTL"
 _REQUEST_SECONDS = 5.0
 _NOT_RENEWED = "it could not be renewed in time"
 
@@ -60,6 +62,7 @@ class Leases:
 
     def __init__(self, js: JetStreamContext, *, holder: str | None = None) -> None:
         self._js = js
+        self._publisher = Publisher(js._nc)
         self._holder = holder or f"{socket.gethostname()}:{os.getpid()}"
 
     async def ensure(self, replicas: int = 1) -> None:
@@ -88,7 +91,8 @@ class Leases:
         seconds = max(1, math.ceil(ttl))
         loop = asyncio.get_running_loop()
         started = loop.time()
-        held = _Held(self._js, name, seconds, Holder(self._holder, uuid.uuid4().hex))
+        holder = Holder(self._holder, uuid.uuid4().hex)
+        held = _Held(self._js, self._publisher, name, seconds, holder)
         renewal: asyncio.Task[None] | None = None
         limit: asyncio.Timeout | None = None
         try:
@@ -192,8 +196,16 @@ class Hold:
 class _Held:
     """One hold: its subject, its revision (changed by every renewal) and why it was lost."""
 
-    def __init__(self, js: JetStreamContext, name: str, seconds: int, holder: Holder) -> None:
+    def __init__(
+        self,
+        js: JetStreamContext,
+        publisher: Publisher,
+        name: str,
+        seconds: int,
+        holder: Holder,
+    ) -> None:
         self._js = js
+        self._publisher = publisher
         self.name = name
         self.subject = _subject(name)
         self.seconds = seconds
@@ -205,11 +217,10 @@ class _Held:
         """Write the lease after a revision; False when another one is there (ours, perhaps)."""
         try:
             with outage_as_unavailable("writing a lease"):
-                ack = await self._js.publish(
+                ack = await self._publisher.publish(
                     self.subject,
                     msgspec.json.encode(self.holder),
-                    headers={_EXPECTED: str(after)},
-                    msg_ttl=self.seconds,
+                    {_EXPECTED: str(after), _TTL: str(self.seconds)},
                     timeout=min(_REQUEST_SECONDS, self.seconds / 3),
                 )
         except APIError as error:
@@ -228,10 +239,15 @@ class _Held:
         cost no memory."""
         try:
             with outage_as_unavailable("releasing a lease"):
-                await self._js.publish(
+                await self._publisher.publish(
                     self.subject,
-                    headers={_OPERATION: "PURGE", "Nats-Rollup": "sub", _EXPECTED: str(after)},
-                    msg_ttl=1,
+                    b"",
+                    {
+                        _OPERATION: "PURGE",
+                        "Nats-Rollup": "sub",
+                        _EXPECTED: str(after),
+                        _TTL: "1",
+                    },
                     timeout=_REQUEST_SECONDS,
                 )
         except APIError as error:

@@ -20,11 +20,12 @@ from typing import Final, TypeVar
 from msgspec import Struct
 from nats.errors import MaxPayloadError
 from nats.js import JetStreamContext
-from nats.js.api import PubAck, RawStreamMsg
+from nats.js.api import RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
 
 from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
 from adapters.jetstream.listing import Listed
+from adapters.jetstream.publisher import Ack, Publisher
 from domain.errors import ContentCorrupt, ContentMissing, Unavailable
 
 WHOLE: Final = 0x01
@@ -58,6 +59,7 @@ class PartedStream:
         self, js: JetStreamContext, stream: str, *, limit: int, part_bytes: int = PART_BYTES
     ) -> None:
         self._js = js
+        self._publisher = Publisher(js._nc)
         self._stream = stream
         self._limit = limit
         self._part_bytes = part_bytes
@@ -69,7 +71,7 @@ class PartedStream:
         *,
         part_subject: str | None = None,
         headers: dict[str, str] | None = None,
-    ) -> tuple[PubAck, tuple[int, ...]]:
+    ) -> tuple[Ack, tuple[int, ...]]:
         """Store `body`, whose first byte must be 1; returns when it is durable.
 
         Gives the acknowledgement of the message to refer to, and the sequences of its parts. Raises
@@ -183,14 +185,13 @@ class PartedStream:
                     raise
                 return None
 
-    async def _publish(self, subject: str, body: bytes, headers: dict[str, str] | None) -> PubAck:
+    async def _publish(self, subject: str, body: bytes, headers: dict[str, str] | None) -> Ack:
         with outage_as_unavailable("storing bytes"):
             try:
-                return await self._js.publish(
+                return await self._publisher.publish(
                     subject,
                     body,
-                    headers=dict(headers) if headers else None,
-                    stream=self._stream,
+                    {**(headers or {}), "Nats-Expected-Stream": self._stream},
                     timeout=REQUEST_TIMEOUT_SECONDS,
                 )
             except APIError as error:

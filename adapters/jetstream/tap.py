@@ -15,6 +15,8 @@ from nats.aio.client import Client
 from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
+from adapters.jetstream.headers import header_lines
+
 _CRLF = b"\r\n"
 
 
@@ -54,6 +56,7 @@ class Tap(Parser):
         if not isinstance(getattr(client, "_ps", None), Parser) or client.is_connected:
             raise RuntimeError("this client can't be tapped")
         client._ps = cls(client)
+        client._parse_header_lines = header_lines  # type: ignore[method-assign]
 
     @staticmethod
     def of(client: Client) -> Tap | None:

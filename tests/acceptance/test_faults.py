@@ -50,7 +50,7 @@ class Observer:
         self.nc = await connect(self._nats_url, name="observer")
         self.js = self.nc.jetstream()
         await ensure_streams(self.js, replicas=1, intake_max_bytes=1 << 30)
-        self.intake = IntakePublisher(self.nc, self.js)
+        self.intake = IntakePublisher(self.nc)
         self.store = JetStreamEventStore(self.nc, self.js)
         return self
 

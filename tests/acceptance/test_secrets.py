@@ -109,7 +109,7 @@ def files_in(folder: Path) -> dict[Path, bytes]:
 
 
 async def play(nc: Client, url: str, key: str, texts: list[str]) -> None:
-    intake = IntakePublisher(nc, nc.jetstream())
+    intake = IntakePublisher(nc)
     for hours, text in enumerate(texts):
         await intake.publish("acme", "r1", text, NOON + timedelta(hours=hours))
     broken = {

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from nats.aio.client import Client
 from nats.errors import ProtocolError
 
+from adapters.jetstream.headers import header_lines
 from adapters.jetstream.tap import Tap, TappedMessage
 
 HEADERS = b"NATS/1.0\r\nce-id: 1\r\n\r\n"
@@ -133,3 +134,20 @@ async def test_what_is_no_protocol_is_refused() -> None:
     tap.reset()
     with pytest.raises(ProtocolError):
         await tap.parse(b"WHAT is this\r\n")
+
+
+LINES = st.lists(
+    st.binary(max_size=8)
+    | st.builds(
+        lambda name, value: name + b": " + value,
+        st.sampled_from((b"ce-id", b" Nats-TTL ", b"a b", b"", b"\xffx", b"Name\t")),
+        st.binary(max_size=8),
+    ),
+    max_size=6,
+)
+
+
+@given(LINES)
+def test_headers_are_read_as_the_client_reads_them(lines: list[bytes]) -> None:
+    block = b"\r\n".join([*lines, b""])
+    assert header_lines(block) == Client._parse_header_lines(block)
