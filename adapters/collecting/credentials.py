@@ -18,6 +18,7 @@ import asyncio
 import os
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -126,6 +127,7 @@ class Credentials:
         self._trusted = trusted
         self._kept: dict[tuple[str, str], tuple[float, Credential]] = {}
         self._forgotten: Counter[tuple[str, str]] = Counter()
+        self._looking: dict[tuple[str, str], asyncio.Task[Credential]] = {}
 
     def as_trusted(self) -> Credentials:
         """The same for references that the user of this program gives."""
@@ -146,16 +148,32 @@ class Credentials:
         kept = self._kept.get(key)
         if kept is not None and time.monotonic() < kept[0]:
             return kept[1]
+        # A fleet has few credentials, and asks for them all at once: each is looked for once.
+        looking = self._looking.get(key)
+        if looking is None:
+            looking = self._looking[key] = asyncio.create_task(self._looked_up(key))
+            looking.add_done_callback(partial(self._looked, key))
+        return await asyncio.shield(looking)
+
+    async def _looked_up(self, key: tuple[str, str]) -> Credential:
         forgotten = self._forgotten[key]
-        found = await self._found(tenant_id, reference)
+        found = await self._found(*key)
         if self._forgotten[key] == forgotten:  # else it may be the one before
             self._kept[key] = (time.monotonic() + KEPT_SECONDS, found)
         return found
 
+    def _looked(self, key: tuple[str, str], looking: asyncio.Task[Credential]) -> None:
+        if self._looking.get(key) is looking:
+            del self._looking[key]
+        if not looking.cancelled():
+            looking.exception()  # whoever asked may be gone: nobody else hears of it then
+
     def forget(self, tenant_id: str, reference: str) -> None:
         """What a reference names is another one now."""
-        self._kept.pop((tenant_id, reference), None)
-        self._forgotten[tenant_id, reference] += 1
+        key = (tenant_id, reference)
+        self._kept.pop(key, None)
+        self._looking.pop(key, None)  # what is looked for now may be the one before
+        self._forgotten[key] += 1
 
     async def _found(self, tenant_id: str, reference: str) -> Credential:
         scheme, _, place = reference.partition(":")

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from adapters.collecting.credentials import parse_secret
+from adapters.collecting.credentials import Credentials, CredentialStore, parse_secret
 from adapters.collecting.fetching import HttpFailed
 from adapters.collecting.files import judge_inventory
 from adapters.collecting.netbox import read_netbox
 from adapters.collecting.planning import resolvable_entries
 from adapters.collecting.vault import Vault
 from adapters.ssh.failures import DeviceUnread
+from adapters.ssh.target import Credential
 from domain.events import GivenSettings
 from domain.inventory import InventoryRefused
 
@@ -37,6 +40,7 @@ class _Server(ThreadingHTTPServer):
         self.circle = False
         self.later: tuple[int, object] | None = None
         self.stolen: list[str] = []
+        self.asked = 0
 
     @property
     def url(self) -> str:
@@ -79,6 +83,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, {"count": 9, "next": following, "previous": None, "results": results})
 
     def _vault(self, place: str) -> None:
+        self.server.asked += 1
         if self.headers.get("X-Vault-Token") != TOKEN or place not in self.server.secrets:
             self._send(403, {"errors": ["permission denied"]})
             return
@@ -230,6 +235,28 @@ async def test_a_secret_of_a_vault_is_read_and_its_token_follows_no_redirect() -
             assert failed.value.kind == "no_credential"
             assert TOKEN not in str(failed.value)
         assert vault.stolen == []
+
+
+async def test_a_secret_that_many_ask_for_at_once_is_looked_for_once(tmp_path: Path) -> None:
+    with serving() as server:
+        server.secrets["secret/data/routers"] = {"username": "backup", "password": "x"}
+        vault = Vault(server.url, TOKEN, None)
+        unused = cast(CredentialStore, None)
+        credentials = Credentials(unused, vault, tmp_path)
+
+        async def ask(place: str) -> list[object]:
+            asked = (credentials.find("acme", f"vault:{place}", None) for _ in range(20))
+            return await asyncio.gather(*asked, return_exceptions=True)
+
+        found = await ask("secret/routers")
+        assert {one.password for one in found if isinstance(one, Credential)} == {"x"}
+        assert server.asked == 1
+        failed = await ask("secret/nothing")
+        assert {type(one) for one in failed} == {DeviceUnread}
+        assert server.asked == 2
+        credentials.forget("acme", "vault:secret/routers")
+        await ask("secret/routers")
+        assert server.asked == 3
 
 
 async def test_hosts_that_cannot_be_resolved_are_told_with_all_other_mistakes(
