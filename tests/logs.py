@@ -10,8 +10,9 @@ from adapters.crypto.signing import SigningKey, check_ed25519
 from adapters.jetstream.checkpoints import StoredNote, read_notes
 from adapters.jetstream.leases import Leases
 from adapters.postgres.tiles import TileStore
+from adapters.roles.cosigning import Cosign
 from adapters.roles.sealer import Sealer
-from adapters.roles.sealing import Cosign, Sealing, TilesWrong
+from adapters.roles.sealing import Sealing, TilesWrong
 from domain.envelope import Head, NewEvent
 from domain.tlog.checkpoint import Checkpoint, parse_checkpoint
 from domain.tlog.leaf import RawEvent, hash_of

@@ -10,6 +10,7 @@ are in the log of events, or it is back here as a new letter.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from datetime import UTC, datetime
 from typing import Final
@@ -39,6 +40,8 @@ from domain.errors import ContentCorrupt, ContentMissing, InvalidInput, NotFound
 from domain.ids import keyed_digest
 
 __all__ = ["DEAD_LETTERS", "DeadLetter", "DeadLetters", "dead_letters_stream_config"]
+
+log = logging.getLogger(__name__)
 
 DEAD_LETTERS: Final = "CONFIGTRAIL_DEADLETTERS"
 DEAD_LETTERS_SUBJECT: Final = "configtrail-deadletters.>"
@@ -280,8 +283,12 @@ async def _between(js: JetStreamContext, start: int, end: int, limit: int) -> li
                 sequence = msg.metadata.sequence.stream
                 if sequence >= end:
                     return [*reversed(newest)]
-                newest.append(letter.from_headers(sequence, msg.subject, msg.headers or {}))
                 waiting = msg.metadata.num_pending
+                try:
+                    newest.append(letter.from_headers(sequence, msg.subject, msg.headers or {}))
+                except ContentCorrupt as error:
+                    # The others are listed, and whoever is erased is forgotten in them.
+                    log.error("dead letter %d: %s", sequence, error.reason)
         return [*reversed(newest)]
     finally:
         await subscription.unsubscribe()

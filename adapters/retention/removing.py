@@ -84,10 +84,7 @@ class Remover:
                     await self._keyring.destroy(tenant_id, device, bytes.fromhex(key_id))
                 if device is not None:
                     await self._content.remove_all(tenant_id, device, event.content_until)
-                try:
-                    await self._forget_letters(stored, device)
-                except ContentCorrupt as error:
-                    self._damaged.tell("dead letters", error)
+                await self._forget_letters(stored, device)
                 log.info("the texts that event %d names are erased", stored.position)
             case _:
                 raise AssertionError(f"event {stored.position} removes nothing")

@@ -26,7 +26,8 @@ from adapters.jetstream.leases import Leases
 from adapters.jetstream.verbatim import RawFeed
 from adapters.observability.metrics import Metrics
 from adapters.postgres.tiles import TileStore
-from adapters.roles.sealing import Cosign, Sealing, TilesWrong
+from adapters.roles.cosigning import Cosign
+from adapters.roles.sealing import Sealing, TilesWrong
 from adapters.roles.signed_before import KeyRetired
 from adapters.tlog.proofs import Prover
 from adapters.witness.client import Witnesses

@@ -20,6 +20,7 @@ from adapters.crypto.signing import SigningKey
 from adapters.jetstream.checkpoints import CheckpointStore, Overtaken
 from adapters.jetstream.verbatim import RawFeed
 from adapters.postgres.tiles import LogTree, TileStore
+from adapters.roles.cosigning import Cosign, Cosigning
 from adapters.roles.signed_before import Signed, SignedBefore
 from adapters.tlog.proofs import root_at
 from domain.errors import (
@@ -30,7 +31,7 @@ from domain.errors import (
 from domain.tlog.checkpoint import Checkpoint
 from domain.tlog.leaf import RawEvent, duplicate_header, hash_of
 from domain.tlog.names import STREAM_LOG, tenant_log, tenant_of_subject
-from domain.tlog.note import Note, Signature, parse_note
+from domain.tlog.note import parse_note
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,6 @@ log = logging.getLogger(__name__)
 _RECENT = 256
 # Trees that are signed to their end are kept in memory up to this many.
 _KEPT_TREES = 256
-Cosign = Callable[[str, Checkpoint, Note], Awaitable[Note]]
 Report = Callable[[RawEvent, str], Awaitable[None]]
 
 
@@ -71,9 +71,7 @@ class Sealing:
         self._agreed: dict[str, int] = {}
         self._held_to: dict[str, int] = {}
         self._dirty: set[str] = set()
-        # Signed, and to be cosigned: the checkpoint, its note, its position, and cosignatures of
-        # before, which stay where no newer one can be had.
-        self._bare: dict[str, tuple[Checkpoint, Note, int, tuple[Signature, ...]]] = {}
+        self._cosigning = Cosigning(checkpoints)
         self._rebuilding = False
         self._sealed_to = 0
         self.position = 0
@@ -230,9 +228,9 @@ class Sealing:
             made += await self._sign(name)
             self._dirty.discard(name)
         if cosign is None:
-            self._bare.clear()
+            self._cosigning.forget()
         else:
-            await self._cosign(cosign)
+            await self._cosigning.ask(cosign, self._agreed)
         self._evict()
         self.checkpoints_made += made
         return made
@@ -257,41 +255,20 @@ class Sealing:
             origin, str(note).encode(), after=after, position=position
         )
         self._agreed[name] = after
-        self._bare[name] = (checkpoint, note, position, ())
+        self._cosigning.add(name, checkpoint, note, position)
         return 1
 
     async def renew(self) -> None:
         """Have witnesses asked anew, at the next round, about every log's last checkpoint: so a log
         in which nothing happens is seen to be the same, now. Raises as `seal`."""
         for name in await self._signed.logs():
-            origin = self.names.origin(name)
-            stored = await self._checkpoints.last(origin)
+            stored = await self._checkpoints.last(self.names.origin(name))
             if stored is None:
                 continue
             last = self._signed.opened(stored)
             if last.sequence != self._agreed.get(name):
                 await self._compare(name, last)
-            note = parse_note(stored.raw)
-            own = tuple(one for one in note.signatures if one.name == origin)
-            earlier = tuple(one for one in note.signatures if one.name != origin)
-            self._bare[name] = (last.checkpoint, Note(note.text, own), last.position, earlier)
-
-    async def _cosign(self, cosign: Cosign) -> None:
-        """Publish again, with what witnesses say to it. Who does not answer is asked again at the
-        next round."""
-        for name, (checkpoint, note, position, earlier) in list(self._bare.items()):
-            cosigned = await cosign(name, checkpoint, note)
-            if cosigned != note:
-                there = {(one.name, one.key_id) for one in cosigned.signatures}
-                kept = [one for one in earlier if (one.name, one.key_id) not in there]
-                cosigned = Note(note.text, (*cosigned.signatures, *kept))
-                self._agreed[name] = await self._checkpoints.append(
-                    checkpoint.origin,
-                    str(cosigned).encode(),
-                    after=self._agreed[name],
-                    position=position,
-                )
-                del self._bare[name]
+            self._cosigning.add(name, last.checkpoint, parse_note(stored.raw), last.position)
 
     async def _compare(self, name: str, last: Signed) -> None:
         """Whether our tree begins with what was signed. When the tiles say no, only building them

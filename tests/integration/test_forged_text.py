@@ -47,7 +47,14 @@ async def under_the_true_commitment(one: Rig, true: ContentRef) -> bytes:
     return bytes((blob.VERSION, blob.CODEC_ZSTD)) + keys.key_id + sealed
 
 
-@pytest.mark.parametrize("forge", [of_its_own, under_the_true_commitment])
+async def in_parts_that_are_not_told(one: Rig, true: ContentRef) -> bytes:
+    """A list of parts that is none."""
+    return b"\xa1?"
+
+
+@pytest.mark.parametrize(
+    "forge", [of_its_own, under_the_true_commitment, in_parts_that_are_not_told]
+)
 async def test_it_is_named_by_verification_and_by_the_bundles_verifier(
     nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path, forge: Any
 ) -> None:

@@ -15,16 +15,25 @@ from msgspec.structs import replace
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.buckets import Bucket
 from adapters.jetstream.content_store import CONTENT, JetStreamContentStore
+from adapters.jetstream.dead_letters import DEAD_LETTERS
 from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.jetstream.listing import Listed
 from adapters.retention.damaged import Damaged
 from adapters.retention.deciding import Keeper
+from adapters.retention.erasing import Eraser
 from adapters.retention.orphans import GRACE, SAFE_AGE, Orphans
-from adapters.retention.removing import BUCKET
+from adapters.retention.removing import BUCKET, Remover
 from adapters.roles.devices import DeviceRepository
 from domain.envelope import Head, NewEvent, StoredEvent
 from domain.errors import AppendConflict, ContentMissing
-from domain.events import ContentRef, DiffGenerated, DuplicateSkipped, SnapshotCreated
+from domain.events import (
+    ContentRef,
+    DiffGenerated,
+    DuplicateSkipped,
+    GoneContent,
+    SnapshotCreated,
+)
+from domain.keeping import expired
 from tests.integration.test_recorder import NOON, export, record
 from tests.integration.test_recorder import wire as observed
 from tests.rig import Rig, rig
@@ -286,3 +295,52 @@ async def test_one_whose_parts_can_not_be_told_holds_back_what_may_be_one_of_the
     there = [await parts.content.look(one.sequence) is not None for one in (older, named, newer)]
     assert there == [True, True, False]
     assert b"configtrail_content_damaged_total 1.0" in parts.metrics.exposition()
+
+
+async def test_what_is_damaged_ends_neither_a_run_nor_an_erasure(parts: Rig) -> None:
+    """A list of parts that is none, and dead letters that are none: the rest goes."""
+    await record(parts, observed(export("192.0.2.1")))
+    broken = (await parts.js.publish("configtrail-content.acme.r1", b"\xa1?")).seq
+    whole = (await left_behind(parts)).sequence
+    gone = tuple(
+        GoneContent(kind="snapshot", content=ContentRef(sequence=one, commitment="0" * 64))
+        for one in (broken, whole)
+    )
+    state = await parts.devices.refresh(*ACME)
+    event = expired(
+        *ACME, run_id="run", occurred_at=NOON, snapshot_id="s1", contents=gone, reason="a policy"
+    )
+    await parts.devices.append(event, state)
+    told = await parts.dead_letters.put(
+        "recorder",
+        "config.snapshot.create",
+        b"a text",
+        field="x",
+        rule="y",
+        tenant_id="acme",
+        device_id="r1",
+        headers={},
+        dedupe_id=None,
+    )
+    headers = (await parts.js.get_msg(DEAD_LETTERS, seq=told)).headers
+    await parts.js.publish("configtrail-deadletters.recorder", b"?", headers={"a": "b"})
+    await parts.js.publish("configtrail-deadletters.recorder", b"\xa1?", headers=headers)
+    bucket = Bucket(parts.js, BUCKET)
+    await bucket.ensure()
+    remover = Remover(
+        parts.events,
+        parts.content,
+        parts.keyring,
+        parts.dead_letters,
+        bucket,
+        Damaged(parts.metrics),
+    )
+    assert await remover.finish() == 1
+    there = [await parts.content.look(one) is not None for one in (broken, whole)]
+    assert there == [True, False]
+    eraser = Eraser(parts.nc, parts.js, parts.devices, parts.content, parts.keyring, remover)
+    await eraser.device(*ACME, actor="user:ann", reason="a password leaked")
+    assert await count(parts) == 0
+    assert [one.sequence for one in await parts.dead_letters.list(10)] == [told + 2]
+    # Once the list of parts, once the letter.
+    assert b"configtrail_content_damaged_total 2.0" in parts.metrics.exposition()

@@ -13,7 +13,7 @@ from adapters.crypto.signing import SigningKey, check_ed25519
 from adapters.embedded.nats import EmbeddedNats
 from adapters.postgres.pool import open_pool
 from adapters.postgres.tiles import TileStore
-from adapters.roles.sealing import Cosign
+from adapters.roles.cosigning import Cosign
 from adapters.tlog.proofs import Prover
 from adapters.witness.client import Answered, WitnessAddress, Witnesses
 from adapters.witness.state import WitnessState

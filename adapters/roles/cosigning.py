@@ -1,0 +1,60 @@
+"""Signed checkpoints on their way to witnesses: published bare first, and once more as cosigned."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from msgspec import Struct
+
+from adapters.jetstream.checkpoints import CheckpointStore
+from domain.tlog.checkpoint import Checkpoint
+from domain.tlog.note import Note, Signature
+
+Cosign = Callable[[str, Checkpoint, Note], Awaitable[Note]]
+
+
+class _Bare(Struct, frozen=True):
+    """`earlier` cosignatures stay where no newer one can be had."""
+
+    checkpoint: Checkpoint
+    note: Note
+    position: int
+    earlier: tuple[Signature, ...]
+
+
+class Cosigning:
+    """The last checkpoint of each log that has no witness yet, or is to have them anew."""
+
+    def __init__(self, checkpoints: CheckpointStore) -> None:
+        self._checkpoints = checkpoints
+        self._bare: dict[str, _Bare] = {}
+
+    def add(self, name: str, checkpoint: Checkpoint, note: Note, position: int) -> None:
+        """A checkpoint that was just published, or is published already: then with whatever
+        cosignatures it has."""
+        own = tuple(one for one in note.signatures if one.name == checkpoint.origin)
+        earlier = tuple(one for one in note.signatures if one.name != checkpoint.origin)
+        self._bare[name] = _Bare(checkpoint, Note(note.text, own), position, earlier)
+
+    def forget(self) -> None:
+        """There are no witnesses."""
+        self._bare.clear()
+
+    async def ask(self, cosign: Cosign, agreed: dict[str, int]) -> None:
+        """Publish again, with what witnesses say to it, after the notes that are `agreed` to be the
+        last. Who does not answer is asked again the next time. Raises `Overtaken`, `Unavailable`.
+        """
+        for name, bare in list(self._bare.items()):
+            cosigned = await cosign(name, bare.checkpoint, bare.note)
+            if cosigned == bare.note:
+                continue
+            there = {(one.name, one.key_id) for one in cosigned.signatures}
+            kept = [one for one in bare.earlier if (one.name, one.key_id) not in there]
+            cosigned = Note(bare.note.text, (*cosigned.signatures, *kept))
+            agreed[name] = await self._checkpoints.append(
+                bare.checkpoint.origin,
+                str(cosigned).encode(),
+                after=agreed[name],
+                position=bare.position,
+            )
+            del self._bare[name]
