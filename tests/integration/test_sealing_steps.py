@@ -99,9 +99,9 @@ async def one_round(rig: Rig, pool: Pool, party: Party, steps: Steps) -> None:
         report=_unexpected,
     )
     await work.open()
+    # In one go, however they came: each go is a step.
     async with aclosing(rig.raw.read(work.position)) as batches:
-        async for batch in batches:
-            await work.apply(batch)
+        await work.apply([event async for batch in batches for event in batch])
     await work.seal(await party.cosign(rig, pool))
 
 
