@@ -64,6 +64,11 @@ class Settings(BaseSettings):
         default="",
         description="comma-separated origins whose pages may use the API",
     )
+    http_proxies: str = Field(
+        default="",
+        description="comma-separated addresses or networks of proxies that say who asks "
+        "(X-Forwarded-For)",
+    )
     auth: Literal["on", "off"] = Field(
         default="on", description="off: whoever reaches the API may do everything; loopback only"
     )

@@ -47,6 +47,10 @@ class Turns:
             self._give_back(tenant_id)
 
     async def _take(self, tenant_id: str) -> None:
+        free = not self._queues and self._taken.total() < self._at_once
+        if free and self._taken[tenant_id] < self._of_one:
+            self._taken[tenant_id] += 1
+            return
         queue = self._queues.setdefault(tenant_id, deque())
         if len(queue) >= self._most_waiting:
             raise Unavailable(self._what, f"{len(queue)} requests of the tenant's wait for it")

@@ -129,7 +129,8 @@ class Uploads:
         """The time of the observation that the key stands for: of the first upload with it."""
         keys = (await self._keyring.tenant(upload.tenant_id)).fingerprint_key
         given = upload.collected_at.astimezone(UTC).isoformat() if upload.collected_at else ""
-        mark = keyed_digest(keys, "upload", upload.device_id, given, digest).hex()
+        said = [one for one in (upload.platform, upload.os_version) if one is not None]
+        mark = keyed_digest(keys, "upload", upload.device_id, given, digest, *said).hex()
         name = keyed_digest(keys, "upload key", upload.device_id, key).hex()
         tenant = to_token(upload.tenant_id)
         mine = msgspec.json.encode(_Kept(moment, mark))

@@ -80,6 +80,11 @@ class Principal(Struct, frozen=True, kw_only=True):
     grants: tuple[Grant, ...] = ()
     key_id: str | None = None
 
+    @property
+    def home(self) -> str:
+        """In whose audit trail it is told what they were refused."""
+        return self.grants[0].tenant if self.grants else EVERY_TENANT
+
     def knows(self, tenant: str) -> bool:
         """Whether the tenant exists for them."""
         return any(one.tenant in (tenant, EVERY_TENANT) for one in self.grants)

@@ -145,7 +145,19 @@ async def find_key(reader: Reader, key_id: str) -> AccessKey | None:
     return struct(AccessKey, await reader.fetchrow(f"{_KEY} WHERE key_id = $1", key_id))
 
 
-async def list_keys(reader: Reader, tenant_id: str) -> list[AccessKey]:
-    """A tenant's keys, oldest first. `tenant_id` as events have it."""
-    query = f"{_KEY} WHERE tenant_id = $1 ORDER BY created_at, key_id"
-    return structs(AccessKey, await reader.fetch(query, tenant_id))
+async def list_keys(
+    reader: Reader,
+    tenant_id: str,
+    *,
+    after: tuple[datetime, str] | None = None,
+    limit: int | None = None,
+) -> list[AccessKey]:
+    """A tenant's keys, oldest first: all, or at most so many after one, by when it was made and its
+    id. `tenant_id` as events have it."""
+    query = (
+        f"{_KEY} WHERE tenant_id = $1"
+        " AND ($2::timestamptz IS NULL OR (created_at, key_id) > ($2, $3::text))"
+        " ORDER BY created_at, key_id LIMIT $4"
+    )
+    place = after or (None, None)
+    return structs(AccessKey, await reader.fetch(query, tenant_id, *place, limit))

@@ -9,9 +9,9 @@ Invariant: no table with a `tenant_id` is without, in the live schema or in a re
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from typing import Any, TypeAlias
 
 import asyncpg
 
@@ -99,15 +99,23 @@ async def fence(connection: Connection) -> None:
         )
 
 
+Turn: TypeAlias = Callable[[str], AbstractAsyncContextManager[None]]
+
+
+def _at_once(tenant_id: str) -> AbstractAsyncContextManager[None]:
+    return nullcontext()
+
+
 class TenantReader:
     """One tenant's rows, and nobody else's: each question in a transaction that says whose.
 
     `pool` holds sessions of the role `READER`. Nothing outlives the transaction in one, so it need
-    not be cleaned when it goes back.
+    not be cleaned when it goes back. `turn` gives the tenant its turn at one of them.
     """
 
-    def __init__(self, pool: Pool, tenant_id: str) -> None:
+    def __init__(self, pool: Pool, tenant_id: str, turn: Turn = _at_once) -> None:
         self._pool = pool
+        self._turn = turn
         self._tenant_id = check_tenant_id(tenant_id)
         # In one message, since every message is a way to the server and back. There are no
         # parameters in such a one; an id of a tenant has no character that means anything in SQL.
@@ -120,7 +128,7 @@ class TenantReader:
         `one_plan`: for statements that are best run in one way whatever they are asked for, so that
         the server need not think of a plan each time.
         """
-        async with self._pool.acquire() as connection:
+        async with self._turn(self._tenant_id), self._pool.acquire() as connection:
             try:
                 await connection.execute(self._begin + _ONE_PLAN * one_plan)
                 yield connection
@@ -130,13 +138,6 @@ class TenantReader:
                     await connection.execute("ROLLBACK")
                 raise
             await connection.execute("COMMIT")
-
-    @asynccontextmanager
-    async def streaming(self) -> AsyncIterator[Connection]:
-        """The same for cursors of the server, which want a transaction of asyncpg's own."""
-        async with self._pool.acquire() as connection, connection.transaction(readonly=True):
-            await connection.execute("SELECT set_config($1, $2, true)", SETTING, self._tenant_id)
-            yield connection
 
     async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
         """The rows of an answer."""

@@ -18,9 +18,11 @@ AUDIENCE = "https://configtrail.example"
 
 
 class Provider:
-    """Issues tokens. `reachable` False: it answers 503; `asked` counts requests for its keys."""
+    """Issues tokens. `reachable` False: it answers 503; `asked` counts requests for its keys;
+    `others` are such that nobody here understands."""
 
     def __init__(self) -> None:
+        self.others: list[object] = []
         self.keys = {"one": RSAKey.generate_key(2048, {"kid": "one", "use": "sig"})}
         self.reachable = True
         self.asked = 0
@@ -56,7 +58,7 @@ class Provider:
         if path == "/.well-known/openid-configuration":
             return {"issuer": self.issuer, "jwks_uri": f"{self.issuer}/keys"}
         self.asked += 1
-        return {"keys": [one.as_dict(private=False) for one in self.keys.values()]}
+        return {"keys": [*self.others, *(one.as_dict(private=False) for one in self.keys.values())]}
 
     def rotate(self) -> None:
         """Another key in place of the one before."""
@@ -121,6 +123,10 @@ class Provider:
             "another body": f"{head}.{other}.{signature}",
             "rubbish": "a.b.c",
             "a key of no form": "ctk_zz",
+            **{
+                f"a header that is {said[:7]!r}": f"{_base64(said)}.{body}.{signature}"
+                for said in (b'["alg"]', b'"alg"', b"[" * 9000)
+            },
         }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,9 +12,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 from joserfc.errors import JoseError
-from joserfc.jwk import Key, KeySet
+from joserfc.jwk import JWKRegistry, Key
 
 from domain.errors import InvalidInput, Unavailable
+
+log = logging.getLogger(__name__)
 
 Fetch = Callable[[str], Awaitable[bytes]]
 
@@ -79,12 +82,13 @@ class SigningKeys:
         self._tried_at, self._reachable = self._clock(), False
         try:
             url = self._url or await self._discovered()
-            found = KeySet.import_key_set(msgspec.json.decode(await self._fetch(url)))
-        except (OSError, ValueError, KeyError, TypeError, msgspec.DecodeError, JoseError) as error:
+            said: Any = msgspec.json.decode(await self._fetch(url))
+            found = [key for one in list(said["keys"]) if (key := _understood(one)) is not None]
+        except (OSError, ValueError, KeyError, TypeError, msgspec.DecodeError) as error:
             raise Unavailable(
                 _WHO, f"its keys can't be fetched ({type(error).__name__})"
             ) from error
-        self._keys = {one.kid: one for one in found.keys if one.kid is not None}
+        self._keys = {one.kid: one for one in found if one.kid is not None}
         self._fetched_at, self._reachable = self._tried_at, True
 
     async def _discovered(self) -> str:
@@ -93,6 +97,17 @@ class SigningKeys:
         if said["issuer"] != self._issuer or not isinstance(url, str) or not _is_safe(url):
             raise ValueError("it says something else of itself")
         return url
+
+
+def _understood(said: Any) -> Key | None:
+    """A key of the set; None for one of a kind that is not known here, or that lacks a part: by RFC
+    7517 the others count all the same."""
+    try:
+        return JWKRegistry.import_key(said)
+    except (ValueError, KeyError, TypeError, JoseError) as error:
+        named = said.get("kid") if isinstance(said, dict) else None
+        log.warning("a key of the identity provider is passed over: %.40r: %r", named, type(error))
+        return None
 
 
 def _is_safe(url: str) -> bool:

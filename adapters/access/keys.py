@@ -119,9 +119,12 @@ class ApiKeys:
         async with aclosing(branch) as events:
             return keys_of([one async for one in events])
 
-    async def list(self, tenant: str) -> list[tuple[AccessKey, datetime | None]]:
-        """A tenant's keys, and when each was last used (within a minute)."""
-        found = await list_keys(self._reader, branch_tenant(tenant))
+    async def list(
+        self, tenant: str, *, after: tuple[datetime, str] | None = None, limit: int | None = None
+    ) -> list[tuple[AccessKey, datetime | None]]:
+        """A tenant's keys, oldest first, and when each was last used (within a minute): all of
+        them, or at most so many after one, by when it was made and its id."""
+        found = await list_keys(self._reader, branch_tenant(tenant), after=after, limit=limit)
         return [(one, await self._last_used(one.key_id)) for one in found]
 
     async def principal(self, text: str) -> Principal:

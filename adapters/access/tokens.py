@@ -73,7 +73,9 @@ class Tokens:
     async def _claims(self, token: str) -> Mapping[str, Any]:
         if len(token) > _TOKEN_MAX:
             raise ValueError("too long")
-        header = jws.extract_compact(token.encode()).headers()
+        header: object = jws.extract_compact(token.encode()).headers()
+        if not isinstance(header, dict):
+            raise ValueError("not a header")
         key_id, kind = header.get("kid"), header.get("typ")
         if header.get("alg") not in self._algorithms or "crit" in header:
             raise ValueError("not an accepted algorithm")

@@ -18,9 +18,11 @@ from typing import Final
 
 from msgspec import Struct
 
+from adapters.jetstream.checkpoints import CHECKPOINTS
 from adapters.jetstream.content_store import CONTENT
 from adapters.jetstream.dead_letters import DEAD_LETTERS
 from adapters.jetstream.intake import CREATE, FAILED, PART
+from adapters.jetstream.key_store import BUCKET as KEYS
 from adapters.jetstream.streams import EVENTS
 from adapters.roles.trigger import SUBJECT as TRIGGER
 from domain.ids import to_token
@@ -30,7 +32,9 @@ MIRROR_API: Final = "CONFIGTRAIL.API"
 """What the services' JetStream API is called in a tenant's account, for its mirror alone."""
 
 _CREATE_CONSUMER = f"CONSUMER.CREATE.{EVENTS}"
-_LOGS = (EVENTS, CONTENT, DEAD_LETTERS)
+# What the program only ever adds to, or takes single messages from: with other settings, or purged,
+# it would be gone.
+_KEPT = (EVENTS, CONTENT, DEAD_LETTERS, CHECKPOINTS, f"KV_{KEYS}")
 
 
 class TenantAccount(Struct, frozen=True, kw_only=True):
@@ -71,9 +75,9 @@ def deliver_prefix(tenant_id: str) -> str:
 def _services(tenant_ids: Sequence[str]) -> str:
     # What would remove or change facts. An administrator may; the running program never needs it.
     denied = ["$JS.API.STREAM.DELETE.>", "$JS.API.STREAM.RESTORE.>", "$JS.API.STREAM.SNAPSHOT.>"]
-    for log in _LOGS:
-        denied += [f"$JS.API.STREAM.PURGE.{log}", f"$JS.API.STREAM.UPDATE.{log}"]
-    denied.append(f"$JS.API.STREAM.MSG.DELETE.{EVENTS}")
+    for kept in _KEPT:
+        denied += [f"$JS.API.STREAM.PURGE.{kept}", f"$JS.API.STREAM.UPDATE.{kept}"]
+    denied += [f"$JS.API.STREAM.MSG.DELETE.{log}" for log in (EVENTS, CHECKPOINTS)]
     exports, imports = [], []
     for tenant_id in tenant_ids:
         to = [account_of(tenant_id)]

@@ -16,7 +16,7 @@ from nats.errors import NoRespondersError
 from pydantic import BaseModel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from adapters.cli.arguments import Json, since_option, until_option
+from adapters.cli.arguments import Json, Reason, since_option, until_option
 from adapters.cli.console import err, harmless, out, print_json, write
 from adapters.cli.log_keys import (
     InStream,
@@ -32,6 +32,7 @@ from adapters.cli.proving import Kept, kept_checkpoint, prove, prove_growth, ver
 from adapters.cli.reconstructing import reconstruct
 from adapters.cli.session import Need, session
 from adapters.cli.tables import cell, table
+from adapters.cli.texts import check_reason, record_shown
 from adapters.jetstream.connection import outage_as_unavailable
 from adapters.roles.sealer import SEAL_SUBJECT, SealAnswer
 from adapters.settings import Settings
@@ -157,16 +158,28 @@ async def export_bundle(
         typer.Option("--to", metavar="TIME", parser=until_option, help="Stored up to then."),
     ] = None,
     content: Annotated[
-        bool, typer.Option("--content", help="With the texts, decrypted: they are secrets.")
+        bool,
+        typer.Option(
+            "--content",
+            help="With the texts, decrypted: they are secrets. Each is recorded as shown; needs "
+            "--reason.",
+        ),
     ] = False,
+    reason: Reason = None,
     checkpoints: Kept = None,
     as_json: Json = False,
 ) -> int:
     """Write a bundle of the tenant's sealed history that verifies offline, without Configtrail."""
+    check_reason(content, reason, "--content")
     key = own_key(settings)
     async with session(settings, Need.NOTHING) as opened:
         names = await names_of(opened.system)
         logs = (tenant_log(settings.tenant), STREAM_LOG)
+        devices = opened.system.devices
+
+        async def recorded(device: str, snapshot_id: str, before_id: str | None) -> None:
+            await record_shown(devices, settings.tenant, device, snapshot_id, reason, before_id)
+
         with _progress("events") as moved:
             done = await export(
                 opened.system,
@@ -175,7 +188,7 @@ async def export_bundle(
                 keys=tuple(key.verifier(names.origin(log)) for log in logs),
                 since=since,
                 until=until,
-                content=content,
+                shown=recorded if content else None,
                 kept=[kept_checkpoint(one) for one in checkpoints or ()],
                 progress=moved,
             )

@@ -164,10 +164,8 @@ async def audit(
 
 async def _audit(system: System, tenant: str, wanted: AuditFilter, most: int) -> list[AuditEntry]:
     found: list[AuditEntry] = []
-    async with (
-        system.pool.acquire() as connection,
-        aclosing(stream_audit(connection, tenant, wanted, batch=min(most, PAGE))) as batches,
-    ):
+    stream = stream_audit(system.pool, tenant, wanted, batch=min(most, PAGE))
+    async with aclosing(stream) as batches:
         async for batch in batches:
             found += batch
             if len(found) >= most:

@@ -11,11 +11,12 @@ import typer
 from pydantic import BaseModel
 from rich.table import Table
 
-from adapters.cli.arguments import At, Json, checked_device
+from adapters.cli.arguments import At, Json, Reason, checked_device
 from adapters.cli.console import err, harmless, out, print_json
 from adapters.cli.session import reading
 from adapters.cli.tables import cell, table, when
-from adapters.cli.texts import print_raw
+from adapters.cli.texts import check_reason, print_raw, record_shown
+from adapters.roles.devices import DeviceRepository
 from adapters.settings import Settings
 from adapters.tlog.reconstruct import AsOf, Told, as_of, story
 from domain.errors import ContentGone, NotFound
@@ -63,14 +64,21 @@ async def reconstruct(
     ] = None,
     at: At = None,
     text: Annotated[
-        bool, typer.Option("--text", help="Print the configuration as of then, byte for byte.")
+        bool,
+        typer.Option(
+            "--text",
+            help="Print the configuration as of then, byte for byte, which is recorded; needs "
+            "--reason.",
+        ),
     ] = False,
+    reason: Reason = None,
     as_json: Json = False,
 ) -> int:
     """Tell what happened from the stream alone: each fact, who did it, and where it is proven; and
     the configuration as of a time."""
     if text and device is None:
         raise typer.BadParameter("--text needs a device")
+    check_reason(text, reason, "--text")
     found: AsOf | None = None
     gone: ContentGone | None = None
     async with reading(settings) as reader:
@@ -85,6 +93,9 @@ async def reconstruct(
                 found = None
             except ContentGone as error:  # the story is told all the same
                 gone = error
+            if text and found is not None:
+                devices = DeviceRepository(reader.events)
+                await record_shown(devices, settings.tenant, device, found.snapshot_id, reason)
     if text:
         if gone is not None:
             raise gone

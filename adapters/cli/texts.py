@@ -27,6 +27,7 @@ from adapters.http.configs import config_out
 from adapters.http.devices import require_device
 from adapters.http.differences import diff_out
 from adapters.reading import DiffText
+from adapters.roles.devices import DeviceRepository
 from adapters.settings import Settings
 from domain.access import Principal
 from domain.errors import InvalidInput, NotFound
@@ -53,7 +54,7 @@ async def show(
 
     With --reveal it goes into a pipe byte for byte; on a terminal control characters are spelt out.
     """
-    _check(reveal, reason)
+    check_reason(reveal, reason, "--reveal")
     if at is not None and snapshot is not None:
         raise typer.BadParameter("--at and --snapshot exclude each other")
     async with session(settings, Need.READ_MODELS) as opened:
@@ -101,7 +102,7 @@ async def diff(
 
     With --reveal it goes into a pipe byte for byte; on a terminal control characters are spelt out.
     """
-    _check(reveal, reason)
+    check_reason(reveal, reason, "--reveal")
     if reveal and semantic:
         raise typer.BadParameter("--semantic tells no secrets: there is nothing to reveal")
     async with session(settings, Need.READ_MODELS) as opened:
@@ -132,25 +133,42 @@ async def diff(
     return 0
 
 
-def _check(reveal: bool, reason: str | None) -> None:
-    if reveal and not (reason and reason.strip()):
-        raise typer.BadParameter("--reveal needs --reason: it is recorded")
-    if reason is not None and not reveal:
-        raise typer.BadParameter("--reason goes with --reveal")
+def check_reason(asked: bool, reason: str | None, option: str) -> None:
+    """Raise unless a reason is given with the option that shows secrets, and only with it."""
+    if asked and not (reason and reason.strip()):
+        raise typer.BadParameter(f"{option} needs --reason: it is recorded")
+    if reason is not None and not asked:
+        raise typer.BadParameter(f"--reason goes with {option}")
+
+
+async def record_shown(
+    devices: DeviceRepository,
+    tenant: str,
+    device: str,
+    snapshot_id: str,
+    reason: str | None,
+    before_id: str | None = None,
+) -> None:
+    """Record that whoever runs the command is about to be shown secrets. Raises when that can't be:
+    then they are not shown."""
+    await record_reveal(
+        devices,
+        tenant,
+        device,
+        snapshot_id,
+        principal=Principal(actor=whoami()),
+        remote_address=None,
+        from_snapshot_id=before_id,
+        reason=reason,
+    )
 
 
 async def _record(
     system: System, shown: Snapshot, reason: str | None, before: Snapshot | None = None
 ) -> None:
-    await record_reveal(
-        system.devices,
-        shown.tenant_id,
-        shown.device_id,
-        shown.snapshot_id,
-        principal=Principal(actor=whoami()),
-        remote_address=None,
-        from_snapshot_id=before.snapshot_id if before else None,
-        reason=reason,
+    before_id = before.snapshot_id if before else None
+    await record_shown(
+        system.devices, shown.tenant_id, shown.device_id, shown.snapshot_id, reason, before_id
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from adapters.postgres.pool import open_pool
 from adapters.settings import Settings
+from adapters.turns import Turns
 from domain.errors import InvalidInput
 from projections.rows import Pool
 from projections.schema import ensure_schemas
@@ -17,18 +18,23 @@ from projections.tenancy import READER, TenantReader
 POOL_SIZE = 24
 # Sessions that answer for tenants.
 READING_SIZE = 12
+# Of which one tenant may have so many at once, however much it asks for.
+READING_OF_ONE = 9
+READING_WAITING = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Sessions of the service itself (`pool`), and of the role that reads one tenant's rows."""
+    """Sessions of the service itself (`pool`), and of the role that reads one tenant's rows, at
+    which tenants take turns."""
 
     pool: Pool
     readers: Pool
+    turns: Turns
 
     def of(self, tenant_id: str) -> TenantReader:
         """One tenant's rows."""
-        return TenantReader(self.readers, tenant_id)
+        return TenantReader(self.readers, tenant_id, self.turns.turn)
 
 
 @asynccontextmanager
@@ -51,4 +57,13 @@ async def open_rows(settings: Settings) -> AsyncIterator[Rows]:
                 reset=False,
             )
         )
-        yield Rows(pool, readers)
+        yield Rows(
+            pool,
+            readers,
+            Turns(
+                "the reader of the read models",
+                READING_SIZE,
+                of_one=READING_OF_ONE,
+                waiting=READING_WAITING,
+            ),
+        )

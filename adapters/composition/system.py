@@ -18,7 +18,7 @@ from adapters.collecting.schedule import Schedule
 from adapters.composition.access import open_access
 from adapters.composition.collecting import open_collecting
 from adapters.composition.keeping import Keeping, open_keeping
-from adapters.composition.rows import open_rows
+from adapters.composition.rows import Rows, open_rows
 from adapters.composition.stores import open_stores
 from adapters.crypto.keys import KeyRing
 from adapters.jetstream.checkpoints import CheckpointStore
@@ -69,7 +69,7 @@ class System:
     nc: Client
     js: JetStreamContext
     pool: Pool
-    readers: Pool
+    rows: Rows
     events: JetStreamEventStore
     source: JetStreamSource
     content: JetStreamContentStore
@@ -100,7 +100,7 @@ class System:
     def rows_of(self, tenant_id: str) -> TenantReader:
         """The read models' rows of one tenant. Whatever answers for a tenant reads by this, and
         never by `pool`, which sees all."""
-        return TenantReader(self.readers, tenant_id)
+        return self.rows.of(tenant_id)
 
 
 @asynccontextmanager
@@ -141,7 +141,7 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
             nc=stores.nc,
             js=stores.js,
             pool=rows.pool,
-            readers=rows.readers,
+            rows=rows,
             events=stores.events,
             source=stores.source,
             content=stores.content,

@@ -119,11 +119,10 @@ class Authorise:
         tenant = EVERY_TENANT if named is None else check_tenant_id(named)
         if principal.may(permission, tenant):
             return
-        home = principal.grants[0].tenant if principal.grants else EVERY_TENANT
         known = named is None or principal.knows(tenant)
         self._refusals.note(
             Kind(
-                tenant if known and named is not None else home,
+                tenant if known and named is not None else principal.home,
                 principal.actor,
                 "forbidden" if known else "other_tenant",
                 principal.key_id,

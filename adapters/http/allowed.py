@@ -25,6 +25,5 @@ class Allowed:
             (path, names) for path, pattern, names in self._routes if pattern.match(address)
         ]
         longest = max((path for path, _ in matching), key=len, default="")
-        return ", ".join(
-            sorted(name for path, names in matching if path == longest for name in names)
-        )
+        found = {name for path, names in matching if path == longest for name in names}
+        return ", ".join(sorted(found | ({"HEAD"} if "GET" in found else set())))

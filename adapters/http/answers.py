@@ -96,7 +96,8 @@ def _following(request: Request, next_cursor: str | None) -> dict[str, str]:
         if name not in ("cursor", "offset", "page", "before", "min_position")
     ]
     query = urlencode([*kept, ("cursor", next_cursor)])
-    return {"Link": f'<{quote(request.url.path)}?{query}>; rel="next"'}
+    # Not `request.url`, which escapes a part of the path already.
+    return {"Link": f'<{quote(request.scope["path"])}?{query}>; rel="next"'}
 
 
 def _has(given: str | None, mark: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Coroutine, Generator
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from adapters.http import (
     audit,
@@ -128,7 +130,21 @@ def create_app(system: System) -> FastAPI:
         rates=Rates(settings.rate_per_second, settings.rate_burst),
         origins=Origins(settings.http_cors_origins),
     )
+    proxies = _proxies(settings)
+    if proxies:
+        # Outermost: limits and the audit trail are about who asks, not about who passes it on.
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
     return app
+
+
+def _proxies(settings: Settings) -> list[str]:
+    named = [one.strip() for one in settings.http_proxies.split(",") if one.strip()]
+    try:
+        return [str(ipaddress.ip_network(one)) for one in named]
+    except ValueError as error:
+        raise InvalidInput(
+            "CONFIGTRAIL_HTTP_PROXIES", "must be IP addresses or networks, with commas between"
+        ) from error
 
 
 def _allowed_hosts(settings: Settings) -> frozenset[str] | None:

@@ -151,7 +151,7 @@ def router(system: System) -> APIRouter:
         if form != JSON:
             suffix = "csv" if form == CSV else "ndjson"
             return StreamingResponse(
-                _everything(system, tenant, wanted, form),
+                everything(system, tenant, wanted, form),
                 media_type=f"{form}; charset=utf-8",
                 headers={**position_headers(request), **attachment(f"audit-{tenant}", suffix)},
             )
@@ -188,15 +188,13 @@ def router(system: System) -> APIRouter:
     return routes
 
 
-async def _everything(
+async def everything(
     system: System, tenant: str, wanted: AuditFilter, form: str
 ) -> AsyncGenerator[str | bytes, None]:
+    """All that the filter lets through, in pieces of that form."""
     if form == CSV:
         yield csv_header(COLUMNS)
-    async with (
-        system.rows_of(tenant).streaming() as connection,
-        aclosing(stream_audit(connection, tenant, wanted)) as batches,
-    ):
+    async with aclosing(stream_audit(system.rows_of(tenant), tenant, wanted)) as batches:
         async for batch in batches:
             rows = [audit_out(one) for one in batch]
             yield csv_rows(rows, COLUMNS) if form == CSV else lines_of(rows)

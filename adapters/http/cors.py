@@ -5,7 +5,11 @@ from __future__ import annotations
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
-_SHOWN = "X-Request-ID, Configtrail-Position, Retry-After, ETag"
+# All that an answer says in headers of its own: pages of a bare list go on by `Link` alone.
+_SHOWN = (
+    "X-Request-ID, Configtrail-Position, Configtrail-Parked, Link, Content-Disposition,"
+    " Retry-After, ETag, WWW-Authenticate"
+)
 _MAX_AGE = "600"
 
 
@@ -14,6 +18,11 @@ class Origins:
 
     def __init__(self, text: str) -> None:
         self._allowed = {one.strip().rstrip("/") for one in text.split(",")} - {""}
+
+    @property
+    def any(self) -> bool:
+        """Whether answers differ by who asks from where."""
+        return bool(self._allowed)
 
     def allows(self, origin: str | None) -> bool:
         """Whether pages of this origin may use the API."""
@@ -26,7 +35,6 @@ class Origins:
         return {
             "Access-Control-Allow-Origin": origin,
             "Access-Control-Expose-Headers": _SHOWN,
-            "Vary": "Origin",
         }
 
     def preflight(self, method: str, headers: Headers) -> Response | None:
@@ -38,7 +46,7 @@ class Origins:
         return Response(
             status_code=204,
             headers={
-                "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
+                "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
                 "Access-Control-Allow-Headers": headers.get(
                     "access-control-request-headers", "Authorization"
                 ),

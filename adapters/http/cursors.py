@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TypeAlias, TypeVar
 
@@ -75,6 +75,14 @@ class Cursors:
         if len(found) <= limit:
             return found, None
         return found[:limit], await self.give(listing, place_of(found[limit - 1]))
+
+    async def page_of_names(
+        self, listing: Listing, names: Iterable[str], limit: int, given: str | None
+    ) -> tuple[Sequence[str], str | None]:
+        """The same of all the names that there are, in their order. Raises `InvalidCursor`."""
+        place = await self.take(listing, given, BY_ID)
+        later = [one for one in sorted(names) if place is None or one > place]
+        return await self.page(listing, later, limit, str)
 
     async def _mac(self, listing: Listing, body: bytes) -> bytes:
         if self._key is None:

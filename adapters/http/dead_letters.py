@@ -13,7 +13,7 @@ from adapters.http.access import Permission, requires
 from adapters.http.answers import answered_listing
 from adapters.http.cursors import BY_POSITION, Cursors, Listing
 from adapters.http.described import LISTED
-from adapters.http.params import PAGE_MAX, Cursor, TenantId
+from adapters.http.params import PAGE_MAX, Cursor, Limit, TenantId
 from adapters.http.shown import Out
 from adapters.jetstream.letter import DeadLetter
 from adapters.retrying import retry
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from adapters.composition import System
 
 
-Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 Before = Annotated[int | None, Query(ge=1, lt=1 << 63)]
 Sequence = Annotated[int, Path(ge=1, lt=1 << 63)]
 

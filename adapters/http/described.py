@@ -46,7 +46,8 @@ LISTED: Responses = {
     200: {
         "description": "a page; `Link` says where the next one is",
         "content": {NDJSON: _TEXT, CSV: _TEXT},
-    }
+    },
+    **_SAME,
 }
 AS_TEXT: Responses = {
     200: {

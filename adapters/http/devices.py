@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from adapters.http.access import Permission, requires
 from adapters.http.answers import answered_listing, answered_model
@@ -19,6 +19,10 @@ from projections.rows import Reader
 
 if TYPE_CHECKING:
     from adapters.composition import System
+
+
+# Where uploads go to, as an address has it. An id that ends so has its slash encoded.
+_UPLOADS = b"/config"
 
 
 class DeviceOut(Out):
@@ -143,6 +147,8 @@ def device_router(system: System) -> APIRouter:
     @routes.get("/{device:path}", response_model=DeviceOut)
     async def get_device(request: Request, tenant: TenantId, device: DeviceId) -> Response:
         """One device with its state."""
+        if request.scope["raw_path"].endswith(_UPLOADS):
+            raise HTTPException(405, "configurations are sent there; config/at?time=… reads one")
         return answered_model(
             request, device_out(await require_device(system.rows_of(tenant), tenant, device))
         )

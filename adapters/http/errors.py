@@ -221,7 +221,7 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     if error.status_code == 405:
         # The framework names those of the first route only.
         allowed: Allowed = request.app.state.allowed
-        answer.headers["Allow"] = allowed.methods(request.url.path)
+        answer.headers["Allow"] = allowed.methods(request.scope["path"])
     return answer
 
 

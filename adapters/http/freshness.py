@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import Header, Query, Request, Response
+from fastapi import Header, Query, Request
 
 from domain.errors import EventsParked, InvalidInput
 from domain.granting import NO_TENANT
@@ -74,7 +74,6 @@ def freshness(system: System) -> Callable[..., Awaitable[None]]:
 
     async def wait(
         request: Request,
-        response: Response,
         min_position: Annotated[
             int | None,
             Query(ge=0, lt=1 << 63, description="wait until this position is in the read models"),
@@ -84,14 +83,13 @@ def freshness(system: System) -> Callable[..., Awaitable[None]]:
         wanted = max(min_position or 0, header or 0)
         if wanted:
             await positions.wait(wanted)
-            await _check_parked(system, request, response, wanted)
+            await _check_parked(system, request, wanted)
         request.state.position = await positions.current()
-        response.headers.update(position_headers(request))
 
     return wait
 
 
-async def _check_parked(system: System, request: Request, response: Response, wanted: int) -> None:
+async def _check_parked(system: System, request: Request, wanted: int) -> None:
     named = request.path_params.get("tenant")
     tenant = NO_TENANT if named is None else check_tenant_id(named)
     device = request.path_params.get("device") or request.query_params.get("device_id")
@@ -101,7 +99,7 @@ async def _check_parked(system: System, request: Request, response: Response, wa
     if lacking and device:
         raise EventsParked(lacking, wanted)
     if lacking:
-        request.state.parked = response.headers[PARKED] = ", ".join(lacking)
+        request.state.parked = ", ".join(lacking)
 
 
 def position_headers(request: Request) -> dict[str, str]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Body, Path
+from fastapi import APIRouter, Body, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.collecting.checks import REASON_MAX
@@ -15,9 +15,12 @@ from adapters.collecting.grouping import judged_group, refuse_if_in_use
 from adapters.collecting.registered import Inventory, registered_inventory
 from adapters.collecting.registering import Registrar
 from adapters.http.access import Permission, Principal, requires
-from adapters.http.described import REFUSALS
+from adapters.http.answers import answered_listing
+from adapters.http.cursors import Cursors
+from adapters.http.described import LISTED, REFUSALS
 from adapters.http.inventory import RetireIn, refused, text_of
-from adapters.http.params import TenantId
+from adapters.http.params import Cursor, Limit, TenantId
+from adapters.http.shown import Out
 from domain.errors import NotFound
 from domain.groups import GROUP_MAX, NOTHING
 
@@ -28,7 +31,7 @@ Asking = Annotated[Principal, requires(Permission.INVENTORY)]
 GroupName = Annotated[str, Path(json_schema_extra={"minLength": 1, "maxLength": GROUP_MAX})]
 
 
-class GroupOut(BaseModel):
+class GroupOut(Out):
     """A group: what it gives (settings as a device has them, only those that are given), and the
     devices in it."""
 
@@ -46,7 +49,7 @@ class GroupIn(BaseModel):
     reason: str | None = Field(default=None, max_length=REASON_MAX)
 
 
-class CredentialOut(BaseModel):
+class CredentialOut(Out):
     """A stored credential: never what it is. `place` is `store`, or the reference that it stands
     for; `devices` are those that use it. Without `set_at` it was set before that was recorded."""
 
@@ -72,6 +75,7 @@ def router(system: System) -> APIRouter:
         responses={status: REFUSALS[status] for status in (404, 422, 503)},
     )
     registrar = Registrar(system.devices)
+    cursors = Cursors(system.keyring)
 
     async def configured(
         tenant: str, group: str, body: GroupIn, actor: str, *, change: bool
@@ -91,10 +95,24 @@ def router(system: System) -> APIRouter:
         )
         return group_out(group, await registered_inventory(system.nc, system.js, tenant))
 
-    @routes.get("/device-groups", dependencies=[requires(Permission.INVENTORY)])
-    async def groups(tenant: TenantId) -> list[GroupOut]:
+    @routes.get(
+        "/device-groups",
+        response_model=list[GroupOut],
+        responses=LISTED,
+        dependencies=[requires(Permission.INVENTORY)],
+    )
+    async def groups(
+        request: Request, tenant: TenantId, limit: Limit = 100, cursor: Cursor = None
+    ) -> Response:
+        """The groups, by name."""
         found = await registered_inventory(system.nc, system.js, tenant)
-        return [group_out(name, found) for name in found.groups]
+        names, following = await cursors.page_of_names(
+            ("groups", tenant), found.groups, limit, cursor
+        )
+        items = [group_out(name, found) for name in names]
+        return answered_listing(
+            request, items, None, GroupOut, name=f"groups-{tenant}", next_cursor=following
+        )
 
     @routes.get("/device-groups/{group:path}", dependencies=[requires(Permission.INVENTORY)])
     async def one_group(tenant: TenantId, group: GroupName) -> GroupOut:
@@ -127,9 +145,26 @@ def router(system: System) -> APIRouter:
             tenant, group, actor=principal.actor, reason=body.reason if body else None
         )
 
-    @routes.get("/credentials", dependencies=[requires(Permission.INVENTORY)])
-    async def credentials(tenant: TenantId) -> list[CredentialOut]:
-        found = await stored_credentials(system.nc, system.js, system.credentials, tenant)
-        return [CredentialOut(**msgspec.structs.asdict(one)) for one in found]
+    @routes.get(
+        "/credentials",
+        response_model=list[CredentialOut],
+        responses=LISTED,
+        dependencies=[requires(Permission.INVENTORY)],
+    )
+    async def credentials(
+        request: Request, tenant: TenantId, limit: Limit = 100, cursor: Cursor = None
+    ) -> Response:
+        """The stored credentials, by name, and which devices use them."""
+        found = {
+            one.name: one
+            for one in await stored_credentials(system.nc, system.js, system.credentials, tenant)
+        }
+        names, following = await cursors.page_of_names(
+            ("credentials", tenant), found, limit, cursor
+        )
+        items = [CredentialOut(**msgspec.structs.asdict(found[name])) for name in names]
+        return answered_listing(
+            request, items, None, CredentialOut, name=f"credentials-{tenant}", next_cursor=following
+        )
 
     return routes

@@ -7,6 +7,7 @@ ones are refused (DNS rebinding), and so is every request from a site that is no
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -15,6 +16,7 @@ from collections import deque
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters.access.authentication import Authenticator
@@ -32,6 +34,9 @@ log = logging.getLogger(__name__)
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 BODY_MAX = 64 * 1024
+BODY_SECONDS = 30.0
+# What the metrics and the log say of a request whose sender went away before its answer.
+GONE = 499
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS = _READING | {"POST", "PUT", "PATCH", "DELETE"}
@@ -48,6 +53,14 @@ _HEADERS = {
 
 class _TooLarge(Exception):
     """The body has more bytes than any request needs."""
+
+
+class _Answered(Exception):
+    """All that was asked for is sent: of a HEAD, everything but a body that would go on."""
+
+
+class _TooSlow(Exception):
+    """The body did not come in time."""
 
 
 def is_loopback(host: str) -> bool:
@@ -88,6 +101,10 @@ class Guard:
         origin = headers.get("origin")
         started = time.perf_counter()
         status = 0
+        only_head = scope["method"] == "HEAD"
+        if only_head:
+            # As GET, whose body is not sent. The server looks at the scope that it made.
+            scope = {**scope, "method": "GET"}
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -97,6 +114,13 @@ class Guard:
                 answered["X-Request-ID"] = request_id
                 for name, value in (_HEADERS | self._origins.headers(origin)).items():
                     answered.setdefault(name, value)
+                if self._origins.any:
+                    answered.add_vary_header("Origin")
+            elif only_head:
+                await send({"type": "http.response.body"})
+                if message.get("more_body", False):
+                    raise _Answered
+                return
             await send(message)
 
         with log_context(request_id=request_id):
@@ -106,11 +130,23 @@ class Guard:
                 if refused is None and bounded:
                     receive = await _whole(receive)
                 await (refused or self._app)(scope, receive, answer)
+            except _Answered:
+                pass
             except _TooLarge:
                 large = error_response(
                     413, "too_large", f"the body must be at most {BODY_MAX} bytes"
                 )
+                large.headers["Connection"] = "close"
                 await large(scope, receive, answer)
+            except _TooSlow:
+                slow = error_response(
+                    408, "too_slow", f"the body must come within {BODY_SECONDS:g} s"
+                )
+                slow.headers["Connection"] = "close"
+                await slow(scope, receive, answer)
+            except ClientDisconnect:
+                # Nobody is there to be answered, and nothing of ours failed.
+                status = status or GONE
             except Exception as error:
                 # Logged with its place in the code; whoever asked gets the id to ask us about.
                 log.exception("a request failed: %s", type(error).__name__)
@@ -145,6 +181,7 @@ class Guard:
         is read before that."""
         client = scope.get("client")
         address: str | None = client[0] if client else None
+        asking: Principal | None = None
         try:
             try:
                 principal = await self._authenticator.principal(headers.get("authorization"))
@@ -156,11 +193,10 @@ class Guard:
                 kind = Kind(whose, NOBODY, error.reason, error.key_id, remote_address=address)
                 self._refusals.note(kind)
                 raise
+            asking = principal
             self._take(principal, address)
         except TooManyRequests as error:
-            self._refusals.note(
-                Kind(EVERY_TENANT, NOBODY, "too_many_requests", remote_address=address)
-            )
+            self._refusals.note(_too_many(asking, address))
             return refusal(error)
         except Exception as error:
             answer = refusal(error)
@@ -191,18 +227,36 @@ class Guard:
         log.info("%s %s %d in %.1f ms for %s", method, route, status, seconds * 1000, who)
 
 
+def _too_many(principal: Principal | None, address: str | None) -> Kind:
+    if principal is None:
+        return Kind(EVERY_TENANT, NOBODY, "too_many_requests", remote_address=address)
+    return Kind(
+        principal.home,
+        principal.actor,
+        "too_many_requests",
+        principal.key_id,
+        remote_address=address,
+    )
+
+
 async def _whole(receive: Receive) -> Receive:
     """The body, read to its end within its bound, for the application to receive once more."""
     messages: deque[Message] = deque()
     read = 0
-    while True:
-        message = await receive()
-        messages.append(message)
-        read += len(message.get("body", b""))
-        if read > BODY_MAX:
-            raise _TooLarge
-        if not message.get("more_body", False):
-            break
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                messages.append(message)
+                read += len(message.get("body", b""))
+                if read > BODY_MAX:
+                    raise _TooLarge
+                if not message.get("more_body", False):
+                    break
+    except TimeoutError as error:
+        raise _TooSlow from error
 
     async def again() -> Message:
         return messages.popleft() if messages else await receive()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.collecting.checks import REASON_MAX
@@ -14,8 +14,11 @@ from adapters.collecting.planning import resolvable_entries
 from adapters.collecting.registered import registered_inventory
 from adapters.collecting.registering import Registrar
 from adapters.http.access import Permission, Principal, requires
-from adapters.http.described import REFUSALS
-from adapters.http.params import DeviceId, TenantId
+from adapters.http.answers import answered_listing
+from adapters.http.cursors import Cursors
+from adapters.http.described import LISTED, REFUSALS
+from adapters.http.params import Cursor, DeviceId, Limit, TenantId
+from adapters.http.shown import Out
 from adapters.ssh.profiles import PLATFORMS
 from domain.errors import InvalidInput, NotFound
 from domain.events import DeviceSettings
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 Asking = Annotated[Principal, requires(Permission.INVENTORY)]
 
 
-class SettingsOut(BaseModel):
+class SettingsOut(Out):
     """How a device is read. `credential` says where a secret lies, never what it is. `origins` says
     where each setting comes from: the `device`, its `group`, the `file` that it came in with, or,
     as nobody said anything, the `default`."""
@@ -84,7 +87,7 @@ def settings_out(device_id: str, settings: DeviceSettings, origins: dict[str, st
         addresses=list(settings.addresses),
         **{
             name: getattr(settings, name)
-            for name in SettingsOut.model_fields
+            for name in SettingsOut.__struct_fields__
             if name not in ("device_id", "addresses", "origins")
         },
     )
@@ -98,13 +101,27 @@ def router(system: System) -> APIRouter:
         responses={status: REFUSALS[status] for status in (404, 422, 503)},
     )
     registrar = Registrar(system.devices)
+    cursors = Cursors(system.keyring)
 
-    @routes.get("/inventory", dependencies=[requires(Permission.INVENTORY)])
-    async def inventory(tenant: TenantId) -> list[SettingsOut]:
+    @routes.get(
+        "/inventory",
+        response_model=list[SettingsOut],
+        responses=LISTED,
+        dependencies=[requires(Permission.INVENTORY)],
+    )
+    async def inventory(
+        request: Request, tenant: TenantId, limit: Limit = 100, cursor: Cursor = None
+    ) -> Response:
+        """The devices that are collected, by id."""
         found = await registered_inventory(system.nc, system.js, tenant)
-        return [
-            settings_out(name, one, found.origins(name)) for name, one in found.settings().items()
-        ]
+        names, following = await cursors.page_of_names(
+            ("inventory", tenant), found.devices, limit, cursor
+        )
+        settings = found.settings()
+        items = [settings_out(name, settings[name], found.origins(name)) for name in names]
+        return answered_listing(
+            request, items, None, SettingsOut, name=f"inventory-{tenant}", next_cursor=following
+        )
 
     @routes.get("/inventory/{device:path}", dependencies=[requires(Permission.INVENTORY)])
     async def device_settings(tenant: TenantId, device: DeviceId) -> SettingsOut:
@@ -162,9 +179,9 @@ def refused() -> Iterator[None]:
     try:
         yield
     except InventoryRefused as error:
-        first = error.problems[0]
-        rules = "; ".join(f"{one.field}: {one.rule}" for one in error.problems)
-        raise InvalidInput(first.field, rules) from error
+        first, *others = error.problems
+        rules = [first.rule, *(f"{one.field}: {one.rule}" for one in others)]
+        raise InvalidInput(first.field, "; ".join(rules)) from error
 
 
 def text_of(name: str, value: object) -> str:

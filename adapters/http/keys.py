@@ -9,19 +9,25 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Body, Depends, Path, Response
+from fastapi import APIRouter, Body, Depends, Path, Request, Response
+from msgspec.json import Decoder
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from adapters.http.access import Permission, Principal, requires
+from adapters.http.access import Permission, Principal, may, requires
+from adapters.http.answers import answered_listing
+from adapters.http.cursors import Cursors
+from adapters.http.described import LISTED
 from adapters.http.freshness import POSITION, freshness
-from adapters.http.params import TenantId
+from adapters.http.params import Cursor, Limit, TenantId
+from adapters.http.shown import Out
 from domain.access import EVERY_TENANT, Role, granted
-from domain.errors import Forbidden
 from domain.granting import REASON_MAX
 from projections.access import AccessKey
 
 if TYPE_CHECKING:
     from adapters.composition import System
+
+_BY_AGE: Decoder[tuple[datetime, str]] = Decoder(tuple[datetime, str])
 
 Asking = Annotated[Principal, requires(Permission.KEYS)]
 KeyId = Annotated[str, Path(json_schema_extra={"pattern": "^[0-9a-f]{16}$"}, max_length=64)]
@@ -47,7 +53,7 @@ class KeyMadeOut(BaseModel):
     position: int
 
 
-class KeyOut(BaseModel):
+class KeyOut(Out):
     """A key as it is listed; `tenant` is * for one that holds for all of them."""
 
     key_id: str
@@ -97,18 +103,27 @@ def router(system: System) -> APIRouter:
     """The routes of this module: for a tenant, and for those who administer all of them."""
     routes = APIRouter(tags=["access"])
     reading = [requires(Permission.KEYS), Depends(freshness(system))]
+    cursors = Cursors(system.keyring)
     of_tenant, of_all = "/api/tenants/{tenant}/keys", "/api/keys"
 
-    async def listed(tenant: str) -> list[KeyOut]:
-        return [key_out(key, used) for key, used in await system.keys.list(tenant)]
+    async def listed(
+        request: Request, tenant: str, limit: int, cursor: str | None, name: str
+    ) -> Response:
+        listing = ("keys", tenant)
+        place = await cursors.take(listing, cursor, _BY_AGE)
+        found = await system.keys.list(tenant, after=place, limit=limit + 1)
+        shown, following = await cursors.page(
+            listing, found, limit, lambda one: (one[0].created_at, one[0].key_id)
+        )
+        items = [key_out(key, used) for key, used in shown]
+        return answered_listing(request, items, None, KeyOut, name=name, next_cursor=following)
 
     async def made(
-        tenant: str, body: KeyIn, principal: Principal, response: Response
+        request: Request, tenant: str, body: KeyIn, principal: Principal, response: Response
     ) -> KeyMadeOut:
         only = None if body.only is None else frozenset(body.only)
         for permission in sorted(granted(tenant, body.role, only).permissions):
-            if not principal.may(permission, tenant):
-                raise Forbidden(permission.value, tenant)
+            may(request, permission)
         new = await system.keys.create(
             tenant,
             body.name,
@@ -129,27 +144,31 @@ def router(system: System) -> APIRouter:
         response.headers[POSITION] = str(position)
         return RevokedOut(key_id=key_id, position=position)
 
-    @routes.get(of_tenant, dependencies=reading)
-    async def keys(tenant: TenantId) -> list[KeyOut]:
+    @routes.get(of_tenant, response_model=list[KeyOut], responses=LISTED, dependencies=reading)
+    async def keys(
+        request: Request, tenant: TenantId, limit: Limit = 100, cursor: Cursor = None
+    ) -> Response:
         """The tenant's keys, oldest first: never what they are."""
-        return await listed(tenant)
+        return await listed(request, tenant, limit, cursor, f"keys-{tenant}")
 
-    @routes.get(of_all, dependencies=reading)
-    async def keys_for_all() -> list[KeyOut]:
+    @routes.get(of_all, response_model=list[KeyOut], responses=LISTED, dependencies=reading)
+    async def keys_for_all(request: Request, limit: Limit = 100, cursor: Cursor = None) -> Response:
         """The keys that hold for every tenant, oldest first."""
-        return await listed(EVERY_TENANT)
+        return await listed(request, EVERY_TENANT, limit, cursor, "keys")
 
     @routes.post(of_tenant, status_code=201)
     async def make_key(
-        tenant: TenantId, body: KeyIn, principal: Asking, response: Response
+        request: Request, tenant: TenantId, body: KeyIn, principal: Asking, response: Response
     ) -> KeyMadeOut:
         """Make a key for the tenant. It may do no more than whoever asks."""
-        return await made(tenant, body, principal, response)
+        return await made(request, tenant, body, principal, response)
 
     @routes.post(of_all, status_code=201)
-    async def make_key_for_all(body: KeyIn, principal: Asking, response: Response) -> KeyMadeOut:
+    async def make_key_for_all(
+        request: Request, body: KeyIn, principal: Asking, response: Response
+    ) -> KeyMadeOut:
         """Make a key for every tenant."""
-        return await made(EVERY_TENANT, body, principal, response)
+        return await made(request, EVERY_TENANT, body, principal, response)
 
     @routes.post(f"{of_tenant}/{{key_id}}/revoke")
     async def revoke_key(

@@ -1,10 +1,15 @@
-"""A tenant's events as they come, as server-sent events; each one's id is its stream position."""
+"""A tenant's events as they come, as server-sent events; each one's id is its stream position.
+
+Invariant: whoever may listen no more, since their key was revoked or their token has ended, gets
+no event later than a moment after that.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +22,8 @@ from adapters.http.described import STREAMED
 from adapters.http.params import TenantId
 from adapters.http.representations import accepted
 from adapters.live import Frame
+from domain.errors import Unauthenticated
+from projections.outages import is_outage
 
 if TYPE_CHECKING:
     from adapters.composition import System
@@ -28,6 +35,8 @@ EVENTS = "text/event-stream"
 RETRY_MILLISECONDS = 2_000
 # Nobody who reads needs longer to take what was sent.
 SEND_SECONDS = 30.0
+# So long nobody looks again whether a listener still may.
+STANDING_SECONDS = 1.0
 
 
 class EventStream(StreamingResponse):
@@ -96,13 +105,33 @@ def router(system: System) -> APIRouter:
         frames = system.live.listen(tenant, begin)
         # What can be wrong is known before anything is sent.
         first = await anext(frames)
-        return EventStream(_from(first, frames))
+        return EventStream(_from(first, frames, lambda: still_may(request, tenant)))
+
+    async def still_may(request: Request, tenant: str) -> bool:
+        try:
+            asking = await system.authenticator.principal(request.headers.get("authorization"))
+        except Unauthenticated:
+            return False
+        except Exception as error:
+            # While nobody can know, what began goes on.
+            if not is_outage(error):
+                raise
+            return True
+        return asking is not None and asking.may(Permission.AUDIT, tenant)
 
     return routes
 
 
-async def _from(first: Frame, rest: AsyncGenerator[Frame, None]) -> AsyncGenerator[Frame, None]:
+async def _from(
+    first: Frame, rest: AsyncGenerator[Frame, None], still_may: Callable[[], Awaitable[bool]]
+) -> AsyncGenerator[Frame, None]:
+    looked = time.monotonic()
     async with aclosing(rest):
         yield first
         async for frame in rest:
+            if time.monotonic() - looked >= STANDING_SECONDS:
+                if not await still_may():
+                    log.info("a listener may listen no more; its feed ends")
+                    return
+                looked = time.monotonic()
             yield frame

@@ -20,6 +20,7 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
 
+Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 Cursor = Annotated[
     str | None,
     Query(

@@ -20,8 +20,9 @@ CSV = "text/csv"
 TEXT = "text/plain"
 DIFF = "text/x-diff"
 LISTING = (JSON, NDJSON, CSV)
-# What a spreadsheet takes for the beginning of a formula, or for a separator of fields.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+# What a spreadsheet takes for the beginning of a formula, in some of them the full-width forms as
+# well, or for a separator of fields.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 class NotAcceptable(ConfigtrailError):
@@ -73,7 +74,7 @@ def cell(value: object) -> str:
         return ""
     if isinstance(value, datetime):
         return value.isoformat()
-    text = json.dumps(value) if isinstance(value, dict | list) else str(value)
+    text = json.dumps(value) if isinstance(value, dict | list | bool) else str(value)
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import datetime
@@ -18,26 +17,22 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from adapters.jetstream.verbatim import Reader
 from adapters.tlog.archive import Archive, Spool
-from adapters.tlog.cutting import Cut, Progress, cut_of
+from adapters.tlog.bundled_texts import Shown, add_texts
+from adapters.tlog.cutting import Progress, cut_of
 from adapters.tlog.offline.joined import verifier
 from adapters.tlog.older import older
 from adapters.tlog.proofs import Around
 from adapters.tlog.proving import names_of, prover_of
 from adapters.tlog.stretch import Stretch, encoded, positions
-from domain.contents import contents_of
-from domain.errors import ContentCorrupt, ContentMissing, KeyDestroyed, NotVerified, Unavailable
+from domain.errors import NotVerified, Unavailable
 from domain.ids import to_token
 from domain.tlog.names import STREAM_LOG, tenant_log
 from domain.tlog.note import VerifierKey
 from domain.tlog.proof import InclusionProof
-from projections.source import Unreadable
 
 if TYPE_CHECKING:
     from adapters.composition import System
-
-logger = logging.getLogger(__name__)
 
 _SECOND_NS = 1_000_000_000
 
@@ -87,13 +82,14 @@ async def export(
     keys: tuple[VerifierKey, ...],
     since: datetime | None,
     until: datetime | None,
-    content: bool,
+    shown: Shown | None,
     kept: Sequence[bytes] = (),
     progress: Progress | None = None,
 ) -> Exported:
     """Write the bundle of what the stream stored of a tenant from `since` to `until`, as far as it
     is sealed. Never over a file that is there. `kept`: checkpoints of the tenant's log that its
-    reader has; the proofs that it only grew since go with it.
+    reader has; the proofs that it only grew since go with it. With `shown`, which records it first,
+    the texts are in it as they are.
 
     Raises `NotFound` when nothing is sealed yet, `NotVerified` when the stream, the tiles and the
     checkpoints don't agree or a kept one is none, `InvalidInput` when the file can't be written.
@@ -155,40 +151,9 @@ async def export(
             whole = InclusionProof(proof.index, proof.hashes, proof.note, leaf)
             archive.add(f"proofs/{position}.tlog-proof", str(whole).encode())
         found = missing = altered = 0
-        if content and cut.count:
-            found, missing, altered = await _add_contents(system, archive, tenant_id, cut)
+        if shown is not None and cut.count:
+            found, missing, altered = await add_texts(system, archive, tenant_id, cut, shown)
     return Exported(path, cut.count, found, missing, altered, archive.size)
-
-
-async def _add_contents(
-    system: System, archive: Archive, tenant_id: str, cut: Cut
-) -> tuple[int, int, int]:
-    """The texts of the stretch: how many there are, are gone, and are not what was recorded."""
-    found = missing = altered = 0
-    reader = Reader()
-    feed = system.log.events
-    async with aclosing(positions(feed, cut.first, cut.last)) as events:
-        async for raw in events:
-            one = reader.read(raw)
-            if isinstance(one, Unreadable) or one.tenant_id != tenant_id:
-                continue
-            for kind, ref in contents_of(one):
-                if kind == "changes":
-                    continue  # words for people, worked out from the two texts
-                try:
-                    opened = await system.content.opening(tenant_id, one.device_id, kind, ref)
-                except (ContentMissing, KeyDestroyed):
-                    missing += 1
-                    continue
-                except ContentCorrupt as error:
-                    logger.error("the text of event %d is left out: %s", one.position, error)
-                    altered += 1
-                    continue
-                salt, text = opened
-                archive.add(f"content/{one.position}.txt", text)
-                archive.add(f"content/{one.position}.salt", salt.hex().encode() + b"\n")
-                found += 1
-    return found, missing, altered
 
 
 def _nanoseconds(moment: datetime) -> int:

@@ -11,7 +11,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from domain.errors import InvalidInput
-from projections.rows import Connection, Reader, struct, structs
+from projections.rows import Reader, struct, structs
 
 
 class AuditEntry(Struct, frozen=True, kw_only=True):
@@ -150,17 +150,31 @@ async def audit_page(
 
 
 async def stream_audit(
-    connection: Connection,
+    reader: Reader,
     tenant_id: str,
     wanted: AuditFilter = EVERYTHING,
     *,
     batch: int = 500,
 ) -> AsyncGenerator[list[AuditEntry], None]:
-    """All entries that the filter lets through, newest first, in batches through a cursor of the
-    server. Holds a transaction on the connection until it is closed (`contextlib.aclosing`)."""
+    """All entries that the filter lets through, newest first, in batches.
+
+    Each is a question of its own, and nothing is held meanwhile: whoever takes them may take their
+    time. An entry that comes in between is among them or not, and none is there twice.
+    """
     where, arguments = _where(tenant_id, wanted)
-    query = f"SELECT {_ENTRY} FROM configtrail.audit {where} {_NEWEST_FIRST}"
-    async with connection.transaction(readonly=True):
-        cursor = await connection.cursor(query, *arguments)
-        while records := await cursor.fetch(batch):
-            yield structs(AuditEntry, records)
+    place = len(arguments)
+    further = f" AND (occurred_at, position) < (${place + 1}, ${place + 2}::bigint)"
+    after: list[object] = []
+    while True:
+        records = await reader.fetch(
+            f"SELECT {_ENTRY} FROM configtrail.audit {where}{further if after else ''}"
+            f" {_NEWEST_FIRST} LIMIT {batch}",
+            *arguments,
+            *after,
+        )
+        if not records:
+            return
+        yield structs(AuditEntry, records)
+        if len(records) < batch:
+            return
+        after = [records[-1]["occurred_at"], records[-1]["position"]]

@@ -172,12 +172,21 @@ async def test_what_is_recorded_is_proven_to_whoever_asks(service: Service, tmp_
     told_events = sorted(one["event"] for one in story["facts"])
     assert told_events == ["DiffGenerated", "SnapshotCreated", "SnapshotCreated"]
     assert all(one["sealed"] for one in story["facts"])
-    text = await service.run("audit", "reconstruct", "r2", "--at", "2026-03-01", "--text")
-    shown = ("show", "r2", "--at", "2026-03-01", "--reveal", "--reason", "an audit")
-    assert text == await service.run(*shown)
+    asked = ("--reason", "an audit")
+    as_of = ("reconstruct", "r2", "--at", "2026-03-01", "--text")
+    await service.run("audit", *as_of, status=2)
+    text = await service.run("audit", *as_of, *asked)
+    shown = ("show", "r2", "--at", "2026-03-01", "--reveal")
+    assert text == await service.run(*shown, *asked)
+    reveals = ("audit", "--action", "config_content_revealed", "--json")
+    told = json.loads(await service.run(*reveals))
+    assert [one["details"]["reason"] for one in told] == ["an audit"] * 2
+    assert len({one["resource_id"] for one in told}) == 1
 
     bundle = tmp_path / "acme.tar.zst"
-    await service.run("audit", "export", str(bundle), "--content")
+    await service.run("audit", "export", str(bundle), "--content", status=2)
+    await service.run("audit", "export", str(bundle), "--content", *asked)
+    assert len(json.loads(await service.run(*reveals))) == 2 + 9
     assert bundle.stat().st_mode & 0o077 == 0
     unpack(bundle, tmp_path)
     keys = (await service.run("audit", "keys")).splitlines()
@@ -260,7 +269,7 @@ async def test_texts_go_by_policy_or_by_a_persons_word_and_history_verifies(
     assert "erase all texts of r1, for good?" in asked
     assert "Aborted" in asked
     await service.run("erase", "r1", *because, stdin="y\n")
-    assert await service.run("audit", "reconstruct", "r1", "--text", status=1) == ""
+    assert await service.run("audit", "reconstruct", "r1", "--text", *because, status=1) == ""
     story = json.loads(await service.run("audit", "reconstruct", "r1", "--json"))
     assert story["facts"][-1]["event"] == "ContentShredded"
     await service.run("audit", "seal")

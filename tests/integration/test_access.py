@@ -99,7 +99,9 @@ async def served(
 
 async def test_who_is_not_known_gets_nothing_from_any_route(served: Served) -> None:
     system = served.system
-    ended = await api_key(system, expires_at=datetime.now(UTC) + timedelta(milliseconds=1))
+    ends = datetime.now(UTC) + timedelta(seconds=2)
+    ended = await api_key(system, expires_at=ends)
+    await eventually(lambda: datetime.now(UTC) > ends)
     revoked = await api_key(system)
     key_id = revoked.split("_")[1]
     position = await system.keys.revoke(EVERY_TENANT, key_id, actor="user:a", reason="lost")
@@ -246,6 +248,34 @@ async def test_refusals_are_facts_and_few_however_many_there_were(served: Served
     assert len(nobodys) < 20
 
 
+async def test_who_asks_for_more_than_they_may_is_told_of_by_name(served: Served) -> None:
+    """Also by what the body asks for, and by how often."""
+    system = served.system
+    only = frozenset({Permission.KEYS, Permission.READ})
+    key = await api_key(system, Role.ADMIN, "acme", only=only)
+    mine = {"Authorization": f"Bearer {key}"}
+    made = await served.http.post(
+        "/api/tenants/acme/keys", json={"name": "more", "role": "admin"}, headers=mine
+    )
+    assert made.status_code == 403
+    slow = system.settings.model_copy(update={"rate_per_second": 0.01, "rate_burst": 1})
+    transport = httpx.ASGITransport(create_app(replace(system, settings=slow)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+        answers = [await http.get("/api/tenants/acme/fleet", headers=mine) for _ in range(2)]
+        assert [one.status_code for one in answers] == [200, 429]
+
+    async def told() -> list[AccessRefused] | None:
+        branch = system.events.read_branch("acme", REFUSALS_BRANCH)
+        found = [one.event async for one in branch if isinstance(one.event, AccessRefused)]
+        return found if len(found) >= 2 else None
+
+    refused = await eventually(told)
+    assert {(one.reason, one.permission, one.actor, one.key_id) for one in refused} == {
+        ("forbidden", "audit", "service:key/tests-admin", key.split("_")[1]),
+        ("too_many_requests", None, "service:key/tests-admin", key.split("_")[1]),
+    }
+
+
 async def test_a_key_is_kept_as_a_hash_and_its_use_is_known(served: Served) -> None:
     key = await api_key(served.system, Role.VIEWER, "acme")
     [(listed, _)] = await served.system.keys.list("acme")
@@ -278,6 +308,31 @@ async def test_who_asks_too_often_is_told_when_to_come_back(served: Served) -> N
         assert other.status_code == 200
 
 
+async def test_who_asks_by_way_of_a_proxy_is_who_it_says_if_it_is_ours(served: Served) -> None:
+    system = served.system
+    key = await api_key(system, Role.VIEWER, "acme")
+    headers = {"Authorization": f"Bearer {key}", "X-Forwarded-For": "203.0.113.9, 198.51.100.7"}
+    for proxies, told in (("", "192.0.2.1"), ("192.0.2.0/24, 10.0.0.1", "198.51.100.7")):
+        named = system.settings.model_copy(update={"http_proxies": proxies})
+        transport = httpx.ASGITransport(
+            create_app(replace(system, settings=named)), client=("192.0.2.1", 1)
+        )
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+            refused = await http.get("/api/tenants/acme/audit-logs", headers=headers)
+            assert refused.status_code == 403
+
+        async def found(told: str = told) -> bool:
+            branch = system.events.read_branch("acme", REFUSALS_BRANCH)
+            events = [one.event async for one in branch]
+            return told in [one.remote_address for one in events if isinstance(one, AccessRefused)]
+
+        await eventually(found)
+    for wrong in ("*", "proxy.example", "192.0.2.1/24"):
+        named = system.settings.model_copy(update={"http_proxies": wrong})
+        with pytest.raises(InvalidInput):
+            create_app(replace(system, settings=named))
+
+
 async def test_open_to_everybody_only_on_the_loopback(served: Served) -> None:
     off = served.system.settings.model_copy(update={"auth": "off", "http_host": "0.0.0.0"})
     with pytest.raises(InvalidInput, match="lets everybody in"):
@@ -295,6 +350,13 @@ async def test_only_origins_that_are_named_may_use_it_from_pages(served: Served)
                 "/api/tenants/acme/fleet", headers={"Origin": origin, **asked}
             )
             assert (answer.headers.get("access-control-allow-origin") == origin) == allowed
+            assert (answer.status_code == 204) == allowed
+        key = await api_key(served.system)
+        read = {"Origin": "https://ui.example", "Authorization": f"Bearer {key}"}
+        shown = await http.get("/api/tenants/acme/fleet", headers=read)
+        # A page of a bare list goes on by a header alone.
+        assert "Link" in shown.headers["access-control-expose-headers"].split(", ")
+        assert set(shown.headers["vary"].split(", ")) == {"Accept", "Origin"}
 
 
 def calls(dependant: Dependant) -> Iterator[Any]:

@@ -8,17 +8,22 @@ import hashlib
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import nats.errors
 import nats.js.errors
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
@@ -26,12 +31,15 @@ from nats.js.api import ConsumerConfig, StreamConfig
 
 from adapters.accounts.configuration import user_of
 from adapters.accounts.folder import AccountsFolder
-from adapters.accounts.mirror import ensure_mirror
+from adapters.accounts.mirror import ensure_mirror, mirror_config
 from adapters.embedded.nats import nats_server_binary
 from adapters.jetstream.address import as_user
+from adapters.jetstream.checkpoints import CHECKPOINTS
 from adapters.jetstream.connection import connect
 from adapters.jetstream.content_store import CONTENT
+from adapters.jetstream.dead_letters import DEAD_LETTERS
 from adapters.jetstream.intake import CREATE
+from adapters.jetstream.key_store import BUCKET as KEYS
 from adapters.jetstream.streams import EVENTS, INTAKE
 from adapters.roles.trigger import SUBJECT
 from domain.errors import AccessRefused, InvalidInput, Unavailable
@@ -217,30 +225,58 @@ async def test_backups_are_asked_of_the_tenants_own_poller(
             await parts.nc.request(f"{SUBJECT}.acme", b"{}", timeout=10)
 
 
+LOGS = (EVENTS, CONTENT, INTAKE, DEAD_LETTERS, CHECKPOINTS, f"KV_{KEYS}")
+CHANGES = (
+    *("UPDATE", "PURGE", "SNAPSHOT", "RESTORE", "MSG.DELETE", "DELETE"),
+    *("LEADER.STEPDOWN", "PEER.REMOVE"),
+)
+
+
 async def test_what_tenants_may_not(deployment: Deployment, parts: Rig) -> None:
     """Each user against the whole of the JetStream API that could read, change or remove."""
     await parts.js.publish("configtrail.acme.r1", b"acme's")
     await mirrored(deployment, "acme", 1)
     await mirrored(deployment, "mallory.inc", 0)
     subject_of = f"$JS.API.CONSUMER.CREATE.{EVENTS}.x.configtrail.acme.>"
-    everywhere = [
-        f"$JS.API.STREAM.{act}.{stream}"
-        for act in ("UPDATE", "PURGE", "SNAPSHOT", "RESTORE", "MSG.DELETE")
-        for stream in (EVENTS, CONTENT, INTAKE, "KV_CONFIGTRAIL_KEYS")
-    ]
     foreign = [
+        *(f"$JS.API.STREAM.{act}.{stream}" for act in CHANGES for stream in LOGS),
+        *(
+            f"$JS.API.{act}.{stream}{rest}"
+            for stream in LOGS[1:]
+            for act, rest in (
+                ("STREAM.INFO", ""),
+                ("STREAM.MSG.GET", ""),
+                ("DIRECT.GET", ""),
+                ("DIRECT.GET", ".configtrail.acme.r1"),
+                ("CONSUMER.CREATE", ".x"),
+                ("CONSUMER.DURABLE.CREATE", ".x"),
+                ("CONSUMER.LIST", ""),
+                ("CONSUMER.DELETE", ".recorder"),
+                ("CONSUMER.MSG.NEXT", ".recorder"),
+            )
+        ),
         "CONFIGTRAIL.API." + subject_of.removeprefix("$JS.API."),
         f"CONFIGTRAIL.API.CONSUMER.CREATE.{EVENTS}.x.configtrail.mallory=2Einc.>",
+        f"CONFIGTRAIL.API.CONSUMER.CREATE.{EVENTS}.x",
+        f"$JS.ACK.{INTAKE}.recorder.1.1.1.1.0",
         "configtrail.acme.r1",
+        "configtrail.mallory=2Einc.r1",
+        "configtrail-content.acme.r1",
+        "configtrail-checkpoints.x",
+        "$KV.CONFIGTRAIL_KEYS.acme",
         f"{CREATE}.acme",
-        f"$JS.API.STREAM.INFO.{CONTENT}",
         "$JS.API.STREAM.CREATE.OTHER",
-        "$JS.API.CONSUMER.MSG.NEXT.CONFIGTRAIL_INTAKE.recorder",
+        "$JS.API.STREAM.LIST",
+        "$JS.API.STREAM.NAMES",
+        "$SYS.REQ.SERVER.PING",
     ]
-    for tenant, kind in (("mallory.inc", "poller"), ("mallory.inc", "reader")):
-        async with deployment.client(deployment.of(tenant, kind)) as client:
-            for subject in (*everywhere, *foreign):
-                await refused(client, subject)
+    # Of its own mirror, which it makes, the keeper may know and remove.
+    own = {f"$JS.API.STREAM.DELETE.{EVENTS}"}
+    for kind in ("poller", "reader", "keeper"):
+        async with deployment.client(deployment.of("mallory.inc", kind)) as client:
+            for subject in foreign:
+                if kind != "keeper" or subject not in own:
+                    await refused(client, subject)
     # What the reader may ask, it asks of its own mirror: there is nothing of the others in it.
     async with deployment.client(deployment.of("mallory.inc", "reader")) as client:
         js = client.jetstream()
@@ -250,6 +286,42 @@ async def test_what_tenants_may_not(deployment: Deployment, parts: Rig) -> None:
         asked = {"stream_name": EVENTS, "config": {"filter_subject": "configtrail.acme.>"}}
         made = json.loads((await client.request(subject_of, json.dumps(asked).encode())).data)
         assert made.get("num_pending", 0) == 0
+
+
+async def test_no_one_pulls_from_a_consumer_of_somebody_else(
+    deployment: Deployment, parts: Rig
+) -> None:
+    """Of the service's consumers of the log, and of another tenant's: in one account this would
+    give out everything."""
+    await parts.js.publish("configtrail.acme.r1", b"acme's")
+    await parts.js.add_consumer(EVENTS, ConsumerConfig(durable_name="service"))
+    for tenant in TENANTS:
+        await mirrored(deployment, tenant, int(tenant == "acme"))
+    async with deployment.client(deployment.of("acme", "reader")) as theirs:
+        await theirs.jetstream().add_consumer(EVENTS, ConsumerConfig(durable_name="acmes"))
+    async with deployment.client(deployment.of("mallory.inc", "reader")) as client:
+        for name in ("service", "acmes"):
+            with pytest.raises(nats.errors.NoRespondersError):
+                await client.request(f"$JS.API.CONSUMER.MSG.NEXT.{EVENTS}.{name}", b"1")
+    info = await parts.js.consumer_info(EVENTS, "service")
+    assert (info.num_pending, info.num_ack_pending) == (1, 0), "nobody took it"
+
+
+async def test_a_mirror_gets_nothing_of_another_tenant(deployment: Deployment, parts: Rig) -> None:
+    """Its keeper may make it of whatever it names; the log is asked for the tenant's own only."""
+    await parts.js.publish("configtrail.acme.r1", b"acme's")
+    own = mirror_config("mallory.inc")
+    assert own.mirror is not None
+    for wanted in ("configtrail.acme.>", "configtrail.>", None):
+        async with deployment.client(deployment.of("mallory.inc", "keeper")) as keeper:
+            js = keeper.jetstream()
+            await js.add_stream(own.evolve(mirror=own.mirror.evolve(filter_subject=wanted)))
+            # One that is made later, of whom it is, has it all.
+            await mirrored(deployment, "acme", 1)
+            assert (await js.stream_info(EVENTS)).state.messages == 0
+            await js.delete_stream(EVENTS)
+        async with deployment.client(deployment.of("acme", "keeper")) as keeper:
+            await keeper.jetstream().delete_stream(EVENTS)
 
 
 async def refused(client: Client, subject: str) -> None:
@@ -270,15 +342,15 @@ async def test_the_service_can_not_remove_facts_and_an_administrator_can(
     deployment: Deployment, parts: Rig
 ) -> None:
     await parts.js.publish("configtrail.acme.r1", b"a fact")
+    kept = [log for log in LOGS if log != INTAKE]
     for subject in (
-        f"$JS.API.STREAM.DELETE.{EVENTS}",
-        f"$JS.API.STREAM.PURGE.{EVENTS}",
-        f"$JS.API.STREAM.UPDATE.{EVENTS}",
-        f"$JS.API.STREAM.MSG.DELETE.{EVENTS}",
-        f"$JS.API.STREAM.RESTORE.{EVENTS}",
-        f"$JS.API.STREAM.SNAPSHOT.{EVENTS}",
-        f"$JS.API.STREAM.DELETE.{CONTENT}",
-        f"$JS.API.STREAM.UPDATE.{CONTENT}",
+        *(
+            f"$JS.API.STREAM.{act}.{log}"
+            for act in ("DELETE", "RESTORE", "SNAPSHOT")
+            for log in LOGS
+        ),
+        *(f"$JS.API.STREAM.{act}.{log}" for act in ("PURGE", "UPDATE") for log in kept),
+        *(f"$JS.API.STREAM.MSG.DELETE.{log}" for log in (EVENTS, CHECKPOINTS)),
     ):
         await refused(parts.nc, subject)
     assert (await parts.js.stream_info(EVENTS)).state.messages == 1
@@ -295,6 +367,61 @@ async def test_without_trust_in_the_certificate_there_is_no_connection(
         await connect(deployment.url("configtrail", SERVICE, ca=False), name="test", within=3)
     with pytest.raises(AccessRefused):
         await connect(deployment.url("configtrail", "wrong"), name="test", within=20)
+
+
+def certified(folder: Path, host: str, ends: datetime) -> ssl.SSLContext:
+    """What a server shows itself by: a certificate of the authority in `ca.crt`."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
+    own = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(ends - timedelta(days=30))
+        .not_valid_after(ends)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    (folder / "ca.crt").write_bytes(own.public_bytes(serialization.Encoding.PEM))
+    (folder / "key").write_bytes(private)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "ca.crt", folder / "key")
+    return context
+
+
+@pytest.mark.parametrize(
+    ("host", "days", "let_in"),
+    [("localhost", 1, True), ("nats.example", 1, False), ("localhost", -1, False)],
+    ids=["right", "another name", "expired"],
+)
+async def test_a_certificate_must_have_the_name_and_not_have_ended(
+    tmp_path: Path, host: str, days: int, let_in: bool
+) -> None:
+    heard = bytearray()
+
+    async def pretend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        info = {"server_id": "x", "version": "2.12.0", "max_payload": 1048576, "headers": True}
+        writer.write(b"INFO " + json.dumps(info).encode() + b"\r\n")
+        with suppress(ConnectionError):
+            heard.extend(await reader.read(4096))
+        writer.close()
+
+    ends = datetime.now(UTC) + timedelta(days=days)
+    context = await asyncio.to_thread(certified, tmp_path, host, ends)
+    async with await asyncio.start_server(pretend, "127.0.0.1", 0, ssl=context) as server:
+        port = server.sockets[0].getsockname()[1]
+        url = f"tls://u:secret-word@localhost:{port}?ca={tmp_path / 'ca.crt'}"
+        with suppress(Unavailable):
+            await (await connect(url, name="test", within=2)).close()
+    assert (b"secret-word" in heard) == let_in
 
 
 async def test_a_server_without_tls_is_not_sent_the_password(tmp_path: Path) -> None:

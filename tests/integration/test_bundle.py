@@ -97,6 +97,11 @@ async def made(nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path) -> 
         )
         keys = tuple(KEY.verifier(known.origin(log)) for log in (tenant_log(TENANT), STREAM_LOG))
         path = tmp_path / "bundle.tar.zst"
+        told: list[tuple[str, str, str | None]] = []
+
+        async def shown(*one: Any) -> None:
+            told.append(one)
+
         done = await export(
             cast("Any", system),
             path,
@@ -104,9 +109,10 @@ async def made(nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path) -> 
             keys=keys,
             since=since,
             until=until,
-            content=True,
+            shown=shown,
         )
         assert done.events == 41
+        assert len(told) == len(set(told)) == done.contents
         unpack(path, tmp_path)
         kept = (tmp_path / "bundle" / "checkpoint").read_bytes()
         await seal(one, pool)
@@ -118,7 +124,7 @@ async def made(nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path) -> 
             keys=keys,
             since=None,
             until=None,
-            content=False,
+            shown=None,
             kept=[kept],
         )
         unpack(later.with_suffix(".tar.zst"), later)

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from adapters import live
+from adapters.composition.rows import READING_OF_ONE, READING_SIZE
 from adapters.http.app import create_app
 from adapters.http.rates import OF_TENANT
 from adapters.http.uploads import AT_ONCE, OF_ONE
@@ -85,3 +86,23 @@ async def test_one_tenant_does_not_take_all_places_of_the_live_feed(
     again = api.system.live.listen("busy")
     await anext(again)
     await again.aclose()
+
+
+async def test_reads_of_one_tenant_leave_room_for_anothers(api: Api) -> None:
+    await api_key(api.system)  # all read models are there
+    async with api.system.pool.acquire() as holder:
+        await holder.execute("SELECT pg_advisory_lock(4711)")
+        waiting = "SELECT pg_advisory_xact_lock_shared(4711)"
+        rows = api.system.rows_of("busy")
+        busy = [asyncio.create_task(rows.fetch(waiting)) for _ in range(3 * READING_SIZE)]
+        blocked = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
+        async def all_wait() -> bool:
+            return bool(await holder.fetchval(blocked) == READING_OF_ONE)
+
+        await eventually(all_wait)
+        mine = await api.http.get("/api/tenants/quiet/fleet")
+        assert (mine.status_code, mine.json()) == (200, [])
+        assert await holder.fetchval(blocked) == READING_OF_ONE
+        await holder.execute("SELECT pg_advisory_unlock(4711)")
+    await asyncio.gather(*busy)

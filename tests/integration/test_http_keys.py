@@ -88,6 +88,28 @@ async def test_keys_for_all_tenants_are_for_those_who_administer_all(api: Api) -
     assert (await api.http.post(path, headers=bearing(all_of_them))).status_code == 200
 
 
+async def test_keys_come_in_pages_oldest_first(api: Api) -> None:
+    for _ in range(5):
+        await api_key(api.system, Role.VIEWER, "acme")
+    whole = (await api.http.get(KEYS)).json()
+    assert len(whole) == 5
+    assert [one["created_at"] for one in whole] == sorted(one["created_at"] for one in whole)
+    seen, address = [], f"{KEYS}?limit=2"
+    while address:
+        answer = await api.http.get(address)
+        seen += answer.json()
+        address = answer.links["next"]["url"] if "next" in answer.links else ""
+        # One that is made meanwhile does not move the pages.
+        await api_key(api.system, Role.VIEWER, "acme")
+        assert len(answer.json()) <= 2
+    assert [one["key_id"] for one in seen[:5]] == [one["key_id"] for one in whole]
+    cursor = (await api.http.get(f"{KEYS}?limit=1")).links["next"]["url"].partition("cursor=")[2]
+    foreign = await api.http.get(f"{ALL}?cursor={cursor}")
+    assert (foreign.status_code, foreign.json()["code"]) == (400, "invalid_cursor")
+    table = await api.http.get(KEYS, headers={"Accept": "text/csv"})
+    assert table.text.startswith("key_id,name,tenant,role")
+
+
 async def test_nobody_makes_a_key_that_may_do_more_than_they_may(api: Api) -> None:
     narrowed = await api_key(
         api.system, Role.ADMIN, "acme", only=frozenset({Permission.KEYS, Permission.READ})

@@ -16,8 +16,11 @@ import pytest
 from msgspec import Struct, field
 
 from adapters.embedded.nats import EmbeddedNats
+from adapters.http import live as http_live
 from adapters.live import Live
+from domain.access import Role
 from domain.errors import Unavailable
+from tests.rig import api_key
 from tests.serving import CANARY, NOON, Api, export, program, settings_for
 from tests.support import eventually
 
@@ -215,3 +218,29 @@ async def test_who_does_not_read_is_dropped_and_others_go_on(api: Api) -> None:
     await reading
     with pytest.raises(Unavailable):
         await anext(live.listen("acme"))
+
+
+async def test_who_may_listen_no_more_gets_nothing_more(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_live, "STANDING_SECONDS", 0.0)
+    key = await api_key(api.system, Role.ADMIN, "acme")
+    mine = {"Authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=api.address, headers=mine) as http:
+        one = Listening()
+        task = asyncio.create_task(one.run(http))
+        await observed(api, 2)
+        await eventually(partial(got, one, 2))
+        await api.system.keys.revoke("acme", key.split("_")[1], actor="user:a", reason="lost")
+
+        async def refused() -> bool:
+            return (await http.get(FEED.replace("events", "fleet"))).status_code == 401
+
+        await eventually(refused)
+        seen = list(one.ids)
+        await observed(api, 3, first=2)
+        await api.settled()
+        await task
+        # The end of the key may still have been told, and whatever came before it was known.
+        assert one.ended
+        assert [event["type"] for event in one.events if event["position"] not in seen] == []

@@ -34,8 +34,8 @@ async def test_reads_are_answered_by_a_login_that_can_do_nothing_else(
             await api.settled()
             assert (await api.get(HOME))["total"] == 1
             assert (await api.get("/api/tenants/acme/search", q="ether1"))["searched"] == 1
-            assert await api.system.readers.fetchval("SELECT session_user") == READER
-            async with api.system.readers.acquire() as session:
+            assert await api.system.rows.readers.fetchval("SELECT session_user") == READER
+            async with api.system.rows.readers.acquire() as session:
                 assert await session.fetch("SELECT * FROM configtrail.devices") == []
                 for role in ("postgres", postgres.USER, COPIER):
                     with pytest.raises(asyncpg.PostgresError):

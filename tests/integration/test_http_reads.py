@@ -6,9 +6,11 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import jsonschema
@@ -17,6 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.embedded.nats import EmbeddedNats
+from adapters.http import audit
+from projections.audit import EVERYTHING
 from tests.serving import (
     CANARY,
     HOME,
@@ -113,6 +117,41 @@ async def test_every_listing_goes_on_by_a_cursor_without_missing_or_doubling(api
         assert len(parted) > 1 or len(whole) <= 2, path
 
 
+async def test_pages_go_on_whatever_stands_in_an_id(api: Api) -> None:
+    device = "site/a b?c#d\\e%f%2Fg;h"
+    for hours, text in enumerate(TEXTS):
+        await api.system.intake.publish("acme", device, text, NOON + timedelta(hours=hours))
+    await api.settled()
+    parted = await pages(api, f"{HOME}/{quote(device, safe='')}/snapshots", "items", 1)
+    assert [[one["device_id"] for one in page] for page in parted] == [[device]] * 3
+
+
+async def test_a_head_is_an_answer_without_its_body(api: Api) -> None:
+    paths = [HOME, f"{HOME}/r1", f"{HOME}/r9", "/healthz", "/api/tenants/acme/audit-logs"]
+    for path in (*paths, "/api/tenants/acme/audit-logs?format=csv", "/api/tenants/acme/events"):
+        head = await api.http.head(path)
+        assert head.content == b""
+        if path in paths:
+            whole = await api.http.get(path)
+            varying = ("date", "x-request-id")
+            told = [
+                {name: one.headers[name] for name in one.headers if name not in varying}
+                for one in (head, whole)
+            ]
+            assert (head.status_code, told[0]) == (whole.status_code, told[1])
+        else:
+            assert head.status_code == 200
+    assert api.system.live.listeners == 0
+
+
+async def test_an_export_holds_nothing_while_nobody_takes_it(api: Api) -> None:
+    everything = audit.everything(api.system, "acme", EVERYTHING, "text/csv")
+    async with aclosing(everything) as pieces:
+        await anext(pieces)
+        await anext(pieces)
+        assert api.system.rows.readers.get_idle_size() == api.system.rows.readers.get_size()
+
+
 async def test_a_cursor_holds_for_its_listing_and_its_filters_only(api: Api) -> None:
     given_one = (await api.get(HOME, limit=1))["next_cursor"]
     assert (await api.get(HOME, cursor=given_one))["items"]
@@ -177,6 +216,8 @@ async def test_listings_come_in_three_forms_and_in_no_other(api: Api) -> None:
         assert table.headers["content-disposition"].startswith("attachment; filename=")
         rows = list(csv.DictReader(io.StringIO(table.text, newline="")))
         assert len(rows) == len(items)
+        flags = [row[name] for row in rows for name in ("late", "is_current") if name in row]
+        assert {*flags} <= {"true", "false"}
         assert not any(value.startswith(("=", "+", "@")) for row in rows for value in row.values())
         refused = await api.http.get(path, headers={"Accept": "image/png, text/csv;q=0"})
         assert (refused.status_code, refused.json()["code"]) == (406, "not_acceptable")

@@ -8,6 +8,7 @@ import logging
 
 import pytest
 
+from adapters.http import guard
 from adapters.http.app import create_app, serve
 from domain.errors import InvalidInput
 from tests.serving import (
@@ -17,6 +18,7 @@ from tests.serving import (
     Api,
     snapshot_ids,
 )
+from tests.support import eventually
 
 BAD = [
     ("/api/tenants/a%20b/devices", 422, "invalid_input", "tenant_id"),
@@ -77,6 +79,58 @@ async def test_bad_requests_say_what_is_wrong(filled: Api) -> None:
         if field is not None:
             assert field in problem["detail"]
         assert CANARY not in str(problem)
+
+
+async def test_what_is_only_written_to_is_not_read(filled: Api) -> None:
+    for path in (f"{HOME}/r1/config", f"{HOME}/nobody/config"):
+        answer = await filled.http.get(path)
+        assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+        assert answer.headers["allow"] == "PUT"
+    # As an id it has its slash encoded.
+    assert (await filled.http.get(f"{HOME}/r1%2Fconfig")).status_code == 404
+    other = await filled.http.post(f"{HOME}/r1")
+    assert (other.status_code, other.headers["allow"]) == (405, "GET, HEAD")
+
+
+async def test_nobody_is_sent_to_another_address(filled: Api) -> None:
+    """Behind a proxy it would be one without TLS."""
+    for path in ("/healthz/", "/api/tenants/acme/fleet/", f"{HOME}/r1/snapshots/"):
+        assert (await filled.http.get(path)).status_code == 404
+
+
+async def raw(api: Api, head: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection on which a request has begun."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(api.address.rpartition(":")[2]))
+    key = api.http.headers["Authorization"]
+    writer.write(f"{head} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {key}\r\n".encode())
+    return reader, writer
+
+
+@pytest.mark.parametrize("begun", [f"PUT {HOME}/r1/config", "POST /api/tenants/acme/keys"])
+async def test_who_goes_away_is_no_failure_of_ours(
+    api: Api, begun: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, writer = await raw(api, begun)
+    writer.write(b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+    await writer.drain()
+    writer.close()
+
+    async def counted() -> bool:
+        return 'status="499"' in (await api.http.get("/metrics")).text
+
+    await eventually(counted)
+    assert 'status="500"' not in (await api.http.get("/metrics")).text
+    assert "failed" not in caplog.text
+
+
+async def test_a_body_must_come_in_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "BODY_SECONDS", 0.2)
+    reader, writer = await raw(api, "POST /api/tenants/acme/keys")
+    writer.write(b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+    answered = await reader.read()
+    assert answered.startswith(b"HTTP/1.1 408 ")
+    assert b'"code":"too_slow"' in answered
+    writer.close()
 
 
 async def test_requests_from_other_sites_and_to_other_names_are_refused(api: Api) -> None:

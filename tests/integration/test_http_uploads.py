@@ -89,6 +89,8 @@ async def test_the_same_upload_again_is_the_same_fact(api: Api) -> None:
     assert (found["snapshots"], found["confirmations"]) == (3, 0)
     reused = await put(api, TEXTS[0].encode(), hours=None, key="poll-2")
     assert (reused.status_code, reused.json()["code"]) == (409, "key_reused")
+    other = await put(api, TEXTS[2].encode(), hours=None, key="poll-2", os_version="7.1")
+    assert (other.status_code, other.json()["code"]) == (409, "key_reused")
 
 
 async def test_what_the_intake_would_refuse_is_refused_here(api: Api) -> None:

@@ -401,10 +401,8 @@ async def test_the_audit_trail_has_every_event_and_can_be_filtered(
             assert [one.position for one in found] == expected
             numbered = await audit_page(pool, tenant, wanted, limit=10, offset=20)
             assert list(numbered.entries) == found[20:30]
-            async with pool.acquire() as connection:
-                stream = stream_audit(connection, tenant, wanted, batch=13)
-                async with aclosing(stream) as batches:
-                    assert [one async for batch in batches for one in batch] == found
+            async with aclosing(stream_audit(pool, tenant, wanted, batch=13)) as batches:
+                assert [one async for batch in batches for one in batch] == found
 
 
 async def test_audit_entries_say_it_all(pool: Pool, fleet: Fleet) -> None:

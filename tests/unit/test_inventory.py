@@ -252,6 +252,19 @@ def test_files_of_another_kind_are_refused(tmp_path: Path, name: str, text: str 
     assert refused(path)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("-oProxyCommand=x", "user@h", "http://h", "h/../x", "$(id)", "`id`", "h|x", "[::1]"),
+        *("\u202eh", "h\x1b[2J", "h\x00", "-", "x" * 300, "\uff48"),
+    ],
+)
+def test_an_address_is_a_name_or_an_ip_address_and_nothing_else(address: str) -> None:
+    for field in ("address", "jump"):
+        row = Row("here", {"name": "r1", "address": "192.0.2.1", field: address})
+        assert field in [one.field for one in judge([row], PLATFORMS).problems]
+
+
 def test_jumps_must_not_lead_back() -> None:
     rows = [
         Row(name, {"name": name, "address": name, "jump": over})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 import stat
 from pathlib import Path
 
@@ -244,3 +245,16 @@ async def test_several_first_starts_at_once_share_one_master_key(tmp_path: Path)
     )
     keys = [await keyring.tenant("acme") for keyring in keyrings]
     assert all(found == keys[0] for found in keys)
+
+
+def test_there_is_nothing_but_the_systems_randomness() -> None:
+    """Of what makes keys, salts and ids of access, nothing draws from a generator with a seed."""
+    root = Path(__file__).parents[2]
+    modules = [
+        one
+        for folder in ("domain", "projections", "adapters/crypto", "adapters/access")
+        for one in (root / folder).rglob("*.py")
+    ]
+    assert len(modules) > 50
+    drawing = re.compile(r"^\s*(?:import|from) (?:random|numpy)\b", re.MULTILINE)
+    assert [one for one in modules if drawing.search(one.read_text())] == []

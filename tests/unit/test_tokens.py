@@ -113,6 +113,20 @@ async def test_while_the_keys_cant_be_had_the_answer_is_neither_yes_nor_no(
         await tokens.principal(provider.token())
 
 
+async def test_keys_that_nobody_understands_are_passed_over(
+    provider: Provider, clock: Clock
+) -> None:
+    provider.others = [
+        {"kty": "AKP", "kid": "q", "alg": "ML-DSA-44", "pub": "AA"},
+        {"kty": "EC", "kid": "b", "crv": "brainpoolP256r1", "x": "AA", "y": "AA"},
+        {"kty": "EC", "kid": "c", "crv": "P-256", "x": "AA", "y": "AA"},
+        {"kty": "RSA", "kid": "d", "n": "AA"},
+        {"kid": "e"},
+        "a text",
+    ]
+    assert (await tokens_of(provider, clock).principal(provider.token())).actor == "user:ann"
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -1,0 +1,52 @@
+"""What is registered, over HTTP: devices, groups and credentials, in pages."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from adapters.collecting.credential_changes import CredentialKeeper
+from adapters.collecting.credentials import Stored
+from tests.serving import Api
+
+TENANT = "/api/tenants/acme"
+
+
+async def pages(api: Api, path: str) -> list[list[dict[str, Any]]]:
+    found, address = [], f"{path}?limit=2"
+    while address:
+        answer = await api.http.get(address)
+        assert answer.status_code == 200, answer.text
+        found.append(answer.json())
+        address = answer.links["next"]["url"] if "next" in answer.links else ""
+    return found
+
+
+async def test_devices_groups_and_credentials_come_in_pages_by_name(api: Api) -> None:
+    keeper = CredentialKeeper(api.system.credentials, api.system.devices)
+    names = ["a", "b/c", "d e", "z?", "\u00fc"]
+    for name in names:
+        given = {"address": "192.0.2.1"}
+        path = f"{TENANT}/inventory/{quote(name, safe='')}"
+        assert (await api.http.put(path, json=given)).status_code == 200
+    for name in ["a", "g2", "g3"]:
+        path = f"{TENANT}/device-groups/{name}"
+        assert (await api.http.put(path, json={"defaults": {"port": 2222}})).status_code == 200
+        await keeper.set(
+            "acme", name, Stored(username="u", password="p"), actor="user:ann", reason=None
+        )
+    for path, field, wanted in (
+        (f"{TENANT}/inventory", "device_id", names),
+        (f"{TENANT}/device-groups", "group", ["a", "g2", "g3"]),
+        (f"{TENANT}/credentials", "name", ["a", "g2", "g3"]),
+    ):
+        whole = (await api.http.get(path)).json()
+        assert [one[field] for one in whole] == wanted
+        parted = await pages(api, path)
+        assert len(parted) == (len(wanted) + 1) // 2
+        assert [one for page in parted for one in page] == whole
+        first = await api.http.get(path)
+        same = await api.http.get(path, headers={"If-None-Match": first.headers["etag"]})
+        assert same.status_code == 304
+        lines = await api.http.get(path, headers={"Accept": "application/x-ndjson"})
+        assert len(lines.text.splitlines()) == len(wanted)
