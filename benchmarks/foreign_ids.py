@@ -65,7 +65,7 @@ def pairs(snapshot: str, position: int) -> list[Pair]:
             "/snapshots",
             "/validity",
             "/config-history",
-            "/config/at?time=2026-04-01Z",
+            "/config/at?time=2026-04-01T00:00:00Z",
         )
     ]
     for what in ("", "/diff", "/download"):

@@ -17,7 +17,7 @@ from adapters.http.params import PAGE_MAX, Cursor, Limit, TenantId
 from adapters.http.shown import Out
 from adapters.jetstream.letter import DeadLetter
 from adapters.retrying import retry
-from domain.errors import InvalidInput
+from domain.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
     from adapters.composition import System
@@ -136,6 +136,29 @@ def router(system: System) -> APIRouter:
     async def retry_letter(sequence: Sequence) -> RetriedLetterOut:
         """Send the message again, or do the work that failed. What is refused again comes back as
         another letter."""
+        return RetriedLetterOut(intake_sequence=await retry(system, sequence))
+
+    async def of_tenant(tenant: str, sequence: int) -> DeadLetter:
+        letter = await system.dead_letters.get(sequence)
+        if letter.tenant_id != tenant:
+            raise NotFound("dead letter", str(sequence))
+        return letter
+
+    @routes.get(
+        "/api/tenants/{tenant}/dead-letters/{sequence}",
+        dependencies=[requires(Permission.DEAD_LETTERS)],
+    )
+    async def tenants_dead_letter(tenant: TenantId, sequence: Sequence) -> DeadLetterOut:
+        """One letter of the tenant."""
+        return letter_out(await of_tenant(tenant, sequence))
+
+    @routes.post(
+        "/api/tenants/{tenant}/dead-letters/{sequence}/retry",
+        dependencies=[requires(Permission.DEAD_LETTERS)],
+    )
+    async def retry_tenants_letter(tenant: TenantId, sequence: Sequence) -> RetriedLetterOut:
+        """Send a message of the tenant again, or do the work that failed."""
+        await of_tenant(tenant, sequence)
         return RetriedLetterOut(intake_sequence=await retry(system, sequence))
 
     return routes

@@ -41,14 +41,15 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS = _READING | {"POST", "PUT", "PATCH", "DELETE"}
 # Answers may hold configuration text or names of devices: no cache keeps them, no page frames them.
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "X-Frame-Options": "DENY",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
+# As ASGI has them: no route says anything of these itself.
+_HEADERS = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"x-frame-options", b"DENY"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
 
 
 class _TooLarge(Exception):
@@ -110,11 +111,11 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                answered = MutableHeaders(scope=message)
-                answered["X-Request-ID"] = request_id
-                for name, value in (_HEADERS | self._origins.headers(origin)).items():
-                    answered.setdefault(name, value)
+                own = (b"x-request-id", request_id.encode())
+                message["headers"] = [*message["headers"], *_HEADERS, own]
                 if self._origins.any:
+                    answered = MutableHeaders(scope=message)
+                    answered.update(self._origins.headers(origin))
                     answered.add_vary_header("Origin")
             elif only_head:
                 await send({"type": "http.response.body"})

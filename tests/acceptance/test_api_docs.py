@@ -71,8 +71,10 @@ async def test_every_call_of_the_guide_answers_in_the_shape_that_it_shows(
         await eventually(lambda: _ready(api.http))
         for call, shown in guide:
             answer = await run(call, environment)
-            if "-X PUT" in call:
+            if "/config?" in call:
                 environment[names.pop(0)] = json.loads(answer)["snapshot_id"]
+            if call.endswith('"$T/keys"') and " -d " in call:
+                environment["KEY"] = json.loads(answer)["key_id"]
             if "-X PUT" in call or " -d " in call:
                 await api.settled()
             if shown.lstrip().startswith(("{", "[")):

@@ -21,6 +21,29 @@ async def test_a_dead_letter_is_sent_again(api: Api) -> None:
     assert len((await api.get("/api/dead-letters"))["items"]) == 1  # it is still none
 
 
+async def test_a_tenant_retries_its_own_letters_and_knows_of_no_others(api: Api) -> None:
+    told = {"device_id": "r1", "config_text": "", "collected_at": NOON.isoformat()}
+    for tenant in ("acme", "other"):
+        body = json.dumps({**told, "tenant_id": tenant, "sha256_hash": "0"})
+        await api.system.intake.publish_raw(CREATE, body.encode())
+    await api.settled()
+    whose = {
+        one["tenant_id"]: one["sequence"] for one in (await api.get("/api/dead-letters"))["items"]
+    }
+    home = "/api/tenants/acme/dead-letters"
+    mine, others = f"{home}/{whose['acme']}", f"{home}/{whose['other']}"
+    assert (await api.get(mine))["tenant_id"] == "acme"
+    foreign = await api.problem(others, 404)
+    unknown = await api.problem(f"{home}/999", 404)
+    assert foreign["detail"].replace(str(whose["other"]), "999") == unknown["detail"]
+    assert (await api.http.post(f"{others}/retry")).status_code == 404
+    assert (await api.http.post(f"{mine}/retry")).json()["intake_sequence"] > 0
+    await api.settled()
+    left = {one["sequence"] for one in (await api.get("/api/dead-letters"))["items"]}
+    assert whose["other"] in left
+    assert whose["acme"] not in left
+
+
 async def test_dead_letters_come_in_pages_of_ones_own(api: Api) -> None:
     told = {"device_id": "r1", "config_text": "", "collected_at": NOON.isoformat()}
     for number in range(7):
