@@ -137,7 +137,6 @@ class Guard:
                 large = error_response(
                     413, "too_large", f"the body must be at most {BODY_MAX} bytes"
                 )
-                large.headers["Connection"] = "close"
                 await large(scope, receive, answer)
             except _TooSlow:
                 slow = error_response(

@@ -35,6 +35,9 @@ async def prove_event(
     Raises `NotFound` for an event that there is not, or is another tenant's, or is not sealed yet;
     `NotVerified` when the stream holds something else there than what is in the log.
     """
+    if await system.log.tiles.index(tenant_log(tenant_id), position) is None:
+        # What another tenant did is as what there is not, also in time: it is not even read.
+        raise NotFound("sealed event at position", str(position))
     event = await system.log.events.get(position)
     if tenant_of_subject(event.subject) != tenant_id:
         raise NotFound("event at position", str(position))

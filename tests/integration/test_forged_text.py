@@ -78,6 +78,11 @@ async def test_it_is_named_by_verification_and_by_the_bundles_verifier(
             events=one.raw, notes=one.notes, checkpoints=one.checkpoints, tiles=TileStore(pool)
         )
         settings = SimpleNamespace(log_name=BASE)
+        told: list[object] = []
+
+        async def shown(*text: object) -> None:
+            told.append(text)
+
         done = await export(
             cast("Any", SimpleNamespace(log=log, settings=settings, content=one.content)),
             tmp_path / "made",
@@ -85,9 +90,11 @@ async def test_it_is_named_by_verification_and_by_the_bundles_verifier(
             keys=keys,
             since=None,
             until=None,
-            content=True,
+            shown=shown,
         )
     assert (done.events, done.contents, done.altered) == (2, 1, 1)
+    # What is left out is not told as shown.
+    assert len(told) == 1
     unpack(tmp_path / "made", tmp_path)
     made = Made(tmp_path / "bundle", keys, tmp_path)
     assert isinstance(first.event, SnapshotCreated)
