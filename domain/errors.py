@@ -67,7 +67,8 @@ class NotRedactable(ConfigtrailError):
     def __init__(self, platform: str) -> None:
         super().__init__(
             f"texts of the platform {platform!r} can't be redacted: where their secrets stand is "
-            "not known; give the platform with the observation"
+            "not known; give the platform when you send or import them, or ask for them as they "
+            "are (--reveal, reveal=true), if you may see secrets"
         )
         self.platform = platform
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 from rich.text import Text
 
 from adapters.cli.console import harmless
@@ -24,9 +26,11 @@ def changes_text(told: ToldDiff | None) -> Text:
     shown = Text()
     after_upgrade = [one for one in told.changes if one.after_upgrade and one.level != "ignore"]
     for level in ("report", "low"):
-        for one in told.changes:
-            if one.level == level and not one.after_upgrade:
-                _add(shown, one)
+        of_level = (one for one in told.changes if one.level == level and not one.after_upgrade)
+        # Lines that are not understood are told without what is in them: very many may be alike.
+        for _, group in groupby(of_level, key=lambda one: (one.sentence, one.kind, one.risks)):
+            alike = list(group)
+            _add(shown, alike[0], more=len(alike) - 1)
     if after_upgrade:
         shown.append(f"after the upgrade from {told.upgrade}, which writes defaults differently:\n")
         for one in after_upgrade:
@@ -60,9 +64,11 @@ def headline(told: ToldDiff) -> str:
     return told.notes[0] if told.notes else ""
 
 
-def _add(shown: Text, one: ToldChange) -> None:
+def _add(shown: Text, one: ToldChange, *, more: int) -> None:
     style = "dim" if one.level == "low" else _STYLES.get(one.kind, "")
     shown.append(harmless(one.sentence), style=style)
+    if more:
+        shown.append(f" (and {more} more like it)", style="dim")
     if one.risks:
         shown.append(f"  [{', '.join(risk.tag for risk in one.risks)}]", style="bold red")
     shown.append("\n")

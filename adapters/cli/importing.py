@@ -23,8 +23,11 @@ from adapters.importing.naming import Naming
 from adapters.importing.reading import Reading
 from adapters.importing.sending import Refused
 from adapters.settings import Settings
+from domain.canonical import ROUTEROS
+from domain.profiles import PROFILES
 from projections import parking
 
+_PLATFORMS = (ROUTEROS, *PROFILES)
 _STAGES = ("sent", "recorded", "compared")
 
 
@@ -69,6 +72,10 @@ async def import_folder(
             help="Of a git repository: devices are named after the file, or after its whole path."
         ),
     ] = None,
+    platform: Annotated[
+        str | None,
+        typer.Option(help="Whose texts these are: ios, junos, …; without it RouterOS is told."),
+    ] = None,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Until every read model shows what came of it.")
     ] = True,
@@ -82,6 +89,8 @@ async def import_folder(
     Importing again adds nothing, and goes on where it was broken off. The exit status is 1 when
     something was refused.
     """
+    if platform is not None and platform not in _PLATFORMS:
+        raise typer.BadParameter(f"--platform must be one of {', '.join(_PLATFORMS)}")
     readings: Sequence[Reading]
     left_out: Sequence[Refused] = ()
     if await asyncio.to_thread(is_repository, path):
@@ -111,6 +120,7 @@ async def import_folder(
                 settings.tenant,
                 readings,
                 lambda stage, number: progress.update(bars[stage], completed=number),
+                platform=platform,
             )
             done = replace(done, refused=(*left_out, *done.refused))
         if wait:
@@ -132,7 +142,9 @@ async def import_folder(
             out.print(refused_table(done.refused))
             if any(one.letter is not None for one in done.refused):
                 err.print("refused messages are kept: configtrail deadletters", markup=False)
-        err.print(harmless(f"tenant {settings.tenant}: {done.devices} devices"), markup=False)
+        err.print(
+            harmless(f"tenant {settings.tenant}: readings of {done.devices} devices"), markup=False
+        )
     return 1 if done.refused or done.diffs_failed else 0
 
 

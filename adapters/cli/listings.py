@@ -11,7 +11,7 @@ import typer
 
 from adapters.cli.arguments import Device, Json, Limit, Since, Until
 from adapters.cli.changes import headline
-from adapters.cli.console import err, out, print_json
+from adapters.cli.console import err, harmless, out, print_json
 from adapters.cli.session import Need, session
 from adapters.cli.tables import audit_table, devices_table, fleet_table, history_table
 from adapters.composition import System
@@ -19,6 +19,7 @@ from adapters.http.audit import audit_out
 from adapters.http.devices import device_out, require_device
 from adapters.http.fleet import member_out
 from adapters.http.history import history_out
+from adapters.http.params import section_named
 from adapters.settings import Settings
 from domain.errors import ContentMissing, KeyDestroyed
 from projections import backups, diffs
@@ -94,7 +95,11 @@ async def history(
     async with session(settings, Need.READ_MODELS) as opened:
         await require_device(opened.system.rows_of(settings.tenant), settings.tenant, device)
         found = await diffs.config_history(
-            opened.system.pool, settings.tenant, device, limit=limit + 1, section=section
+            opened.system.pool,
+            settings.tenant,
+            device,
+            limit=limit + 1,
+            section=section_named(section),
         )
         shown = found[:limit]
         words = {} if as_json else await in_words(opened.system, settings.tenant, device, shown)
@@ -102,6 +107,8 @@ async def history(
         print_json([history_out(one) for one in shown])
     elif shown:
         out.print(history_table(shown, words))
+    else:
+        err.print(harmless(f"no change of {device} touches the section {section}"), markup=False)
     if len(found) > limit:
         err.print(f"there are more than {limit}; --limit shows more")
     return 0

@@ -17,7 +17,7 @@ from adapters.http.params import (
     Cursor,
     TenantId,
     day_or_moment,
-    searchable,
+    section_named,
     storable,
 )
 from adapters.http.shown import Out
@@ -76,7 +76,7 @@ def router(system: System) -> APIRouter:
         """What changed across the tenant's devices, newest first; first configurations included."""
         wanted = FeedFilter(
             device_id=check_device_id(device_id) if device_id is not None else None,
-            section=searchable(section),
+            section=section_named(section),
             risk=storable(risk, "risk"),
             since=day_or_moment(date_from, "date_from"),
             until=day_or_moment(date_to, "date_to", end=True),

@@ -12,7 +12,7 @@ from adapters.http.answers import answered_listing
 from adapters.http.cursors import BY_TIME, Cursors
 from adapters.http.described import LISTED
 from adapters.http.devices import require_device
-from adapters.http.params import DeviceId, PageOf, TenantId, searchable
+from adapters.http.params import DeviceId, PageOf, TenantId, section_named
 from adapters.http.shown import Out
 from adapters.reading import diff_id
 from domain.events import Attribution, ChangeSummary
@@ -178,7 +178,7 @@ def _summary(entry: diffs.HistoryEntry) -> str:
         return FIRST
     if entry.diff is None:
         return "Changed; the difference is being worked out"
-    names = [one.section for one in entry.diff.sections[:3]]
+    names = [one.section or "no section" for one in entry.diff.sections[:3]]
     more = len(entry.diff.sections) - len(names)
     where = f" in {', '.join(names)}" if names else ""
     rest = f" and {more} more" if more else ""
@@ -204,7 +204,7 @@ def router(system: System) -> APIRouter:
         section: Section = None,
     ) -> Response:
         """The device's timeline: each change of what it had, newest first."""
-        named = searchable(section)
+        named = section_named(section)
         listing = ("history", tenant, device, named)
         place = await cursors.take(listing, page.cursor, BY_TIME)
         async with system.rows_of(tenant).session(one_plan=True) as rows:

@@ -54,16 +54,22 @@ class Imported(Struct, frozen=True, kw_only=True):
 
 
 async def import_readings(
-    system: System, tenant_id: str, readings: Sequence[Reading], told: Told
+    system: System,
+    tenant_id: str,
+    readings: Sequence[Reading],
+    told: Told,
+    *,
+    platform: str | None = None,
 ) -> Imported:
     """Send every reading, in order, and wait until each is recorded (or refused) and compared.
 
     A recorder and a differ must run somewhere. `told` hears of progress: the stage `sent`,
-    `recorded` or `compared`, and how many are. Raises `IntakeFull`, `Unavailable`.
+    `recorded` or `compared`, and how many are. Without a `platform` RouterOS is told by its texts.
+    Raises `IntakeFull`, `Unavailable`.
     """
     devices = sorted({one.device_id for one in readings})
     before = {device: set(await _facts(system, tenant_id, device)) for device in devices}
-    sender = Sender(system.intake, system.keyring, tenant_id)
+    sender = Sender(system.intake, system.keyring, tenant_id, platform)
     sent, refused = await sender.send(readings, before, lambda number: told("sent", number))
     known = len(readings) - len(sent) - len(refused)
     if sent:

@@ -54,5 +54,7 @@ def decoded(raw: bytes) -> str:
         place = error.start
     # Raised out here: the error above carries the bytes along.
     raise InvalidInput(
-        "file", f"must be text in UTF-8 (or UTF-16 with a mark): not at byte {place}"
+        "file",
+        f"must be text in UTF-8 (or UTF-16 with a mark), and is not at byte {place}: if it is text "
+        "of another encoding, convert it, say with iconv",
     )

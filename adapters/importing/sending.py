@@ -60,10 +60,17 @@ class Text(Struct, frozen=True):
 class Sender:
     """Sends readings of one tenant."""
 
-    def __init__(self, intake: IntakePublisher, keyring: KeyRing, tenant_id: str) -> None:
+    def __init__(
+        self,
+        intake: IntakePublisher,
+        keyring: KeyRing,
+        tenant_id: str,
+        platform: str | None = None,
+    ) -> None:
         self._intake = intake
         self._keyring = keyring
         self._tenant_id = tenant_id
+        self._platform = platform
 
     async def send(
         self,
@@ -119,6 +126,7 @@ class Sender:
                     text.text,
                     text.collected_at,
                     source="imported",
+                    platform=self._platform,
                     author=reading.author,
                 )
             except InvalidInput as error:

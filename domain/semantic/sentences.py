@@ -54,7 +54,9 @@ _COMMANDS: Final = {
 
 
 def place(section: str) -> str:
-    """A menu in words: `/ip firewall filter` is `firewall filter`."""
+    """A menu in words: `/ip firewall filter` is `firewall filter`; for none it is the text."""
+    if not section:
+        return "the text"
     words = section.removeprefix("/")
     return words.removeprefix("ip ") if words.startswith("ip firewall") else words
 

@@ -108,17 +108,16 @@ def _shown(section: str, name: str, value: str, redactor: Redactor) -> str:
 
 def _notes(diff: SemanticDiff) -> list[str]:
     notes = [
-        f"{place(section) or 'the text'}: {count} line{'s' * (count > 1)} written differently, "
+        f"{place(section)}: {count} line{'s' * (count > 1)} written differently, "
         "the same in meaning"
         for section, count in diff.respelled
     ]
     notes += [
-        f"{place(section) or 'the text'}: has lines that are not understood; they are compared as "
-        "they are"
+        f"{place(section)}: has lines that are not understood; they are compared as they are"
         for section in diff.line_based
     ]
     if diff.unknown:
-        places = [place(section) or "the text" for section in diff.unknown]
+        places = [place(section) for section in diff.unknown]
         more = len(places) - _MOST_PLACES
         named = ", ".join(places[:_MOST_PLACES]) + (f" and {more} menus more" if more > 0 else "")
         notes.append(

@@ -102,3 +102,17 @@ def test_the_corpus_ends_in_a_table(tmp_path: Path) -> None:
     assert readings == created + duplicates == 41
     assert (refused, known) == (0, 0)
     assert diffs == created - 31, "each device's first has none"
+
+
+def test_other_platforms_are_named_at_the_import(tmp_path: Path) -> None:
+    exports = tmp_path / "exports"
+    exports.mkdir()
+    (exports / "sw1.cfg").write_text("hostname sw1\nenable secret 5 geheim-77\nend\n")
+    wrong = configtrail(tmp_path, "import", "exports", "--platform", "cisco")
+    assert (wrong.returncode, "must be one of routeros, ios" in wrong.stderr) == (2, True)
+    assert counts(imported(tmp_path, "exports", "--platform", "ios")) == (1, 0, 0, 0, 0)
+    shown = configtrail(tmp_path, "show", "sw1")
+    assert shown.returncode == 0, shown.stderr
+    assert "enable secret 5 <secret:" in shown.stdout
+    history = configtrail(tmp_path, "history", "sw1", "--section", "/ip/address")
+    assert (history.stdout, "no change of sw1" in history.stderr) == ("", True)

@@ -41,6 +41,7 @@ LISTINGS = (
     ("/api/tenants/acme/fleet", None),
     ("/api/tenants/acme/changes", "items"),
     ("/api/tenants/acme/changes?section=/ip%20address", "items"),
+    ("/api/tenants/acme/changes?section=/ip/address", "items"),
     ("/api/tenants/acme/audit-logs?per_page=2", "items"),
 )
 
