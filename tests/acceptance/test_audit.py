@@ -255,6 +255,8 @@ async def test_texts_go_by_policy_or_by_a_persons_word_and_history_verifies(
     shown = json.loads(await service.run("retention", "--json"))
     assert (shown["policy"], shown["holds"]) == ({"last": 1}, [])
     await service.run("retention", "hold", "case-7", "--device", "r1", *because)
+    shown = json.loads(await service.run("retention", "--json"))
+    assert [(one["hold"], one["device"]) for one in shown["holds"]] == [("case-7", "r1")]
     planned = json.loads(await service.run("retention", "run", "--dry-run", "--json"))
     gone = {(one["device"], one["goes"]) for one in planned}
     assert ("r2", True) in gone
@@ -264,6 +266,7 @@ async def test_texts_go_by_policy_or_by_a_persons_word_and_history_verifies(
     assert [one for one in done if one["goes"]] == [one for one in planned if one["goes"]]
     await service.run("erase", "r1", "--yes", *because, status=1)
     await service.run("retention", "release", "case-7", "--device", "r1", *because)
+    assert json.loads(await service.run("retention", "--json"))["holds"] == []
     # Without an answer nothing is erased.
     _, asked = await service.told("erase", "r1", *because, status=1)
     assert "erase all texts of r1, for good?" in asked
