@@ -1,0 +1,60 @@
+"""Rows are compared with events the same, however both are cut into pages and batches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapters.tlog.evidence import Row
+from adapters.tlog.rows import Rows
+from projections.audit.write import fold
+from tests.generators import played
+
+EVENTS = played(7, 60).events
+TRUE = fold(EVENTS)
+
+
+def cut(items: Sequence[Row], places: list[int]) -> list[Sequence[Row]]:
+    """The items in pages, some of which may be empty."""
+    ends = sorted(min(place, len(items)) for place in places)
+    return [items[a:b] for a, b in zip([0, *ends], [*ends, len(items)], strict=True)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_every_row_that_is_not_as_its_event_says_is_named_once(data: st.DataObject) -> None:
+    kinds = st.sampled_from(["altered", "missing"])
+    wrong = data.draw(st.dictionaries(st.integers(1, len(TRUE)), kinds, max_size=5))
+    strange = data.draw(st.sets(st.sampled_from([-1, 0, len(TRUE) + 1, len(TRUE) + 9])))
+    rows = [
+        (*row[:-1], row[-1] + " ") if row[0] in wrong else row
+        for row in TRUE
+        if wrong.get(row[0]) != "missing"
+    ]
+    rows = sorted([*rows, *((place, *TRUE[0][1:]) for place in strange)], key=lambda row: row[0])
+    places = st.lists(st.integers(0, len(rows)), max_size=6)
+    pages, ends = cut(rows, data.draw(places)), data.draw(places)
+
+    async def stored() -> AsyncGenerator[Sequence[Row], None]:
+        for page in pages:
+            yield page
+
+    async def compared() -> list[tuple[str, int]]:
+        comparing = Rows(stored())
+        found = []
+        begin = 0
+        for end in sorted({min(one, len(EVENTS)) for one in ends} | {len(EVENTS)}):
+            if end > begin:
+                found += await comparing.compare(EVENTS[begin:end], end)
+                begin = end
+        found += await comparing.beyond(len(EVENTS))
+        await comparing.close()
+        assert comparing.compared == len([row for row in rows if row[0] <= len(TRUE)])
+        return [(one.kind, one.position) for one in found]
+
+    expected = [(kind, position) for position, kind in wrong.items()]
+    expected += [("inserted", position) for position in strange]
+    assert sorted(asyncio.run(compared())) == sorted(expected)
