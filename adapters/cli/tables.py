@@ -151,7 +151,8 @@ def _notes(entry: HistoryEntry) -> list[str]:
     elif entry.of_incomplete and entry.diff is not None:
         notes.append("lines counted after a partial one")
     if entry.warnings:
-        notes.append(f"{len(entry.warnings)} warning{'s' * (len(entry.warnings) > 1)}")
+        more = len(entry.warnings) - 1
+        notes.append(f"{entry.warnings[0]} (and {more} more)" if more else entry.warnings[0])
     if entry.asked_by:
         notes.append(f"asked for by {entry.asked_by}")
     if entry.changed_by is not None:

@@ -110,7 +110,16 @@ def test_other_platforms_are_named_at_the_import(tmp_path: Path) -> None:
     (exports / "sw1.cfg").write_text("hostname sw1\nenable secret 5 geheim-77\nend\n")
     wrong = configtrail(tmp_path, "import", "exports", "--platform", "cisco")
     assert (wrong.returncode, "must be one of routeros, ios" in wrong.stderr) == (2, True)
-    assert counts(imported(tmp_path, "exports", "--platform", "ios")) == (1, 0, 0, 0, 0)
+    cut = "/ip pool\nadd name=a ranges=10.0.0.1\n#error exporting /ip ssh\n/ip dns\nset servers="
+    (exports / "r2.rsc").write_text(cut)
+    assert counts(imported(tmp_path, "exports")) == (2, 0, 0, 0, 0)
+    partial = configtrail(tmp_path, "history", "r2").stdout
+    assert "error exporting /ip ssh (and 1 more)" in " ".join(partial.split())
+    hidden = configtrail(tmp_path, "show", "sw1")
+    assert (hidden.returncode, "--reveal" in hidden.stderr) == (1, True)
+    (exports / "r2.rsc").unlink()
+    (exports / "sw1.cfg").write_text("hostname sw1\nenable secret 5 geheim-77\n!\nend\n")
+    assert counts(imported(tmp_path, "exports", "--platform", "ios")) == (1, 0, 0, 0, 1)
     shown = configtrail(tmp_path, "show", "sw1")
     assert shown.returncode == 0, shown.stderr
     assert "enable secret 5 <secret:" in shown.stdout
