@@ -11,8 +11,8 @@ from typing import Final
 from msgspec import Struct
 
 from adapters.roles.devices import STATES, DeviceKey
-from domain.canonical import canonicalise, text_under
-from domain.canonical.summary import Summary, beneath, parted, summary_of
+from domain.canonical import text_under
+from domain.canonical.summary import Summary, beneath, parted, summarised
 from domain.ids import canonical_fingerprint
 
 # Below it the canonical form takes a few milliseconds, less than handing it to a thread is worth.
@@ -37,15 +37,15 @@ class Forms:
     async def summary(self, device: DeviceKey, key: bytes, text: str, platform: str) -> Summary:
         """What is to be recorded of a text's form, its fingerprint under the tenant's `key`."""
         if len(text) > INLINE_CHARACTERS:
-            return await asyncio.to_thread(_summary, text, platform, key)
+            return await asyncio.to_thread(summarised, text, platform, key)
         parts = parted(text, platform)
         if parts is None:
-            return _summary(text, platform, key)
+            return summarised(text, platform, key)
         head, rest = parts
         digest = hashlib.sha256(rest.encode()).digest()
         last = self._last.get(device)
         if last is None or (last.platform, last.digest, last.key) != (platform, digest, key):
-            last = _Last(platform, digest, key, _summary(rest, platform, key))
+            last = _Last(platform, digest, key, summarised(rest, platform, key))
             self._last[device] = last
         self._last.move_to_end(device)
         while len(self._last) > STATES:
@@ -60,7 +60,3 @@ class Forms:
         else:
             canonical = text_under(rules, text)
         return None if canonical is None else canonical_fingerprint(key, rules, canonical)
-
-
-def _summary(text: str, platform: str, key: bytes) -> Summary:
-    return summary_of(canonicalise(text, platform), key)

@@ -15,12 +15,11 @@ from msgspec import Struct
 
 from adapters.crypto.keys import KeyRing
 from adapters.roles.devices import DeviceRepository
-from domain.canonical import canonicalise
+from domain.canonical.summary import summarised
 from domain.decisions import recanonicalised
 from domain.envelope import NewEvent
 from domain.errors import AppendConflict, ContentMissing, KeyDestroyed
 from domain.events import SnapshotCreated, SnapshotRecanonicalised
-from domain.ids import canonical_fingerprint
 from domain.ports import ContentStore, EventStore
 
 
@@ -71,9 +70,9 @@ class Recanonicaliser:
             except (ContentMissing, KeyDestroyed):
                 done.missing += 1
                 continue
-            form = await asyncio.to_thread(canonicalise, text.decode(), event.platform)
             key = (await self._keyring.tenant(tenant_id)).fingerprint_key
-            fingerprint = canonical_fingerprint(key, form.rules, form.text)
+            form = await asyncio.to_thread(summarised, text.decode(), event.platform, key)
+            fingerprint = form.fingerprint
             fingerprints.append((form.rules, fingerprint))
             if rules == form.rules:
                 done.already += 1

@@ -7,12 +7,23 @@ fingerprint under older rules is compared with one of the new text under those s
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from domain.canonical import plain, profiled, routeros
+from domain.canonical.bounds import TOO_LARGE, is_too_large
 from domain.canonical.form import Canonical
 from domain.canonical.platform import ROUTEROS, TEXT, detect_platform
 from domain.profiles import PROFILES
 
-__all__ = ["ROUTEROS", "TEXT", "Canonical", "canonicalise", "detect_platform", "text_under"]
+__all__ = [
+    "ROUTEROS",
+    "TEXT",
+    "Canonical",
+    "canonicalise",
+    "detect_platform",
+    "has_rules",
+    "text_under",
+]
 
 
 _BY_RULES = {one.rules: one for one in PROFILES.values()}
@@ -21,7 +32,10 @@ _BY_RULES_1 = {profiled.rules_1(one): one for one in PROFILES.values()}
 
 
 def canonicalise(text: str, platform: str) -> Canonical:
-    """The canonical form under the rules of `platform`; unknown platforms get the plain rules."""
+    """The canonical form under the rules of `platform`; unknown platforms, and texts that are too
+    large for any others, get the plain rules."""
+    if has_rules(platform) and is_too_large(text):
+        return replace(plain.canonicalise(text), warnings=(TOO_LARGE,))
     if platform == ROUTEROS:
         return routeros.canonicalise(text)
     if platform in PROFILES:
@@ -29,11 +43,20 @@ def canonicalise(text: str, platform: str) -> Canonical:
     return plain.canonicalise(text)
 
 
+def has_rules(platform: str) -> bool:
+    """Whether a platform has rules of its own."""
+    return platform == ROUTEROS or platform in PROFILES
+
+
 def text_under(rules: str, text: str) -> str | None:
     """What the fingerprint under given rules, of today or before, is taken over.
 
-    None for rules that this version does not know.
+    None for rules that this version does not know, or that are not for a text as large as that.
     """
+    if rules == plain.RULES:
+        return plain.normal_text(text)
+    if is_too_large(text):
+        return None
     match rules:
         case routeros.RULES:
             return routeros.canonicalise(text).text
@@ -41,8 +64,6 @@ def text_under(rules: str, text: str) -> str | None:
             return routeros.canonicalise_2(text).text
         case routeros.RULES_1:
             return routeros.canonicalise_1(text).text
-        case plain.RULES:
-            return plain.canonicalise(text).text
         case _:
             return _profiled_under(rules, text)
 

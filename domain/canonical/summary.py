@@ -9,7 +9,9 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain.canonical.form import BLANKS, Canonical, unix
+from domain.canonical import canonicalise, has_rules, plain
+from domain.canonical.bounds import TOO_LARGE, is_too_large
+from domain.canonical.form import BLANKS, Canonical, is_unfinished, unix
 from domain.canonical.header import header_version, is_header
 from domain.canonical.platform import ROUTEROS
 from domain.events import Completeness
@@ -36,6 +38,22 @@ def summary_of(form: Canonical, key: bytes) -> Summary:
         completeness=form.completeness,
         warnings=form.warnings,
         os_version=form.os_version,
+    )
+
+
+def summarised(text: str, platform: str, key: bytes) -> Summary:
+    """The summary of a text's form. Of one that is too large for the rules of its platform no form
+    is made: that would take many times its own memory."""
+    if not is_too_large(text):
+        return summary_of(canonicalise(text, platform), key)
+    plainly = unix(text)
+    return Summary(
+        rules=plain.RULES,
+        fingerprint=canonical_fingerprint(key, plain.RULES, plain.normal_text(text)),
+        line_count=plainly.count("\n") + is_unfinished(plainly),
+        completeness="complete",
+        warnings=(TOO_LARGE,) if has_rules(platform) else (),
+        os_version=None,
     )
 
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.roles import forms
 from adapters.roles.forms import Forms
-from domain.canonical import Canonical, canonicalise
-from domain.canonical.summary import beneath, parted, summary_of
+from domain.canonical import Canonical, canonicalise, plain, summary, text_under
+from domain.canonical.bounds import MAX_CHARACTERS, MAX_LINES, TOO_LARGE
+from domain.canonical.summary import beneath, parted, summarised, summary_of
 from tests.exports import corpus_texts, made_up
 
 KEY = b"k" * 32
@@ -86,7 +86,7 @@ async def test_an_export_of_which_only_the_time_is_new_is_not_read_again(
         read.append(text)
         return canonicalise(text, platform)
 
-    monkeypatch.setattr(forms, "canonicalise", counted)
+    monkeypatch.setattr(summary, "canonicalise", counted)
     remembering = Forms()
     body = "/system identity\nset name=a\n"
     for minute in range(5):
@@ -94,3 +94,22 @@ async def test_an_export_of_which_only_the_time_is_new_is_not_read_again(
         found = await remembering.summary(("acme", "r1"), KEY, text, "routeros")
         assert (found.os_version, found.line_count) == (f"7.1{minute}", 3)
     assert read == [body]
+
+
+@given(st.sampled_from((1, 3, 50)), TEXTS)
+def test_the_plain_form_is_the_same_in_pieces(piece: int, text: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plain, "_PIECE", piece)
+        assert plain.normal_text(text) == plain.canonicalise(text).text
+
+
+@pytest.mark.parametrize("platform", ["routeros", "ios", "text"])
+@pytest.mark.parametrize("text", ["a \n" * (MAX_LINES + 1), "a" * (MAX_CHARACTERS + 1)])
+def test_a_text_that_is_too_large_is_plain_and_says_so(platform: str, text: str) -> None:
+    """Its fingerprint is that of the plain rules, however it is come by."""
+    found = summarised(text, platform, KEY)
+    assert found == summary_of(canonicalise(text, platform), KEY)
+    assert found.rules == plain.RULES
+    assert found.warnings == (() if platform == "text" else (TOO_LARGE,))
+    assert text_under("routeros/2", text) is None
+    assert text_under(plain.RULES, text) == plain.canonicalise(text).text
