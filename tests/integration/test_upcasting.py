@@ -136,7 +136,7 @@ async def test_projections_write_rows_as_of_today(both: Rig, postgres_dsn: str) 
         running = [asyncio.create_task(worker.run()) for worker in workers]
         ended = "SELECT array_agg(outcome) FROM configtrail.triggers"
         told = (
-            "SELECT array_agg(details->>'outcome') FROM configtrail.audit"
+            "SELECT array_agg(details::jsonb->>'outcome') FROM configtrail.audit"
             " WHERE action = 'config_backup_manual_finished'"
         )
 
