@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 import asyncpg
 import uvloop
 
+from adapters.cli.up import settle_memory
 from adapters.embedded.nats import EmbeddedNats
 from adapters.embedded.postgres import EmbeddedPostgres
 from adapters.jetstream.connection import connect
@@ -215,6 +216,7 @@ async def main(count: int, rounds: int, library: int) -> None:
         f"before {', '.join(f'{one:.1f}' for one in os.getloadavg())}"
     )
     async with bench(count) as (made, dsn):
+        settle_memory()  # as the program does
         measured: dict[str, Measured] = {
             "bare pull loop": made.pull,
             "bare COPY of audit": made.copy,
