@@ -94,6 +94,11 @@ def _csv(text: str, name: str) -> _Rows:
                 continue
             if header is None:
                 header = [cell.strip().lower() for cell in line]
+                if not set(header) & set(FIELDS):
+                    # Its cells are values: they may be anything, and are not quoted.
+                    rule = f"must name the columns, such as name,address: {', '.join(FIELDS)}"
+                    found.problems.append(Problem(where, "first line", rule))
+                    return found
                 doubled = sorted({one for one in header if header.count(one) > 1})
                 if doubled:
                     found.problems.append(Problem(where, "columns", "must not be there twice"))

@@ -81,7 +81,10 @@ class SyslogListener:
                 timer.cancel()
 
     def take(self, raw: bytes, address: str) -> None:
-        """One message from an address."""
+        """One message from an address. Who is not heard costs no reading."""
+        if not self._senders.hears(address):
+            self._metrics.syslog_messages.labels("unknown sender").inc()
+            return
         message = parse(raw)
         found = self._senders.find(address, message.host)
         if not found:

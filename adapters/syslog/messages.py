@@ -28,10 +28,11 @@ _CHANGES: Final = tuple(
         r"\bUI_COMMIT(?:_COMPLETED)?\b",
         # FortiOS
         r'\blogdesc="(?:Attribute|Object attribute|Object) configured"|\bcfgpath="',
-        # VyOS
-        r"\bcommit: .*active config",
     )
 )
+# VyOS: "commit: Successful change to active configuration by user vyos on pts/0". Two searches:
+# one pattern for both would look from each of a line's beginnings to its end.
+_COMMIT = re.compile(r"\bcommit: ")
 
 
 class Message(Struct, frozen=True):
@@ -53,7 +54,11 @@ def parse(raw: bytes) -> Message:
 
 
 def _tells_change(text: str) -> bool:
-    return any(one.search(text) for one in _CHANGES)
+    return any(one.search(text) for one in _CHANGES) or any(
+        "active config" in line[found.end() :]
+        for line in text.split("\n")
+        if (found := _COMMIT.search(line)) is not None
+    )
 
 
 class Framer:

@@ -41,6 +41,11 @@ from tests.support import eventually
         (b"<189>1 2026-03-01T12:00:00Z r1 mgd 1 UI_COMMIT - User commits", Message("r1", True)),
         (b"<189>1 2026-03-01T12:00:00Z r1 mgd 1 - - UI_COMMIT: User 'a'", Message("r1", True)),
         (b"<189>1 2026-03-01T12:00:00Z - mgd 1 - - nothing", Message(None, False)),
+        (
+            b"<29>Mar  1 12:00:00 r1 commit: Successful change to active configuration by user a",
+            Message("r1", True),
+        ),
+        (b"<29>Mar  1 12:00:00 r1 active configuration, recommit: commit", Message("r1", False)),
         (b"", Message(None, False)),
     ],
 )
@@ -236,7 +241,9 @@ async def test_of_too_many_connections_the_one_that_was_quiet_longest_gives_way(
             writer.close()
 
 
-async def test_strangers_are_counted_and_not_heard() -> None:
+async def test_strangers_are_counted_and_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is what they send read: that would cost whoever sends little, and us much."""
+    monkeypatch.setattr("adapters.roles.syslog.parse", lambda raw: pytest.fail("it was read"))
     hurried: list[Key] = []
     async with listening(hurried) as (port, metrics):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:

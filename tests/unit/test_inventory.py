@@ -229,6 +229,11 @@ def test_wrong_columns_and_passwords_in_csv_and_router_db(tmp_path: Path) -> Non
     assert refused(secret) == [("b.csv line 1", "password")]
     short = written(tmp_path, "c.csv", "name,address,port\nr1,192.0.2.1\nr2,192.0.2.2,1,2\n")
     assert refused(short) == [("c.csv line 2", "columns"), ("c.csv line 3", "columns")]
+    headless = written(tmp_path, "e.csv", "r1,192.0.2.1,hunter2\nr2,192.0.2.2,hunter2\n")
+    assert refused(headless) == [("e.csv line 1", "first line")]
+    with pytest.raises(InventoryRefused) as found:
+        read_inventory(headless)
+    assert "hunter2" not in str(found.value)
     database = written(tmp_path, "router.db", "r1:routeros:admin:hunter2\nr2\n")
     assert refused(database) == [("router.db line 1", "password"), ("router.db line 2", "columns")]
 
