@@ -30,8 +30,9 @@ from projections.source import Delivered, EventSource, Unreadable
 
 log = logging.getLogger(__name__)
 
-# Of SQLSTATE: data exceptions, violated constraints. Others are faults of the tables or the server.
-_OF_THE_EVENT = ("22", "23")
+# Of SQLSTATE: data exceptions, violated constraints, values that are too large for an index. Others
+# are faults of the tables or the server.
+_OF_THE_EVENT = ("22", "23", "54")
 _NOT_OF_THE_EVENT = (
     StreamGap,
     Unavailable,

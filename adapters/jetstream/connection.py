@@ -28,6 +28,7 @@ REQUEST_TIMEOUT_SECONDS = 10.0
 CLOSE_SECONDS = 5.0
 # How the server and nats-py begin to say that a user may not come in.
 _REFUSED = "authorization"
+_TOO_MANY_CONSUMERS = 10026
 # Publishes wait here while the client reconnects; more than this is refused, not kept in memory.
 PENDING_BYTES = 64 * 1024 * 1024
 
@@ -182,6 +183,10 @@ def outage_as_unavailable(doing: str) -> Iterator[None]:
         if isinstance(error, nats.js.errors.ServiceUnavailableError) and error.err_code != 10077:
             # Without a code nobody listened where JetStream would.
             why = error.description or "it is not enabled, or starts just now"
+            raise Unavailable("NATS JetStream", f"{doing}: {why}") from error
+        if error.err_code == _TOO_MANY_CONSUMERS:
+            # Those that nobody reads go by themselves after a while.
+            why = error.description or "there are too many consumers"
             raise Unavailable("NATS JetStream", f"{doing}: {why}") from error
         raise
     except (

@@ -20,7 +20,7 @@ from nats.js.errors import NotFoundError
 from adapters.jetstream.connection import RETRY_SECONDS, outage_as_unavailable
 from adapters.jetstream.passing import passing_consumer
 from adapters.jetstream.pull import Puller, PullLost
-from adapters.jetstream.raw import RawMessage, from_delivery
+from adapters.jetstream.raw import RawMessage, from_delivery, from_leader
 from domain.envelope import StreamIdentity
 from domain.errors import StreamGap, StreamMismatch, Unavailable
 
@@ -100,6 +100,10 @@ class Feed:
                 identity = now
                 if last is not None:
                     await self._check_there(last)
+                elif position:
+                    # What was read before this flow counts as well.
+                    there = await message_at(self._js, self._stream, position)
+                    last = None if there is None else from_leader(there)
                 if subjects:
                     await self._check_whole()
                 info = await passing_consumer(

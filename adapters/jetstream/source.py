@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -17,12 +18,12 @@ from nats.js.errors import NotFoundError
 from adapters.jetstream import wire
 from adapters.jetstream.connection import RETRY_SECONDS, outage_as_unavailable
 from adapters.jetstream.delivery import DeliveryDecoder, readable_or_not
-from adapters.jetstream.feed import AGAIN_SECONDS, contiguous, message_at, put_back
+from adapters.jetstream.feed import AGAIN_SECONDS, contiguous, put_back
 from adapters.jetstream.passing import passing_consumer
 from adapters.jetstream.pull import Puller, PullLost
 from adapters.jetstream.streams import EVENTS
 from adapters.jetstream.tap import Tap, TappedMessage
-from domain.envelope import Head, StreamIdentity
+from domain.envelope import Head, StoredEvent, StreamIdentity
 from domain.errors import MalformedEvent, StreamGap, StreamMismatch, Unavailable
 from domain.events import EventSkipped
 from domain.ids import to_token
@@ -120,6 +121,10 @@ class JetStreamSource:
                 identity = now
                 if last is not None:
                     await self._check_there(last)
+                elif position:
+                    # What was read before this flow: without it, a stream that is put back before
+                    # anything new comes would be taken for the same.
+                    last = await self._before(position)
                 async with aclosing(self._batches(position)) as batches:
                     async for batch in batches:
                         yield batch
@@ -152,11 +157,22 @@ class JetStreamSource:
                 if good < len(batch):
                     raise PullLost(f"position {position + 1} was lost on its way")
 
+    async def _before(self, position: int) -> Delivered | None:
+        try:
+            return await self.at(position)
+        except StreamGap:
+            return None
+
     async def _check_there(self, last: Delivered) -> None:
         """The last event that was read must be where it was: else this is another history."""
-        now = await message_at(self._js, EVENTS, last.position)
-        if now is None or (now.headers or {}).get("ce-id", "") != last.event_id:
+        now = await self._before(last.position)
+        if now is None or (now.event_id, _stored_at(now)) != (last.event_id, _stored_at(last)):
             raise put_back(EVENTS, last.position)
+
+
+def _stored_at(event: Delivered) -> datetime | None:
+    # What is recorded anew has the same id, and another time.
+    return event.stored_at if isinstance(event, StoredEvent) else None
 
 
 class RawPuller(Puller):

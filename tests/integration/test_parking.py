@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import string
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from adapters.postgres.pool import open_pool
 from domain import decisions
@@ -119,6 +122,19 @@ async def test_other_devices_go_on_and_the_same_device_waits(
     assert parked.error == ("DivisionByZeroError" if in_sql else "ValueError")
     counts = (await parking.counts(pool))[projection.name]
     assert (counts.parked, counts.held) == (1, len(everything) - 1)
+
+
+async def test_what_is_too_large_for_an_index_is_its_events_own_fault(pool: Pool) -> None:
+    events = played(1, 20).events
+    noise = "".join(random.Random(1).choices(string.ascii_letters + string.digits, k=8_000))
+    events[9] = replace(events[9], correlation_id=noise)
+    writer = ProjectionWriter(pool, AUDIT, Listed(events))
+    await writer.prepare(STREAM)
+    await writer.apply(events)
+    assert writer.position == len(events)
+    (parked,) = await parking.listed(pool)
+    assert parked.position == 10
+    assert (parked.error or "").startswith("ProgramLimitExceededError")
 
 
 @pytest.mark.parametrize("projection", ALL, ids=lambda one: one.name)

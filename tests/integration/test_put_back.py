@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from adapters.embedded.nats import EmbeddedNats
+from adapters.jetstream.feed import Feed
 from adapters.jetstream.source import JetStreamSource
+from adapters.jetstream.streams import EVENTS
 from adapters.postgres.pool import open_pool
 from domain.errors import StreamMismatch
 from projections import AUDIT, rebuilds
@@ -66,3 +68,34 @@ async def test_a_checkpoint_of_the_lost_time_is_refused_and_a_rebuild_is_the_way
             await eventually(goes_on)
             task.cancel()
             await asyncio.wait([task])
+
+
+async def test_a_flow_that_has_read_nothing_yet_notices_it_too(
+    nats_server: EmbeddedNats, tmp_path: Path
+) -> None:
+    """Positions that were taken in before the flow began are of the lost time as well."""
+    data, copy = tmp_path / "nats", tmp_path / "copy"
+    async with rig(nats_server.url) as opened:
+        await append_many(opened.events, 3, "r1")
+        await nats_server.stop()
+        await asyncio.to_thread(shutil.copytree, data, copy)
+        await nats_server.start()
+        await append_many(opened.events, 3, "lost")
+        flows = (
+            JetStreamSource(opened.nc, opened.js).follow(6),
+            Feed(opened.nc, opened.js, EVENTS).follow(6),
+        )
+        following = [asyncio.ensure_future(anext(one)) for one in flows]
+
+        async def both_follow() -> bool:
+            return (await opened.js.stream_info(EVENTS)).state.consumer_count == 2
+
+        await eventually(both_follow)
+        await nats_server.stop()
+        await asyncio.to_thread(shutil.rmtree, data)
+        await asyncio.to_thread(shutil.copytree, copy, data)
+        await nats_server.start()
+        await append_many(opened.events, 5, "other")
+        for one in following:
+            with pytest.raises(StreamMismatch, match="put back to an older copy"):
+                await one

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 from nats.aio.client import Client
+from nats.js.api import StreamConfig
 
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream import pull
@@ -25,7 +26,7 @@ from adapters.jetstream.streams import EVENTS, events_stream_config
 from adapters.jetstream.verbatim import RawFeed
 from domain import decisions
 from domain.envelope import Head, NewEvent, StoredEvent
-from domain.errors import StreamGap, StreamMismatch
+from domain.errors import StreamGap, StreamMismatch, Unavailable
 from domain.tlog.leaf import duplicate_header
 from projections.source import Delivered, Unreadable
 from tests.behaviour.event_store import failure
@@ -275,3 +276,11 @@ async def test_a_recorded_skip_is_found(nc: Client) -> None:
 
 def same(one: Delivered, other: StoredEvent) -> bool:
     return (one.tenant_id, one.device_id) == (other.tenant_id, other.device_id)
+
+
+async def test_more_consumers_than_a_stream_may_have_are_waited_for(nc: Client) -> None:
+    js = nc.jetstream()
+    await js.add_stream(StreamConfig("FEW", subjects=["few.>"], max_consumers=1))
+    await passing_consumer(nc, js, "FEW", 1)
+    with pytest.raises(Unavailable, match="making a consumer"):
+        await passing_consumer(nc, js, "FEW", 1)
