@@ -20,16 +20,22 @@ from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.target import Limits
 from domain.intake import MAX_TEXT
 
-_PROMPT = re.compile(rb"(?:\A|[\r\n])([^\s#>$%][^\r\n]{0,80}?[#>$%] ?)\Z")
+_PROMPT = re.compile(rb"[^\s#>$%][^\n]{0,80}?[#>$%] ?")
 # A prompt stands still: a banner's line that ends alike is followed by more at once.
 _STILL_SECONDS: Final = 0.3
+# So much may stand before a prompt that answers nothing: banners, what is said of a password.
+_BEFORE_PROMPT: Final = 256 * 1024
+# So much of the end is looked at for a prompt or a pause, however much came before.
+_TAIL: Final = 4096
 # Escape sequences (ECMA-48), and what backspaces take back.
 _ESCAPES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\-_]|\][^\x07]*\x07|[=>])")
 _PASSWORD = re.compile(rb"(?:enable )?(?:password|secret):\Z", re.IGNORECASE)
 # Where a device stops until a key is pressed, and how it wipes that away afterwards.
-_PAGER = re.compile(rb"(?:--\s?More\s?--|<--- More --->|---\(more[^)]*\)---)\s*\Z", re.IGNORECASE)
+_PAGER = re.compile(
+    rb"(?:--\s?More\s?--|<--- More --->|---\(more[^)\n]{0,40}\)---)\s*\Z", re.IGNORECASE
+)
 _PAGED = re.compile(
-    rb"(?:(?<=\n) +)?\r?(?:--\s?More\s?--|<--- More --->|---\(more[^)]*\)---)"
+    rb"(?:(?<=\n) +)?\r?(?:--\s?More\s?--|<--- More --->|---\(more[^)\n]{0,40}\)---)"
     rb"(?: ?\r +\r| ?\x08+ +\x08+| ?\r)?",
     re.IGNORECASE,
 )
@@ -118,7 +124,7 @@ class Dialogue:
         raised = self._prompt.rstrip()[:-1] + b"#"
         sent = False
         while True:
-            tail = _clean(bytes(self._screen.shown[-4096:])).rstrip(b" ")
+            tail = self._tail().rstrip(b" ")
             last = tail.rpartition(b"\n")[2]
             if last == raised:
                 self._prompt = raised + self._prompt[len(self._prompt.rstrip()) :]
@@ -140,15 +146,13 @@ class Dialogue:
         self._channel.write(command.encode() + b"\n")
         pressed = 0
         while True:
-            tail = _clean(bytes(self._screen.shown[-4096:]))
+            tail = self._tail()
             if tail.endswith(self._prompt) and tail[: -len(self._prompt)][-1:] in (b"", b"\n"):
                 break
             if _PAGER.search(tail) and len(self._screen.shown) > pressed:
                 pressed = len(self._screen.shown)
                 self._channel.write(b" ")
-            if len(self._screen.shown) > MAX_TEXT:
-                raise DeviceUnread("too_large", f"it sends more than {MAX_TEXT} bytes")
-            await self._more(self._limits.silence)
+            await self._more(self._limits.silence, MAX_TEXT)
         shown = bytes(self._screen.shown)
         # Only if there were any: a banner of the configuration may hold such words.
         answer = _clean(_unpaged(shown) if pressed else shown)
@@ -157,7 +161,9 @@ class Dialogue:
 
     async def _learn_prompt(self) -> None:
         while True:
-            found = _PROMPT.search(_clean(bytes(self._screen.shown)))
+            _, end, last = self._tail().rpartition(b"\n")
+            whole = bool(end) or len(self._screen.shown) <= _TAIL
+            found = _PROMPT.fullmatch(last) if whole else None
             if found is None:
                 await self._more(self._limits.silence)
                 continue
@@ -166,11 +172,18 @@ class Dialogue:
             except DeviceUnread as error:
                 if error.kind != "timeout":
                     raise
-                self._prompt = found[1]
+                self._prompt = found[0]
                 return
 
-    async def _more(self, silence: float) -> None:
-        """Wait for more to come."""
+    def _tail(self) -> bytes:
+        """The end of what is shown. Not all of it at each piece that comes: a device that never
+        stops would have the whole program search its words, again and again."""
+        return _clean(bytes(self._screen.shown[-_TAIL:]))
+
+    async def _more(self, silence: float, most: int = _BEFORE_PROMPT) -> None:
+        """Wait for more to come, unless more than `most` bytes came."""
+        if len(self._screen.shown) > most:
+            raise DeviceUnread("too_large", f"it sends more than {most} bytes before its prompt")
         if self._screen.closed:
             raise DeviceUnread("connection_lost", "it ended the dialogue")
         self._screen.came.clear()

@@ -36,6 +36,8 @@ class Terminal:
     """The password of the privileged mode; None: the login leads there."""
     dressed: bytes = b"%s"
     """How its prompt looks on the wire, with the prompt in place of %s."""
+    floods: bytes | None = None
+    """What is typed (b"": nothing, the login itself) before it writes lines without end."""
     hangs: bool = False
     hangs_up: bool = False
     in_pieces: bool = False
@@ -65,10 +67,16 @@ class Terminal:
             await shell.run(process.command)
             return
         await shell.say(self.banner)
+        if self.floods == b"":
+            await shell.flood()
+            return
         await shell.prompt()
         while (line := await shell.line()) is not None:
             self.typed.append(line)
             await shell.say(line + b"\r\n")
+            if line == self.floods:
+                await shell.flood()
+                return
             await shell.obey(line)
             if self.hangs:
                 continue
@@ -103,6 +111,15 @@ class _Shell:
         for start in range(0, len(words), 3):
             self._process.stdout.write(words[start : start + 3])
             await asyncio.sleep(0.01)
+
+    async def flood(self) -> None:
+        """Write lines without end, until the other side goes."""
+        while not self._process.is_closing():
+            self._process.stdout.write(b"core-1# is for the staff of Example only\r\n" * 100)
+            try:
+                await self._process.stdout.drain()
+            except (BrokenPipeError, asyncssh.ConnectionLost):
+                return
 
     async def prompt(self) -> None:
         """The prompt of the mode that it is in."""

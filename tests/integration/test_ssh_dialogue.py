@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from msgspec import structs
 
+from adapters.ssh import dialogue
 from adapters.ssh.connecting import Seen
 from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.reading import Reading, read_device
@@ -59,6 +60,32 @@ async def test_what_does_not_come_to_its_end_is_a_failure(terminal: Terminal, ki
         with pytest.raises(DeviceUnread) as failed:
             await read(terminal)
     assert failed.value.kind == kind
+
+
+@pytest.mark.parametrize("asked", [b"", b"enable", b"terminal length 0"])
+async def test_lines_without_end_are_a_failure_and_only_the_last_one_is_looked_at(
+    asked: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[int] = []
+    clean = dialogue._clean
+
+    def counted(raw: bytes) -> bytes:
+        looked_at.append(len(raw))
+        return clean(raw)
+
+    monkeypatch.setattr(dialogue, "_clean", counted)
+    async with at_a_prompt(Terminal(floods=asked, enable=ENABLE.encode())) as terminal:
+        with pytest.raises(DeviceUnread) as failed:
+            await read(terminal, enable=ENABLE)
+    assert failed.value.kind == "too_large"
+    assert max(looked_at) <= 4096
+
+
+async def test_a_long_banner_without_an_end_of_line_is_no_prompt() -> None:
+    banner = b"*" * 5000 + b"#\r\n" + b"x" * 5000 + b">"
+    async with at_a_prompt(Terminal(banner=banner + b"\r\n")) as terminal:
+        found = await read(terminal)
+    assert found.text.encode() == PLAIN
 
 
 BANNER = b"""\r
