@@ -145,7 +145,7 @@ class DeviceCollector:
         """
         started = time.perf_counter()
         name = collect_lease(tenant_id, device_id)
-        async with self._leases.hold(name, self.lease_seconds) as hold:
+        async with self._leases.hold(name, self.lease_seconds, task=trigger_id) as hold:
             state = await self._devices.refresh(tenant_id, device_id)
             last = await self._schedule.last(tenant_id, device_id)
             mark = _mark(settings, state, secret)

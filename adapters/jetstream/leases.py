@@ -17,6 +17,7 @@ import re
 import socket
 import uuid
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import msgspec
 from msgspec import Struct
@@ -43,11 +44,14 @@ _NOT_RENEWED = "it could not be renewed in time"
 log = logging.getLogger(__name__)
 
 
-class Holder(Struct, frozen=True):
-    """What a lease's message says. `token` is new for every hold."""
+class Holder(Struct, frozen=True, omit_defaults=True):
+    """What a lease's message says. `token` is new for every hold, `began` by the holder's clock,
+    `task` what it is held for, where the holder says so."""
 
     name: str
     token: str
+    began: datetime | None = None
+    task: str | None = None
 
 
 class _Entry(Struct, frozen=True):
@@ -77,11 +81,15 @@ class Leases:
 
     async def holder(self, name: str) -> str | None:
         """Who holds the lease now, None when it is free. Raises `Unavailable`."""
-        entry = await self._read(_subject(name))
-        return entry.holder.name if entry.holder else None
+        held = await self.held(name)
+        return held.name if held else None
+
+    async def held(self, name: str) -> Holder | None:
+        """What the lease's holder says, None when it is free. Raises `Unavailable`."""
+        return (await self._read(_subject(name))).holder
 
     @contextlib.asynccontextmanager
-    async def hold(self, name: str, ttl: float) -> AsyncIterator[Hold]:
+    async def hold(self, name: str, ttl: float, *, task: str | None = None) -> AsyncIterator[Hold]:
         """Hold the lease while the block runs; it is renewed until the block ends.
 
         `ttl` is in seconds (whole ones, at least 1): how long after this process's death the
@@ -91,7 +99,7 @@ class Leases:
         seconds = max(1, math.ceil(ttl))
         loop = asyncio.get_running_loop()
         started = loop.time()
-        holder = Holder(self._holder, uuid.uuid4().hex)
+        holder = Holder(self._holder, uuid.uuid4().hex, datetime.now(UTC), task)
         held = _Held(self._js, self._publisher, name, seconds, holder)
         renewal: asyncio.Task[None] | None = None
         limit: asyncio.Timeout | None = None

@@ -194,7 +194,9 @@ class TriggerService:
         None when it is to be tried anew."""
         try:
             async with self._leases.hold(
-                lease_name(request.tenant_id, request.device_id), self._lease_seconds
+                lease_name(request.tenant_id, request.device_id),
+                self._lease_seconds,
+                task=request.trigger_id,
             ):
                 ending = await self._ask(request, seconds)
                 if not (request.join and ending.outcome == "locked"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing
+from datetime import datetime
 
 from msgspec import Struct
 from nats.js import JetStreamContext
@@ -23,6 +24,7 @@ from domain.events import (
     DuplicateSkipped,
     ManualBackupFinished,
     SnapshotCreated,
+    Source,
 )
 from domain.ids import text_fingerprint, to_token
 from domain.ports import EventStore
@@ -31,6 +33,8 @@ log = logging.getLogger(__name__)
 
 NO_REASON = "the collector gives no reason"
 _LOOK_SECONDS = 0.05
+_JOINED_NEW = "a new configuration was recorded by the collection that was under way"
+_JOINED_SAME = "the collection that was under way found the configuration unchanged"
 
 
 class Request(Struct, frozen=True):
@@ -52,6 +56,23 @@ class Ending(Struct, frozen=True):
     message: str
     sha256_hash: str | None = None
     snapshot_id: str | None = None
+
+
+class UnderWay(Struct, frozen=True):
+    """A collection that was joined: that of a manual backup, or else one that began then."""
+
+    trigger_id: str | None
+    began: datetime
+
+    def has(self, source: Source, moment: datetime, trigger_id: str | None) -> bool:
+        """Whether an attempt at reading the device, at a moment, is this collection's.
+
+        What somebody sends or imports never is, whatever time it names. Neither is a reading that
+        syslog set off, which can't be told from what is sent: the device is read once more then.
+        """
+        if self.trigger_id is not None:
+            return trigger_id == self.trigger_id
+        return source in ("scheduled", "manual") and moment >= self.began
 
 
 def collect_lease(tenant_id: str, device_id: str) -> str:
@@ -105,10 +126,12 @@ class Endings:
 
     async def joined(self, request: Request, seconds: float) -> Ending | None:
         """The end of the collection that is under way; None when it ended without a fact."""
+        # Who has the second only may be about to find out that somebody else reads the device.
         names = (
-            lease_name(request.tenant_id, request.device_id),
             collect_lease(request.tenant_id, request.device_id),
+            lease_name(request.tenant_id, request.device_id),
         )
+        under_way = await self._under_way(request, names)
         loop = asyncio.get_running_loop()
         # What was read is on the intake before its lease is free: at this sequence or before.
         sent: int | None = None
@@ -123,7 +146,7 @@ class Endings:
             )
             async with aclosing(branch) as events:
                 async for stored in events:
-                    ending = _of_another(stored, request.trigger_id)
+                    ending = _of_another(stored, under_way)
                     if ending is not None:
                         return ending
             if loop.time() >= request.deadline:
@@ -134,6 +157,14 @@ class Endings:
             if worked_off:
                 return None
             await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _under_way(self, request: Request, names: tuple[str, ...]) -> UnderWay:
+        began = request.opened.occurred_at
+        for name in names:
+            holder = await self._leases.held(name)
+            if holder is not None:
+                return UnderWay(holder.task, holder.began or began)
+        return UnderWay(None, began)
 
     async def _worked_off(self, sequence: int) -> bool:
         return await acknowledged(self._js, INTAKE, RECORDER) >= sequence
@@ -156,18 +187,25 @@ def _recognised(
     return Ending(outcome, clean(reply.message or usual), reply.sha256_hash, event.snapshot_id)
 
 
-def _of_another(stored: StoredEvent, trigger_id: str) -> Ending | None:
+def _of_another(stored: StoredEvent, joined: UnderWay) -> Ending | None:
     """The end that an event after the request gives it, when it joined another collection."""
     match stored.event:
         case SnapshotCreated() as event:
-            said = "a new configuration was recorded by the collection that was under way"
-            return Ending("succeeded", said, None, event.snapshot_id)
+            if joined.has(event.source, event.collected_at, event.trigger_id):
+                return Ending("succeeded", _JOINED_NEW, None, event.snapshot_id)
         case DuplicateSkipped() as event:
-            said = "the collection that was under way found the configuration unchanged"
-            return Ending("duplicate", said, None, event.snapshot_id)
+            if joined.has(event.source, event.collected_at, event.trigger_id):
+                return Ending("duplicate", _JOINED_SAME, None, event.snapshot_id)
         case CollectionFailed() as event:
-            return Ending("failed", clean(event.message))
-        case ManualBackupFinished() as event if event.trigger_id != trigger_id:
-            if event.outcome in ("failed", "timed_out"):
-                return Ending("failed", clean(event.message or NO_REASON))
+            if joined.has(event.source, event.attempted_at, event.trigger_id):
+                return Ending("failed", clean(event.message))
+        case ManualBackupFinished() as event if event.trigger_id == joined.trigger_id:
+            # A collector's observation need not name the backup: its end does.
+            match event.outcome:
+                case "succeeded":
+                    return Ending("succeeded", _JOINED_NEW, None, event.snapshot_id)
+                case "duplicate":
+                    return Ending("duplicate", _JOINED_SAME, None, event.snapshot_id)
+                case "failed" | "timed_out":
+                    return Ending("failed", clean(event.message or NO_REASON))
     return None

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 import textwrap
+from contextlib import aclosing
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,10 +16,22 @@ from nats.js.errors import NotFoundError
 from adapters.embedded.nats import EmbeddedNats
 from adapters.roles.supervisor import running
 from adapters.roles.trigger import TriggerResult, TriggerService
-from adapters.roles.trigger_endings import lease_name
-from domain.errors import BackupFailed, BackupUnderWay
+from adapters.roles.trigger_endings import collect_lease, lease_name
+from domain.errors import BackupFailed, BackupTimedOut, BackupUnderWay
+from domain.events import ManualBackupTriggered, SnapshotCreated
 from tests.support import eventually
-from tests.trigger_stack import ALICE, CONFIG, DEVICE, TENANT, Stack, collecting, collector
+from tests.trigger_stack import (
+    ALICE,
+    CONFIG,
+    DEVICE,
+    TENANT,
+    Stack,
+    collecting,
+    collector,
+    saying,
+)
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 async def test_of_eight_at_once_one_runs_and_all_are_recorded(recording: Stack) -> None:
@@ -41,6 +56,67 @@ async def test_of_eight_at_once_one_runs_and_all_are_recorded(recording: Stack) 
     assert inside.is_set()
     assert sorted(answers) == ["409"] * 7 + ["succeeded"]
     assert sorted(await recording.ends()) == ["locked"] * 7 + ["succeeded"]
+
+
+@pytest.mark.parametrize("name_trigger", [True, False])
+async def test_who_joined_a_backup_has_its_end_and_no_other(
+    recording: Stack, name_trigger: bool
+) -> None:
+    async def answer(request: dict[str, str]) -> object:
+        reached.set()
+        await released.wait()
+        return await collecting(recording, CONFIG, name_trigger=name_trigger)(request)
+
+    reached, released = asyncio.Event(), asyncio.Event()
+    async with collector(recording, answer):
+        first = asyncio.create_task(recording.service.run(TENANT, DEVICE, actor=ALICE))
+        await reached.wait()
+        joined = asyncio.create_task(
+            recording.another().run(TENANT, DEVICE, actor=ALICE, join=True)
+        )
+        await eventually(partial(_has, recording, ManualBackupTriggered, 2))
+        await _told_by_others(recording)
+        # Another one that joined gives up: that is no end of the backup either.
+        with pytest.raises(BackupTimedOut):
+            await recording.another(timeout=0.5).run(TENANT, DEVICE, actor=ALICE, join=True)
+        released.set()
+        made, same = await asyncio.gather(first, joined)
+    assert (same.outcome, same.snapshot_id) == ("succeeded", made.snapshot_id)
+
+
+async def test_who_joined_a_scheduled_collection_has_its_end_and_no_other(
+    recording: Stack,
+) -> None:
+    async with (
+        collector(recording, saying(status="locked")),
+        recording.leases.hold(collect_lease(TENANT, DEVICE), 30),
+    ):
+        joined = asyncio.create_task(recording.service.run(TENANT, DEVICE, actor=ALICE, join=True))
+        await eventually(partial(_has, recording, ManualBackupTriggered, 1))
+        await _told_by_others(recording, datetime.now(UTC))
+        await recording.intake.publish(
+            TENANT, DEVICE, CONFIG, datetime.now(UTC), source="scheduled"
+        )
+        done = await joined
+    async with aclosing(recording.events.read_branch(TENANT, DEVICE)) as branch:
+        facts = [one.event async for one in branch if isinstance(one.event, SnapshotCreated)]
+    assert (done.outcome, done.snapshot_id) == ("succeeded", facts[-1].snapshot_id)
+    assert len(facts) == 4
+
+
+async def _told_by_others(stack: Stack, at: datetime = LONG_AGO) -> None:
+    """Readings that are no part of the collection under way become facts: sent by somebody at a
+    time of their choice, imported, and one of a collector that arrives late."""
+    others = (("pushed", at), ("imported", at), ("scheduled", LONG_AGO))
+    for number, (source, moment) in enumerate(others, 1):
+        text = CONFIG.replace("r1", f"other{number}")
+        await stack.intake.publish(TENANT, DEVICE, text, moment, source=source)
+        await eventually(partial(_has, stack, SnapshotCreated, number))
+
+
+async def _has(stack: Stack, kind: type[object], count: int) -> bool:
+    async with aclosing(stack.events.read_branch(TENANT, DEVICE)) as branch:
+        return sum([isinstance(one.event, kind) async for one in branch]) == count
 
 
 async def test_backups_of_different_devices_do_not_wait_for_each_other(stack: Stack) -> None:
