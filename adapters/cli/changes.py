@@ -7,7 +7,7 @@ from itertools import groupby
 from rich.text import Text
 
 from adapters.cli.console import harmless
-from domain.semantic.told import ToldChange, ToldDiff
+from domain.semantic.told import ToldChange, ToldDiff, changes_counted
 
 _STYLES = {
     "added": "green",
@@ -24,7 +24,7 @@ def changes_text(told: ToldDiff | None) -> Text:
     if told is None:
         return Text("there is no comparison in words of these", style="dim")
     shown = Text()
-    after_upgrade = [one for one in told.changes if one.after_upgrade and one.level != "ignore"]
+    after_upgrade = [one for one in told.shown if one.after_upgrade]
     for level in ("report", "low"):
         of_level = (one for one in told.changes if one.level == level and not one.after_upgrade)
         # Lines that are not understood are told without what is in them: very many may be alike.
@@ -35,32 +35,30 @@ def changes_text(told: ToldDiff | None) -> Text:
         shown.append(f"after the upgrade from {told.upgrade}, which writes defaults differently:\n")
         for one in after_upgrade:
             shown.append(harmless(f"  {one.sentence}\n"), style="dim")
-    ignored = sum(one.level == "ignore" for one in told.changes)
     notes = list(told.notes)
     if told.upgrade and not after_upgrade:
         notes.append(f"the system was upgraded from {told.upgrade}")
-    if ignored:
-        notes.append(f"{ignored} change{'s' * (ignored > 1)} that the tenant's policy ignores")
-    if told.more:
-        notes.append(f"{told.more} changes more, which are not told one by one")
-    for note in notes:
+    for note in (*notes, *told.not_shown):
         shown.append(harmless(f"({note})\n"), style="dim")
     shown.rstrip()
     return shown
 
 
 def headline(told: ToldDiff) -> str:
-    """The first change in words, and how many more there are."""
-    for level in ("report", "low"):
-        of_level = [one for one in told.changes if one.level == level]
-        real = [one for one in of_level if not one.after_upgrade]
-        if real:
-            first = next((one for one in real if one.risks), real[0]).sentence
-            more = len(told.changes) + told.more - 1
-            cut = first if len(first) <= _HEADLINE else f"{first[: _HEADLINE - 1]}…"
-            return f"{cut} (and {more} more)" if more else cut
+    """The first change in words, and how many more there are. What the policy ignores is in
+    neither."""
+    real = [one for one in told.shown if not one.after_upgrade]
+    loudest = [one for one in real if one.level == "report"] or real
+    if loudest:
+        first = next((one for one in loudest if one.risks), loudest[0]).sentence
+        more = len(told.shown) + told.more - 1
+        cut = first if len(first) <= _HEADLINE else f"{first[: _HEADLINE - 1]}…"
+        return f"{cut} (and {more} more)" if more else cut
+    if told.shown:
+        return f"{changes_counted(len(told.shown))} after the upgrade from {told.upgrade}"
     if told.changes:
-        return f"{len(told.changes)} changes after the upgrade from {told.upgrade}"
+        more_words = f", and {changes_counted(told.more)} more, not told one by one"
+        return f"nothing that the tenant's policy reports{more_words if told.more else ''}"
     return told.notes[0] if told.notes else ""
 
 
@@ -70,5 +68,5 @@ def _add(shown: Text, one: ToldChange, *, more: int) -> None:
     if more:
         shown.append(f" (and {more} more like it)", style="dim")
     if one.risks:
-        shown.append(f"  [{', '.join(risk.tag for risk in one.risks)}]", style="bold red")
+        shown.append(f"  [{', '.join(one.tags)}]", style="bold red")
     shown.append("\n")

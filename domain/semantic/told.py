@@ -54,6 +54,11 @@ class ToldChange(Struct, frozen=True, kw_only=True, omit_defaults=True):
     level: Level = "report"
     after_upgrade: bool = False
 
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags of its risks, each once: there may be several reasons for one."""
+        return tuple(dict.fromkeys(risk.tag for risk in self.risks))
+
 
 class ToldDiff(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All changes that are told; `more` counts those beyond the bound, which are not.
@@ -67,6 +72,27 @@ class ToldDiff(Struct, frozen=True, kw_only=True, omit_defaults=True):
     notes: tuple[str, ...] = ()
     more: int = 0
     upgrade: str | None = None
+
+    @property
+    def shown(self) -> tuple[ToldChange, ...]:
+        """The changes that are for people to read: those that the policy does not ignore."""
+        return tuple(one for one in self.changes if one.level != "ignore")
+
+    @property
+    def not_shown(self) -> tuple[str, ...]:
+        """Of which changes people only learn how many there are, in words."""
+        ignored = len(self.changes) - len(self.shown)
+        found = []
+        if ignored:
+            found.append(f"{changes_counted(ignored)} that the tenant's policy ignores")
+        if self.more:
+            found.append(f"{changes_counted(self.more)} more, not told one by one")
+        return tuple(found)
+
+
+def changes_counted(number: int) -> str:
+    """So many changes, in words."""
+    return f"{number} change{'s' * (number != 1)}"
 
 
 _decoder = msgspec.json.Decoder(ToldDiff)
