@@ -141,14 +141,12 @@ def change_out(one: ToldChange) -> ChangeOut:
 
 
 def in_words(told: ToldDiff) -> str:
-    """The changes, a line each, with why they deserve a look."""
-    lines = []
-    for one in told.changes:
-        risks = f" [{', '.join(risk.tag for risk in one.risks)}]" if one.risks else ""
-        lines.append(f"{one.sentence}{risks}")
-    if told.more:
-        lines.append(f"and {told.more} more")
-    return "".join(f"{line}\n" for line in [*lines, *told.notes])
+    """The changes, a line each, with why they deserve a look; not those that the policy ignores."""
+    lines = [
+        f"{one.sentence} [{', '.join(one.tags)}]" if one.tags else one.sentence
+        for one in told.shown
+    ]
+    return "".join(f"{line}\n" for line in (*lines, *told.notes, *told.not_shown))
 
 
 def router(system: System) -> APIRouter:

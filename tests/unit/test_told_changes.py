@@ -6,6 +6,7 @@ import pytest
 
 from adapters.cli.changes import changes_text, headline
 from adapters.comparing import Job, compare
+from adapters.http.differences import in_words
 from adapters.http.params import section_named
 from domain.semantic.told import Level, Risk, ToldChange, ToldDiff
 
@@ -81,3 +82,17 @@ def test_a_timeline_names_the_first_change_that_the_policy_reports(
 def test_a_tag_with_two_reasons_stands_once() -> None:
     twice = one("report", risks=(Risk("protection", "a"), Risk("protection", "b")))
     assert changes_text(ToldDiff(changes=(twice,))).plain == "told as report  [protection]"
+
+
+def test_the_api_tells_in_text_what_the_command_line_does() -> None:
+    twice = one("report", risks=(Risk("protection", "a"), Risk("protection", "b")))
+    diff = ToldDiff(changes=(IGNORE, twice, LOW, IGNORE), notes=("a note",), more=1)
+    assert in_words(diff).splitlines() == [
+        "told as report [protection]",
+        "told as low",
+        "a note",
+        "2 changes that the tenant's policy ignores",
+        "1 change more, not told one by one",
+    ]
+    shown = changes_text(diff).plain.splitlines()
+    assert [line.strip("()").replace("  ", " ") for line in shown] == in_words(diff).splitlines()
