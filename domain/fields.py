@@ -13,6 +13,7 @@ from typing import Final
 from msgspec import Struct
 
 from domain.events import GivenSettings
+from domain.user_names import is_user_name
 
 FIELDS: Final = (
     "name",
@@ -84,8 +85,11 @@ def addresses_of(fields: Mapping[str, str], where: str, told: list[Problem]) -> 
     addresses = tuple(filter(None, _SEPARATORS.split(fields.get("address", ""))))
     if not addresses:
         told.append(Problem(where, "address", "is missing"))
-    if not all(_ADDRESS.match(one) for one in addresses):
-        rule = "must be names or IP addresses, with blanks or commas between them"
+    if not all(_is_address(one) for one in addresses):
+        rule = (
+            "must be host names (parts of 1 to 63 characters between their dots) or IP addresses, "
+            "with blanks or commas between them"
+        )
         told.append(Problem(where, "address", rule))
     return addresses
 
@@ -110,6 +114,8 @@ def given_of(
     for name in ("username", "group", "jump"):
         if not is_label(given.get(name, "")):
             tell(name, "must be at most 128 printable characters")
+    if not is_user_name(given.get("username", "")):
+        tell("username", "has characters that no SSH login can send (RFC 4013)")
     window = given.get("window")
     if window is not None and not _WINDOW.match(window):
         tell("window", "must be two times of a day in UTC, such as 22:00-05:00")
@@ -171,6 +177,11 @@ def printable(text: str) -> str:
     """A short form of a name from outside that can stand in a message."""
     line = "".join(one if one.isprintable() else "?" for one in text)
     return line if len(line) <= 40 else line[:39] + "…"
+
+
+def _is_address(text: str) -> bool:
+    parts = text.split(".")
+    return _ADDRESS.match(text) is not None and all(0 < len(one) < 64 for one in parts)
 
 
 def _number(text: str | None, least: int, most: int) -> int | None:

@@ -20,6 +20,7 @@ from asyncssh import SSHClientConnection, SSHKey, SSHKeyPair
 from adapters.ssh.agent import agent_keys
 from adapters.ssh.failures import TRIES_NEXT_ADDRESS, DeviceUnread
 from adapters.ssh.target import Credential, HostKey, Target, Trust
+from domain.user_names import is_user_name
 
 # The pinned key's own kind is asked for first, so that a router which got a second key after an
 # upgrade still shows the one that is known.
@@ -149,6 +150,7 @@ async def _connect(
     credential = target.credential
     if credential.username is None:
         raise DeviceUnread("no_credential", "neither inventory nor credential names a user")
+    _check_sendable(credential, credential.username)
     try:
         async with asyncio.timeout(target.limits.connect), _client_keys(credential) as keys:
             return await asyncssh.connect(
@@ -179,12 +181,34 @@ async def _connect(
         raise DeviceUnread(
             "timeout", f"no login at {where} within {target.limits.connect:g} s"
         ) from error
+    except UnicodeError as error:
+        # What is to be sent was looked at before: it is the address that can't be put as IDNA.
+        raise DeviceUnread(
+            "unresolvable", f"{where} can be no host name: see to its address in the inventory"
+        ) from error
     except (OSError, asyncssh.Error) as error:
         raise _explained(error, client, where) from error
     finally:
         if client.shown is not None:
             seen.keys[target.name] = client.shown
             seen.addresses[target.name] = address
+
+
+def _check_sendable(credential: Credential, username: str) -> None:
+    if not is_user_name(username):
+        raise DeviceUnread(
+            "no_credential",
+            "its user name has characters that no SSH login can send (RFC 4013): correct it in the "
+            "inventory or the credential",
+        )
+    # A variable of the environment may hold bytes that are no text.
+    if not (_is_text(credential.password) and _is_text(credential.enable)):
+        raise DeviceUnread("no_credential", "its password is not UTF-8: set its credential anew")
+
+
+def _is_text(secret: str | None) -> bool:
+    """Whether a secret can be sent. No error is passed on: it would carry the secret along."""
+    return secret is None or not any("\ud800" <= one <= "\udfff" for one in secret)
 
 
 def _explained(error: Exception, client: _Client, where: str) -> DeviceUnread:
@@ -197,7 +221,7 @@ def _explained(error: Exception, client: _Client, where: str) -> DeviceUnread:
             "pinned one (configtrail hostkeys release)",
         )
     match error:
-        case asyncssh.PermissionDenied():
+        case asyncssh.PermissionDenied() | asyncssh.IllegalUserName():
             return DeviceUnread(
                 "auth_failed", f"{where} refuses the login: see to its user name and its credential"
             )

@@ -155,6 +155,46 @@ async def test_nobody_listening_is_unreachable_and_a_wrong_name_unresolvable() -
     assert failed.value.kind == "unresolvable"
 
 
+@pytest.mark.parametrize("address", ["r1..example.net", "x" * 70])
+async def test_what_can_be_no_host_name_is_unresolvable_and_the_next_one_tried(
+    address: str,
+) -> None:
+    async with serving(RouterOSDouble()) as double:
+        with pytest.raises(DeviceUnread) as failed:
+            await read(target(double.port, addresses=(address,)))
+        found = await read(target(double.port, addresses=(address, "127.0.0.1")))
+    assert failed.value.kind == "unresolvable"
+    assert found.address == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("credential", "says"),
+    [
+        (Credential(username="b\U0001f600", password=PASSWORD), "user name"),
+        (Credential(username="backup", password=PASSWORD + "\udce9"), "password"),
+        (Credential(username="backup", password=PASSWORD, enable="\udce9"), "password"),
+    ],
+)
+async def test_a_login_that_can_not_be_sent_waits_for_a_person(
+    credential: Credential, says: str
+) -> None:
+    async with serving(RouterOSDouble()) as double:
+        with pytest.raises(DeviceUnread) as failed:
+            await read(target(double.port, credential=credential))
+    assert failed.value.kind == "no_credential"
+    assert says in failed.value.reason
+    assert PASSWORD not in repr(failed.value)
+    assert double.passwords == []
+
+
+async def test_a_user_name_that_is_too_long_for_the_device_waits_for_a_person() -> None:
+    async with serving(RouterOSDouble()) as double:
+        credential = Credential(username="x" * 2000, password=PASSWORD)
+        with pytest.raises(DeviceUnread) as failed:
+            await read(target(double.port, credential=credential))
+    assert failed.value.kind == "auth_failed"
+
+
 async def test_the_next_address_is_tried_when_one_does_not_answer() -> None:
     async with serving(RouterOSDouble()) as double:
         found = await read(target(double.port, addresses=("127.0.0.9", "127.0.0.1")))

@@ -262,12 +262,27 @@ def test_files_of_another_kind_are_refused(tmp_path: Path, name: str, text: str 
     [
         *("-oProxyCommand=x", "user@h", "http://h", "h/../x", "$(id)", "`id`", "h|x", "[::1]"),
         *("\u202eh", "h\x1b[2J", "h\x00", "-", "x" * 300, "\uff48"),
+        *("r1..example.net", "x" * 64, "r1." + "x" * 70 + ".net"),
     ],
 )
 def test_an_address_is_a_name_or_an_ip_address_and_nothing_else(address: str) -> None:
     for field in ("address", "jump"):
         row = Row("here", {"name": "r1", "address": "192.0.2.1", field: address})
         assert field in [one.field for one in judge([row], PLATFORMS).problems]
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["x" * 63 + "." + "y" * 63, "fe80::1%eth0.100", "::1", "2001:db8:0:0:0:0:192.0.2.1", "a_b-c"],
+)
+def test_addresses_of_all_kinds_are_taken(address: str) -> None:
+    assert not judge([Row("here", {"name": "r1", "address": address})], PLATFORMS).problems
+
+
+def test_a_user_name_that_no_login_can_send_is_told_with_its_line(tmp_path: Path) -> None:
+    line = "  - {name: r1, address: r1..example.net, username: b\U0001f600}\n"
+    path = written(tmp_path, "fleet.yaml", "devices:\n" + line)
+    assert refused(path) == [("fleet.yaml line 2", "address"), ("fleet.yaml line 2", "username")]
 
 
 def test_jumps_must_not_lead_back() -> None:
