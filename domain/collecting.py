@@ -158,8 +158,8 @@ def failure_told(
     attempt: int,
     trigger_id: str | None,
 ) -> NewEvent | None:
-    """A reading failed; None when a failure of this kind was told and has not ended."""
-    if state.failing_kind == kind:
+    """A reading failed; None when a failure of this kind was told since one went well."""
+    if kind in state.failing_kinds:
         return None
     return collection_failed(
         tenant_id,
@@ -185,9 +185,9 @@ def recovered(
     failures: int,
 ) -> NewEvent | None:
     """A reading went well; None when no failure is told that it would end."""
-    if state.failing_kind is None:
+    if not state.failing_kinds:
         return None
     event = CollectionRecovered(
-        actor=COLLECTOR, recovery_id=recovery_id, kind=state.failing_kind, failures=failures
+        actor=COLLECTOR, recovery_id=recovery_id, kind=state.failing_kinds[-1], failures=failures
     )
     return new_event(tenant_id, device_id, f"recovered.{recovery_id}", occurred_at, event)

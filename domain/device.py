@@ -49,6 +49,8 @@ from domain.events import (
 )
 from domain.observation import Observation
 
+MOST_KINDS = 32
+
 
 class Snapshot(Struct, frozen=True):
     """What decisions need of a recorded snapshot."""
@@ -67,8 +69,9 @@ class DeviceState(Struct, frozen=True):
 
     `current` is the snapshot that the newest observation showed, at `last_observed_at`.
     `pending_diffs` are pairs of snapshot ids (from, to) whose difference nobody has told yet.
-    `failing_kind` is the failure that was told and has not ended; `refused_key` the host key that
-    blocks the device; `expected_key` the fingerprint of the only key that may be pinned next.
+    `failing_kinds` are the kinds of failure that were told since a reading went well, the one that
+    was told last at the end; `refused_key` the host key that blocks the device; `expected_key` the
+    fingerprint of the only key that may be pinned next.
     `holds` are the legal holds in force, `era` counts how often its texts were erased. Of what is
     told of a tenant as a whole, `retention` is its policy; of what is told of a group of devices,
     `group` is what it gives them; of what is told of a credential, `credential` that it is there.
@@ -84,7 +87,7 @@ class DeviceState(Struct, frozen=True):
     last_failure_id: str | None = None
     os_version: str | None = None
     configured: DeviceConfigured | None = None
-    failing_kind: str | None = None
+    failing_kinds: tuple[str, ...] = ()
     pinned_key: HostKeyPinned | None = None
     refused_key: HostKeyChanged | None = None
     expected_key: str | None = None
@@ -262,10 +265,10 @@ def evolve(state: DeviceState, stored: StoredEvent) -> DeviceState:
                 state,
                 last_failure_at=event.attempted_at,
                 last_failure_id=event.failure_id,
-                failing_kind=event.kind,
+                failing_kinds=_with_kind(state.failing_kinds, event.kind),
             )
         case CollectionRecovered():
-            return replace(state, failing_kind=None)
+            return replace(state, failing_kinds=())
         case DeviceConfigured() as event:
             return replace(state, configured=event)
         case DeviceRetired():
@@ -306,6 +309,11 @@ def evolve(state: DeviceState, stored: StoredEvent) -> DeviceState:
             )
         case RetentionPolicySet() as event:
             return replace(state, retention=event.policy)
+
+
+def _with_kind(kinds: tuple[str, ...], kind: str) -> tuple[str, ...]:
+    """The kinds with one more, told last. Other programs name kinds as they like: few are kept."""
+    return (*(one for one in kinds if one != kind), kind)[-MOST_KINDS:]
 
 
 def _without(state: DeviceState, snapshot_id: str) -> DeviceState:

@@ -153,17 +153,22 @@ async def test_a_failure_is_told_once_and_so_is_its_end(stack: Stack) -> None:
             with pytest.raises(Failed) as failed:
                 await collect(stack, settings(double.port))
             assert failed.value.attempt.failures == number
-        double.fault = "no_permission"
-        with pytest.raises(Failed):
-            await collect(stack, settings(double.port))
-        double.fault = None
-        await collect(stack, settings(double.port))
-        await collect(stack, settings(double.port))
+        for fault in ("no_permission", "truncated", "no_permission", None, None, "truncated"):
+            double.fault = fault
+            if fault is None:
+                await collect(stack, settings(double.port))
+                continue
+            with pytest.raises(Failed):
+                await collect(stack, settings(double.port))
     events = [one.event for one in await stack.rig.history(TENANT, DEVICE)]
     told = [one for one in events if isinstance(one, CollectionFailed)]
-    assert [(one.kind, one.attempt) for one in told] == [("incomplete", 1), ("command_refused", 4)]
+    assert [(one.kind, one.attempt) for one in told] == [
+        ("incomplete", 1),
+        ("command_refused", 4),
+        ("incomplete", 1),
+    ]
     ends = [one for one in events if isinstance(one, CollectionRecovered)]
-    assert [(one.kind, one.failures) for one in ends] == [("command_refused", 4)]
+    assert [(one.kind, one.failures) for one in ends] == [("command_refused", 6)]
     assert await stack.schedule.last(TENANT, DEVICE) is not None
 
 

@@ -22,6 +22,7 @@ from domain.decisions import (
     triggered,
 )
 from domain.device import (
+    MOST_KINDS,
     AlreadyRecorded,
     Confirms,
     DeviceState,
@@ -415,6 +416,24 @@ def test_a_failed_reading_changes_nothing_but_the_head() -> None:
     assert device.state.last_failure_at == at(2)
     assert device.state.current == before.current
     assert device.state.last_observed_at == before.last_observed_at
+
+
+def test_of_the_kinds_of_failure_that_were_told_the_newest_are_known() -> None:
+    device = Device()
+    kinds = [f"kind{number}" for number in range(MOST_KINDS + 2)]
+    for hour, kind in enumerate([*kinds, kinds[-2]]):
+        device.append(
+            collection_failed(
+                "acme",
+                "edge1",
+                failure_id=f"f{hour}",
+                kind=kind,
+                message="no answer",
+                attempted_at=at(hour),
+                source="scheduled",
+            )
+        )
+    assert device.state.failing_kinds == (*kinds[2:-2], kinds[-1], kinds[-2])
 
 
 def test_a_missing_or_repeated_version_is_refused() -> None:
