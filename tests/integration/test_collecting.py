@@ -494,6 +494,23 @@ async def test_a_device_that_tells_of_a_change_is_collected_before_its_turn(stac
     assert fact.source == "pushed"
 
 
+async def test_a_device_that_tells_of_a_change_is_collected_whatever_its_window(
+    stack: Stack,
+) -> None:
+    role = stack.role()
+    hour = datetime.now(UTC).hour
+    closed = f"{(hour + 4) % 24:02}:00-{(hour + 5) % 24:02}:00"
+    async with serving(RouterOSDouble()) as double, collecting(stack, role):
+        await stack.registrar.configure(
+            TENANT, DEVICE, settings(double.port, window=closed), actor=ALICE
+        )
+        await eventually(lambda: role.hurry(TENANT, DEVICE))
+        await eventually(partial(stack.count, SnapshotCreated))
+    fact = (await stack.rig.history(TENANT, DEVICE))[-1].event
+    assert isinstance(fact, SnapshotCreated)
+    assert fact.source == "pushed"
+
+
 async def _has(stack: Stack, kind: type[object], times: int) -> bool:
     return await stack.count(kind) == times
 
