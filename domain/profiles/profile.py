@@ -9,6 +9,7 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct
 
 from domain.profiles.finding import Secrets, replaced
+from domain.profiles.keys import Keys
 from domain.profiles.values import Values
 from domain.profiles.watched import WATCHED
 from domain.profiles.watching import Watched
@@ -29,9 +30,9 @@ class Profile(Struct, frozen=True, kw_only=True):
     device writes comments that it keeps. `values` are the ones that may go on over several lines.
     `secrets` find secrets in a line; of a `salted` one (in the group `secret`) it can't be known
     whether it changed, because the device writes it differently each time. Lines of `prose` are
-    words for people. `names` are the block in which names are secrets (how it begins), and where
-    in its lines they stand. `heads` are the words that begin sections: of a path only these may
-    be in an event.
+    words for people. `names` are the block in which names are secrets (how it begins), and where in
+    its lines they stand; `keys` are lines that are a secret or a number. `heads` are the words that
+    begin sections: of a path only these may be in an event.
 
     Where the command that shows the configuration writes `head` at its beginning, it writes `tail`
     as its last line: a text with the one and without the other was cut.
@@ -47,6 +48,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     salted: re.Pattern[str] | None = None
     prose: re.Pattern[str] | None = None
     names: tuple[re.Pattern[str], re.Pattern[str]] | None = None
+    keys: Keys | None = None
     heads: frozenset[str]
     head: re.Pattern[str] | None = None
     tail: str = ""
@@ -79,8 +81,12 @@ class Profile(Struct, frozen=True, kw_only=True):
             line = self.salted.sub(lambda found: replaced(found, "<secret>"), line)
         return self.secrets.hidden(line, hide)
 
-    def without_names(self, lines: Iterable[str], hide: Callable[[str], str]) -> Iterator[str]:
-        """The lines, with the names hidden that are secrets because of the block they are in."""
+    def in_context(self, lines: Iterable[str], hide: Callable[[str], str]) -> Iterator[str]:
+        """The lines without what is a secret because of the block that it is in."""
+        shown = self._without_names(lines, hide)
+        return shown if self.keys is None else self.keys.hidden(shown, hide)
+
+    def _without_names(self, lines: Iterable[str], hide: Callable[[str], str]) -> Iterator[str]:
         if self.names is None:
             yield from lines
             return

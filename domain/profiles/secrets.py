@@ -11,6 +11,7 @@ import re
 from typing import Final
 
 from domain.profiles.finding import Secrets
+from domain.profiles.keys import Keys
 
 # What is hidden already, or empty, is no secret.
 _NONE: Final = r"(?!['\"]?<(?:secret|hidden)(?::[0-9a-f]{8})?>(?:[\s'\";,]|\Z)|''(?!')|\"\"|[\]{;])"
@@ -87,9 +88,12 @@ _CISCO: Final = (
     r"<S>",
     r"(?<![\w-])(?<!crypto )(?<!tunnel )key"
     r"(?! \d+ (?:prefer|source|version|minpoll|maxpoll|burst|iburst)\b)"
-    r"<K> (?!\d+\Z|chain\b|config-key\b|pubkey-chain\b|size\b"
+    r"<K>(?!(?<=key) \d+\s*\Z) (?!chain\b|config-key\b|pubkey-chain\b|size\b"
     r"|permit\b|deny\b|\d+ size\b|\S+\.(?:pem|key|crt)\Z|[0-9a-fA-F]{2,} (?:[0-9] )?(?!address\b"
     r"|hostname\b|algorithm\b)\S+(?: fallback)?\Z)<S>",
+    # Of digits only: not the number of a key, as NTP and tunnels have it. What follows a line's
+    # first word alone (`key 1`) is told by the block that it is in.
+    r"^(?!\s*(?:s?ntp|lacp)\b).*\S (?<!crypto )(?<!tunnel )key (?P<secret>\d+)\s*\Z",
     r"\bencryption (?:vlan \d+ )?key \d+ size \S+(?: [0-9](?= \S))?+ <S>",
     _then(r"\bcrypto key (?:im|ex)port") + r"\bterminal(?: (?:3des|des))?+ <S>",
     r"(?<![\w-])(?:[\w-]+-)?(?:psk|pmk|nthash)(?! set-key\b)<K> <S>",
@@ -108,6 +112,17 @@ _CISCO: Final = (
     _CRYPT,
 )
 CISCO: Final = _all(*_CISCO)
+# Of digits only, alone on its line: a secret in the blocks of servers and groups, a number in those
+# of key chains. Elsewhere nobody has numbers of so many digits.
+CISCO_KEYS: Final = Keys(
+    line=re.compile(r"\s*key (?P<secret>\d+)\s*\Z"),
+    secret=re.compile(
+        r"\s*(?:(?:radius|tacacs) server|aaa (?:group )?server|server(?:-private)?|client"
+        r"|crypto (?:isakmp|gdoi|ikev2)|group)\b"
+    ),
+    number=re.compile(r"\s*key chain\b"),
+    least=5,
+)
 JUNOS: Final = _all(
     r"(?<=\s)<S>;?[ \t]*## SECRET-DATA",
     r'^(?!.*\[ (?:[^\]"\[]|\[(?! ))*+\];?\s*\Z).*(?<![\w-])'

@@ -37,6 +37,7 @@ _IOS: Final = Profile(
     ),
     values=values.IOS,
     secrets=secrets.CISCO,
+    keys=secrets.CISCO_KEYS,
     prose=_PROSE,
     heads=_CISCO_HEADS,
     head=re.compile(r"Building configuration|Current configuration ?:"),
@@ -50,6 +51,7 @@ _EOS: Final = Profile(
     volatile=re.compile(r"! (?:Time|Command|device):|\S+#\s*(?:show .*)?\Z"),
     values=values.EOS,
     secrets=secrets.CISCO,
+    keys=secrets.CISCO_KEYS,
     prose=_PROSE,
     heads=_CISCO_HEADS,
     head=re.compile(r"! Command: show running-config"),
@@ -122,6 +124,7 @@ _FRR: Final = Profile(
     ),
     prose=_PROSE,
     secrets=secrets.FRR,
+    keys=secrets.CISCO_KEYS,
     heads=_heads(
         "access-list|bgp|debug|frr|hostname|interface|ip|ip prefix-list|ip route|ipv6|ipv6 route|"
         "key|line|log|route-map|router bgp|router isis|router ospf|router ospf6|router rip|"

@@ -57,7 +57,7 @@ def _lines(text: str) -> list[tuple[str, str]]:
 
 def in_context(profile: Profile, lines: Iterable[str], redactor: Redactor) -> Iterator[str]:
     """The lines without the secrets that only the lines before them tell."""
-    return profile.without_names(_without_keys(lines, redactor), redactor.secret)
+    return profile.in_context(_without_keys(lines, redactor), redactor.secret)
 
 
 def _without_keys(lines: Iterable[str], redactor: Redactor) -> Iterator[str]:
