@@ -151,7 +151,8 @@ VYOS: Final = _all(
 )
 _UCI_NAME: Final = (
     r"(?!\w*(?:public|host)_?key)(?i:\w*passw(?:or)?d\d?|\w*pass|\w*_key|\w*passphrase|\w*secret"
-    r"|\w*token|(?:\w*_)?pin|pincode|puk|pukcode|\w*psk|\w*pwd\d?|\w*community|param_enc)['\"]?"
+    r"|\w*token|(?:\w*_)?pin|pincode|puk|pukcode|\w*psk|(?:\w*_)?pw\d?|\w*pwd\d?|\w*community"
+    r"|\w*(?:api|auth|private|priv|shared|secret|access|encryption|enc|wpa|wep)key|param_enc)['\"]?"
 )
 _UCI_KEY: Final = r"key\d?['\"]?(?:[ \t]+|=)(?!['\"]?[1-4]['\"]?\s*\Z)"
 # The file with a key, or the number of one, is none.

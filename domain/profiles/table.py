@@ -13,9 +13,10 @@ def _heads(text: str) -> frozenset[str]:
     return frozenset(one.strip() for one in text.split("|") if one.strip())
 
 
+# `set … description x`: the last word or quoted text of its line, and not within one.
 _PROSE: Final = re.compile(
-    r"\s*(?:banner|description|remark|set \S.* description|annotate|alias|name"
-    r"|snmp-server (?:location|contact))\b"
+    r"\s*(?:(?:banner|description|remark|annotate|alias|name|snmp-server (?:location|contact))\b"
+    r"|set \S[^'\"]* description[ \t]+(?:['\"]|\S+\s*\Z))"
 )
 _CISCO_HEADS: Final = _heads(
     "aaa|access-list|banner|boot|class-map|clock|crypto|daemon|dot1x|enable|errdisable|hardware|"
