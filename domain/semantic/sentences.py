@@ -104,7 +104,7 @@ def from_to(before: int | None, after: int | None) -> str:
 
 
 def sentence(change: Change, properties: tuple[ToldProperty, ...], entry: str) -> str:
-    """What changed, in words. All texts given are redacted already."""
+    """What changed, in words. All texts given are redacted already, and may be of any length."""
     where = place(change.section)
     subject = f"{where}: {_noun(change, entry)}" if entry or _is_entry(change) else where
     match change.kind:
@@ -135,7 +135,8 @@ def sentence(change: Change, properties: tuple[ToldProperty, ...], entry: str) -
         case "modified":
             if (moved := _moved(change, properties)) is not None:
                 thing = _thing(change, entry)
-                return f"{where} {thing} moved from {moved.before} to {moved.after}"
+                places = (_short(one or "") for one in (moved.before, moved.after))
+                return f"{where} {thing} moved from {' to '.join(places)}"
             return f"{subject}: {'; '.join(_told(one) for one in properties)}"
 
 

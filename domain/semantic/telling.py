@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from domain.redaction.hashing import Redactor
 from domain.redaction.routeros import redact_statement, redact_value
 from domain.routeros.statements import Statement
@@ -57,11 +59,12 @@ def _told(
     name = ""
     if entry is not None:
         name = called(change.section, redact_statement(change.section, entry, redactor))
-    properties = tuple(_property(change.section, one, redactor) for one in _properties(change))
+    whole = tuple(_property(change.section, one, redactor) for one in _properties(change))
+    properties = tuple(_bounded(one, redactor) for one in whole)
     return ToldChange(
         section=change.section,
         kind=change.kind,
-        sentence=sentence(change, properties, name),
+        sentence=sentence(change, whole, name),
         entry=name,
         properties=properties,
         position_before=change.before_place.position if change.before_place else None,
@@ -88,22 +91,38 @@ def _nothing(statement: Statement) -> Statement:
 
 
 def _property(section: str, one: PropertyChange, redactor: Redactor) -> ToldProperty:
+    """A property that changed, redacted, with all of its values."""
     before, after = (
-        None if value is None else _shown(section, one.name, value, redactor)
+        None if value is None else plain(redact_value(section, one.name, value, redactor))
         for value in (one.before, one.after)
     )
     gone: tuple[str, ...] = ()
     new: tuple[str, ...] = ()
     if one.name.rpartition(".")[2] in SETS and before and after:
-        was, now = members(before), members(after)
-        gone = tuple(member for member in was if member not in now)
-        new = tuple(member for member in now if member not in was)
+        was, now = members(printable(before)), members(printable(after))
+        gone, new = _without(was, now), _without(now, was)
+        # So many are told by the size of the whole.
+        if sum(map(len, (*gone, *new))) > _LONGEST_VALUE:
+            gone, new = (), ()
     return ToldProperty(one.name, before, after, gone, new)
 
 
-def _shown(section: str, name: str, value: str, redactor: Redactor) -> str:
-    text = printable(plain(redact_value(section, name, value, redactor)))
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
+def _without(some: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
+    known = frozenset(others)
+    return tuple(member for member in some if member not in known)
+
+
+def _bounded(one: ToldProperty, redactor: Redactor) -> ToldProperty:
+    return replace(one, before=_cut(one.before, redactor), after=_cut(one.after, redactor))
+
+
+def _cut(value: str | None, redactor: Redactor) -> str | None:
+    """A value as it is kept: of a long one its beginning, how long it is, and a hash of all of it,
+    by which two that begin alike differ."""
+    if value is None or len(value) <= _LONGEST_VALUE:
+        return None if value is None else printable(value)
+    rest = f"… (cut: {len(value)} characters in all, {redactor.hidden(value)})"
+    return printable(value[: _LONGEST_VALUE - len(rest)]) + rest
 
 
 def _notes(diff: SemanticDiff) -> list[str]:

@@ -325,6 +325,57 @@ def test_beyond_so_many_characters_changes_are_counted() -> None:
     assert len(encode(found)) < 10_000_000
 
 
+SCRIPT = "/system script\nadd name=s source={}\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param("x" * 30_000, "x" * 34_000, id="longer"),
+        pytest.param("x" * 30_000, "x" * 29_999 + "y", id="as long"),
+        pytest.param("x" * 20_000, "x" * 20_001, id="one of them is cut"),
+        pytest.param("x" * 29_000 + "a", "x" * 29_000 + "\\C3", id="a broken character"),
+    ],
+)
+def test_long_values_have_their_length_and_differ_when_they_are_cut(
+    before: str, after: str
+) -> None:
+    [change] = told(SCRIPT.format(before), SCRIPT.format(after)).changes
+    [source] = change.properties
+    sizes = [len(value.replace("\\C3", "?")) for value in (before, after)]
+    assert change.sentence == (
+        f"system script: 's': source changed ({sizes[0]} characters before, {sizes[1]} now)"
+    )
+    assert source.before != source.after
+    for value, size in zip((source.before, source.after), sizes, strict=True):
+        assert value is not None
+        assert len(value) <= 20_000
+        assert (f"… (cut: {size} characters in all, " in value) == (size > 20_000)
+
+
+def test_where_something_moved_is_told_in_unicode_and_cut() -> None:
+    text = '/ip address\nadd address=10.0.0.1/24 interface="{}"\n'
+    found = told(text.format("a\\C3"), text.format("x" * 30_000))
+    decode(encode(found))
+    [change] = found.changes
+    assert change.sentence == (
+        f"ip address 10.0.0.1/24 moved from a\N{REPLACEMENT CHARACTER} to {'x' * 99}…"
+    )
+
+
+def test_the_members_of_a_long_set_are_told_whole() -> None:
+    before, after = (",".join(f"10.0.{n}.0" for n in range(last)) for last in (4_000, 4_001))
+    text = "/ip dns\nset servers={}\n"
+    [change] = told(text.format(before), text.format(after)).changes
+    assert change.sentence == "ip dns: servers: 10.0.4000.0 added"
+    [servers] = change.properties
+    assert (servers.gone, servers.new) == ((), ("10.0.4000.0",))
+    # So many of them are told by the size of the whole.
+    [change] = told("/ip dns\nset servers=a,b\n", text.format(after)).changes
+    assert "characters before" in change.sentence
+    assert (change.properties[0].gone, change.properties[0].new) == ((), ())
+
+
 def test_an_event_names_no_more_sections_than_the_bound() -> None:
     menus = sorted(MENUS)[: MOST_SUMMARIES + 5]
     text = "".join(f"/ip {menu}\nadd name=p\n" for menu in menus)
