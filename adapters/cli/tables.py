@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adapters.cli.console import harmless
+from adapters.http.history import untold
 from adapters.importing.importer import Imported
 from adapters.importing.sending import Refused
 from adapters.jetstream.dead_letters import DeadLetter
@@ -118,13 +119,14 @@ def history_table(
     made = table("FROM", "UNTIL", "SNAPSHOT", "+", "-", "WHAT", "NOTES", numbers=("+", "-"))
     for one in entries:
         diff = one.diff
+        told = (words or {}).get((one.previous_snapshot_id, one.snapshot_id))
         made.add_row(
             cell(when(one.collected_at)),
             cell(when(one.valid_until) if one.valid_until else "now"),
             cell(one.snapshot_id[:SHORT_ID], "cyan"),
             cell(diff.lines_added if diff else "", "green"),
             cell(diff.lines_removed if diff else "", "red"),
-            cell((words or {}).get((one.previous_snapshot_id, one.snapshot_id)) or _where(one)),
+            cell(f"{told or _where(one)}{untold(one)}"),
             cell(", ".join(_notes(one)), "yellow"),
         )
     return made

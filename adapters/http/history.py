@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from adapters.composition import System
 
 FIRST = "First configuration"
+# A menu that is missing from either text is compared with nothing, in this step and the next.
+UNTOLD = "; what changed in what an incomplete text lacks is not told"
 
 Section = Annotated[
     str | None,
@@ -183,7 +185,13 @@ def _summary(entry: diffs.HistoryEntry) -> str:
     where = f" in {', '.join(names)}" if names else ""
     rest = f" and {more} more" if more else ""
     of = " of texts of which one is incomplete" if entry.of_incomplete else ""
-    return f"+{entry.diff.lines_added} -{entry.diff.lines_removed} lines{of}{where}{rest}"
+    lines = f"+{entry.diff.lines_added} -{entry.diff.lines_removed} lines"
+    return f"{lines}{of}{where}{rest}{untold(entry)}"
+
+
+def untold(entry: diffs.HistoryEntry) -> str:
+    """That there may be changes which are told nowhere, since one of the texts is incomplete."""
+    return UNTOLD if entry.of_incomplete and entry.diff is not None else ""
 
 
 def router(system: System) -> APIRouter:

@@ -1,0 +1,86 @@
+"""A timeline in words: what it says of changes that may not be told."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from rich.console import Console
+
+from adapters.cli.tables import history_table
+from adapters.http.history import UNTOLD, history_out
+from domain.events import Completeness
+from projections.diffs import HistoryDiff, HistoryEntry
+
+
+def entry(
+    before: Completeness | None, after: Completeness, *, compared: bool = True
+) -> HistoryEntry:
+    diff = HistoryDiff(
+        lines_added=1,
+        lines_removed=1,
+        coarse=False,
+        content_sequence=1,
+        summaries=(),
+        summaries_more=0,
+        changes_sequence=None,
+        changes_commitment=None,
+        sections=(),
+    )
+    return HistoryEntry(
+        snapshot_id="b" * 64,
+        previous_snapshot_id="a" * 64 if before else None,
+        collected_at=datetime(2026, 3, 1, tzinfo=UTC),
+        valid_until=None,
+        place=1,
+        position=1,
+        version=1,
+        diff=diff if before and compared else None,
+        returned=False,
+        late=False,
+        completeness=after,
+        previous_completeness=before,
+        warnings=(),
+        source="imported",
+        actor="user:ann",
+        asked_by=None,
+        changed_by=None,
+        trigger_id=None,
+        size_bytes=1,
+        line_count=1,
+        platform="routeros",
+        os_version=None,
+    )
+
+
+def in_table(one: HistoryEntry) -> str:
+    console = Console(width=400)
+    words = {(one.previous_snapshot_id, one.snapshot_id): "ip dns: servers changed"}
+    with console.capture() as captured:
+        console.print(history_table([one], words))
+    return captured.get()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("complete", "partial"), ("partial", "complete"), ("partial", "partial")],
+)
+def test_beside_an_incomplete_text_it_is_said_that_changes_may_be_untold(
+    before: Completeness, after: Completeness
+) -> None:
+    one = entry(before, after)
+    assert history_out(one).summary.endswith(UNTOLD)
+    assert f"ip dns: servers changed{UNTOLD}" in in_table(one)
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        pytest.param(entry("complete", "complete"), id="both complete"),
+        pytest.param(entry(None, "partial"), id="the first"),
+        pytest.param(entry("complete", "partial", compared=False), id="not compared yet"),
+    ],
+)
+def test_elsewhere_it_is_not_said(one: HistoryEntry) -> None:
+    assert UNTOLD not in history_out(one).summary
+    assert UNTOLD not in in_table(one)
