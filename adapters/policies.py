@@ -21,8 +21,10 @@ from types import MappingProxyType
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from domain.errors import InvalidInput
+from domain.routeros.menus import whole_path
 from domain.semantic.policy import DEFAULT, PolicyRule
 
 _SETTING = "CONFIGTRAIL_POLICY_FILE"
@@ -43,10 +45,27 @@ def read_policies(path: Path | None) -> Policies:
     if path is None:
         return Policies()
     try:
-        return Policies(
-            msgspec.convert(tomllib.loads(path.read_text()), dict[str, list[PolicyRule]])
-        )
+        found = msgspec.convert(tomllib.loads(path.read_text()), dict[str, list[PolicyRule]])
     except OSError as error:
         raise InvalidInput(_SETTING, f"{path} can't be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
         raise InvalidInput(_SETTING, f"{path} is no policy file: {error}") from error
+    return Policies(
+        {
+            tenant: [_by_menu(path, tenant, rule) for rule in rules]
+            for tenant, rules in found.items()
+        }
+    )
+
+
+def _by_menu(path: Path, tenant: str, rule: PolicyRule) -> PolicyRule:
+    """A rule whose menu is written as in changes, with blanks: in any other form it holds for
+    none. Lines before the first menu have an empty one."""
+    menu = whole_path(rule.section) if rule.section else ""
+    if menu is None:
+        raise InvalidInput(
+            _SETTING,
+            f"{path} has a rule of {tenant} for {rule.section!r}, which is no menu: "
+            "write it as '/ip dns static'",
+        )
+    return replace(rule, section=menu)
