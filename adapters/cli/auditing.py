@@ -67,6 +67,7 @@ class ReportOut(BaseModel):
     checkpoints: int
     logs: int
     rows: int
+    awaited: int
     contents: int
     gone: int
     lingering: int
@@ -244,6 +245,7 @@ def _report_out(report: Report) -> ReportOut:
         checkpoints=report.checkpoints,
         logs=report.logs,
         rows=report.rows,
+        awaited=report.awaited,
         contents=report.contents,
         gone=report.gone,
         lingering=report.lingering,
@@ -271,6 +273,13 @@ def _tell(report: Report) -> None:
         f"of {report.logs} logs; {report.rows} rows and {report.contents} texts compared",
         soft_wrap=True,
     )
+    if report.awaited:
+        err.print(
+            f"{report.awaited} events are newer than what the audit table holds so far, and were "
+            "not compared with rows",
+            style="yellow",
+            soft_wrap=True,
+        )
     for key in report.handed_over:
         err.print(
             harmless(

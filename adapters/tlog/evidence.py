@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Protocol
 
+from msgspec import Struct
+
 from adapters.jetstream.checkpoints import StoredNote, read_notes
 from adapters.jetstream.content_store import JetStreamContentStore
 from adapters.jetstream.verbatim import RawFeed
@@ -17,6 +19,8 @@ from domain.ports import ContentKind, ContentStore
 from domain.tlog.leaf import RawEvent
 from domain.tlog.names import STREAM_LOG
 from projections.audit import AuditEntry
+from projections.audit.write import Audit
+from projections.checkpoints import checkpoints
 from projections.rows import Pool
 
 if TYPE_CHECKING:
@@ -25,6 +29,14 @@ if TYPE_CHECKING:
 Row = tuple[Any, ...]
 _COLUMNS = ", ".join(AuditEntry.__struct_fields__)
 _PAGE = 5_000
+
+
+class Page(Struct, frozen=True):
+    """Rows by position. `projected`: up to which position the read model held the events when all
+    of its pages were taken; of later ones it need not have rows."""
+
+    projected: int
+    rows: Sequence[Row]
 
 
 class Evidence(Protocol):
@@ -50,8 +62,9 @@ class Evidence(Protocol):
         """The leaf hashes that the tiles hold for the stream's first positions."""
         ...
 
-    def rows(self) -> AsyncGenerator[Sequence[Row], None]:
-        """The rows of the audit read model by position, of all tenants, as they are now."""
+    def rows(self) -> AsyncGenerator[Page, None]:
+        """The rows of the audit read model by position, of all tenants, as they are now. At least
+        one page, which may be empty."""
         ...
 
     async def content(
@@ -103,20 +116,24 @@ class SystemEvidence:
         """See `Evidence.signed_leaves`."""
         return await self._tiles.leaves(STREAM_LOG, 0, count)
 
-    async def rows(self) -> AsyncGenerator[Sequence[Row], None]:
+    async def rows(self) -> AsyncGenerator[Page, None]:
         """See `Evidence.rows`."""
         query = f"SELECT {_COLUMNS} FROM configtrail.audit ORDER BY position"
         async with (
             self._pool.acquire() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
+            # In the snapshot of the rows: events may be on their way into them.
+            found = (await checkpoints(connection)).get(Audit.name)
+            projected = found.position if found is not None else 0
+            yield Page(projected, ())
             cursor = await connection.cursor(query)
             # Postgres works out the next page while this one is compared.
             coming = asyncio.create_task(cursor.fetch(_PAGE))
             try:
                 while records := await coming:
                     coming = asyncio.create_task(cursor.fetch(_PAGE))
-                    yield [tuple(record) for record in records]
+                    yield Page(projected, [tuple(record) for record in records])
             finally:
                 coming.cancel()
                 await asyncio.wait([coming])

@@ -49,6 +49,7 @@ class Options(Struct, frozen=True):
 
 class Report(Struct, frozen=True):
     """What was found. `events` were read, of which `sealed` are under a checkpoint that holds.
+    `awaited` ones had no row yet: the read model had not come that far.
     Of the `contents`, `gone` ones expired or were erased, as events say; `lingering` ones should be
     gone, and their removal is not finished.
     `unreadable` ones are in the log as they are stored, and no reader can, or may, make sense of
@@ -61,6 +62,7 @@ class Report(Struct, frozen=True):
     checkpoints: int
     logs: int
     rows: int
+    awaited: int
     contents: int
     gone: int
     lingering: int
@@ -119,6 +121,7 @@ async def verify(evidence: Evidence, options: Options, progress: Progress | None
         checkpoints=len(judged.claims),
         logs=check.logs,
         rows=derived.rows,
+        awaited=derived.awaited,
         contents=derived.contents[0],
         gone=derived.contents[1],
         lingering=derived.contents[2],
@@ -195,6 +198,11 @@ class _Derived:
     def rows(self) -> int:
         """How many rows were compared."""
         return self._rows.compared if self._rows else 0
+
+    @property
+    def awaited(self) -> int:
+        """How many events had no row yet, rightly."""
+        return self._rows.awaited if self._rows else 0
 
     @property
     def contents(self) -> tuple[int, int, int]:
