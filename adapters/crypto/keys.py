@@ -108,6 +108,11 @@ class KeyRing:
         """
         return await self._keys(check_tenant_id(tenant_id))
 
+    async def check_not_erased(self, tenant_id: str) -> None:
+        """Raises `KeyDestroyed` when the tenant was erased. The store is asked, not the memory of
+        this program, and no keys are made. Raises `InvalidInput`, `Unavailable`."""
+        await self._store.get(check_tenant_id(tenant_id))
+
     async def device(self, tenant_id: str, device_id: str, era: int) -> TenantKeys:
         """The key under which a device's texts are kept in an era of theirs, made at first use. Of
         it only `content_key` is used. Raises as `tenant` does; `KeyDestroyed` when the era ended.

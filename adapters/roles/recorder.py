@@ -137,8 +137,6 @@ class Recorder:
             await self._observed(msg, incoming)
         except KeyDestroyed:
             await self._refuse_erased(msg, incoming.tenant_id, incoming.device_id)
-            if incoming.config_parts is not None:
-                await self._parts.forget(incoming.config_parts.upload)
 
     async def _observed(self, msg: Msg, incoming: IntakeObservation) -> None:
         started = time.perf_counter()
@@ -334,11 +332,14 @@ class Recorder:
                 continue
             return
 
-    async def _refuse_erased(self, msg: Msg, tenant_id: str, device_id: str) -> None:
+    async def _refuse_erased(self, msg: Msg, tenant_id: str, device_id: str | None) -> None:
         """Refuse what comes for an erased tenant. The letter does not keep what was sent: nothing
-        of that tenant is to be kept any more."""
+        of that tenant is to be kept any more, nor the parts of a text."""
         error = InvalidInput("tenant_id", "must not be of a tenant that was erased")
-        await self._refuse(msg, error, tenant_id, device_id, body=b"")
+        await self._keep(msg, error, tenant_id, device_id, b"")
+        parts = claimed_parts(msg.data)
+        if parts is not None:
+            await self._parts.forget(parts.upload)
 
     async def _refuse(
         self,
@@ -347,13 +348,31 @@ class Recorder:
         tenant_id: str | None = None,
         device_id: str | None = None,
         attached: tuple[Attached, ...] = (),
-        body: bytes | None = None,
+    ) -> None:
+        """Keep it as a dead letter, whole, whatever is wrong with it; but nothing of an erased
+        tenant: letters are sealed under a key that is not the tenant's, and so was not erased."""
+        if tenant_id is not None:
+            try:
+                await self._keyring.check_not_erased(tenant_id)
+            except KeyDestroyed:
+                await self._refuse_erased(msg, tenant_id, device_id)
+                return
+        await self._keep(msg, error, tenant_id, device_id, msg.data, attached)
+
+    async def _keep(
+        self,
+        msg: Msg,
+        error: InvalidInput,
+        tenant_id: str | None,
+        device_id: str | None,
+        body: bytes,
+        attached: tuple[Attached, ...] = (),
     ) -> None:
         sequence = msg.metadata.sequence.stream
         await self._dead_letters.put(
             "intake",
             msg.subject,
-            msg.data if body is None else body,
+            body,
             field=error.field,
             rule=error.rule,
             tenant_id=tenant_id,

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -21,7 +22,9 @@ from adapters.crypto.keys import KeyRing, device_key_id, device_key_name
 from adapters.crypto.signing import SigningKey
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.content_store import CONTENT, JetStreamContentStore
+from adapters.jetstream.intake import CREATE
 from adapters.jetstream.key_store import JetStreamKeyStore
+from adapters.jetstream.streams import INTAKE
 from adapters.retention.expiring import Judged
 from adapters.retention.removing import Remover
 from adapters.roles.sealer import SEAL_SUBJECT
@@ -42,6 +45,7 @@ from domain.events import (
 )
 from projections import ALL
 from projections.verify import verify as verify_rows
+from tests.integration.test_recorder import in_parts, wire
 from tests.serving import Api, program, settings_for
 from tests.serving import export as text_of
 from tests.support import eventually
@@ -330,6 +334,23 @@ async def test_of_an_erased_tenant_nothing_is_left_and_nothing_is_taken(api: Api
     [letter] = await system.dead_letters.list(10)
     assert "erased" in letter.rule
     assert await system.dead_letters.original(letter.sequence) == b""
+    # Whatever else is wrong with what comes, its text is not kept either; nor are its parts.
+    text = text_of("r1", "192.0.2.10")
+    parted = [
+        await in_parts(cast("Any", system), text, upload, sha256_hash="0" * 64)
+        for upload in ("late", "older")
+    ]
+    parted[1] = parted[1].replace(b'"2026-', b'"1970-')
+    for body in (broken, wire(text, sha256_hash="0" * 64), *parted):
+        await system.intake.publish_raw(CREATE, body)
+    await api.settled()
+    letters = await system.dead_letters.list(10)
+    assert [one.tenant_id for one in letters] == ["acme"] * 5
+    for one in letters:
+        assert "erased" in one.rule
+        assert await system.dead_letters.original(one.sequence) == b""
+        assert one.size_bytes == 0
+    assert (await system.js.stream_info(INTAKE)).state.messages == 0
     report = await verified(system)
     assert report.ok, report.findings
     await system.keeping.eraser.tenant("acme", **WHO)
