@@ -307,7 +307,13 @@ def _tell(report: Report) -> None:
 def _verdict(report: Report) -> str:
     if report.ok:
         return "everything is as it was signed"
-    if {one.kind for one in report.findings} == {"unwitnessed"}:
+    kinds = {one.kind for one in report.findings}
+    if kinds == {"unsigned"}:
+        return (
+            "NOTHING of this history is signed: a new one is signed within seconds, or by "
+            "configtrail audit seal; an older one has lost its checkpoints"
+        )
+    if kinds == {"unwitnessed"}:
         return "everything is as it was signed, and NOT cosigned by the witnesses that it must be"
     return "this is NOT the history that was signed"
 

@@ -24,7 +24,7 @@ from domain.tlog.judging import judge_notes
 from domain.tlog.leaf import RawEvent, hash_of
 from domain.tlog.locating import WINDOW, locate
 from domain.tlog.merkle import root_of
-from domain.tlog.names import LogNames
+from domain.tlog.names import STREAM_LOG, LogNames
 from domain.tlog.note import VerifierKey
 from domain.tlog.verification import StreamCheck
 from projections.audit.write import Audit
@@ -91,6 +91,9 @@ async def verify(evidence: Evidence, options: Options, progress: Progress | None
         quorum=options.quorum,
     )
     findings = [*judged.findings, *_lost_notes([one.sequence for one in notes], last_note)]
+    if last and not findings and not any(one.log == STREAM_LOG for one in judged.claims):
+        detail = f"none is there: nothing shows that the {last} events are what was recorded"
+        findings.append(Finding("checkpoint", "unsigned", 1, detail))
     check = StreamCheck((await evidence.identity()).name, judged.claims)
     derived = _Derived(evidence, options)
     try:

@@ -7,7 +7,15 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 
 Kind: TypeAlias = Literal[
-    "altered", "missing", "inserted", "reordered", "truncated", "forked", "re-signed", "unwitnessed"
+    "altered",
+    "missing",
+    "inserted",
+    "reordered",
+    "truncated",
+    "forked",
+    "re-signed",
+    "unwitnessed",
+    "unsigned",
 ]
 What: TypeAlias = Literal["event", "checkpoint", "audit row", "device history", "content"]
 

@@ -502,6 +502,18 @@ async def test_an_untouched_history_is_never_accused(
     assert (await verify(told, replace(OPTIONS, outside=(kept,)))).ok
 
 
+async def test_a_history_without_any_checkpoint_is_not_said_to_be_as_it_was_signed(
+    told: Copy,
+) -> None:
+    kept = told.stored_notes[told.checkpoints(STREAM_LOG)[-1][0]].raw
+    told.stored_notes, told.last_note = [], 0
+    report = await verify(told, OPTIONS)
+    assert [(one.what, one.kind) for one in report.findings] == [("checkpoint", "unsigned")]
+    assert (await verify(told, replace(OPTIONS, outside=(kept,)))).ok
+    told.events, told.audit, told.last = [], [], 0
+    assert (await verify(told, OPTIONS)).ok, "there is nothing to sign"
+
+
 async def test_what_nobody_can_read_is_in_the_log_and_nobody_is_accused_for_it(
     nats_server: EmbeddedNats, postgres_dsn: str
 ) -> None:
