@@ -19,7 +19,7 @@ from adapters.cli.texts import check_reason, print_raw, record_shown
 from adapters.roles.devices import DeviceRepository
 from adapters.settings import Settings
 from adapters.tlog.reconstruct import AsOf, Told, as_of, story
-from domain.errors import ContentGone, NotFound
+from domain.errors import ContentCorrupt, ContentGone, ContentMissing, NotFound
 
 
 class FactOut(BaseModel):
@@ -80,7 +80,7 @@ async def reconstruct(
         raise typer.BadParameter("--text needs a device")
     check_reason(text, reason, "--text")
     found: AsOf | None = None
-    gone: ContentGone | None = None
+    unseen: ContentMissing | ContentCorrupt | None = None
     async with reading(settings) as reader:
         async with aclosing(story(reader, settings.tenant, device, at)) as told:
             facts = [one async for one in told]
@@ -91,14 +91,14 @@ async def reconstruct(
                 found = await as_of(reader, settings.tenant, device, at)
             except NotFound:  # it never was read successfully by then
                 found = None
-            except ContentGone as error:  # the story is told all the same
-                gone = error
+            except (ContentMissing, ContentCorrupt) as error:  # the story is told all the same
+                unseen = error
             if text and found is not None:
                 devices = DeviceRepository(reader.events)
                 await record_shown(devices, settings.tenant, device, found.snapshot_id, reason)
     if text:
-        if gone is not None:
-            raise gone
+        if unseen is not None:
+            raise unseen
         if found is None:
             raise NotFound("configuration of", device or "")
         print_raw(found.text)
@@ -106,8 +106,16 @@ async def reconstruct(
         print_json(StoryOut(facts=[_out(one) for one in facts], configuration=_as_of_out(found)))
     else:
         out.print(_story_table(facts))
-    if gone is not None:
-        err.print(harmless(str(gone)), markup=False, soft_wrap=True)
+    if unseen is not None:
+        accused = not isinstance(unseen, ContentGone)
+        why = str(unseen)
+        if accused:
+            why = (
+                f"the text can't be shown: {why}; no event says that it should be so: "
+                "run configtrail audit verify"
+            )
+        err.print(harmless(why), style="red" if accused else "", markup=False, soft_wrap=True)
+        return int(accused)
     if found is not None:
         told_at = "as of now" if at is None else f"as of {when(at)}"
         err.print(

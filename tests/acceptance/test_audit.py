@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import nats
 import pytest_asyncio
 
 from adapters.crypto.signing import SigningKey
 from adapters.embedded.process import free_port
+from adapters.jetstream.content_store import CONTENT
 from adapters.settings import Settings
 from domain.tlog.note import COSIGNATURE, VerifierKey
 from tests.acceptance.program import CONFIGTRAIL, Program
@@ -245,6 +247,24 @@ async def test_whoever_has_only_postgres_can_change_nothing_unseen(service: Serv
     report = await service.report("--no-content", status=1)
     found = [(one["what"], one["kind"], one["position"]) for one in report["findings"]]
     assert found == [("audit row", "altered", 3), ("audit row", "missing", 5)]
+
+
+async def test_the_story_is_told_of_a_device_whose_text_was_removed(service: Service) -> None:
+    runtime = json.loads((service.folder / "data" / "runtime.json").read_text())
+    nc = await nats.connect(runtime["nats_url"])
+    try:
+        await nc.jetstream().purge_stream(CONTENT, subject="configtrail-content.acme.r3")
+    finally:
+        await nc.close()
+    told, why = await service.told("audit", "reconstruct", "r3", "--json", status=1)
+    assert "is not in the content store; no event says that it should be so" in why
+    story = json.loads(told)
+    assert (len(story["facts"]), story["configuration"]) == (3, None)
+    told, why = await service.told("audit", "reconstruct", "r3", status=1)
+    assert "a new configuration" in " ".join(told.split())
+    assert "the text can't be shown" in why
+    asked = ("--text", "--reason", "an audit")
+    assert await service.run("audit", "reconstruct", "r3", *asked, status=1) == ""
 
 
 async def test_texts_go_by_policy_or_by_a_persons_word_and_history_verifies(
