@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -15,6 +16,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
+import nats.errors
 from msgspec import Struct
 
 from adapters.collecting.credentials import Credentials
@@ -38,6 +40,8 @@ from domain.events import DeviceSettings, Source
 from domain.groups import group_branch, settings_now
 from domain.ids import canonical_fingerprint, observation_id
 from domain.intake import check_text
+
+log = logging.getLogger(__name__)
 
 LEASE_SECONDS: Final = 20
 _INLINE_CHARACTERS: Final = 256 * 1024
@@ -156,7 +160,10 @@ class DeviceCollector:
                 reading = await self._read(tenant_id, device_id, settings, state, inventory)
                 at = datetime.now(UTC)
                 digest = await _checked(reading.text)
-            except DeviceUnread as failure:
+            except Exception as error:
+                failure = _failure_of(error, tenant_id, device_id)
+                if failure is None:
+                    raise
                 raise await surely(
                     self._failed(
                         hold,
@@ -169,7 +176,7 @@ class DeviceCollector:
                         trigger_id,
                         secret,
                     )
-                ) from failure
+                ) from error
             await hold.confirm()
             sequence = await self._intake.publish(
                 tenant_id,
@@ -349,6 +356,20 @@ class DeviceCollector:
 
 def _mark(settings: DeviceSettings, state: DeviceState, secret: str) -> str:
     return mark_of(settings, state.refused_key.fingerprint if state.refused_key else "", secret)
+
+
+def _failure_of(error: Exception, tenant_id: str, device_id: str) -> DeviceUnread | None:
+    """What an error of a reading says of the device. None: it is of what we stand on, not of the
+    device. One that nobody thought of is told like any other failure, and its type only."""
+    if isinstance(error, DeviceUnread):
+        return error
+    if isinstance(error, (ConfigtrailError, nats.errors.Error)):
+        return None
+    log.error("reading %s/%s failed unexpectedly", tenant_id, device_id, exc_info=error)
+    return DeviceUnread(
+        "protocol",
+        f"unexpected {type(error).__name__} at its reading: the log of who read it says where",
+    )
 
 
 async def _checked(text: str) -> str:

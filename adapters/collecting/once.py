@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import Final, Literal
@@ -14,9 +15,11 @@ from adapters.composition import System
 from adapters.importing.importer import wait_recorded
 from adapters.jetstream.intake import IntakeFull
 from domain.envelope import Head
-from domain.errors import LeaseHeld, LeaseLost
+from domain.errors import LeaseHeld, LeaseLost, Unavailable
 from domain.events import DeviceSettings, DuplicateSkipped, SnapshotCreated
 from domain.fields import JUMP_PLATFORM
+
+log = logging.getLogger(__name__)
 
 Outcome = Literal["new", "unchanged", "refused", "failed", "busy"]
 GOOD: Final[tuple[Outcome, ...]] = ("new", "unchanged", "busy")
@@ -61,15 +64,16 @@ async def collect_once(
     async def settings_of(name: str) -> DeviceSettings | None:
         return inventory.get(name)
 
-    async def one(name: str) -> tuple[Head, Collected | Result]:
+    async def one(name: str) -> tuple[Head, Collected] | Result:
         nonlocal done
         async with turns:
-            head = (await system.devices.refresh(tenant_id, name)).head
-            found: Collected | Result
+            found: tuple[Head, Collected] | Result
             try:
-                found = await collector.collect(
+                head = (await system.devices.refresh(tenant_id, name)).head
+                collected = await collector.collect(
                     tenant_id, name, inventory[name], settings_of, source="scheduled"
                 )
+                found = head, collected
             except Failed as failure:
                 found = Result(
                     device_id=name, outcome="failed", kind=failure.kind, message=failure.reason
@@ -82,19 +86,30 @@ async def collect_once(
                 found = Result(
                     device_id=name, outcome="busy", message="a collection of it is under way"
                 )
+            except Unavailable:
+                raise
+            except Exception as error:
+                # Whatever it is, the other devices go on.
+                log.error("collecting %s/%s failed", tenant_id, name, exc_info=error)
+                found = Result(
+                    device_id=name,
+                    outcome="failed",
+                    kind="unexpected",
+                    message=f"unexpected {type(error).__name__}: the program's log says where",
+                )
         done += 1
         told("collected", done)
-        return head, found
+        return found
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(name)) for name in wanted]
     read = [task.result() for task in tasks]
-    sent = [found.sequence for _, found in read if isinstance(found, Collected)]
+    sent = [found[1].sequence for found in read if not isinstance(found, Result)]
     if sent:
         await wait_recorded(system, sent, told)
     return [
-        found if isinstance(found, Result) else await _fact(system, tenant_id, head, found)
-        for head, found in read
+        found if isinstance(found, Result) else await _fact(system, tenant_id, *found)
+        for found in read
     ]
 
 

@@ -31,7 +31,6 @@ from adapters.collecting.registered import Registry
 from adapters.collecting.schedule import Attempt, Schedule, mark_of
 from adapters.jetstream.intake import IntakeFull
 from adapters.jetstream.latest import LatestEvents
-from adapters.jetstream.work import describe
 from adapters.observability.metrics import Metrics
 from adapters.roles.answering import Answering
 from adapters.roles.trigger import SUBJECT, TriggerService
@@ -243,9 +242,9 @@ class Collector:
             again = self._collecting.lease_seconds / 4 if held else AGAIN_SECONDS
             again *= 1 + random.random()
             planned.source = source
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             # Whatever it is, the other devices go on; it is logged, counted and tried again.
-            log.error("collecting %s/%s failed: %s", *key, describe(error))
+            log.error("collecting %s/%s failed", *key, exc_info=error)
             self._metrics.collections.labels("error").inc()
             again = 6 * AGAIN_SECONDS
         finally:

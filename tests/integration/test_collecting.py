@@ -10,20 +10,25 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import asyncssh
 import pytest
 from nats.aio.msg import Msg
 
-from adapters.collecting.collection import Collected, Failed, NotDue
+from adapters.collecting import collection, once
+from adapters.collecting.collection import Collected, DeviceCollector, Failed, NotDue
 from adapters.collecting.credentials import BUCKET as CREDENTIALS
 from adapters.collecting.credentials import Stored
 from adapters.collecting.schedule import Attempt
+from adapters.composition import System
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.buckets import Bucket
 from adapters.roles.collector import Collector
 from adapters.roles.supervisor import running
 from adapters.roles.trigger import SUBJECT
+from adapters.ssh.reading import Reading, read_device
+from adapters.ssh.target import Target
 from domain.errors import BackupFailed, BackupUnderWay, LeaseHeld, LeaseLost, NotFound
 from domain.events import (
     CollectionFailed,
@@ -170,6 +175,86 @@ async def test_a_failure_is_told_once_and_so_is_its_end(stack: Stack) -> None:
     ends = [one for one in events if isinstance(one, CollectionRecovered)]
     assert [(one.kind, one.failures) for one in ends] == [("command_refused", 6)]
     assert await stack.schedule.last(TENANT, DEVICE) is not None
+
+
+def break_reading(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    """Reading this device ends with an error that nobody thought of."""
+
+    async def broken(target: Target, *given: Any, **named: Any) -> Reading:
+        if target.name == device:
+            raise RuntimeError("words of the device")
+        return await read_device(target, *given, **named)
+
+    monkeypatch.setattr(collection, "read_device", broken)
+
+
+async def test_an_unexpected_error_of_a_reading_is_told_as_a_failure_of_its_device(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    break_reading(monkeypatch, DEVICE)
+    async with serving(RouterOSDouble()) as double, collecting(stack, stack.role()):
+        await stack.registrar.configure(TENANT, DEVICE, settings(double.port), actor=ALICE)
+        await eventually(lambda: stack.count(CollectionFailed))
+    events = [one.event for one in await stack.rig.history(TENANT, DEVICE)]
+    told = next(one for one in events if isinstance(one, CollectionFailed))
+    assert told.kind == "protocol"
+    assert "RuntimeError" in told.message
+    assert "words" not in told.message
+    last = await stack.schedule.last(TENANT, DEVICE)
+    assert last is not None
+    assert last.failures == 1
+    logged = next(one for one in caplog.records if one.name == collection.__name__)
+    assert logged.exc_info is not None
+    assert isinstance(logged.exc_info[1], RuntimeError)
+
+
+async def test_an_unexpected_error_of_a_reading_leaves_the_other_readings_alone(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_reading(monkeypatch, "r2")
+    results = await collected_once(stack, stack.collecting())
+    assert [(one.device_id, one.outcome, one.kind) for one in results] == [
+        ("r1", "new", None),
+        ("r2", "failed", "protocol"),
+        ("r3", "new", None),
+    ]
+
+
+async def test_an_unexpected_error_beside_a_reading_leaves_the_others_alone_too(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    collector = stack.collecting()
+    collect = collector.collect
+
+    async def broken(tenant_id: str, device_id: str, *given: Any, **named: Any) -> Collected:
+        if device_id == "r2":
+            raise RuntimeError("words of the device")
+        return await collect(tenant_id, device_id, *given, **named)
+
+    monkeypatch.setattr(collector, "collect", broken)
+    results = await collected_once(stack, collector)
+    assert [(one.device_id, one.outcome, one.kind) for one in results] == [
+        ("r1", "new", None),
+        ("r2", "failed", "unexpected"),
+        ("r3", "new", None),
+    ]
+    assert "words" not in (results[1].message or "")
+    logged = next(one for one in caplog.records if one.name == once.__name__)
+    assert logged.exc_info is not None
+
+
+async def collected_once(stack: Stack, collector: DeviceCollector) -> list[once.Result]:
+    """Three devices, one after the other."""
+    async with serving(RouterOSDouble()) as double, collecting(stack):
+        return await once.collect_once(
+            cast(System, stack.rig),  # of a system it needs what the rig has
+            collector,
+            TENANT,
+            {name: settings(double.port) for name in ("r1", "r2", "r3")},
+            only=frozenset(),
+            at_once=1,
+            told=lambda stage, number: None,
+        )
 
 
 async def test_no_device_is_collected_twice_at_once(stack: Stack) -> None:
