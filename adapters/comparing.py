@@ -35,12 +35,12 @@ from domain.semantic.understanding import not_understood
 # Beyond it the meaning of texts is not compared, only their lines.
 MOST_BYTES = 32 * 1024 * 1024
 _MOST_PLACES = 5
-# A process that was killed by others, say for want of memory on the machine, gets one more chance.
+# A process that others killed, say for want of memory, or that did not start, gets one more chance.
 _MOST_TRIES: Final = 2
 _STOPPED: Final = {
     "time": "it took too long",
     "memory": "it took too much memory",
-    "killed": f"its process was killed {_MOST_TRIES} times",
+    "killed": f"its process was killed, or did not start, {_MOST_TRIES} times",
 }
 
 

@@ -451,7 +451,8 @@ class StreamFull(Unavailable):
 class WorkStopped(ConfigtrailError):
     """A piece of work was stopped with the process that did it.
 
-    `reason`: `time` and `memory` for bounds of its own, `killed` when something else ended it.
+    `reason`: `time` and `memory` for bounds of its own, `killed` when something else ended it,
+    or when its process did not start in time.
     """
 
     def __init__(self, reason: Literal["time", "memory", "killed"]) -> None:

@@ -33,7 +33,7 @@ SECONDS: Final = 5.0
 PATIENCE: Final = 120.0
 MEMORY: Final = 1024 * 1024 * 1024
 # A process may take long to start on a busy machine; that is not the work's fault.
-_START_SECONDS: Final = 60.0
+START: Final = 60.0
 # How a process ends that is out of memory: there may be none left for saying so.
 _OUT_OF_MEMORY: Final = 77
 _ENDINGS: Final[Mapping[int | None, Literal["time", "memory"]]] = {
@@ -47,7 +47,7 @@ class Workers(Executor):
     """A pool whose processes start on demand and never outlive this program.
 
     Work fails with `WorkStopped` when it took too long or too much memory, or when its process was
-    killed: no other work fails with it.
+    killed, or did not start in time: no other work fails with it.
     """
 
     def __init__(
@@ -57,10 +57,12 @@ class Workers(Executor):
         seconds: float = SECONDS,
         memory: int = MEMORY,
         patience: float = PATIENCE,
+        start: float = START,
     ) -> None:
         self._seconds = seconds
         self._memory = memory
         self._patience = patience
+        self._start = start
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         # One thread waits for one process.
         self._threads = ThreadPoolExecutor(processes, thread_name_prefix="workers")
@@ -78,7 +80,7 @@ class Workers(Executor):
     def _carry_out(
         self, fn: Callable[..., T], args: tuple[object, ...], kwargs: dict[str, Any]
     ) -> T:
-        worker = self._taken() or _Worker(self._seconds, self._memory)
+        worker = self._taken() or _Worker(self._seconds, self._memory, self._start)
         try:
             answer = worker.answer((fn, args, kwargs), self._patience)
         except BaseException as error:
@@ -111,25 +113,26 @@ class _Failed:
 class _Worker:
     """A process, and the line to it."""
 
-    def __init__(self, seconds: float, memory: int) -> None:
+    def __init__(self, seconds: float, memory: int, start: float) -> None:
         self._line, other_end = _SPAWN.Pipe()
         self._process = _SPAWN.Process(
             target=_serve, args=(other_end, os.getpid(), seconds, memory), daemon=True
         )
         self._process.start()
         other_end.close()
+        self._start = start
         self._ready = False
 
     def answer(self, work: object, patience: float) -> object:
         """What the work gives, or how it failed. After `WorkStopped` it is of no more use."""
         if not self._ready:
-            self._heard(_START_SECONDS)
+            self._heard(self._start, "killed")
             self._ready = True
         try:
             self._line.send(work)
         except OSError as error:
             raise WorkStopped("killed") from error
-        return self._heard(patience)
+        return self._heard(patience, "time")
 
     def stop(self) -> None:
         """End the process, whatever it does."""
@@ -138,10 +141,10 @@ class _Worker:
         self._process.join()
         self._process.close()
 
-    def _heard(self, seconds: float) -> object:
+    def _heard(self, seconds: float, or_else: Literal["time", "killed"]) -> object:
         try:
             if not self._line.poll(seconds):
-                raise WorkStopped("time")
+                raise WorkStopped(or_else)
             return self._line.recv()
         except (EOFError, ConnectionError) as error:
             self._process.join()

@@ -75,6 +75,11 @@ def test_work_that_does_not_end_is_stopped_with_its_process(
         assert workers.submit(os.getpid).result() != first
 
 
+def test_a_process_that_does_not_start_in_time_is_not_the_works_fault() -> None:
+    with Workers(1, start=0.0) as workers, pytest.raises(WorkStopped, match="killed"):
+        workers.submit(os.getpid).result()
+
+
 def test_work_that_wants_too_much_memory_is_stopped() -> None:
     with Workers(1, memory=1024 * MEGABYTE) as workers:
         first = workers.submit(os.getpid).result()
@@ -143,6 +148,16 @@ async def test_a_comparison_beyond_its_bounds_is_coarse_and_says_so(
         small = Job(b"/ip pool\nadd name=a\n" * 9000, b"", "routeros", b"k" * 32, "r1", ())
     with Workers(1) as workers:
         assert not (await compared(small, workers)).coarse
+
+
+async def test_a_comparison_whose_process_did_not_start_is_tried_again_and_says_so() -> None:
+    job = Job(b"/ip pool\nadd name=a\n", b"", "routeros", b"k" * 32, "r1", ())
+    with Workers(1, start=0.0) as workers:
+        found = await compared(job, workers)
+    assert found.told is not None
+    [note] = found.told.notes
+    assert "its process was killed, or did not start, 2 times" in note
+    assert "took too long" not in note
 
 
 async def test_a_text_that_can_not_be_redacted_in_time_holds_nobody_up() -> None:
