@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,14 @@ async def test_up_refuses_read_models_of_a_lost_past_and_rebuilding_them_is_the_
         asked = [command(running, word) for word in ("devices", "doctor", "projections")]
         for status, told in await asyncio.gather(*asked):
             assert (status, why in told) == (1, True), told
+
+        # Rows of the lost past keep nobody from checking what is there.
+        status, told = await command(running, "audit", "verify", "--json")
+        assert status == 1, told
+        report = json.loads(told[told.index("{") :])
+        assert (report["ok"], report["events"], report["rows"]) == (False, 3 + grown, 0)
+        (stray,) = [one for one in report["findings"] if one["what"] == "audit row"]
+        assert why in stray["detail"]
 
         built = [command(running, "projections", "rebuild", one.name) for one in ALL]
         for status, told in await asyncio.gather(*built):
