@@ -13,15 +13,21 @@ from typing import Final
 
 from domain.routeros.strings import meant
 
+# What a dollar is read as that an escape makes one: it begins no variable.
+DOLLAR: Final = "\ufdd0"
 _ESCAPE: Final = re.compile(r"\\([0-9A-F]{2}|.)", re.DOTALL)
 
 
 class Decoded:
-    """What stands between the quotes of a string, each escape as the character that it means."""
+    """What stands between the quotes of a string, each escape as the character that it means.
 
-    def __init__(self, written: str) -> None:
+    In a `script` a dollar begins a variable, with an escape too; in any other text it does not.
+    """
+
+    def __init__(self, written: str, *, script: bool) -> None:
         self._written = written
-        self.text = _ESCAPE.sub(meant, written) if "\\" in written else written
+        read = meant if script else _read
+        self.text = _ESCAPE.sub(read, written) if "\\" in written else written
 
     def place(self, at: int) -> int:
         """Where the character at a place of the meaning is written."""
@@ -40,3 +46,12 @@ class Decoded:
             places += (begin, end)
             saved += end - begin - 1
         return starts, places
+
+
+def with_dollars(text: str) -> str:
+    """What a piece of such a text means."""
+    return text.replace(DOLLAR, "$")
+
+
+def _read(found: re.Match[str]) -> str:
+    return DOLLAR if found[1] in ("$", "24") else meant(found)

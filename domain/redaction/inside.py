@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from domain.redaction.decoding import Decoded
+from domain.redaction.decoding import Decoded, with_dollars
 from domain.redaction.scripts import secret_spans
 from domain.redaction.values import Span
 
@@ -29,7 +29,7 @@ def redact_inside_value(
     if not quoted and "\\" not in value:
         return redact_inside(value, hide, menu, script=script)
     base = 1 if quoted else 0
-    decoded = Decoded(value[base : len(value) - base])
+    decoded = Decoded(value[base : len(value) - base], script=script)
     found = secret_spans(decoded.text, menu, script=script)
     if not found:
         return value
@@ -45,7 +45,7 @@ def _without(text: str, found: Iterable[Span], hide: Callable[[str], str]) -> st
     parts: list[str] = []
     done = 0
     for one in _apart(found):
-        parts += (text[done : one.start], hide(one.meant))
+        parts += (text[done : one.start], hide(with_dollars(one.meant)))
         done = one.end
     return "".join(parts) + text[done:] if parts else text
 

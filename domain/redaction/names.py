@@ -17,7 +17,7 @@ _LOUD = re.compile(
     r"credential|apikey|psk\Z|pincode|preshared-?key|private-?key|shared-?key|auth-?key\Z"
 )
 _ALONE: Final = frozenset(
-    ("pass", "pwd", "pw", "psw", "pasw", "psk", "puk", "authorization", "cookie", "mdp")
+    ("pass", "pwd", "pw", "psw", "pasw", "psk", "puk", "authorization", "cookie", "mdp", "cpin")
 )
 # Run together, as in ddnspass and makerkey; not bypass, compass, surpass, not monkey.
 _RUN_TOGETHER = re.compile(
@@ -53,7 +53,7 @@ _ABOUT_LAST: Final = frozenset(_LAST.split())
 # Every name that speaks of a secret has one of these in it.
 STEMS: Final = (
     r"pass|psw|pswd|pwd|pw|pasw|kennwort|parola|contrase|senha|secret|token|tkn|credential|key|psk|puk|"
-    r"pin(?:[^a-z]|code|\z)|authorization|cookie|mdp|community"
+    r"pin(?:[^a-z]|code|\z)|cpin|authorization|cookie|mdp|community"
 )
 # Behind names that end so, with a blank or a sign between, a value that looks like a key is one.
 _KEY_NAMES: Final = """
@@ -65,7 +65,10 @@ _PUBLIC: Final = frozenset(("public", "pub", "ssh", "host", "foreign", "known", 
 _LONGEST: Final = 64
 # Values that are none, whatever they are assigned to.
 NO_SECRETS: Final = frozenset(
-    ("yes", "no", "none", "true", "false", "required", "nil", "nothing", "null", "disabled")
+    (
+        *("yes", "no", "none", "true", "false", "required"),
+        *("nil", "nothing", "null", "disabled", "same-as-user"),
+    )
 )
 
 

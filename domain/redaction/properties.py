@@ -10,15 +10,18 @@ from domain.redaction.names import speaks
 
 _KEYS: Final = """
 ah-key auth-key authentication-key bgp-key cak encryption-key esp-auth-key esp-enc-key lns-key
-management-protection-key md5-key netserver-key network-key nv2-preshared-key pre-shared-key
-preshared-key private-key private-pre-shared-key psk shared-key sim-pin static-sta-private-key
-tcp-md5-key tls-auth-key trap-community wpa-pre-shared-key wpa2-pre-shared-key wpa3-pre-shared-key
+management-protection-key md5-key netserver-key network-key nv2-preshared-key paypal-signature
+pin-number pre-shared-key preshared-key private-key private-pre-shared-key psk shared-key sim-pin
+static-sta-private-key tcp-md5-key tls-auth-key trap-community wpa-pre-shared-key
+wpa2-pre-shared-key wpa3-pre-shared-key
 """
 _SECRET_KEYS: Final = frozenset(_KEYS.split())
 # Names that end so, perhaps with a number: `static-key-0`, `mschapv2-password`, `ipsec-secret`.
 _SECRET_NAME = re.compile(
     r"(?:.*-)?(?:password|passwd|passphrase|secret|secrets|static-key|pin|puk)(?:-?[0-9])?\Z"
 )
+# Names that only sound so: whether there are cookies, and which of some keys is used.
+_NONE: Final = frozenset(("add-mac-cookie", "static-transmit-key"))
 # Names that are secret in one menu only.
 _IN_MENU: Final = frozenset(
     (
@@ -53,6 +56,8 @@ def is_secret(menu: str, name: str) -> bool:
 
 def _is_secret(menu: str, name: str) -> bool:
     last = name.rpartition(".")[2]
+    if last in _NONE:
+        return False
     return (
         last in _SECRET_KEYS
         or _SECRET_NAME.match(last) is not None

@@ -13,14 +13,14 @@ from domain.redaction.properties import is_secret
 from domain.routeros.statements import Property, Statement, parse, render
 from domain.routeros.vocabulary import SCRIPTS
 
-# How some menus write that there is none.
-_UNSET: Final = "none"
+# How some menus write that there is none, or that it is what the name is.
+_UNSET: Final = frozenset(("none", "same-as-user"))
 
 
 def redact_value(menu: str, name: str, value: str, redactor: Redactor) -> str:
     """A property's value as written, without what is secret in it."""
     if is_secret(menu, name):
-        return value if value == _UNSET else redactor.secret(value)
+        return value if value in _UNSET else redactor.secret(value)
     script = name.rpartition(".")[2] in SCRIPTS
     return redact_inside_value(value, redactor.meant, script=script)
 

@@ -26,12 +26,15 @@ from domain.routeros.menus import split_path
 from domain.routeros.vocabulary import SCRIPTS, VERBS
 
 _DEPTH: Final = 12
+_ENDS = re.compile(r"[;\r\n]")
 _NAME = re.compile(r"[\w-]{1,64}\Z")
 _ENDS_NAMED = re.compile(r"([\w-]{1,64})[\"']?[ \t]*[=:][ \t]*\Z")
 _RUNS: Final = frozenset(("parse", "execute"))
 _ACTS: Final = VERBS | {"find", "where", "get", "print"}
 _SELECTS: Final = _ACTS | {"detail", "and", "or", "not", "in", "default"}
 _OPENS_SCOPE: Final = "([{"
+# What stands before a comparison.
+_COMPARES: Final = frozenset(("(", "&", "|", "!", "and", "or"))
 
 
 def secret_spans(
@@ -80,11 +83,11 @@ class _Scan:
     def _begin(self, token: Token) -> None:
         """Note which menu a statement belongs to."""
         if token.text == "/":
-            line = self._at.text[token.start : token.start + 256].split("\n", 1)[0]
+            line = _ENDS.split(self._at.text[token.start : token.start + 256], maxsplit=1)[0]
             split = split_path(line)
             if split is not None:
                 self._menu = split[0]
-                if not split[1] or split[1][0] in ";\r":
+                if not split[1]:
                     self._home = split[0]
         elif token.text not in _OPENS_SCOPE:
             self._menu = "" if token.text == ":" else self._home
@@ -120,7 +123,7 @@ class _Scan:
             value = self._value_of(at, name, quoted=token.kind == "string")
             if value is not None:
                 return value
-        if self._names_secret(at, token):
+        if self._names_secret(at, token) or self._compared_with_secret(at):
             self._values.hide(token)
             return at + 1
         if token.kind == "name" and name in _ACTS:
@@ -149,6 +152,20 @@ class _Scan:
         before = self._at.all[at - 1] if at else None
         separated = before is None or before.kind == "blank" or before.text in "["
         return separated and not (follows and follows.text in "=~!" and follows.kind == "other")
+
+    def _compared_with_secret(self, at: int) -> bool:
+        """Whether a word is compared with a variable: `("x" = $password)`. Elsewhere an equals sign
+        assigns."""
+        separator = self._at.separator(behind := self._at.skip(at + 1))
+        if separator is None or self._at.text_at(behind) == ":":
+            return False
+        variable = self._at.peek(self._at.skip(separator))
+        if variable is None or variable.kind != "variable" or not speaks(variable.text[1:]):
+            return False
+        back = at - 1
+        while back >= 0 and self._at.all[back].kind == "blank":
+            back -= 1
+        return self._at.text_at(back) in _COMPARES
 
     def _value_of(self, at: int, name: str, *, quoted: bool) -> int | None:
         """Hide what is assigned to the name; the index behind it, None where nothing is."""
@@ -191,14 +208,15 @@ class _Scan:
 
     def _string(self, at: int, token: Token) -> int:
         """Look into a string, and at what is put behind it."""
-        decoded = Decoded(token.text[1:-1])
+        script = self._is_script(at)
+        decoded = Decoded(token.text[1:-1], script=script)
         if self._is_hinted(at) and is_material(decoded.text):
             self._values.hide(token)
             return at + 1
         if not triggers(decoded.text):
             return at + 1
         base = token.start + 1
-        for one in secret_spans(decoded.text, script=self._is_script(at), depth=self._depth + 1):
+        for one in secret_spans(decoded.text, script=script, depth=self._depth + 1):
             start, end = (base + decoded.place(place) for place in (one.start, one.end))
             self._values.found.append(Span(start, end, one.meant))
         named = _ENDS_NAMED.search(decoded.text[-140:])

@@ -123,7 +123,7 @@ class Values:
         if token.kind != "string":
             self.add(token.start, token.end)
             return
-        decoded = Decoded(token.text[1:-1])
+        decoded = Decoded(token.text[1:-1], script=False)
         # A dollar is a variable only where no escape makes it one.
         raw = token.text[1:-1]
         if decoded.text not in NO_SECRETS and not _VARIABLES_ONLY.match(raw):

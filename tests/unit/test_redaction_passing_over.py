@@ -36,7 +36,7 @@ source
 NAMES = _NAMES.split()
 _SPEAKING = """
 apiKey simPin pin PIN1 mail_pw Passw0rd ddnspass makerkey preSharedKey contraseña puk mdp
-authorization snmpCommunity smtp-psw wpa2-pre-shared-key key0 authCode seed cak tokens
+authorization CPIN snmpCommunity smtp-psw wpa2-pre-shared-key key0 authCode seed cak tokens
 """
 VALUES = (
     '"geheim-77"',
