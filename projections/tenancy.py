@@ -10,7 +10,7 @@ Invariant: no table with a `tenant_id` is without, in the live schema or in a re
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -18,6 +18,7 @@ import asyncpg
 from domain.errors import InvalidInput
 from domain.ids import check_tenant_id
 from projections.rows import BUILD_SCHEMA, SCHEMA, Connection, Pool
+from projections.transactions import begun
 
 READER = "configtrail_reader"
 COPIER = "configtrail_copier"
@@ -128,16 +129,12 @@ class TenantReader:
         `one_plan`: for statements that are best run in one way whatever they are asked for, so that
         the server need not think of a plan each time.
         """
-        async with self._turn(self._tenant_id), self._pool.acquire() as connection:
-            try:
-                await connection.execute(self._begin + _ONE_PLAN * one_plan)
-                yield connection
-            except BaseException:
-                # Of a session that is gone the transaction is gone too.
-                with suppress(asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError):
-                    await connection.execute("ROLLBACK")
-                raise
-            await connection.execute("COMMIT")
+        async with (
+            self._turn(self._tenant_id),
+            self._pool.acquire() as connection,
+            begun(connection, self._begin + _ONE_PLAN * one_plan),
+        ):
+            yield connection
 
     async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
         """The rows of an answer."""

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
 from typing import Any
-
-import asyncpg
 
 from domain.envelope import StoredEvent, StreamIdentity
 from domain.errors import ProjectionStopped, StreamGap
@@ -20,6 +17,7 @@ from projections.projection import Projection
 from projections.rows import Connection, Pool, storable
 from projections.schema import LIVE, Place
 from projections.source import Delivered, EventSource
+from projections.transactions import begun
 
 # Losing the last transactions in a crash of the server is no loss: the checkpoint goes with the
 # rows, and the events come again. A writer that sleeps in mid-transaction must not hold up others.
@@ -161,7 +159,12 @@ class ProjectionWriter:
     async def _commit(self, identity: StreamIdentity, batch: Sequence[Delivered]) -> bool:
         try:
             ops = self._folded(batch)
-            async with self._pool.acquire() as connection, self._transaction(connection):
+            # While Python decodes what comes next, each way to the server and back takes as long as
+            # decoding a few hundred events.
+            async with (
+                self._pool.acquire() as connection,
+                begun(connection, f"BEGIN; {self._settings}"),
+            ):
                 moved = await self._advance(connection, identity, batch)
                 if moved is None:
                     return False
@@ -181,20 +184,6 @@ class ProjectionWriter:
             brought = await self._careful.write(connection, batch)
         brought.tell(self.projection.name)
         return True
-
-    @asynccontextmanager
-    async def _transaction(self, connection: Connection) -> AsyncIterator[None]:
-        """A transaction that begins with its settings, in one way to the server and back: while
-        Python decodes what comes next, each way takes as long as decoding a few hundred events."""
-        try:
-            await connection.execute(f"BEGIN; {self._settings}")
-            yield
-        except BaseException:
-            # Of a session that is gone the transaction is gone too.
-            with suppress(asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError):
-                await connection.execute("ROLLBACK")
-            raise
-        await connection.execute("COMMIT")
 
     @property
     def _settings(self) -> str:
