@@ -23,11 +23,9 @@ from adapters.importing.naming import Naming
 from adapters.importing.reading import Reading
 from adapters.importing.sending import Refused
 from adapters.settings import Settings
-from domain.canonical import ROUTEROS
-from domain.profiles import PROFILES
+from adapters.ssh.profiles import PLATFORMS
 from projections import parking
 
-_PLATFORMS = (ROUTEROS, *PROFILES)
 _STAGES = ("sent", "recorded", "compared")
 
 
@@ -89,8 +87,8 @@ async def import_folder(
     Importing again adds nothing, and goes on where it was broken off. The exit status is 1 when
     something was refused.
     """
-    if platform is not None and platform not in _PLATFORMS:
-        raise typer.BadParameter(f"--platform must be one of {', '.join(_PLATFORMS)}")
+    if platform is not None and platform not in PLATFORMS:
+        raise typer.BadParameter(f"--platform must be one of {', '.join(PLATFORMS)}")
     readings: Sequence[Reading]
     left_out: Sequence[Refused] = ()
     if await asyncio.to_thread(is_repository, path):

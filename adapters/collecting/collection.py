@@ -6,7 +6,6 @@ sent, the lease is confirmed: a program that was stopped while another took over
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 import time
@@ -24,6 +23,7 @@ from adapters.collecting.schedule import Attempt, Schedule, mark_of
 from adapters.crypto.keys import KeyRing
 from adapters.jetstream.intake import IntakePublisher
 from adapters.jetstream.leases import Hold, Leases
+from adapters.lengths import by_length, fingerprint_under
 from adapters.roles.devices import DeviceRepository
 from adapters.roles.shielding import surely
 from adapters.roles.trigger_endings import collect_lease
@@ -31,20 +31,18 @@ from adapters.ssh.connecting import Seen
 from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.reading import Reading, read_device
 from adapters.ssh.target import HostKey, Limits, Target, Trust
-from domain.canonical import text_under
 from domain.collecting import failure_told, host_key_shown, recovered
 from domain.credentials import reference_to
 from domain.device import DeviceState
 from domain.errors import ConfigtrailError, InvalidInput
 from domain.events import DeviceSettings, Source
 from domain.groups import group_branch, settings_now
-from domain.ids import canonical_fingerprint, observation_id
+from domain.ids import observation_id
 from domain.intake import check_text
 
 log = logging.getLogger(__name__)
 
 LEASE_SECONDS: Final = 20
-_INLINE_CHARACTERS: Final = 256 * 1024
 
 Inventory = Callable[[str], Awaitable[DeviceSettings | None]]
 IsDue = Callable[[Attempt | None, str], bool]
@@ -245,14 +243,8 @@ class DeviceCollector:
         current = state.current
         if current is None:
             return False
-        if len(text) > _INLINE_CHARACTERS:
-            canonical = await asyncio.to_thread(text_under, current.canonical, text)
-        else:
-            canonical = text_under(current.canonical, text)
-        if canonical is None:
-            return True
         key = (await self._keyring.tenant(tenant_id)).fingerprint_key
-        return canonical_fingerprint(key, current.canonical, canonical) != current.fingerprint
+        return await fingerprint_under(current.canonical, key, text) != current.fingerprint
 
     async def _target(
         self,
@@ -376,10 +368,7 @@ async def _checked(text: str) -> str:
     """The text's SHA-256, when the intake will take it."""
     digest = hashlib.sha256(text.encode()).hexdigest()
     try:
-        if len(text) > _INLINE_CHARACTERS:
-            await asyncio.to_thread(check_text, text, digest)
-        else:
-            check_text(text, digest)
+        await by_length(text, check_text, text, digest)
     except InvalidInput as error:
         raise DeviceUnread("incomplete", f"what it sent is no configuration: {error.rule}") from (
             error

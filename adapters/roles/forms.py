@@ -6,17 +6,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from typing import Final
 
 from msgspec import Struct
 
+from adapters.lengths import INLINE_CHARACTERS
 from adapters.roles.devices import STATES, DeviceKey
-from domain.canonical import text_under
 from domain.canonical.summary import Summary, beneath, parted, summarised
-from domain.ids import canonical_fingerprint
-
-# Below it the canonical form takes a few milliseconds, less than handing it to a thread is worth.
-INLINE_CHARACTERS: Final = 256 * 1024
 
 
 class _Last(Struct, frozen=True):
@@ -51,12 +46,3 @@ class Forms:
         while len(self._last) > STATES:
             self._last.popitem(last=False)
         return beneath(head, last.summary)
-
-    @staticmethod
-    async def fingerprint_under(rules: str, key: bytes, text: str) -> str | None:
-        """A text's fingerprint under older rules; None for rules that are not known."""
-        if len(text) > INLINE_CHARACTERS:
-            canonical = await asyncio.to_thread(text_under, rules, text)
-        else:
-            canonical = text_under(rules, text)
-        return None if canonical is None else canonical_fingerprint(key, rules, canonical)

@@ -23,6 +23,7 @@ from adapters.jetstream.dead_letters import Attached, DeadLetters
 from adapters.jetstream.intake import CREATE, IntakeParts, sent_as
 from adapters.jetstream.streams import INTAKE, INTAKE_SUBJECT
 from adapters.jetstream.work import Job, WorkConsumer, describe
+from adapters.lengths import fingerprint_under
 from adapters.observability.metrics import Metrics
 from adapters.roles.devices import DeviceRepository
 from adapters.roles.forms import Forms
@@ -282,7 +283,7 @@ class Recorder:
         key = (await self._keyring.tenant(observation.tenant_id)).fingerprint_key
         older = list(observation.older)
         for one in sorted(missing):
-            fingerprint = await self._forms.fingerprint_under(one, key, text)
+            fingerprint = await fingerprint_under(one, key, text)
             if fingerprint is not None:
                 older.append((one, fingerprint))
         return replace(observation, older=tuple(older))
