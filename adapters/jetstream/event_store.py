@@ -58,8 +58,9 @@ class JetStreamEventStore:
                 ack = await self._publisher.publish(
                     subject,
                     body,
-                    {**headers, "Nats-Expected-Stream": EVENTS},
+                    headers,
                     timeout=REQUEST_TIMEOUT_SECONDS,
+                    stream=EVENTS,
                 )
         except APIError as error:
             if error.err_code in FULL:

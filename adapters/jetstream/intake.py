@@ -121,8 +121,9 @@ class IntakePublisher:
                 ack = await self._publisher.publish(
                     subject,
                     body,
-                    {**(headers or {}), "Nats-Expected-Stream": INTAKE},
+                    headers or {},
                     timeout=REQUEST_TIMEOUT_SECONDS,
+                    stream=INTAKE,
                 )
             except APIError as error:
                 if error.err_code in (10077, 10047):  # the stream's or the account's limit

@@ -191,8 +191,9 @@ class PartedStream:
                 return await self._publisher.publish(
                     subject,
                     body,
-                    {**(headers or {}), "Nats-Expected-Stream": self._stream},
+                    headers or {},
                     timeout=REQUEST_TIMEOUT_SECONDS,
+                    stream=self._stream,
                 )
             except APIError as error:
                 if error.err_code not in FULL:

@@ -39,13 +39,20 @@ class Publisher:
         tell_of_losses(nc, self)
 
     async def publish(
-        self, subject: str, body: bytes, headers: Mapping[str, str], *, timeout: float
+        self,
+        subject: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        timeout: float,
+        stream: str | None = None,
     ) -> Ack:
-        """Publish, and wait for the stream's acknowledgement.
+        """Publish, and wait for the stream's acknowledgement; `stream`: of that one and no other.
 
         Raises `APIError` when the stream refuses, and errors of nats-py when the outcome is not
         known.
         """
+        expected = {} if stream is None else {"Nats-Expected-Stream": stream}
         inbox = self._inbox or await self._start()
         number = str(next(self._numbers))
         answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
@@ -55,7 +62,7 @@ class Publisher:
                 # The client forgets a cancellation while it makes room; the time would not end.
                 with cancellable():
                     await self._nc.publish(
-                        subject, body, reply=f"{inbox}.{number}", headers=dict(headers)
+                        subject, body, reply=f"{inbox}.{number}", headers={**headers, **expected}
                     )
                 msg = await answer
         except TimeoutError as error:
