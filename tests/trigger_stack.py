@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -162,6 +163,27 @@ async def collector(stack: Stack, answer: Answer) -> AsyncIterator[None]:
     await stack.nc.flush()
     yield
     await subscription.unsubscribe()
+
+
+class Gate(Struct, frozen=True):
+    """`reached`: the collector was asked; it answers when it is `released`."""
+
+    reached: asyncio.Event
+    released: asyncio.Event
+
+
+@asynccontextmanager
+async def held_up(stack: Stack, answer: Answer) -> AsyncIterator[Gate]:
+    """A collector that answers when it is released."""
+    gate = Gate(asyncio.Event(), asyncio.Event())
+
+    async def late(request: dict[str, str]) -> object:
+        gate.reached.set()
+        await gate.released.wait()
+        return await answer(request)
+
+    async with collector(stack, late):
+        yield gate
 
 
 def collecting(

@@ -23,6 +23,19 @@ from tests.rig import rig
 from tests.support import eventually
 
 
+async def exchange(nats: EmbeddedNats, source: Path, target: Path) -> None:
+    """Make one folder the copy of the other, while the server rests."""
+
+    def exchanged() -> None:
+        if target.exists():
+            shutil.rmtree(target)
+        shutil.copytree(source, target)
+
+    await nats.stop()
+    await asyncio.to_thread(exchanged)
+    await nats.start()
+
+
 async def test_a_checkpoint_of_the_lost_time_is_refused_and_a_rebuild_is_the_way_out(
     nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path
 ) -> None:
@@ -30,9 +43,7 @@ async def test_a_checkpoint_of_the_lost_time_is_refused_and_a_rebuild_is_the_way
     async with open_pool(postgres_dsn, application_name="test") as pool:
         async with rig(nats_server.url) as opened:
             await append_many(opened.events, 3, "r1")
-            await nats_server.stop()
-            await asyncio.to_thread(shutil.copytree, data, copy)
-            await nats_server.start()
+            await exchange(nats_server, data, copy)
             await append_many(opened.events, 3, "lost")
             worker = ProjectionWorker(pool, JetStreamSource(opened.nc, opened.js), AUDIT)
             task = asyncio.create_task(worker.run())
@@ -44,10 +55,7 @@ async def test_a_checkpoint_of_the_lost_time_is_refused_and_a_rebuild_is_the_way
             await eventually(caught_up)
             task.cancel()
             await asyncio.wait([task])
-        await nats_server.stop()
-        await asyncio.to_thread(shutil.rmtree, data)
-        await asyncio.to_thread(shutil.copytree, copy, data)
-        await nats_server.start()
+        await exchange(nats_server, copy, data)
         async with rig(nats_server.url) as opened:
             await append_many(opened.events, 5, "other")
             source = JetStreamSource(opened.nc, opened.js)
@@ -77,9 +85,7 @@ async def test_a_flow_that_has_read_nothing_yet_notices_it_too(
     data, copy = tmp_path / "nats", tmp_path / "copy"
     async with rig(nats_server.url) as opened:
         await append_many(opened.events, 3, "r1")
-        await nats_server.stop()
-        await asyncio.to_thread(shutil.copytree, data, copy)
-        await nats_server.start()
+        await exchange(nats_server, data, copy)
         await append_many(opened.events, 3, "lost")
         flows = (
             JetStreamSource(opened.nc, opened.js).follow(6),
@@ -91,10 +97,7 @@ async def test_a_flow_that_has_read_nothing_yet_notices_it_too(
             return (await opened.js.stream_info(EVENTS)).state.consumer_count == 2
 
         await eventually(both_follow)
-        await nats_server.stop()
-        await asyncio.to_thread(shutil.rmtree, data)
-        await asyncio.to_thread(shutil.copytree, copy, data)
-        await nats_server.start()
+        await exchange(nats_server, copy, data)
         await append_many(opened.events, 5, "other")
         for one in following:
             with pytest.raises(StreamMismatch, match="put back to an older copy"):

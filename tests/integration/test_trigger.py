@@ -35,7 +35,7 @@ from tests.trigger_stack import (
 
 
 @pytest.mark.parametrize("name_trigger", [True, False])
-async def test_a_new_configurationis_recorded_and_named(
+async def test_a_new_configuration_is_recorded_and_named(
     recording: Stack, name_trigger: bool
 ) -> None:
     async with collector(recording, collecting(recording, CONFIG, name_trigger=name_trigger)):
@@ -86,7 +86,7 @@ async def test_an_earlier_reading_of_the_same_text_is_not_taken_for_this_one(
     assert await recording.ends() == ["timed_out"]
 
 
-async def test_the_requestis_recorded_before_the_collector_is_asked(stack: Stack) -> None:
+async def test_the_request_is_recorded_before_the_collector_is_asked(stack: Stack) -> None:
     seen: list[bool] = []
     asked_for: list[dict[str, str]] = []
 
@@ -205,7 +205,7 @@ async def test_without_nats_it_is_unavailable(nats_server: EmbeddedNats, stack: 
         (TENANT, DEVICE, ALICE, "two\nlines", "reason"),
     ],
 )
-async def test_bad_input_is_refused_before_anythingis_recorded(
+async def test_bad_input_is_refused_before_anything_is_recorded(
     stack: Stack, tenant: str, device: str, actor: str, reason: str | None, field: str
 ) -> None:
     with pytest.raises(InvalidInput) as refused:

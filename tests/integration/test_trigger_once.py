@@ -28,6 +28,7 @@ from tests.trigger_stack import (
     Stack,
     collecting,
     collector,
+    held_up,
     saying,
 )
 
@@ -62,15 +63,9 @@ async def test_of_eight_at_once_one_runs_and_all_are_recorded(recording: Stack) 
 async def test_who_joined_a_backup_has_its_end_and_no_other(
     recording: Stack, name_trigger: bool
 ) -> None:
-    async def answer(request: dict[str, str]) -> object:
-        reached.set()
-        await released.wait()
-        return await collecting(recording, CONFIG, name_trigger=name_trigger)(request)
-
-    reached, released = asyncio.Event(), asyncio.Event()
-    async with collector(recording, answer):
+    async with held_up(recording, collecting(recording, CONFIG, name_trigger=name_trigger)) as gate:
         first = asyncio.create_task(recording.service.run(TENANT, DEVICE, actor=ALICE))
-        await reached.wait()
+        await gate.reached.wait()
         joined = asyncio.create_task(
             recording.another().run(TENANT, DEVICE, actor=ALICE, join=True)
         )
@@ -79,7 +74,7 @@ async def test_who_joined_a_backup_has_its_end_and_no_other(
         # Another one that joined gives up: that is no end of the backup either.
         with pytest.raises(BackupTimedOut):
             await recording.another(timeout=0.5).run(TENANT, DEVICE, actor=ALICE, join=True)
-        released.set()
+        gate.released.set()
         made, same = await asyncio.gather(first, joined)
     assert (same.outcome, same.snapshot_id) == ("succeeded", made.snapshot_id)
 
@@ -132,21 +127,15 @@ async def test_backups_of_different_devices_do_not_wait_for_each_other(stack: St
     assert at_once == [DEVICE]
 
 
-async def test_being_cancelledis_recorded(stack: Stack) -> None:
-    async def answer(request: dict[str, str]) -> object:
-        reached.set()
-        await released.wait()
-        return {"status": "failed"}
-
-    reached, released = asyncio.Event(), asyncio.Event()
-    async with collector(stack, answer):
+async def test_being_cancelled_is_recorded(stack: Stack) -> None:
+    async with held_up(stack, saying(status="failed")) as gate:
         task = asyncio.create_task(stack.service.run(TENANT, DEVICE, actor=ALICE))
-        await reached.wait()
+        await gate.reached.wait()
         task.cancel()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        released.set()
+        gate.released.set()
     assert await stack.ends() == ["failed"]
     assert "stopped" in ((await stack.last_end()).message or "")
     assert await stack.leases.holder(lease_name(TENANT, DEVICE)) is None
@@ -168,21 +157,15 @@ async def test_cancelled_at_any_moment_it_ends_once(recording: Stack) -> None:
 
 
 async def test_a_lease_taken_away_ends_the_backup_as_failed(stack: Stack) -> None:
-    async def answer(request: dict[str, str]) -> object:
-        reached.set()
-        await released.wait()
-        return {"status": "failed"}
-
-    reached, released = asyncio.Event(), asyncio.Event()
-    async with collector(stack, answer):
+    async with held_up(stack, saying(status="failed")) as gate:
         task = asyncio.create_task(stack.service.run(TENANT, DEVICE, actor=ALICE))
-        await reached.wait()
+        await gate.reached.wait()
         thief = b'{"name": "thief", "token": "t"}'
         subject = f"$KV.CONFIGTRAIL_LEASES.{lease_name(TENANT, DEVICE)}"
         await stack.nc.jetstream().publish(subject, thief)
         with pytest.raises(BackupFailed, match="lease"):
             await task
-        released.set()
+        gate.released.set()
     assert await stack.ends() == ["failed"]
 
 
@@ -202,13 +185,7 @@ PROGRAM = """
 async def test_a_killed_programs_backup_is_ended_by_the_reaper(
     nats_server: EmbeddedNats, stack: Stack
 ) -> None:
-    async def answer(request: dict[str, str]) -> object:
-        reached.set()
-        await released.wait()
-        return {"status": "failed"}
-
-    reached, released = asyncio.Event(), asyncio.Event()
-    async with collector(stack, answer):
+    async with held_up(stack, saying(status="failed")) as gate:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-c",
@@ -216,13 +193,13 @@ async def test_a_killed_programs_backup_is_ended_by_the_reaper(
             nats_server.url,
             cwd=Path(__file__).parents[2],
         )
-        await reached.wait()
+        await gate.reached.wait()
         process.kill()
         await process.wait()
         assert await stack.leases.holder(lease_name(TENANT, DEVICE)) is not None
         async with running({"reaper": stack.reaper(overdue_after=0).run}):
             await eventually(lambda: _no_backup_is_open(stack))
-        released.set()
+        gate.released.set()
     assert await stack.leases.holder(lease_name(TENANT, DEVICE)) is None
     assert await stack.ends() == ["interrupted"]
     end = await stack.last_end()
@@ -235,19 +212,13 @@ async def _no_backup_is_open(stack: Stack) -> bool:
 
 
 async def test_the_reaper_leaves_a_running_backup_alone(recording: Stack) -> None:
-    async def answer(request: dict[str, str]) -> object:
-        reached.set()
-        await released.wait()
-        return await collecting(recording, CONFIG)(request)
-
-    reached, released = asyncio.Event(), asyncio.Event()
-    async with collector(recording, answer):
+    async with held_up(recording, collecting(recording, CONFIG)) as gate:
         task = asyncio.create_task(recording.service.run(TENANT, DEVICE, actor=ALICE))
-        await reached.wait()
+        await gate.reached.wait()
         # For this one everything is overdue; it looks at the backup, and at others' leases.
         async with running({"reaper": recording.reaper(overdue_after=0).run}):
             await eventually(lambda: _is_watched(recording))
-            released.set()
+            gate.released.set()
             done = await task
     assert done.outcome == "succeeded"
     assert await recording.ends() == ["succeeded"]
