@@ -43,13 +43,13 @@ def read_event(type_name: str, body: bytes, position: int) -> DomainEvent:
     Raises `UnknownEventType` for a type or version from the future, `MalformedEvent` for a body
     that breaks its schema.
     """
-    parts = _parts(type_name)
-    if parts is None or parts[0] not in VERSIONS or parts[1] > VERSIONS[parts[0]]:
+    reading = _reading(type_name)
+    if reading is None:
         raise UnknownEventType(type_name, position)
-    name, stored_version = parts
+    name, upcasters = reading
     try:
-        for version in range(stored_version, VERSIONS[name]):
-            body = UPCASTERS[name, version](body)
+        for upcast in upcasters:
+            body = upcast(body)
         event = decode_event(body)
     except (msgspec.DecodeError, ValueError) as error:
         raise MalformedEvent(position, type(error).__name__) from error
@@ -59,7 +59,12 @@ def read_event(type_name: str, body: bytes, position: int) -> DomainEvent:
 
 
 @lru_cache(maxsize=256)
-def _parts(type_name: str) -> tuple[str, int] | None:
-    """Name and version in a type; None when it is none of ours."""
+def _reading(type_name: str) -> tuple[str, list[Callable[[bytes], bytes]]] | None:
+    """The event's name, and what its bodies go through; None when the type is none of ours."""
     match = _TYPE.match(type_name)
-    return None if match is None else (match[1], int(match[2]))
+    if match is None:
+        return None
+    name, stored_version, latest = match[1], int(match[2]), VERSIONS.get(match[1], 0)
+    if stored_version > latest:
+        return None
+    return name, [UPCASTERS[name, version] for version in range(stored_version, latest)]

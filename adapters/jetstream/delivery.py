@@ -18,17 +18,18 @@ from projections.source import Delivered, Unreadable
 
 # Headers in the order in which they are written by us, each at most once: one pattern finds what
 # searching for each takes twice the time for. What others write in another order, or twice, is read
-# the unhurried way.
+# the unhurried way. `.+` and `\S+` cost less than sets of characters.
 _HEADERS = re.compile(
     "NATS/1\\.0\r\ncontent-type: application/json\r\nce-specversion: 1\\.0\r\n"
-    "ce-id: ([^\r\n ]+)\r\nce-source: [^\r\n]+\r\nce-type: ([^\r\n ]+)\r\nce-subject: [^\r\n]+\r\n"
-    "ce-time: ([^\r\n ]+)\r\nce-sequence: ([0-9]+)\r\nNats-Msg-Id: [^\r\n]+\r\n"
-    "(?:Nats-Expected-Last-Subject-Sequence: [0-9]+\r\n"
-    "Nats-Expected-Last-Subject-Sequence-Subject: [^\r\n]+\r\n)?"
-    "(?:ce-correlationid: ([^\r\n ]+)\r\n)?(?:ce-causationid: ([^\r\n ]+)\r\n)?"
-    "(?:traceparent: ([^\r\n ]+)\r\n)?(?:Nats-Expected-Stream: [^\r\n]+\r\n)?"
-    "(?:Nats-Batch-Id: [^\r\n]+\r\nNats-Batch-Sequence: [0-9]+\r\n(?:Nats-Batch-Commit: 1\r\n)?)?"
-    "\r\n\\Z"
+    "ce-id: (\\S+)\r\nce-source: .+\r\nce-type: (\\S+)\r\nce-subject: .+\r\n"
+    "ce-time: (\\S+)\r\nce-sequence: (\\d+)\r\nNats-Msg-Id: .+\r\n"
+    "(?:Nats-Expected-Last-Subject-Sequence: \\d+\r\n"
+    "Nats-Expected-Last-Subject-Sequence-Subject: .+\r\n)?"
+    "(?:ce-correlationid: (\\S+)\r\n)?(?:ce-causationid: (\\S+)\r\n)?"
+    "(?:traceparent: (\\S+)\r\n)?(?:Nats-Expected-Stream: .+\r\n)?"
+    "(?:Nats-Batch-Id: .+\r\nNats-Batch-Sequence: \\d+\r\n(?:Nats-Batch-Commit: 1\r\n)?)?"
+    "\r\n\\Z",
+    re.ASCII,
 )
 _SUBJECTS_KEPT = 100_000
 # Whose an event is whose subject names nobody: no tenant can have this id.

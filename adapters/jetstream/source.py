@@ -176,9 +176,13 @@ def _stored_at(event: Delivered) -> datetime | None:
 
 
 class RawPuller(Puller):
-    """A `Puller` whose messages come through the connection's tap."""
+    """A `Puller` whose messages come through the connection's tap.
 
-    def __init__(self, nc: Client, stream: str, consumer: str, *, batch: int = 1_000) -> None:
+    `batch` is so large that the server has work while a batch is decoded, folded and written: with
+    1,000 it was waited for a seventh of the time.
+    """
+
+    def __init__(self, nc: Client, stream: str, consumer: str, *, batch: int = 4_000) -> None:
         super().__init__(nc, stream, consumer, batch=batch)
         self._tap = Tap.of(nc)
         self._raw: deque[TappedMessage] = deque()

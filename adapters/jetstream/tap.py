@@ -9,8 +9,9 @@ the client's.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from msgspec import Struct
 from nats.aio.client import Client
 from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
@@ -20,7 +21,7 @@ from adapters.jetstream.headers import header_lines
 _CRLF = b"\r\n"
 
 
-class TappedMessage(NamedTuple):
+class TappedMessage(Struct, frozen=True, gc=False):
     """A message as it came. `reply` is where an acknowledgement would go."""
 
     subject: bytes
@@ -92,19 +93,20 @@ class Tap(Parser):
             while (line_end := buffer.find(_CRLF, place)) >= 0:
                 words = buffer[place:line_end].split()
                 end = line_end + 2
-                taker = None
-                if words and words[0] in (b"HMSG", b"MSG"):
-                    body, end = end, end + _size(words[-1]) + 2
-                    if end > len(buffer):
-                        break
-                    taker = self._takers.get(words[2])
-                has_headers = words[:1] == [b"HMSG"]
-                if taker is None or len(words) != (6 if has_headers else 5):
+                kind = words[0] if words else b""
+                if kind != b"HMSG" and kind != b"MSG":
+                    place = end
+                    continue
+                body, end = end, end + _size(words[-1]) + 2
+                if end > len(buffer):
+                    break
+                taker = self._takers.get(words[2])
+                if taker is None or len(words) != (6 if kind == b"HMSG" else 5):
                     place = end
                     continue
                 if begin < place:
                     await super().parse(buffer[begin:place])
-                headers_end = body + (_size(words[4]) if has_headers else 0)
+                headers_end = body + _size(words[4]) if kind == b"HMSG" else body
                 taker.take(
                     TappedMessage(
                         words[1],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct
@@ -35,5 +36,11 @@ class Fact(Struct, frozen=True, kw_only=True, tag_field="type", gc=False):
     actor: str
 
     def __post_init__(self) -> None:
-        if not ACTOR.match(self.actor):
-            raise ValueError("actor must be user:<id>, service:<name> or system:<role>")
+        _check_actor(self.actor)
+
+
+# Few act, in many events: each is judged once.
+@lru_cache(4_096)
+def _check_actor(actor: str) -> None:
+    if not ACTOR.match(actor):
+        raise ValueError("actor must be user:<id>, service:<name> or system:<role>")

@@ -140,30 +140,37 @@ def fold(batch: Sequence[StoredEvent]) -> list[tuple[Any, ...]]:
 
 def _row(stored: StoredEvent) -> tuple[Any, ...]:
     event = stored.event
+    details = encode_event(event).decode()
+    event_id = stored.event_id
+    correlation_id, causation_id = stored.correlation_id, stored.causation_id
+    actor = event.actor
     resource_type, resource_id = resource_of(event, stored.tenant_id, stored.device_id)
+    # What is of the event itself is in its details, and can't have what these have not.
+    if r"\u0000" in details or "\x00" in f"{event_id}{correlation_id}{causation_id}":
+        details = _storable_details(details)
+        event_id, actor, resource_id = storable(event_id), storable(actor), storable(resource_id)
+        correlation_id = storable_or_none(correlation_id)
+        causation_id = storable_or_none(causation_id)
     return (
         stored.position,
         stored.tenant_id,
-        storable(stored.event_id),
+        event_id,
         stored.occurred_at,
         stored.stored_at,
-        storable(event.actor),
+        actor,
         ACTIONS[type(event)],
         resource_type,
-        storable(resource_id),
+        resource_id,
         stored.device_id,
         stored.version,
-        storable_or_none(stored.correlation_id),
-        storable_or_none(stored.causation_id),
-        _details(event),
+        correlation_id,
+        causation_id,
+        details,
     )
 
 
-def _details(event: DomainEvent) -> str:
-    body = encode_event(event)
-    if rb"\u0000" in body:
-        body = msgspec.json.encode(_storable_values(msgspec.json.decode(body)))
-    return body.decode()
+def _storable_details(details: str) -> str:
+    return msgspec.json.encode(_storable_values(msgspec.json.decode(details))).decode()
 
 
 def _storable_values(value: object) -> object:
