@@ -20,7 +20,6 @@ from eventsourcing.persistence import Tracking
 from eventsourcing.postgres import PostgresTrackingRecorder
 from eventsourcing.projection import Projection, ProjectionRunner
 from psycopg.sql import SQL
-from psycopg.types.json import Jsonb
 
 from benchmarks.history import history
 from domain.envelope import StoredEvent
@@ -57,7 +56,7 @@ class AuditView(PostgresTrackingRecorder):
         """One row, and how far it is."""
         with self.datastore.transaction(commit=True) as curs:
             self._insert_tracking(curs, tracking)
-            curs.execute(_INSERT, (*row[:-1], Jsonb(row[-1])))
+            curs.execute(_INSERT, row)
 
 
 class AuditProjection(Projection[AuditView]):
@@ -77,8 +76,7 @@ class AuditProjection(Projection[AuditView]):
             occurred_at=domain_event.timestamp,
             event=decode_event(domain_event.body.encode()),
         )
-        row = AUDIT.fold([stored])[0]
-        self.view.add((*row[:-1], {"type": type(stored.event).__name__}), tracking)
+        self.view.add(AUDIT.fold([stored])[0], tracking)
 
 
 def run(dsn: str, count: int) -> float:
