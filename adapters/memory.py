@@ -9,7 +9,15 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 
-from domain.envelope import Head, NewEvent, Selection, StoredEvent, StreamIdentity, stored_event
+from domain.envelope import (
+    Head,
+    Mark,
+    NewEvent,
+    Selection,
+    StoredEvent,
+    StreamIdentity,
+    stored_event,
+)
 from domain.errors import AppendConflict, BatchTooLarge, StreamMismatch
 from domain.ports import ALL, MAX_TOGETHER
 
@@ -92,10 +100,10 @@ class MemoryEventStore:
         """See `domain.ports.EventStore.position_at`."""
         return sum(one.stored_at < moment for one in self._events)
 
-    async def event_id_at(self, position: int) -> str | None:
-        """See `domain.ports.EventStore.event_id_at`."""
+    async def mark_at(self, position: int) -> Mark | None:
+        """See `domain.ports.EventStore.mark_at`."""
         found = self._events[position - 1 : position] if position else []
-        return found[0].event_id if found else None
+        return Mark(found[0].event_id, found[0].stored_at) if found else None
 
     async def head(self) -> int:
         """See `domain.ports.EventStore.head`."""

@@ -25,8 +25,9 @@ from domain.ports import ALL, EventStore
 class Checkpoint(Struct, frozen=True):
     """Up to where a reader is done, in which stream, and what it read there.
 
-    `last_event` is the id of the event at the position: a stream that has another one there was put
-    back to an older copy. `where` is what the reader selects; both may be missing in old ones.
+    `last_event` is the id of the event at the position, `last_stored` when it was stored: a stream
+    that has another one there was put back to an older copy. `where` is what the reader selects.
+    Old ones may lack all three.
     """
 
     stream: str
@@ -34,6 +35,7 @@ class Checkpoint(Struct, frozen=True):
     position: int
     where: Selection | None = None
     last_event: str | None = None
+    last_stored: datetime | None = None
 
 
 class CheckpointStore(Protocol):
@@ -153,8 +155,12 @@ class Replay:
         """The stream must have at the checkpoint what was read there: else it has another past."""
         if found.last_event is None:
             return
-        now = await self._events.event_id_at(found.position)
-        if now != found.last_event:
+        now = await self._events.mark_at(found.position)
+        if (
+            now is None
+            or now.event_id != found.last_event
+            or found.last_stored not in (None, now.stored_at)
+        ):
             raise StreamMismatch(
                 "the checkpoint",
                 f"was kept at another event than {found.stream} has at position {found.position}:"
@@ -184,6 +190,7 @@ class Replay:
                     last.position,
                     self._where,
                     last.event_id,
+                    last.stored_at,
                 )
             )
 

@@ -87,6 +87,14 @@ def stored_event(event: NewEvent, position: int, version: int, stored_at: dateti
     )
 
 
+class Mark(Struct, frozen=True):
+    """Which event it is that a reader has come to: what is recorded anew has the same id, and
+    another time."""
+
+    event_id: str
+    stored_at: datetime
+
+
 class Selection(Struct, frozen=True, kw_only=True):
     """Which events a reader wants: of a tenant, a device, some types; by default all."""
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from domain.envelope import Head, NewEvent, Selection, StoredEvent, StreamIdentity
+from domain.envelope import Head, Mark, NewEvent, Selection, StoredEvent, StreamIdentity
 from domain.events import ContentKind, ContentRef
 
 __all__ = ["ALL", "MAX_TOGETHER", "REFERRED_WITHIN", "ContentKind", "ContentStore", "EventStore"]
@@ -67,8 +67,8 @@ class EventStore(Protocol):
         """The position after which events are that were stored at or after `moment`."""
         ...
 
-    async def event_id_at(self, position: int) -> str | None:
-        """The id of the event at a position, None when there is none."""
+    async def mark_at(self, position: int) -> Mark | None:
+        """Which event is at a position, None when there is none. It need not be readable."""
         ...
 
     async def head(self) -> int:

@@ -6,14 +6,17 @@ the same one: it ends before the checkpoint, or, once it has grown, has another 
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import asyncpg
+from msgspec import Struct
 
 from domain.envelope import StreamIdentity
 from domain.errors import StreamMismatch
 from projections.checkpoints import Checkpoint, checkpoints, of_another_stream, way_out
-from projections.rows import Reader, storable
+from projections.rows import Reader, storable, structs
 from projections.schema import LIVE, Place
-from projections.source import EventSource
+from projections.source import Delivered, EventSource
 
 # Before any program made them, or made them as they are now.
 _NOT_THERE = (
@@ -62,16 +65,37 @@ async def check_live(reader: Reader, source: EventSource, projection: str) -> No
         raise stray
 
 
-async def _last_events(reader: Reader, place: Place) -> dict[str, tuple[int, str]]:
-    """Where checkpoints stand, and the id of the event there, as far as it is known."""
+# Ledgers of older programs lack some of these columns: a row as JSON has those that there are.
+_LAST_EVENTS = """
+    SELECT projection, position, kept->>'last_event' AS event_id,
+           CASE WHEN (kept->>'timed')::bigint = position
+                THEN (kept->>'last_stored')::timestamptz END AS stored_at
+    FROM (SELECT projection, position, to_jsonb(own) AS kept FROM {ledger} AS own) AS rows
+    WHERE position > 0 AND kept->>'last_event' <> ''
+"""
+
+
+class _Last(Struct, frozen=True):
+    """Which event is at a checkpoint. `stored_at` None: whoever moved it did not tell."""
+
+    projection: str
+    position: int
+    event_id: str
+    stored_at: datetime | None
+
+    def is_there(self, event: Delivered) -> bool:
+        """Whether it is that one. What is recorded anew has the same id, and another time."""
+        same = storable(event.event_id) == self.event_id
+        return same and self.stored_at in (None, event.stored_at)
+
+
+async def _last_events(reader: Reader, place: Place) -> dict[str, _Last]:
+    """The events at the checkpoints, as far as they are known."""
     try:
-        records = await reader.fetch(
-            f"SELECT projection, position, last_event FROM {place.ledger}"
-            " WHERE position > 0 AND last_event <> ''"
-        )
+        records = await reader.fetch(_LAST_EVENTS.format(ledger=place.ledger))
     except _NOT_THERE:
         return {}
-    return {one["projection"]: (one["position"], one["last_event"]) for one in records}
+    return {one.projection: one for one in structs(_Last, records)}
 
 
 async def _wrong(
@@ -79,7 +103,7 @@ async def _wrong(
     found: Checkpoint,
     identity: StreamIdentity,
     head: int,
-    last: tuple[int, str] | None,
+    last: _Last | None,
 ) -> str | None:
     other = of_another_stream(found, identity)
     if other is not None:
@@ -90,12 +114,13 @@ async def _wrong(
             f"its checkpoint {found.position} is ahead of the stream {identity.name}, which "
             f"ends at {head}: events that it has seen are missing; {todo}"
         )
-    if last is not None and last[0] <= head:
-        position, event_id = last
-        if storable((await source.at(position)).event_id) != event_id:
-            return (
-                f"the event at its checkpoint {position} is not the one that {identity.name} has "
-                "there: the stream was put back to an older copy and has grown since; "
-                f"{todo}"
-            )
+    if (
+        last is not None
+        and last.position <= head
+        and not last.is_there(await source.at(last.position))
+    ):
+        return (
+            f"the event at its checkpoint {last.position} is not the one that {identity.name} has "
+            f"there: the stream was put back to an older copy and has grown since; {todo}"
+        )
     return None

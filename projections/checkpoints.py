@@ -17,8 +17,9 @@ from msgspec import Struct
 from domain.envelope import StreamIdentity
 from domain.errors import NewerProjection, StreamMismatch, Unavailable
 from projections.projection import Projection
-from projections.rows import Connection, Pool, Reader, struct, structs
+from projections.rows import Connection, Pool, Reader, storable, struct, structs
 from projections.schema import LIVE, Place, complete, lock_schemas, make_tables
+from projections.source import Delivered
 
 _COLUMNS = "projection, version, stream, stream_created, position, tables, build"
 _LOAD_ALL = f"SELECT {_COLUMNS} FROM configtrail.checkpoints ORDER BY projection"
@@ -29,7 +30,8 @@ _RESET = f"""
     VALUES ($1, $2, $3, $4, 0, $5, 0)
     ON CONFLICT (projection) DO UPDATE
     SET version = excluded.version, stream = excluded.stream, tables = excluded.tables,
-        stream_created = excluded.stream_created, position = 0, last_event = '', build = 0
+        stream_created = excluded.stream_created, position = 0, last_event = '', last_stored = NULL,
+        build = 0
     RETURNING {_COLUMNS}
 """
 
@@ -128,16 +130,15 @@ async def advance(
     place: Place,
     *,
     old: int,
-    new: int,
-    event_id: str,
+    last: Delivered,
 ) -> Moved | None:
-    """Move the checkpoint to the event at `new`, inside the caller's transaction, if it still
-    stands at `old`; None when it does not.
+    """Move the checkpoint to the event `last`, inside the caller's transaction, if it still stands
+    at `old`; None when it does not.
 
     Comes first in the transaction: its row lock makes a second writer wait, and then fail here.
     """
     record = await connection.fetchrow(
-        f"UPDATE {place.ledger} SET position = $6, last_event = $7"
+        f"UPDATE {place.ledger} SET position = $6, last_event = $7, last_stored = $8, timed = $6"
         " WHERE projection = $1 AND version = $2"
         " AND stream = $3 AND stream_created = $4 AND position = $5"
         f" RETURNING {'false' if place != LIVE else _PARKED} AS parked",
@@ -146,8 +147,9 @@ async def advance(
         identity.name,
         identity.created,
         old,
-        new,
-        event_id,
+        last.position,
+        storable(last.event_id),
+        last.stored_at,
     )
     return struct(Moved, record)
 

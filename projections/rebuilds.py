@@ -33,20 +33,23 @@ _BEGIN = f"""
     VALUES ($1, $2, $3, $4, 0, $5)
     ON CONFLICT (projection) DO UPDATE
     SET version = excluded.version, stream = excluded.stream, tables = excluded.tables,
-        stream_created = excluded.stream_created, position = 0, last_event = '', build = DEFAULT,
-        started_at = now(), error = NULL
+        stream_created = excluded.stream_created, position = 0, last_event = '', last_stored = NULL,
+        build = DEFAULT, started_at = now(), error = NULL
     RETURNING {_COLUMNS}
 """
 
 _TAKE_PLACE = """
     INSERT INTO configtrail.checkpoints
-        (projection, version, stream, stream_created, position, tables, build, last_event)
-    SELECT projection, version, stream, stream_created, position, tables, build, last_event
+        (projection, version, stream, stream_created, position, tables, build, last_event,
+         last_stored, timed)
+    SELECT projection, version, stream, stream_created, position, tables, build, last_event,
+           last_stored, timed
     FROM configtrail.rebuilds WHERE projection = $1
     ON CONFLICT (projection) DO UPDATE
     SET version = excluded.version, stream = excluded.stream, tables = excluded.tables,
         stream_created = excluded.stream_created, position = excluded.position,
-        build = excluded.build, last_event = excluded.last_event
+        build = excluded.build, last_event = excluded.last_event,
+        last_stored = excluded.last_stored, timed = excluded.timed
 """
 
 # Readers queue behind the one who waits for the tables' locks: they shall not notice.

@@ -35,8 +35,9 @@ SCRATCH = Place("pg_temp", "")
 # What the engine keeps. `tables` are the version's own, `build` is the number of the rebuild that
 # made them, 0 for tables that were filled where they are; `error` of a parked event is null when
 # it only waits for an earlier one of its device; `last_event` is the id of the event at the
-# position, '' where a program wrote it that did not keep it; `reason` says why nothing behind that
-# position comes in.
+# position, '' where a program wrote it that did not keep it; `last_stored` is when that event was
+# stored, as far as the position is `timed`: an older program moves on without telling; `reason`
+# says why nothing behind that position comes in.
 _OWN_TABLES = {
     "checkpoints": """
         CREATE TABLE configtrail.checkpoints (
@@ -47,7 +48,9 @@ _OWN_TABLES = {
             position bigint NOT NULL,
             tables text[] NOT NULL,
             build bigint NOT NULL,
-            last_event text NOT NULL DEFAULT ''
+            last_event text NOT NULL DEFAULT '',
+            last_stored timestamptz,
+            timed bigint NOT NULL DEFAULT 0
         ) WITH (fillfactor = 10)
     """,
     "rebuilds": """
@@ -61,7 +64,9 @@ _OWN_TABLES = {
             build bigint GENERATED ALWAYS AS IDENTITY,
             started_at timestamptz NOT NULL DEFAULT now(),
             error text,
-            last_event text NOT NULL DEFAULT ''
+            last_event text NOT NULL DEFAULT '',
+            last_stored timestamptz,
+            timed bigint NOT NULL DEFAULT 0
         ) WITH (fillfactor = 10)
     """,
     "parked": """
@@ -99,12 +104,16 @@ _OLD_FORM = """
         WHERE nspname = 'configtrail' AND relname = 'checkpoints' AND attname = 'tables'
     )
 """
-_HAS_LAST_EVENT = """
-    SELECT EXISTS (
-        SELECT FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
-        JOIN pg_namespace ON pg_namespace.oid = relnamespace
-        WHERE nspname = 'configtrail' AND relname = $1 AND attname = 'last_event'
-    )
+# Of those, what ledgers of older programs don't have.
+_ADDED = {
+    "last_event": "text NOT NULL DEFAULT ''",
+    "last_stored": "timestamptz",
+    "timed": "bigint NOT NULL DEFAULT 0",
+}
+_HAS_COLUMNS = """
+    SELECT attname FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+    JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE nspname = 'configtrail' AND relname = $1 AND attnum > 0
 """
 _EXISTING = "SELECT tablename FROM pg_tables WHERE schemaname = $1 AND tablename = ANY($2)"
 
@@ -123,10 +132,12 @@ async def lock_schemas(connection: Connection) -> None:
         if name not in there:
             await connection.execute(ddl)
     for name in ("checkpoints", "rebuilds"):
-        if not await connection.fetchval(_HAS_LAST_EVENT, name):
-            await connection.execute(
-                f"ALTER TABLE configtrail.{name} ADD COLUMN last_event text NOT NULL DEFAULT ''"
-            )
+        columns = {column for (column,) in await connection.fetch(_HAS_COLUMNS, name)}
+        for column, kind in _ADDED.items():
+            if column not in columns:
+                await connection.execute(
+                    f"ALTER TABLE configtrail.{name} ADD COLUMN {column} {kind}"
+                )
     await ensure_reader(connection)
     await fence(connection)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from datetime import datetime
 from typing import Protocol, TypeAlias
 
 from msgspec import Struct
@@ -14,6 +15,7 @@ class Unreadable(Struct, frozen=True, kw_only=True):
     """An event that this program can't decode. `reason` says why, without quoting it."""
 
     position: int
+    stored_at: datetime
     tenant_id: str
     device_id: str
     event_id: str

@@ -14,7 +14,7 @@ from projections.checkpoints import Checkpoint, Moved
 from projections.lease import marked
 from projections.poison import Careful, is_poison
 from projections.projection import Projection
-from projections.rows import Connection, Pool, storable
+from projections.rows import Connection, Pool
 from projections.schema import LIVE, Place
 from projections.source import Delivered, EventSource
 from projections.transactions import begun
@@ -199,8 +199,7 @@ class ProjectionWriter:
             identity,
             self._place,
             old=self._position,
-            new=batch[-1].position,
-            event_id=storable(batch[-1].event_id),
+            last=batch[-1],
         )
 
     async def _touches_parked(self, connection: Connection, batch: Sequence[Delivered]) -> bool:

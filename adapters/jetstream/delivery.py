@@ -107,6 +107,7 @@ def readable_or_not(
                 tenant, device = NOBODY, subject
         return Unreadable(
             position=position,
+            stored_at=stored_at,
             tenant_id=tenant,
             device_id=device,
             event_id=headers.get("ce-id", ""),

@@ -24,9 +24,17 @@ from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_una
 from adapters.jetstream.feed import Feed, message_at
 from adapters.jetstream.parted import FULL
 from adapters.jetstream.publisher import Publisher
-from adapters.jetstream.raw import RawMessage
+from adapters.jetstream.raw import RawMessage, from_leader
 from adapters.jetstream.streams import EVENTS
-from domain.envelope import Head, NewEvent, Selection, StoredEvent, StreamIdentity, stored_event
+from domain.envelope import (
+    Head,
+    Mark,
+    NewEvent,
+    Selection,
+    StoredEvent,
+    StreamIdentity,
+    stored_event,
+)
 from domain.errors import AppendConflict, StreamFull, StreamGap, Unavailable
 from domain.ports import ALL
 
@@ -177,10 +185,13 @@ class JetStreamEventStore:
             raise APIError(error["code"], error["description"], error["err_code"])
         return head
 
-    async def event_id_at(self, position: int) -> str | None:
-        """See `domain.ports.EventStore.event_id_at`. Answered by the stream's leader."""
-        found = await message_at(self._js, EVENTS, position) if position else None
-        return None if found is None else (found.headers or {}).get("ce-id", "")
+    async def mark_at(self, position: int) -> Mark | None:
+        """See `domain.ports.EventStore.mark_at`. Answered by the stream's leader."""
+        there = await message_at(self._js, EVENTS, position) if position else None
+        if there is None:
+            return None
+        found = from_leader(there)
+        return Mark(found.headers.get("ce-id", ""), found.stored_at)
 
     async def head(self) -> int:
         """See `domain.ports.EventStore.head`."""

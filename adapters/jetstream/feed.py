@@ -134,8 +134,12 @@ class Feed:
 
     async def _check_there(self, last: RawMessage) -> None:
         """The last message that was read must be where it was: else this is another history."""
-        now = await message_at(self._js, self._stream, last.position)
-        if now is None or (now.subject, now.data or b"") != (last.subject, last.body):
+        there = await message_at(self._js, self._stream, last.position)
+        now = None if there is None else from_leader(there)
+        # What is stored anew says the same, at another time.
+        if now is None or (
+            (now.subject, now.stored_at, now.body) != (last.subject, last.stored_at, last.body)
+        ):
             raise put_back(self._stream, last.position)
 
     async def _check_whole(self) -> None:

@@ -7,7 +7,6 @@ import logging
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -23,7 +22,7 @@ from adapters.jetstream.passing import passing_consumer
 from adapters.jetstream.pull import Puller, PullLost
 from adapters.jetstream.streams import EVENTS
 from adapters.jetstream.tap import Tap, TappedMessage
-from domain.envelope import Head, StoredEvent, StreamIdentity
+from domain.envelope import Head, StreamIdentity
 from domain.errors import MalformedEvent, StreamGap, StreamMismatch, Unavailable
 from domain.events import EventSkipped
 from domain.ids import to_token
@@ -166,13 +165,9 @@ class JetStreamSource:
     async def _check_there(self, last: Delivered) -> None:
         """The last event that was read must be where it was: else this is another history."""
         now = await self._before(last.position)
-        if now is None or (now.event_id, _stored_at(now)) != (last.event_id, _stored_at(last)):
+        # What is recorded anew has the same id, and another time.
+        if now is None or (now.event_id, now.stored_at) != (last.event_id, last.stored_at):
             raise put_back(EVENTS, last.position)
-
-
-def _stored_at(event: Delivered) -> datetime | None:
-    # What is recorded anew has the same id, and another time.
-    return event.stored_at if isinstance(event, StoredEvent) else None
 
 
 class RawPuller(Puller):

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from domain.decisions import collection_failed, triggered
-from domain.envelope import Head, NewEvent, Selection, StoredEvent
+from domain.envelope import Head, Mark, NewEvent, Selection, StoredEvent
 from domain.errors import AppendConflict, BatchTooLarge, StreamMismatch
 from domain.ports import EventStore
 
@@ -297,5 +297,5 @@ class EventStoreBehaviour:
         assert await store.position_at(third.stored_at - timedelta(days=1)) == 0
         assert await store.position_at(third.stored_at) == 2
         assert await store.position_at(third.stored_at + timedelta(days=1)) == 3
-        assert await store.event_id_at(3) == third.event_id
-        assert await store.event_id_at(4) is None
+        assert await store.mark_at(3) == Mark(third.event_id, third.stored_at)
+        assert await store.mark_at(4) is None

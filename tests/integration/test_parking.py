@@ -234,6 +234,7 @@ async def test_an_event_that_cannot_be_decoded_is_parked(pool: Pool) -> None:
     lost = events[20]
     events[20] = Unreadable(
         position=lost.position,
+        stored_at=lost.stored_at,
         tenant_id=lost.tenant_id,
         device_id=lost.device_id,
         event_id="from the future",

@@ -19,6 +19,7 @@ from domain.envelope import StoredEvent
 from domain.errors import NewerProjection, StreamGap, StreamMismatch, Unavailable
 from domain.events import DuplicateSkipped
 from projections import ALL, AUDIT, BACKUPS, DIFFS
+from projections.belonging import strays
 from projections.checkpoints import checkpoints, lag, wait_projected
 from projections.outages import is_outage
 from projections.parking import listed
@@ -264,6 +265,29 @@ async def test_a_checkpoint_ahead_of_the_stream_is_refused(pool: Pool) -> None:
         with pytest.raises(StreamMismatch, match="ahead of the stream"):
             await writer_of(pool, projection, events, head=len(events) - 1).prepare(STREAM)
         await writer_of(pool, projection, events, head=len(events)).prepare(STREAM)
+
+
+@pytest.mark.parametrize(
+    "lacking", [("last_stored", "timed"), ("last_stored", "timed", "last_event")]
+)
+async def test_ledgers_of_an_older_program_are_used_and_brought_up_to_date(
+    pool: Pool, lacking: tuple[str, ...]
+) -> None:
+    events = played(6, 40).events
+    await apply_all(pool, events, [events])
+    drops = ", ".join(f"DROP COLUMN {column}" for column in lacking)
+    for ledger in ("checkpoints", "rebuilds"):
+        await pool.execute(f"ALTER TABLE configtrail.{ledger} {drops}")
+    last = replace(events[-1], event_id="another one")
+    other = Listed([*events[:-1], last])
+    known = "last_event" not in lacking
+    assert set(await strays(pool, other)) == ({one.name for one in ALL} if known else set())
+    assert await strays(pool, Listed(events)) == {}
+    for projection in ALL:
+        found = await writer_of(pool, projection, events).prepare(STREAM)
+        assert found.position == len(events)
+    again = Listed([*events[:-1], replace(events[-1], stored_at=STREAM.created)])
+    assert await strays(pool, again) == {}  # the older program told of no time
 
 
 async def test_tables_of_an_older_version_are_left_alone(pool: Pool) -> None:

@@ -125,6 +125,17 @@ async def test_a_stream_that_was_put_back_and_grew_is_noticed(
     assert await positions(events, checkpoint=kept) == [1, 2, 3]
     found = kept.load()
     assert found is not None
-    kept.save(msgspec.structs.replace(found, last_event="of the lost time"))
-    with pytest.raises(StreamMismatch, match="put back to an older copy"):
-        await positions(events, checkpoint=kept)
+    assert found.last_stored is not None
+    lost = (
+        msgspec.structs.replace(found, last_event="of the lost time"),
+        msgspec.structs.replace(found, last_event="of the lost time", last_stored=None),
+        # The same event, recorded again.
+        msgspec.structs.replace(found, last_stored=found.last_stored - timedelta(seconds=1)),
+    )
+    for one in lost:
+        kept.save(one)
+        with pytest.raises(StreamMismatch, match="put back to an older copy"):
+            await positions(events, checkpoint=kept)
+    # As a program kept it that knew of no time.
+    kept.save(msgspec.structs.replace(found, last_stored=None))
+    assert await positions(events, checkpoint=kept) == []
