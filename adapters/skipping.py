@@ -6,7 +6,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from domain.decisions import event_skipped
-from domain.errors import AppendConflict, NotFound, Unavailable
+from domain.errors import (
+    AppendConflict,
+    MalformedEvent,
+    NotFound,
+    StreamGap,
+    Unavailable,
+    UnknownEventType,
+)
 from projections import parking
 from projections.belonging import check_live
 from projections.parking import Parked
@@ -49,25 +56,27 @@ async def skip(
     when others always come first, or hold the rows, and as `parked_at`.
     """
     parked = await parked_at(system, projection, position)
-    device = (parked.tenant_id, parked.device_id)
+    skipped = await system.source.at(position)
+    branch = parking.skip_branch(skipped)
     event = event_skipped(
-        *device,
+        *branch,
         projection=projection.name,
         position=position,
-        skipped_event_id=parked.event_id,
+        skipped_event_id=parking.fit(parked.event_id),
         actor=actor,
         reason=reason,
         occurred_at=datetime.now(UTC),
     )
     for _ in range(TRIES):
-        if await system.source.skipped(projection.name, await system.source.at(position)):
+        if await system.source.skipped(projection.name, skipped):
+            device = (parked.tenant_id, parked.device_id)
             return await retry(system.pool, system.source, projection, device)
         # The device's state would need all its events, and this one may be what can't be read.
         try:
-            await system.events.append(event, await system.source.branch_head(*device))
-        except AppendConflict:
-            continue
+            await system.events.append(event, await system.source.branch_head(*branch))
+        except (AppendConflict, MalformedEvent, UnknownEventType, StreamGap):
+            continue  # something came first, readable or not
     raise Unavailable(
-        f"the history of device {parked.device_id}",
+        f"the history of device {branch[1]}",
         f"the skip was tried {TRIES} times, and others always wrote first; try again",
     )

@@ -285,7 +285,7 @@ def event_skipped(
         tenant_id=tenant_id,
         device_id=device_id,
         occurred_at=occurred_at,
-        causation_id=skipped_event_id,
+        causation_id=skipped_event_id or None,
         event=EventSkipped(
             actor=actor,
             projection=projection,

@@ -7,14 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from hashlib import sha256
 from typing import TypeAlias
 
 from msgspec import Struct
 
+from domain.ids import DEVICE_MAX, TENANT, TENANT_BRANCH
 from projections.rows import Connection, Reader, columns_of, storable, struct, structs
 from projections.source import Delivered, Unreadable
 
 DeviceKey: TypeAlias = tuple[str, str]
+
+# What is longer than any device's own id stands in the table by its beginning and its hash.
+_MOST_BYTES = 4 * DEVICE_MAX
+_BEGIN = 64
+# Whose an event is whose subject names nobody: no tenant can have this id.
+_NOBODY = "-"
 
 _COLUMNS = """
     projection, position, tenant_id, device_id, event_id, type_name, error, attempts, parked_at
@@ -109,6 +117,35 @@ class ParkedCount(Struct, frozen=True, kw_only=True):
     held: int
 
 
+def fit(text: str) -> str:
+    """Text as this table and a skip hold it: without NUL, and not longer than any of ours is."""
+    held = storable(text)
+    raw = held.encode()
+    if len(raw) <= _MOST_BYTES:
+        return held
+    return f"{held[:_BEGIN]}… (SHA-256 {sha256(raw).hexdigest()})"
+
+
+def key_of(event: Delivered) -> DeviceKey:
+    """Whose the event is, in the table: text that Postgres and its indexes can hold."""
+    return fit(event.tenant_id), fit(event.device_id)
+
+
+def skip_branch(event: Delivered) -> DeviceKey:
+    """In whose history it is recorded that the event is skipped: its device's, if that can be one
+    in the tables; else what is told of its tenant as a whole, or, of no tenant, of nobody."""
+    own = (event.tenant_id, event.device_id)
+    if not TENANT.match(event.tenant_id):
+        return _NOBODY, TENANT_BRANCH
+    return own if own == key_of(event) else (event.tenant_id, TENANT_BRANCH)
+
+
+def skip_branches(event: Delivered) -> Sequence[DeviceKey]:
+    """Where a skip of the event may be recorded: older programs knew its own history only."""
+    own = (event.tenant_id, event.device_id)
+    return list(dict.fromkeys((skip_branch(event), own)))
+
+
 async def park(connection: Connection, projection: str, event: Delivered, error: str) -> bool:
     """Keep an event that can't be taken in, with the reason; False when it was kept already."""
     new: bool = await connection.fetchval(_PARK, projection, *_row(event)[:5], storable(error))
@@ -198,5 +235,4 @@ async def counts(reader: Reader) -> dict[str, ParkedCount]:
 
 def _row(event: Delivered) -> tuple[int, str, str, str, str]:
     name = event.type_name if isinstance(event, Unreadable) else type(event.event).__name__
-    key = (event.position, storable(event.tenant_id), storable(event.device_id))
-    return (*key, storable(event.event_id), storable(name))
+    return (event.position, *key_of(event), fit(event.event_id), fit(name))

@@ -124,8 +124,8 @@ class Careful:
         blocked: set[DeviceKey],
         brought: Brought,
     ) -> None:
-        held = [one for one in batch if (one.tenant_id, one.device_id) in blocked]
-        free = [one for one in batch if (one.tenant_id, one.device_id) not in blocked]
+        held = [one for one in batch if parking.key_of(one) in blocked]
+        free = [one for one in batch if parking.key_of(one) not in blocked]
         if self._place == LIVE:
             await parking.hold(connection, self._projection.name, held)
         brought.parked |= {one.position: None for one in held}
@@ -145,7 +145,7 @@ class Careful:
             return
         if self._place == BUILD:
             raise PoisonEvent(self._projection.name, event.position, error)
-        blocked.add((event.tenant_id, event.device_id))
+        blocked.add(parking.key_of(event))
         brought.parked[event.position] = error
         if self._place == LIVE and await parking.park(
             connection, self._projection.name, event, error

@@ -204,7 +204,7 @@ class ProjectionWriter:
 
     async def _touches_parked(self, connection: Connection, batch: Sequence[Delivered]) -> bool:
         blocked = await parking.devices(connection, self.projection.name)
-        return bool(blocked) and any((one.tenant_id, one.device_id) in blocked for one in batch)
+        return bool(blocked) and any(parking.key_of(one) in blocked for one in batch)
 
     async def _move(self, position: int) -> None:
         async with self._moved:

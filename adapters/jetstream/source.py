@@ -14,18 +14,16 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
-from adapters.jetstream import wire
 from adapters.jetstream.connection import RETRY_SECONDS, outage_as_unavailable
-from adapters.jetstream.delivery import DeliveryDecoder, readable_or_not
+from adapters.jetstream.delivery import DeliveryDecoder
 from adapters.jetstream.feed import AGAIN_SECONDS, contiguous, put_back
 from adapters.jetstream.passing import passing_consumer
 from adapters.jetstream.pull import Puller, PullLost
+from adapters.jetstream.skips import end_of_branch, event_at, is_skipped
 from adapters.jetstream.streams import EVENTS
 from adapters.jetstream.tap import Tap, TappedMessage
 from domain.envelope import Head, StreamIdentity
-from domain.errors import MalformedEvent, StreamGap, StreamMismatch, Unavailable
-from domain.events import EventSkipped
-from domain.ids import to_token
+from domain.errors import StreamGap, StreamMismatch, Unavailable
 from projections.source import Delivered
 
 log = logging.getLogger(__name__)
@@ -56,55 +54,15 @@ class JetStreamSource:
 
     async def at(self, position: int) -> Delivered:
         """See `EventSource.at`."""
-        with outage_as_unavailable("reading an event"):
-            try:
-                raw = await self._js.get_msg(EVENTS, seq=position)
-            except NotFoundError as error:
-                raise StreamGap(EVENTS, position, 0) from error
-        assert raw.subject is not None
-        assert raw.time is not None
-        return readable_or_not(raw.subject, raw.headers or {}, raw.data or b"", position, raw.time)
+        return await event_at(self._nc, self._decoder, position)
 
     async def branch_head(self, tenant_id: str, device_id: str) -> Head:
         """Where a device's branch ends, whether its events can be decoded or not."""
-        with outage_as_unavailable("reading the end of a device's branch"):
-            try:
-                raw = await self._js.get_last_msg(EVENTS, wire.branch_filter(tenant_id, device_id))
-            except NotFoundError:
-                return Head()
-        assert raw.seq is not None
-        try:
-            return Head(int((raw.headers or {})["ce-sequence"]), raw.seq)
-        except (KeyError, ValueError) as error:
-            raise MalformedEvent(raw.seq, "it has no place in its device's history") from error
+        return await end_of_branch(self._nc, self._js, tenant_id, device_id)
 
     async def skipped(self, projection: str, event: Delivered) -> bool:
         """See `EventSource.skipped`."""
-        branch = f"{wire.PREFIX}.{to_token(event.tenant_id)}.{to_token(event.device_id)}"
-        position = event.position
-        while True:
-            with outage_as_unavailable("looking for skipped events"):
-                try:
-                    raw = await self._js.get_msg(
-                        EVENTS,
-                        seq=position + 1,
-                        subject=f"{branch}.{EventSkipped.__name__}",
-                        next=True,
-                    )
-                except NotFoundError:
-                    return False
-            assert raw.subject is not None
-            assert raw.seq is not None
-            assert raw.time is not None
-            position = raw.seq
-            told = readable_or_not(
-                raw.subject, raw.headers or {}, raw.data or b"", position, raw.time
-            )
-            found = getattr(told, "event", None)
-            if isinstance(found, EventSkipped) and (
-                (found.projection, found.position) == (projection, event.position)
-            ):
-                return True
+        return await is_skipped(self._nc, self._decoder, projection, event)
 
     async def follow(self, after: int = 0) -> AsyncGenerator[list[Delivered], None]:
         """See `EventSource.follow`. Outages are waited out. Raises `StreamMismatch` when the stream

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import random
+import string
 
 import pytest
 
@@ -11,7 +13,12 @@ from adapters.jetstream.source import JetStreamSource
 from adapters.skipping import TRIES, parked_at, skip
 from domain.envelope import Head
 from domain.errors import NotFound, StreamMismatch, Unavailable
-from projections import AUDIT
+from domain.events import encode_event
+from projections import AUDIT, parking, rebuilds
+from projections.belonging import strays
+from projections.builder import ProjectionBuilder
+from projections.verify import verify
+from tests.behaviour.event_store import append_many, failure
 from tests.serving import NOON, TEXTS, Api
 
 PARK = """
@@ -63,6 +70,77 @@ async def test_what_a_retry_left_over_that_was_cut_off_can_be_retried(parked: Sy
     # With it the others come in.
     assert (await skip(parked, AUDIT, first, actor="user:a", reason=None)).left == 0
     assert await waiting(parked) == []
+
+
+# Nothing that compresses: an index would hold it then.
+LONG = "".join(random.Random(1).choices(string.ascii_letters, k=3_000))
+GOOD = {
+    "ce-id": "one",
+    "ce-type": "configtrail.CollectionFailed.v1",
+    "ce-time": "2026-01-01T00:00:00Z",
+    "ce-sequence": "1",
+}
+FAILED = encode_event(failure(1).event)
+# Subject, headers and body of what none of the read models can take in, or not all of them.
+ODD: tuple[tuple[str, dict[str, str], bytes], ...] = (
+    ("configtrail.acme.r1.CollectionFailed", {}, b""),
+    ("configtrail.acme.r1.CollectionFailed", {}, b"{}"),
+    ("configtrail.acme.r1.EventSkipped", {}, b"{}"),
+    ("configtrail.acme.r2.CollectionFailed", {**GOOD, "ce-sequence": "x"}, FAILED),
+    ("configtrail.acme.r3.CollectionFailed", {**GOOD, "ce-sequence": "9" * 18}, b"{}"),
+    ("configtrail.acme.r4.CollectionFailed", {**GOOD, "ce-sequence": "9" * 40}, FAILED),
+    ("configtrail.acme.r5.CollectionFailed", {**GOOD, "ce-sequence": "-7"}, b"{}"),
+    ("configtrail.acme.r6.CollectionFailed", {**GOOD, "ce-sequence": "٣"}, b"{}"),
+    ("configtrail.acme.r7.CollectionFailed", {**GOOD, "ce-id": "n\x00l é " * 9_000}, b"{}"),
+    ("configtrail.acme.r8.Odd", {**GOOD, "ce-type": "configtrail.Odd.v1" + LONG}, b"{}"),
+    ("configtrail.acme.r=009.CollectionFailed", GOOD, FAILED),
+    ("configtrail.acme.r=009.CollectionFailed", {}, b""),
+    ("configtrail.a=00b.r1.CollectionFailed", GOOD, FAILED),
+    ("configtrail.a=00b.r1.CollectionFailed", {}, b""),
+    (f"configtrail.acme.{LONG}.CollectionFailed", GOOD, FAILED),
+    (f"configtrail.acme.{LONG}.CollectionFailed", {}, b""),
+    (f"configtrail.{LONG}.r1.CollectionFailed", GOOD, FAILED),
+    ("configtrail.acme._tenant.CollectionFailed", {}, b""),
+    ("configtrail.-._tenant.CollectionFailed", {}, b""),
+    ("configtrail.-.r1.CollectionFailed", {}, b""),
+    ("configtrail.acme.r=zz.CollectionFailed", {}, b""),
+    ("configtrail.é.\x01.CollectionFailed", {}, b""),
+    ("configtrail.odd", {}, b""),
+    (f"configtrail.{LONG}", {}, b""),
+    ("configtrail.a.b.c.d.e", GOOD, FAILED),
+)
+
+
+async def test_whatever_lies_in_the_stream_can_be_skipped_and_is_passed_by_every_rebuild(
+    api: Api,
+) -> None:
+    system = api.system
+    js = system.js
+    for number, (subject, headers, body) in enumerate(ODD):
+        await append_many(system.events, 1, f"good{number}")
+        await js.publish(subject, body, headers=headers or None)
+        # What is the newest when a program begins is no other past either.
+        assert await strays(system.pool, system.source) == {}
+        head = await system.events.head()
+        for worker in system.projections:
+            await worker.wait(head)
+        assert await strays(system.pool, system.source) == {}
+    for worker in system.projections:
+        for _ in range(2 * len(ODD)):
+            left = await parking.listed(system.pool, worker.name, limit=1)
+            if not left:
+                break
+            await skip(system, worker.projection, left[0].position, actor="user:a", reason="odd")
+        assert await parking.listed(system.pool, worker.name, waiting=True) == []
+    for worker in system.projections:
+        await rebuilds.begin(system.pool, worker.projection, await system.source.identity())
+        await ProjectionBuilder(system.pool, system.source, worker.projection).build()
+        assert await rebuilds.find(system.pool, worker.projection) is None
+        found = await verify(system.pool, system.source, worker.projection)
+        assert found.total == 0
+    for table in ("devices", "fleet"):
+        shown = await system.pool.fetch(f"SELECT tenant_id, device_id FROM configtrail.{table}")
+        assert {tenant for tenant, _ in shown} == {"acme"}
 
 
 async def waiting(system: System) -> list[int]:

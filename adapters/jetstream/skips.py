@@ -1,0 +1,100 @@
+"""Skips on the stream: whether one is recorded, and where the next one goes.
+
+They must be possible for whatever others wrote, so nothing here trusts what an event says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from adapters.jetstream import wire
+from adapters.jetstream.delivery import DeliveryDecoder
+from adapters.jetstream.headers import header_lines
+from adapters.jetstream.passing import passing_consumer
+from adapters.jetstream.pull import Puller, PullLost
+from adapters.jetstream.raw import from_delivery
+from adapters.jetstream.stored import last_stored, next_stored, stored_at
+from adapters.jetstream.streams import EVENTS
+from domain.envelope import Head, StoredEvent
+from domain.errors import StreamGap, Unavailable
+from domain.events import EventSkipped
+from domain.ids import to_token
+from domain.tlog.leaf import RawEvent
+from projections.parking import skip_branches
+from projections.source import Delivered
+
+_SKIPPED = EventSkipped.__name__
+_DIGITS = 19  # of a version that Postgres can hold
+
+
+async def event_at(nc: Client, decoder: DeliveryDecoder, position: int) -> Delivered:
+    """The event at a position, as it is read when it is followed. Raises `StreamGap`."""
+    found = await stored_at(nc, EVENTS, position)
+    if found is None:
+        raise StreamGap(EVENTS, position, 0)
+    return _decoded(decoder, found)
+
+
+async def is_skipped(
+    nc: Client, decoder: DeliveryDecoder, projection: str, event: Delivered
+) -> bool:
+    """Whether the stream says that the projection goes on without this event."""
+    for tenant_id, device_id in skip_branches(event):
+        subject = f"{wire.PREFIX}.{to_token(tenant_id)}.{to_token(device_id)}.{_SKIPPED}"
+        position = event.position
+        while (raw := await next_stored(nc, EVENTS, subject, position + 1)) is not None:
+            position = raw.position
+            told = _decoded(decoder, raw)
+            found = told.event if isinstance(told, StoredEvent) else None
+            if isinstance(found, EventSkipped) and (
+                (found.projection, found.position) == (projection, event.position)
+            ):
+                return True
+    return False
+
+
+async def end_of_branch(nc: Client, js: JetStreamContext, tenant_id: str, device_id: str) -> Head:
+    """Where a device's branch ends, whatever lies there: what has no place in the device's history
+    counts for the position alone."""
+    subjects = wire.branch_filter(tenant_id, device_id)
+    last = await last_stored(nc, EVENTS, subjects)
+    if last is None:
+        return Head()
+    lines = last.block.partition(b"\r\n")[2]
+    version = _version(header_lines(lines), last.position)
+    if version is None:
+        version = await _last_version(nc, js, subjects, last.position)
+    return Head(version, last.position)
+
+
+async def _last_version(nc: Client, js: JetStreamContext, subjects: str, until: int) -> int:
+    """The last place in a device's history that anything up to a position has."""
+    found = 0
+    consumer = await passing_consumer(nc, js, EVENTS, 1, [subjects])
+    assert consumer.name is not None
+    async with Puller(nc, EVENTS, consumer.name) as puller:
+        while True:
+            try:
+                messages = await puller.next()
+            except PullLost as error:
+                raise Unavailable("NATS", f"reading a device's branch: {error}") from error
+            for raw in map(from_delivery, messages):
+                found = _version(raw.headers, raw.position) or found
+                if raw.position >= until:
+                    return found
+
+
+def _version(headers: Mapping[str, str], position: int) -> int | None:
+    """A message's place in its device's history, if it has one: it can't be further than its
+    position is in the stream."""
+    told = headers.get("ce-sequence", "")
+    if not told.isascii() or not told.isdigit() or len(told) > _DIGITS:
+        return None
+    return int(told) if 1 <= int(told) <= position else None
+
+
+def _decoded(decoder: DeliveryDecoder, raw: RawEvent) -> Delivered:
+    return decoder.event(raw.subject.encode(), raw.block, raw.body, raw.position, raw.stored_ns)[0]
