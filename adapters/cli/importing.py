@@ -72,17 +72,20 @@ async def import_folder(
     ] = None,
     platform: Annotated[
         str | None,
-        typer.Option(help="Whose texts these are: ios, junos, …; without it RouterOS is told."),
+        typer.Option(
+            help="Whose texts these are: ios, junos, …; without it RouterOS is told. What a column "
+            "platform of the index says goes before it."
+        ),
     ] = None,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Until every read model shows what came of it.")
     ] = True,
     as_json: Json = False,
 ) -> int:
-    """Import a folder of exports: with an index.csv (device,version,commit_time,file), or one file
-    a device, read when it was last modified. Or a git repository, as Oxidized and RANCID keep it:
-    every commit's versions, with their authors. A device has the name of its file; files that
-    can't be told apart by it are left out, and told.
+    """Import a folder of exports: with an index.csv (device,version,commit_time,file, perhaps
+    platform), or one file a device, read when it was last modified. Or a git repository, as
+    Oxidized and RANCID keep it: every commit's versions, with their authors. A device has the name
+    of its file; files that can't be told apart by it are left out, and told.
 
     Importing again adds nothing, and goes on where it was broken off. The exit status is 1 when
     something was refused.

@@ -1,10 +1,10 @@
 """A folder of exports as readings in time order.
 
-Two layouts. With an `index.csv` (columns `device,version,commit_time,file`, others are ignored but
-for `sha256`, which is checked): a line a reading, `file` relative to the folder. Without one: each
-file in the folder, or in a folder in it (as Oxidized's file output has it for groups), is the only
-reading of a device, named by the file without an ending such as `.rsc`, taken when the file was
-last modified.
+Two layouts. With an `index.csv` (columns `device,version,commit_time,file`, perhaps `platform`, and
+`sha256`, which is checked; others are ignored): a line a reading, `file` relative to the folder.
+Without one: each file in the folder, or in a folder in it (as Oxidized's file output has it for
+groups), is the only reading of a device, named by the file without an ending such as `.rsc`, taken
+when the file was last modified.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Final
 from msgspec import Struct
 
 from adapters.importing.reading import decoded, device_name
+from adapters.ssh.profiles import PLATFORMS
 from domain.errors import ConfigtrailError, InvalidInput
 from domain.ids import check_device_id
 from domain.json_fields import moment
@@ -37,6 +38,7 @@ class FolderReading(Struct, frozen=True, kw_only=True):
     path: Path
     where: str
     sha256: str | None = None
+    platform: str | None = None
     author: str | None = None
 
     def text(self) -> str:
@@ -125,7 +127,15 @@ def _line(folder: Path, row: dict[str, str | None], where: str) -> FolderReading
         path=path,
         where=f"{name} ({where})",
         sha256=(row.get("sha256") or "").strip().lower() or None,
+        platform=_platform(row),
     )
+
+
+def _platform(row: dict[str, str | None]) -> str | None:
+    name = (row.get("platform") or "").strip().lower()
+    if name and name not in PLATFORMS:
+        raise InvalidInput("platform", f"must be empty or one of {', '.join(PLATFORMS)}")
+    return name or None
 
 
 def _single_files(folder: Path, problems: list[str]) -> list[FolderReading]:

@@ -57,6 +57,11 @@ class GitReading(Struct, frozen=True, kw_only=True, gc=False):
         raise InvalidInput("collected_at", "must lie in the years 1 to 9999: its commit's does not")
 
     @property
+    def platform(self) -> None:
+        """Nothing in a repository says it."""
+        return None
+
+    @property
     def where(self) -> str:
         """The file, and the commit."""
         return f"{self.path} at {self.commit.hex()[:10]}"

@@ -64,7 +64,8 @@ async def import_readings(
     """Send every reading, in order, and wait until each is recorded (or refused) and compared.
 
     A recorder and a differ must run somewhere. `told` hears of progress: the stage `sent`,
-    `recorded` or `compared`, and how many are. Without a `platform` RouterOS is told by its texts.
+    `recorded` or `compared`, and how many are. `platform` is that of readings
+    which name none; without it RouterOS is told by their texts.
     Raises `IntakeFull`, `Unavailable`.
     """
     devices = sorted({one.device_id for one in readings})

@@ -17,7 +17,8 @@ _ENDINGS: Final = frozenset(
 
 
 class Reading(Protocol):
-    """One reading to import. `where` names its place for people, `author` who made it."""
+    """One reading to import. `where` names its place for people, `author` who made it; `platform`
+    is None where nothing says it."""
 
     @property
     def device_id(self) -> str: ...
@@ -29,6 +30,9 @@ class Reading(Protocol):
 
     @property
     def where(self) -> str: ...
+
+    @property
+    def platform(self) -> str | None: ...
 
     @property
     def author(self) -> str | None: ...

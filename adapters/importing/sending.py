@@ -126,7 +126,7 @@ class Sender:
                     text.text,
                     text.collected_at,
                     source="imported",
-                    platform=self._platform,
+                    platform=reading.platform or self._platform,
                     author=reading.author,
                 )
             except InvalidInput as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,9 @@ def test_other_platforms_are_named_at_the_import(tmp_path: Path) -> None:
     assert (hidden.returncode, "--reveal" in hidden.stderr) == (1, True)
     (exports / "r2.rsc").unlink()
     (exports / "sw1.cfg").write_text("hostname sw1\nenable secret 5 geheim-77\n!\nend\n")
-    assert counts(imported(tmp_path, "exports", "--platform", "ios")) == (1, 0, 0, 0, 1)
+    row = f"sw1,0,{datetime.now(UTC).isoformat()},sw1.cfg,ios"
+    (exports / "index.csv").write_text(f"device,version,commit_time,file,platform\n{row}\n")
+    assert counts(imported(tmp_path, "exports")) == (1, 0, 0, 0, 1)
     shown = configtrail(tmp_path, "show", "sw1")
     assert shown.returncode == 0, shown.stderr
     assert "enable secret 5 <secret:" in shown.stdout

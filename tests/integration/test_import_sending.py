@@ -23,6 +23,7 @@ class Made(Struct, frozen=True):
     device_id: str
     collected_at: datetime
     size: int | None = 10
+    platform: str | None = None
     author: str | None = None
 
     @property

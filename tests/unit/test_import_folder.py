@@ -75,6 +75,25 @@ def test_all_that_is_wrong_with_an_index_is_told_at_once(tmp_path: Path) -> None
     assert "nothing was" in str(caught.value)
 
 
+def test_an_index_may_say_whose_text_each_is(tmp_path: Path) -> None:
+    folder = indexed(
+        tmp_path,
+        "r1,0,2024-01-01T00:00:00Z,r1.rsc,",
+        "s1,0,2024-01-02T00:00:00Z,s1.cfg,IOS",
+        "s2,0,2024-01-03T00:00:00Z,s2.cfg, junos ",
+        head=f"{HEAD},platform",
+    )
+    assert [one.platform for one in readings_of(folder)] == [None, "ios", "junos"]
+    indexed(folder, "r1,0,2024-01-01T00:00:00Z,r1.rsc")
+    assert [one.platform for one in readings_of(folder)] == [None]
+
+
+def test_a_platform_that_is_none_is_refused(tmp_path: Path) -> None:
+    line = "s1,0,2024-01-02T00:00:00Z,s1.cfg,cisco"
+    with pytest.raises(FolderUnreadable, match="line 2: platform: must be empty or one of"):
+        readings_of(indexed(tmp_path, line, head=f"{HEAD},platform"))
+
+
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     (tmp_path / "index.csv").write_text("device,file\nr1,r1.rsc\n")
     with pytest.raises(FolderUnreadable, match="the column version, commit_time is missing"):
