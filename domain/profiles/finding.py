@@ -22,7 +22,55 @@ _PIECE: Final = re.compile(
 
 
 # On a hostile line some expressions take time by the square of its length.
-_LONGEST: Final = 1 << 15
+LONGEST: Final = 1 << 15
+# Words that more than one blank keeps apart.
+_ALIGNED: Final = re.compile(r"[^ \t](?:  | ?\t)")
+_PIECES: Final = re.compile(r"[ \t]+|.", re.DOTALL)
+
+
+class Line:
+    """A line of which parts are hidden. Its `text` has one blank where several are written, or
+    tabs: who writes by hand aligns words. What stays is as it was written."""
+
+    def __init__(self, written: str) -> None:
+        bare = written.rstrip(" \t")
+        self._behind = written[len(bare) :]
+        self.text = bare
+        # For each character of the text what is written there, unless that is the same.
+        self._pieces: list[str] | None = None
+        if _ALIGNED.search(bare):
+            self._pieces = _PIECES.findall(bare)
+            self.text = "".join(" " if one[0] in " \t" else one for one in self._pieces)
+
+    @property
+    def written(self) -> str:
+        """The line as it is written now."""
+        bare = self.text if self._pieces is None else "".join(self._pieces)
+        return bare + self._behind
+
+    def hide(self, expression: re.Pattern[str], hide: Callable[[str], str]) -> None:
+        """Put `hide` of what stands in the group `secret` in its place, wherever it is found."""
+        if self._pieces is None:
+            self.text = expression.sub(
+                lambda found: replaced(found, hide(found["secret"])), self.text
+            )
+            return
+        text: list[str] = []
+        pieces: list[str] = []
+        done = 0
+        for found in expression.finditer(self.text):
+            start, end = found.span("secret")
+            shown = hide("".join(self._pieces[start:end]))
+            text += (self.text[done:start], shown)
+            pieces += (*self._pieces[done:start], *shown)
+            done = end
+        self.text = "".join((*text, self.text[done:]))
+        self._pieces = pieces + self._pieces[done:]
+
+    def hide_all(self, hide: Callable[[str], str]) -> None:
+        """Put `hide` of the whole line in its place."""
+        self.text = hide(self.written)
+        self._pieces, self._behind = None, ""
 
 
 class Secrets:
@@ -38,14 +86,18 @@ class Secrets:
     def hidden(self, line: str, hide: Callable[[str], str]) -> str:
         """The line with `hide` of each secret in its place, or of all of it when it is very long
         and may have one."""
-        numbers = sorted(self._may.Match(line.encode("utf-8", "replace")) or ())
-        if numbers and len(line) > _LONGEST:
-            return hide(line)
+        read = Line(line)
+        self.hide_in(read, hide)
+        return read.written
+
+    def hide_in(self, line: Line, hide: Callable[[str], str]) -> None:
+        """The same for a line of which parts may be hidden already."""
+        numbers = sorted(self._may.Match(line.text.encode("utf-8", "replace")) or ())
+        if numbers and len(line.text) > LONGEST:
+            line.hide_all(hide)
+            return
         for number in numbers:
-            line = self.expressions[number].sub(
-                lambda found: replaced(found, hide(_meant(found["secret"]))), line
-            )
-        return line
+            line.hide(self.expressions[number], lambda secret: hide(_meant(secret)))
 
     @staticmethod
     def _set(written: Sequence[str]) -> Any:

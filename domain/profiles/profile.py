@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
-from domain.profiles.finding import Secrets, replaced
+from domain.profiles.finding import Line, Secrets, replaced
 from domain.profiles.keys import Keys
 from domain.profiles.values import Values
 from domain.profiles.watched import WATCHED
@@ -30,7 +30,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     device writes comments that it keeps. `values` are the ones that may go on over several lines.
     `secrets` find secrets in a line; of a `salted` one (in the group `secret`) it can't be known
     whether it changed, because the device writes it differently each time. Lines of `prose` are
-    words for people. `names` are the block in which names are secrets (how it begins), and where in
+    words for people. `names` are blocks in which names are secrets (how one begins), and where in
     its lines they stand; `keys` are lines that are a secret or a number. `heads` are the words that
     begin sections: of a path only these may be in an event.
 
@@ -47,7 +47,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     secrets: Secrets
     salted: re.Pattern[str] | None = None
     prose: re.Pattern[str] | None = None
-    names: tuple[re.Pattern[str], re.Pattern[str]] | None = None
+    names: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...] = ()
     keys: Keys | None = None
     heads: frozenset[str]
     head: re.Pattern[str] | None = None
@@ -75,11 +75,13 @@ class Profile(Struct, frozen=True, kw_only=True):
 
     def redacted(self, line: str, hide: Callable[[str], str]) -> str:
         """The line with `hide` of each secret in its place."""
-        if self.prose is not None and self.prose.match(line):
+        read = Line(line)
+        if self.prose is not None and self.prose.match(read.text):
             return line
         if self.salted is not None:
-            line = self.salted.sub(lambda found: replaced(found, "<secret>"), line)
-        return self.secrets.hidden(line, hide)
+            read.hide(self.salted, lambda _: "<secret>")
+        self.secrets.hide_in(read, hide)
+        return read.written
 
     def in_context(self, lines: Iterable[str], hide: Callable[[str], str]) -> Iterator[str]:
         """The lines without what is a secret because of the block that it is in."""
@@ -87,19 +89,21 @@ class Profile(Struct, frozen=True, kw_only=True):
         return shown if self.keys is None else self.keys.hidden(shown, hide)
 
     def _without_names(self, lines: Iterable[str], hide: Callable[[str], str]) -> Iterator[str]:
-        if self.names is None:
+        if not self.names:
             yield from lines
             return
-        begins, name = self.names
+        within: re.Pattern[str] | None = None
         depth = 0
         for line in lines:
-            word = line.split(maxsplit=1)[:1]
-            if depth:
-                depth += (word == ["config"]) - (word == ["end"])
-                yield name.sub(lambda found: replaced(found, hide(found["secret"])), line)
-            else:
-                depth = int(begins.match(line) is not None)
+            if within is None:
+                heads = (name for begins, name in self.names if begins.match(line))
+                within, depth = next(heads, None), 1
                 yield line
+                continue
+            word = line.split(maxsplit=1)[:1]
+            depth += (word == ["config"]) - (word == ["end"])
+            yield within.sub(lambda found: replaced(found, hide(found["secret"])), line)
+            within = within if depth else None
 
 
 def is_open(lines: Iterable[str], style: Style) -> bool:

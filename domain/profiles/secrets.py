@@ -109,18 +109,20 @@ _CISCO: Final = (
     r'\bmail server "?[^\s:"]+:(?P<secret>[^\s@"<]+)@',
     r"^\s*pin(?: [0-9](?= \S))?+ <S>",
     r"-(?:ingest|cv)auth=key,(?P<secret>[^\s,<]+)",
+    r"^\s*option (?=\S*(?i:pass|pw|secret|token|key|psk|cred))\S+ value <R>",
+    r"^\s*lte sim authenticate<K> <S>",
     _CRYPT,
 )
 CISCO: Final = _all(*_CISCO)
 # Of digits only, alone on its line: a secret in the blocks of servers and groups, a number in those
 # of key chains. Elsewhere nobody has numbers of so many digits.
 CISCO_KEYS: Final = Keys(
-    line=re.compile(r"\s*key (?P<secret>\d+)\s*\Z"),
+    line=re.compile(r"\s*key[ \t]+(?P<secret>\d+)\s*\Z"),
     secret=re.compile(
-        r"\s*(?:(?:radius|tacacs) server|aaa (?:group )?server|server(?:-private)?|client"
-        r"|crypto (?:isakmp|gdoi|ikev2)|group)\b"
+        r"\s*(?:(?:radius|tacacs)[ \t]+server|aaa[ \t]+(?:group[ \t]+)?server|server(?:-private)?"
+        r"|client|crypto[ \t]+(?:isakmp|gdoi|ikev2)|group)\b"
     ),
-    number=re.compile(r"\s*key chain\b"),
+    number=re.compile(r"\s*key[ \t]+chain\b"),
     least=5,
 )
 JUNOS: Final = _all(
@@ -133,8 +135,11 @@ JUNOS: Final = _all(
     r"(?<![\w-])(?:pre-shared-key )?(?:ascii-text|hexadecimal) <S>",
     r"(?<![\w-])(?:md5 \d+ key|(?:authentication|encryption) (?:\S+ )?key|license keys key"
     r"|community-name) (?!ascii-text|hexadecimal)<S>",
-    r"^\s*community <S>(?= \{|;|\Z)",
-    r"^\s*set (?:\S+ )*snmp community <S>",
+    r"^\s*(?:(?:inactive|protect|replace): )*community <S>(?= \{|;|\Z)",
+    r"^\s*(?:set|delete|(?:de)?activate|(?:un)?protect) (?:\S+ )*snmp community <S>",
+    r"(?<![\w-])auth-token <S>",
+    # In the block of its number.
+    r'^\s*key (?P<secret>"(?!<secret)(?:[^"\\]|\\.)+");',
     r"://[^\s/:@\"]+:(?P<secret>[^\s/@\"<]+)@",
     _CRYPT,
     word=_WORD_OF_BRACES,
@@ -144,15 +149,21 @@ VYOS: Final = _all(
     r"|private key|auth-key|md5-key|plaintext-key|encrypted-key|cak|pin|puk|community) <S>[ \t]*\Z",
     r"\b(?:area|domain)-password (?:md5|plaintext-password) <S>",
     r"^(?!.* (?:public-keys|public key) )(?!.* parameters ip key ).*(?<![\w-])key <S>[ \t]*\Z",
-    r"^set service snmp community <S>",
+    r"^\s*set service snmp community <S>",
+    # As `show configuration` writes it.
+    r"^\s*community <S>(?= \{)",
     r"\bmd5 key-id \d+ md5-key <S>",
-    r"^set container .* environment (?=\S*(?i:pass|pw|secret|token|key|psk|cred))\S+ value <S>",
+    r"\bprotocols isis interface \S+ password (?:md5|plaintext-password) <S>",
+    r"\bnhrp tunnel \S+ (?:cisco-)?authentication <S>",
+    r"^\s*set container .* environment (?=\S*(?i:pass|pw|secret|token|key|psk|cred))\S+ value <S>",
     _CRYPT,
 )
 _UCI_NAME: Final = (
-    r"(?!\w*(?:public|host)_?key)(?i:\w*passw(?:or)?d\d?|\w*pass|\w*_key|\w*passphrase|\w*secret"
-    r"|\w*token|(?:\w*_)?pin|pincode|puk|pukcode|\w*psk|(?:\w*_)?pw\d?|\w*pwd\d?|\w*community"
-    r"|\w*(?:api|auth|private|priv|shared|secret|access|encryption|enc|wpa|wep)key|param_enc)['\"]?"
+    r"(?!\w*(?:public|host)_?key)(?i:\w*passw(?:or)?d_?\d?|\w*pass_?\d?|\w*_key|\w*passphrase"
+    r"|\w*secret|\w*token|(?:\w*_|sim)?pin|pin_?code|puk|puk_?code|\w*psk\d?|(?:\w*_|auth)?pw\d?"
+    r"|\w*pwd\d?|\w*community|\w*credentials?|bearer|password_hash|key\dstr\d"
+    r"|\w*(?:api|auth|private|priv|shared|secret|access|encryption|enc|wpa|network)_?key"
+    r"|wep_?key\d?|param_enc)['\"]?"
 )
 _UCI_KEY: Final = r"key\d?['\"]?(?:[ \t]+|=)(?!['\"]?[1-4]['\"]?\s*\Z)"
 # The file with a key, or the number of one, is none.
@@ -162,24 +173,33 @@ OPENWRT: Final = _all(
     rf"^\s*(?:option|list) ['\"]?{_UCI_KEY}{_NO_FILE}<R>",
     r"^\s*(?:option|list) ['\"]?r[01]kh['\"]?[ \t]+['\"]?[^\s,'\"]+[ ,][^\s,'\"]+[ ,]"
     r"(?P<secret>[^\s,'\"<]+)",
+    r"^\s*(?:option|list) ['\"]?(?i:(?:http|basic)_?auth)['\"]? (?=\S*:)<R>",
     # As `uci show` writes it.
-    rf"^[\w-]+\.[@\w\[\].-]+\.{_UCI_NAME}={_NO_FILE}<R>",
-    rf"^[\w-]+\.[@\w\[\].-]+\.{_UCI_KEY}{_NO_FILE}<R>",
+    rf"^\s*[\w-]+\.[@\w\[\].-]+\.{_UCI_NAME}={_NO_FILE}<R>",
+    rf"^\s*[\w-]+\.[@\w\[\].-]+\.{_UCI_KEY}{_NO_FILE}<R>",
+    r"^\s*[\w-]+\.[@\w\[\].-]+\.(?i:(?:http|basic)_?auth)=(?=\S*:)<R>",
     _CRYPT,
 )
 # What a FortiGate encrypts, anew at each reading.
 FORTIOS_SALTED: Final = re.compile(r"\bENC (?P<secret>[^\s<]\S*)")
 FORTIOS: Final = _all(
     r"^\s*set (?:[\w-]*(?:password|passwd|passphrase|passcode|psksecret|secret|psk|-pwd|key-string|"
-    r"-token|seed)|(?:snmp-|trap-)?community|psksecret-remote|[\w-]*password-l\d"
+    r"-token|seed|keytab|key-hmac)|(?:snmp-|trap-)?community|psksecret-remote|(?:sim\d?-)?pin"
+    r"|[\w-]*password-l\d"
     r"|(?!(?:[\w-]*-)?public-key)(?:[\w-]*-|auth|enc|api|wep)?key)\d*(?: \d+(?= \S))?+ "
     r"(?!ENC\b|\"-----BEGIN)<R>",
     r"^\s*config snmp community <S>",
     _CRYPT,
 )
 FORTIOS_NAMES: Final = (
-    re.compile(r"\s*config system snmp community\b"),
-    re.compile(rf"^\s*set name {_REST}"),
+    (
+        re.compile(r"\s*config[ \t]+(?:system[ \t]+snmp[ \t]+|\S+[ \t]+snmp-)community\b"),
+        re.compile(rf"^\s*set[ \t]+name[ \t]+{_REST}"),
+    ),
+    (
+        re.compile(r"\s*config[ \t]+http-headers\b"),
+        re.compile(rf"^\s*set[ \t]+value[ \t]+{_REST}"),
+    ),
 )
 FRR: Final = _all(
     r"\bauthentication string <R>",

@@ -7,6 +7,7 @@ whatever it looks like.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from msgspec import Struct
@@ -22,11 +23,13 @@ class Values(Struct, frozen=True):
     pattern in `closes` under the name of its group, or by the text of its group `end`.
 
     A comment at the end of a line, and an escape, are in it too: what stands in them opens nothing.
-    No pattern may take more than linear time on any line.
+    No pattern may take more than linear time on any line. Where they are `quoted` a value may be a
+    secret; else it is a text or a script, with lines of its own.
     """
 
     opens: re.Pattern[str]
     closes: dict[str, re.Pattern[str]]
+    quoted: bool = True
 
     def open_after(self, line: str, within: re.Pattern[str] | None) -> re.Pattern[str] | None:
         """What ends the value that is open after a line, which begins `within` one or outside."""
@@ -45,6 +48,19 @@ class Values(Struct, frozen=True):
             at = closed.end()
             within = None
 
+    def grouped(self, lines: Iterable[str]) -> Iterator[list[str]]:
+        """The lines, those that a value goes on over together."""
+        group: list[str] = []
+        within: re.Pattern[str] | None = None
+        for line in lines:
+            group.append(line)
+            within = self.open_after(line, within)
+            if within is None:
+                yield group
+                group = []
+        if group:
+            yield group
+
 
 def _until(text: str) -> re.Pattern[str]:
     return re.compile(f".*?{re.escape(text)}", re.DOTALL)
@@ -58,6 +74,7 @@ IOS: Final = Values(
         r"|(?:vacant|refuse|busy|login)-message) (?P<end>\^C|\x03|\S)"
     ),
     {"macro": re.compile(r"\A@")},
+    quoted=False,
 )
 # `banner motd`, and code in event handlers and control functions: up to a line `EOF`.
 EOS: Final = Values(
@@ -65,6 +82,7 @@ EOS: Final = Values(
         r"(?P<text>\A[ \t]*(?:banner (?:motd|login)|action bash|code(?: unit \S+)?)[ \t]*\Z)"
     ),
     {"text": re.compile(r"\A[ \t]*EOF[ \t]*\Z")},
+    quoted=False,
 )
 # Quoted texts and annotations.
 JUNOS: Final = Values(

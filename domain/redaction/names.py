@@ -13,11 +13,15 @@ from typing import Final
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+")
 # Anywhere in a name, run together with other words too.
 _LOUD = re.compile(
-    r"passw|passphrase|passcode|pswd|kennwort|parola|contrase|senha|secret|token|tkn|"
+    r"passw|passphrase|passcode|pswd|kennwort|wachtwoord|parola|contrase|senha|secret|token|tkn|"
     r"credential|apikey|psk\Z|pincode|preshared-?key|private-?key|shared-?key|auth-?key\Z"
 )
 _ALONE: Final = frozenset(
-    ("pass", "pwd", "pw", "psw", "pasw", "psk", "puk", "authorization", "cookie", "mdp", "cpin")
+    (
+        *("pass", "pwd", "pw", "psw", "pasw", "psk", "puk", "cpin"),
+        *("authorization", "cookie", "mdp"),
+        *("passe", "clave", "heslo", "haslo", "lozinka", "sifre", "salasana", "losenord"),
+    )
 )
 # Run together, as in ddnspass and makerkey; not bypass, compass, surpass, not monkey.
 _RUN_TOGETHER = re.compile(
@@ -52,8 +56,9 @@ _ABOUT_FIRST: Final = frozenset(_FIRST.split())
 _ABOUT_LAST: Final = frozenset(_LAST.split())
 # Every name that speaks of a secret has one of these in it.
 STEMS: Final = (
-    r"pass|psw|pswd|pwd|pw|pasw|kennwort|parola|contrase|senha|secret|token|tkn|credential|key|psk|puk|"
-    r"pin(?:[^a-z]|code|\z)|cpin|authorization|cookie|mdp|community"
+    r"pass|psw|pswd|pwd|pw|pasw|kennwort|wachtwoord|parola|contrase|senha|clave|heslo|haslo|lozinka|"
+    r"sifre|salasana|losenord|secret|token|tkn|credential|key|psk|puk|pin(?:[^a-z]|code|\z)|cpin|"
+    r"authorization|cookie|mdp|community"
 )
 # Behind names that end so, with a blank or a sign between, a value that looks like a key is one.
 _KEY_NAMES: Final = """

@@ -23,6 +23,8 @@ _PARAMETERS: Final = r"(?:key|sig|signature|auth|pw|code|hmac|app_?id|hash)"
 # A word of a shell's command, without its quotes.
 _SHELL_WORD: Final = r"""(?:'(?=[^'\r\n]*'))?(?P<secret>(?<=')[^'\r\n]+|[^\s'";\\]+)"""
 _SHELL: Final = r"\b[^\r\n;|]{0,400}?[ \t]"
+# What keys begin with (PEM, PGP, OpenVPN).
+KEY_LABEL: Final = r"(?:[A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?|OpenVPN Static key V\d)"
 _FORMS: Final = (
     # scheme://user:x@host
     (
@@ -87,7 +89,7 @@ _FORMS: Final = (
     ),
     (
         "-----BEGIN",
-        r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?P<secret>.*?)(?:-----END|\Z)",
+        rf"-----BEGIN {KEY_LABEL}-----(?P<secret>.*?)(?:-----END|\Z)",
     ),
 )
 # Only a variable: what is secret is elsewhere.
@@ -95,8 +97,7 @@ _VARIABLES = re.compile(r"(?:\$[\w.]+|[\s:])+\Z")
 # Text that ends where a secret has to follow.
 _EXPECTS: Final = re.compile(
     rf'(?:://[^\s/:@"]{{0,256}}:|[?&]{_PARAMETERS}=|/bot|\bbearer[ \t]+|'
-    + _HEADER
-    + r"(?:[a-z][a-z0-9_-]{0,31}[ \t]+)?)\Z",
+    r"\+c(?:pin|pwd|lck)=[^\r\n;]{0,64}|" + _HEADER + r"(?:[a-z][a-z0-9_-]{0,31}[ \t]+)?)\Z",
     re.IGNORECASE,
 )
 

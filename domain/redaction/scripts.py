@@ -15,6 +15,7 @@ from typing import Final
 from domain.redaction.cursor import Tokens
 from domain.redaction.decoding import Decoded
 from domain.redaction.material import is_material
+from domain.redaction.modems import hide_arguments
 from domain.redaction.names import hints, speaks
 from domain.redaction.parts import parts
 from domain.redaction.patterns import expects_secret, unnamed
@@ -104,7 +105,8 @@ class _Scan:
             case "string" | "name":
                 return self._word(at, token)
             case "variable":
-                return self._compared(at, token.text[1:]) or at + 1
+                modem = hide_arguments(self._at, at, self._values)
+                return modem or self._compared(at, token.text[1:]) or at + 1
             case "end":
                 self._selecting = False
             case "other":
@@ -118,6 +120,8 @@ class _Scan:
         return at + 1
 
     def _word(self, at: int, token: Token) -> int:
+        if (modem := hide_arguments(self._at, at, self._values)) is not None:
+            return modem
         name = token.text[1:-1] if token.kind == "string" else token.text
         if _NAME.match(name):
             value = self._value_of(at, name, quoted=token.kind == "string")

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from domain.canonical import ROUTEROS
 from domain.canonical.routeros import with_origins
 from domain.errors import NotRedactable
 from domain.profiles import PROFILES, Profile
+from domain.profiles.finding import LONGEST
 from domain.redaction.hashing import Redactor
 from domain.redaction.inside import redact_inside
+from domain.redaction.patterns import KEY_LABEL
 from domain.redaction.properties import has_secret_names
 from domain.redaction.routeros import redact_line
 from domain.redaction.trigger import loud
 from domain.routeros.menus import split_path
 from domain.routeros.statements import is_understood
 
-_KEY_BEGINS = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----")
+_KEY_BEGINS = re.compile(rf"-----BEGIN {KEY_LABEL}-----")
+# No line has one in it, and expressions take it for a blank.
+_NEXT: Final = "\r"
 _LINE = re.compile(r"([^\r\n]*)(\r++\n?|\n|\Z)")
 
 
@@ -57,7 +62,31 @@ def _lines(text: str) -> list[tuple[str, str]]:
 
 def in_context(profile: Profile, lines: Iterable[str], redactor: Redactor) -> Iterator[str]:
     """The lines without the secrets that only the lines before them tell."""
-    return profile.in_context(_without_keys(lines, redactor), redactor.secret)
+    shown = _without_long_secrets(profile, _without_keys(lines, redactor), redactor)
+    return profile.in_context(shown, redactor.secret)
+
+
+def _without_long_secrets(
+    profile: Profile, lines: Iterable[str], redactor: Redactor
+) -> Iterator[str]:
+    """The lines, without secrets that go on over several of them: each of these hidden by itself,
+    the first one with the hash of the whole."""
+
+    def hide(secret: str) -> str:
+        first, *others = secret.split(_NEXT)
+        if not others:
+            return first
+        whole = redactor.secret(secret.replace(_NEXT, "\n"))
+        return _NEXT.join((whole, *(redactor.secret(one.strip()) for one in others)))
+
+    if profile.values is None or not profile.values.quoted:
+        yield from lines
+        return
+    for group in profile.values.grouped(lines):
+        if len(group) == 1 or sum(map(len, group)) > LONGEST:
+            yield from group
+        else:
+            yield from profile.redacted(_NEXT.join(group), hide).split(_NEXT)
 
 
 def _without_keys(lines: Iterable[str], redactor: Redactor) -> Iterator[str]:

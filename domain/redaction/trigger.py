@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import re2  # type: ignore[import-untyped]
 
-from domain.redaction import names, patterns, properties
+from domain.redaction import modems, names, patterns, properties
 
 
 def compiled(pattern: str) -> Any:
@@ -27,7 +27,7 @@ _ODD_ESCAPES: Final = (
     r'(?-i:\\(?:[2-7][0-9A-F]|[0-9A-F](?:[^0-9A-F]|\z)|[^"\\$?nrtabfv_\r\n0-9A-F]))'
 )
 _TRIGGER: Final = compiled(
-    "|".join((names.STEMS, patterns.STEMS, properties.STEMS, _ODD_ESCAPES)),
+    "|".join((names.STEMS, modems.STEMS, patterns.STEMS, properties.STEMS, _ODD_ESCAPES)),
 )
 
 

@@ -12,7 +12,10 @@ from itertools import product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from domain.canonical import canonicalise
+from domain.profiles import PROFILES
 from domain.redaction import Redactor, redacted
+from domain.semantic.lines import tell_lines
 
 REDACTOR = Redactor(b"k" * 32, "r1")
 _HASH = re.compile(r"<secret:[0-9a-f]{8}>")
@@ -428,3 +431,54 @@ def test_every_place_hides_and_every_other_line_stays() -> None:
             assert _bare(shown) == _bare(line.replace("{}", REDACTOR.secret(one)))
         for line in lines_of(NEUTRAL[platform]):
             assert redacted(line, platform, REDACTOR) == line
+
+
+def test_words_may_stand_apart_by_any_blanks() -> None:
+    secret = "QZ01XJ98WV"
+    for platform, places in PLACES.items():
+        for line, blanks in product(lines_of(places), ("  ", "\t", " \t ")):
+            indent = line[: len(line) - len(line.lstrip())]
+            apart = indent + line[len(indent) :].replace(" ", blanks) + blanks
+            shown = redacted(apart.replace("{}", secret), platform, REDACTOR)
+            assert _bare(shown) == _bare(apart.replace("{}", REDACTOR.secret(secret))), line
+
+
+_LONG = {
+    "openwrt": ("\toption password 'first\nQZXJ WV\nlast'\n", "\toption ssid 'a\nb'\n"),
+    "junos": ('    encrypted-password "first\nQZXJ WV\nlast"; /* x */\n', '    message "a\nb";\n'),
+    "vyos": (
+        "set system login user u authentication plaintext-password 'first\nQZXJ WV\nlast'\n",
+        "set system login banner pre-login 'a\nb'\n",
+    ),
+    "fortios": ('        set passwd "first\nQZXJ WV\nlast"\n', '        set buffer "a\nb"\n'),
+}
+
+
+def test_of_a_secret_over_several_lines_none_is_left() -> None:
+    for platform, (secret, other) in _LONG.items():
+        text = other + secret + other
+        shown = redacted(text, platform, REDACTOR)
+        assert shown.startswith(other)
+        assert shown.endswith(other)
+        assert all(one not in shown for one in ("QZXJ", "WV", "first", "last")), shown
+        assert shown.count("\n") == text.count("\n")
+        assert redacted(shown, platform, REDACTOR) == shown
+        changed = redacted(text.replace("WV", "VW"), platform, REDACTOR)
+        lines = zip(shown.split("\n"), changed.split("\n"), strict=True)
+        assert sum(one != two for one, two in lines) == 2, "the whole, and the line"
+
+
+def test_a_secret_over_several_lines_is_in_no_told_change() -> None:
+    for platform, (secret, _) in _LONG.items():
+        before, after = (canonicalise(one, platform) for one in ("", secret))
+        told = tell_lines(before, after, PROFILES[platform], REDACTOR)
+        assert told.changes
+        assert all(one not in repr(told) for one in ("QZXJ", "WV", "last")), told
+
+
+def test_keys_of_other_kinds_than_pem_are_hidden() -> None:
+    for label in ("OpenVPN Static key V1", "PGP PRIVATE KEY BLOCK", "RSA PRIVATE KEY"):
+        text = f"\toption x '-----BEGIN {label}-----\nQZ01XJ98WV\n-----END {label}-----'\n"
+        shown = redacted(text, "openwrt", REDACTOR)
+        assert "QZ01XJ98WV" not in shown
+        assert shown == text.replace("QZ01XJ98WV", REDACTOR.secret("QZ01XJ98WV"))
