@@ -33,9 +33,8 @@ class Line:
     tabs: who writes by hand aligns words. What stays is as it was written."""
 
     def __init__(self, written: str) -> None:
-        bare = written.rstrip(" \t")
+        self.text = bare = written.rstrip(" \t")
         self._behind = written[len(bare) :]
-        self.text = bare
         # For each character of the text what is written there, unless that is the same.
         self._pieces: list[str] | None = None
         if _ALIGNED.search(bare):

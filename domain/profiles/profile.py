@@ -95,12 +95,13 @@ class Profile(Struct, frozen=True, kw_only=True):
         within: re.Pattern[str] | None = None
         depth = 0
         for line in lines:
+            word = line.split(maxsplit=1)[:1]
             if within is None:
-                heads = (name for begins, name in self.names if begins.match(line))
-                within, depth = next(heads, None), 1
+                if word == ["config"]:
+                    heads = (name for begins, name in self.names if begins.match(line))
+                    within, depth = next(heads, None), 1
                 yield line
                 continue
-            word = line.split(maxsplit=1)[:1]
             depth += (word == ["config"]) - (word == ["end"])
             yield within.sub(lambda found: replaced(found, hide(found["secret"])), line)
             within = within if depth else None

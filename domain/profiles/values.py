@@ -54,12 +54,25 @@ class Values(Struct, frozen=True):
         within: re.Pattern[str] | None = None
         for line in lines:
             group.append(line)
-            within = self.open_after(line, within)
+            if within is not None or not _is_plain(line):
+                within = self.open_after(line, within)
             if within is None:
                 yield group
                 group = []
         if group:
             yield group
+
+
+def _is_plain(line: str) -> bool:
+    """Whether it is plain that a line outside of values leaves none open: it has quotes of one kind
+    at most, each with its other one."""
+    double, single = line.count('"'), line.count("'")
+    return (
+        not (double and single)
+        and (double + single) % 2 == 0
+        and "\\" not in line
+        and "/*" not in line
+    )
 
 
 def _until(text: str) -> re.Pattern[str]:

@@ -30,10 +30,12 @@ _MARKS: Final = frozenset(("+", "^", "*", "#", "%", "$", DOLLAR))
 def hide_arguments(at: Tokens, command: int, values: Values) -> int | None:
     """Hide the secrets of a command whose name is at an index; the index behind what was looked
     at, None where no such command is."""
+    if at.text_at(command + 1) != "=":
+        return None
     name = at.text_at(command)
     marked = name[:1] == "$" or at.text_at(command - 1) in _MARKS
-    secrets = _SECRETS.get(name.removeprefix("$").upper())
-    if secrets is None or not marked or at.text_at(command + 1) != "=":
+    secrets = _SECRETS.get(name.removeprefix("$").upper()) if marked else None
+    if secrets is None:
         return None
     place, number = command + 2, 0
     while (token := at.peek(place)) is not None and token.kind not in ("end", "comment"):
