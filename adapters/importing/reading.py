@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import hashlib
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Final, Protocol
@@ -46,6 +47,11 @@ def device_name(file_name: str) -> str:
     """The device that a file is named after: the name without an ending of a text file."""
     path = PurePosixPath(file_name)
     return path.stem if path.suffix.lower() in _ENDINGS else path.name
+
+
+def digest(text: str) -> str:
+    """A text's SHA-256 in hex, by which its reading is known again."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def decoded(raw: bytes) -> str:

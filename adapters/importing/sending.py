@@ -7,7 +7,6 @@ most of the time. Of one device only one is on its way, so that a retry never ch
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,8 @@ from typing import Final
 from msgspec import Struct
 
 from adapters.crypto.keys import KeyRing
-from adapters.importing.reading import Reading
+from adapters.importing.moments import Moments
+from adapters.importing.reading import Reading, digest
 from adapters.jetstream.intake import IntakeFull, IntakePublisher
 from adapters.jetstream.progress import STALLED_SECONDS
 from domain.decisions import observed_event_id
@@ -78,30 +78,37 @@ class Sender:
         known: Mapping[str, set[str]],
         told: Callable[[int], None],
     ) -> tuple[list[Sent], list[Refused]]:
-        """Send each that has no fact yet; those that can't even be sent are refused here.
+        """Send each that has no fact yet; those that can't even be sent are refused here. They are
+        in the order of time.
 
         `known` are the ids of each device's facts, to which what is sent is added. `told` hears how
         many readings are done. Raises `IntakeFull` and `Unavailable` after `STALLED_SECONDS`.
         """
         key = (await self._keyring.tenant(self._tenant_id)).fingerprint_key
+
+        def event_of(device_id: str, at: datetime, sha256: str) -> str:
+            return observed_event_id(observation_id(key, self._tenant_id, device_id, at, sha256))
+
+        moments = Moments(
+            readings,
+            lambda device_id, at, sha256: event_of(device_id, at, sha256) in known[device_id],
+        )
         sent: list[Sent] = []
         refused: list[Refused] = []
         done = 0
         while done < len(readings):
             texts = await asyncio.to_thread(together, readings, done)
             waiting = []
-            for reading, text in zip(readings[done : done + len(texts)], texts, strict=True):
+            for number, text in enumerate(texts, done):
+                reading = readings[number]
                 if isinstance(text, InvalidInput):
                     refused.append(_unsent(reading, text))
                     continue
-                device_id = reading.device_id
-                identity = observation_id(
-                    key, self._tenant_id, device_id, text.collected_at, text.sha256
-                )
-                event_id = observed_event_id(identity)
-                if event_id not in known[device_id]:
-                    known[device_id].add(event_id)
-                    waiting.append(self._publish(reading, text, event_id))
+                at = await moments.of(number, text.collected_at, text.sha256)
+                event_id = event_of(reading.device_id, at, text.sha256)
+                if event_id not in known[reading.device_id]:
+                    known[reading.device_id].add(event_id)
+                    waiting.append(self._publish(reading, text.text, at, event_id))
             for outcome in await asyncio.gather(*waiting, return_exceptions=True):
                 if isinstance(outcome, BaseException):
                     raise outcome
@@ -113,7 +120,9 @@ class Sender:
             told(done)
         return sent, refused
 
-    async def _publish(self, reading: Reading, text: Text, event_id: str) -> Sent | Refused:
+    async def _publish(
+        self, reading: Reading, text: str, at: datetime, event_id: str
+    ) -> Sent | Refused:
         """Send one reading, over outages and while the intake is full: sent twice it is the same
         observation."""
         loop = asyncio.get_running_loop()
@@ -123,8 +132,8 @@ class Sender:
                 sequence = await self._intake.publish(
                     self._tenant_id,
                     reading.device_id,
-                    text.text,
-                    text.collected_at,
+                    text,
+                    at,
                     source="imported",
                     platform=reading.platform or self._platform,
                     author=reading.author,
@@ -156,9 +165,8 @@ def together(readings: Sequence[Reading], start: int) -> list[Text | InvalidInpu
         except InvalidInput as error:
             found.append(error)
             continue
-        raw = text.encode()
-        room -= len(raw)
-        found.append(Text(text, hashlib.sha256(raw).hexdigest(), moment))
+        room -= len(text.encode())
+        found.append(Text(text, digest(text), moment))
     return found
 
 
