@@ -55,10 +55,11 @@ class Stack:
             leases=self.leases,
             keyring=self.rig.keyring,
             metrics=self.rig.metrics,
+            schedule=self.schedule,
             timeout=timeout,
         )
 
-    def role(self) -> Collector:
+    def role(self, at_once: int = 8) -> Collector:
         return Collector(
             self.rig.nc,
             self.rig.js,
@@ -66,7 +67,7 @@ class Stack:
             schedule=self.schedule,
             trigger=self.trigger(),
             metrics=self.rig.metrics,
-            at_once=8,
+            at_once=at_once,
         )
 
     @property

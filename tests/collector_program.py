@@ -45,6 +45,7 @@ async def collect(url: str, at_once: int, lease_seconds: float) -> None:
                 leases=leases,
                 keyring=parts.keyring,
                 metrics=parts.metrics,
+                schedule=schedule,
             ),
             metrics=parts.metrics,
             at_once=at_once,

@@ -13,7 +13,10 @@ from msgspec import Struct
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from adapters.collecting.schedule import BUCKET as SCHEDULE
+from adapters.collecting.schedule import Schedule
 from adapters.crypto.keys import KeyRing, MasterKey
+from adapters.jetstream.buckets import Bucket
 from adapters.jetstream.content_store import JetStreamContentStore
 from adapters.jetstream.dead_letters import DeadLetters
 from adapters.jetstream.event_store import JetStreamEventStore
@@ -64,6 +67,7 @@ class Stack(Struct, frozen=True):
             leases=self.leases,
             keyring=self.keyring,
             metrics=self.metrics,
+            schedule=Schedule(Bucket(self.nc.jetstream(), SCHEDULE)),
             timeout=timeout,
         )
 
@@ -125,6 +129,8 @@ async def build(nc: Client, *, lease_seconds: float = 10) -> Stack:
     keyring = KeyRing(MASTER, key_store)
     leases = Leases(js)
     await leases.ensure()
+    schedule = Bucket(js, SCHEDULE)
+    await schedule.ensure()
     events = JetStreamEventStore(nc, js)
     devices = DeviceRepository(events)
     metrics = Metrics()
@@ -145,6 +151,7 @@ async def build(nc: Client, *, lease_seconds: float = 10) -> Stack:
             leases=leases,
             keyring=keyring,
             metrics=metrics,
+            schedule=Schedule(schedule),
             timeout=20,
             lease_seconds=lease_seconds,
         ),

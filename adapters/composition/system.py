@@ -157,6 +157,7 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
                 leases=stores.leases,
                 keyring=stores.keyring,
                 metrics=metrics,
+                schedule=collecting.schedule,
                 timeout=settings.trigger_timeout_seconds,
             ),
             credentials=collecting.credentials,

@@ -174,8 +174,12 @@ class Collector:
         settings = planned.settings
         if settings is None or settings.platform == JUMP_PLATFORM or not settings.enabled:
             planned.turn += 1
+            planned.source = "scheduled"
             return
         now = self._clock()
+        if planned.source == "pushed":
+            self._place(key, planned, now)  # it said that it changed, and was not read since
+            return
         mark = mark_of(settings, planned.refused, planned.secret)
         due = planned.due(key[1], settings, planned.last, mark, now)
         if due is None:
@@ -250,9 +254,7 @@ class Collector:
         finally:
             planned.running = False
             self._free.release()
-        if again is None and planned.source == "pushed":
-            self._place(key, planned, self._clock())  # it changed again meanwhile
-        elif again is not None and planned.turn == before:
+        if again is not None and planned.turn == before:
             self._place(key, planned, self._clock() + timedelta(seconds=again))
         else:
             self._plan(key, planned)

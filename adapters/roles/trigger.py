@@ -21,6 +21,7 @@ from msgspec import Struct
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from adapters.collecting.schedule import Schedule
 from adapters.crypto.keys import KeyRing
 from adapters.jetstream.connection import cancellable
 from adapters.jetstream.leases import Leases
@@ -89,12 +90,13 @@ class TriggerService:
         leases: Leases,
         keyring: KeyRing,
         metrics: Metrics,
+        schedule: Schedule,
         timeout: float = 60.0,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self._nc = nc
         self._devices = devices
-        self._endings = Endings(nc.jetstream(), events, keyring, leases)
+        self._endings = Endings(nc.jetstream(), events, keyring, leases, schedule)
         self._leases = leases
         self._metrics = metrics
         self._timeout = timeout

@@ -8,8 +8,10 @@ from contextlib import aclosing
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 from nats.js import JetStreamContext
 
+from adapters.collecting.schedule import Schedule
 from adapters.crypto.keys import KeyRing
 from adapters.jetstream.leases import Leases
 from adapters.jetstream.progress import acknowledged, newest
@@ -59,19 +61,23 @@ class Ending(Struct, frozen=True):
 
 
 class UnderWay(Struct, frozen=True):
-    """A collection that was joined: that of a manual backup, or else one that began then."""
+    """A collection that was joined: that of a manual backup, or else one that began then.
+    `read_at` is when it read the device, or failed to, once a collector has said so."""
 
     trigger_id: str | None
     began: datetime
+    read_at: datetime | None = None
 
     def has(self, source: Source, moment: datetime, trigger_id: str | None) -> bool:
         """Whether an attempt at reading the device, at a moment, is this collection's.
 
-        What somebody sends or imports never is, whatever time it names. Neither is a reading that
-        syslog set off, which can't be told from what is sent: the device is read once more then.
+        What somebody sends or imports never is, whatever time it names. A reading that syslog set
+        off looks like what is sent, but for its time.
         """
         if self.trigger_id is not None:
             return trigger_id == self.trigger_id
+        if source == "pushed":
+            return moment == self.read_at
         return source in ("scheduled", "manual") and moment >= self.began
 
 
@@ -89,12 +95,18 @@ class Endings:
     """Finds the ends of backups in the log."""
 
     def __init__(
-        self, js: JetStreamContext, events: EventStore, keyring: KeyRing, leases: Leases
+        self,
+        js: JetStreamContext,
+        events: EventStore,
+        keyring: KeyRing,
+        leases: Leases,
+        schedule: Schedule,
     ) -> None:
         self._js = js
         self._events = events
         self._keyring = keyring
         self._leases = leases
+        self._schedule = schedule
 
     async def confirmed(self, request: Request, reply: Reply, seconds: float) -> Ending:
         """Wait until the collector's observation is a fact in the device's history."""
@@ -138,6 +150,7 @@ class Endings:
         while True:
             if sent is None and not any([await self._leases.holder(one) for one in names]):
                 sent = await newest(self._js, INTAKE, INTAKE_SUBJECT)
+                under_way = await self._ended(request, under_way)
             worked_off = sent is not None and await self._worked_off(sent)
             branch = self._events.read_branch(
                 request.tenant_id,
@@ -165,6 +178,13 @@ class Endings:
             if holder is not None:
                 return UnderWay(holder.task, holder.began or began)
         return UnderWay(None, began)
+
+    async def _ended(self, request: Request, under_way: UnderWay) -> UnderWay:
+        """A collection that has ended, as its collector noted it before its lease was free."""
+        last = await self._schedule.last(request.tenant_id, request.device_id)
+        if last is None or last.at < under_way.began:
+            return under_way
+        return replace(under_way, read_at=last.at)
 
     async def _worked_off(self, sequence: int) -> bool:
         return await acknowledged(self._js, INTAKE, RECORDER) >= sequence

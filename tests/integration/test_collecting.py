@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -42,6 +43,7 @@ from domain.events import (
     ManualBackupFinished,
     ManualBackupTriggered,
     SnapshotCreated,
+    Source,
 )
 from tests.collecting_stack import (
     ALICE,
@@ -63,8 +65,10 @@ async def stack(nats_server: EmbeddedNats, tmp_path: Path) -> AsyncIterator[Stac
         yield opened
 
 
-async def collect(stack: Stack, wanted: DeviceSettings, device: str = DEVICE) -> Collected:
-    return await stack.collecting().collect(TENANT, device, wanted, only(), source="scheduled")
+async def collect(
+    stack: Stack, wanted: DeviceSettings, device: str = DEVICE, source: Source = "scheduled"
+) -> Collected:
+    return await stack.collecting().collect(TENANT, device, wanted, only(), source=source)
 
 
 @asynccontextmanager
@@ -458,6 +462,61 @@ async def test_who_joined_waits_for_a_slow_recorder_and_the_device_is_read_once(
     assert len(asked) == len(double.logins) == 1
 
 
+async def test_who_joined_a_collection_that_syslog_set_off_has_its_end_and_no_uploads(
+    stack: Stack,
+) -> None:
+    double = RouterOSDouble(hold=asyncio.Event())
+    asked: list[bytes] = []
+
+    async def answer(msg: Msg) -> None:
+        """As a collector would while it reads the device; it is not to be asked again."""
+        status = "failed" if asked else "locked"
+        asked.append(msg.data)
+        await msg.respond(json.dumps({"status": status}).encode())
+
+    await stack.rig.nc.subscribe(SUBJECT, cb=answer)
+    async with serving(double), stack.rig.recording():
+        under_way = asyncio.create_task(collect(stack, settings(double.port), source="pushed"))
+        await eventually(lambda: len(double.commands) == 2)
+        joined = asyncio.create_task(stack.trigger().run(TENANT, DEVICE, actor=ALICE, join=True))
+        await eventually(lambda: len(asked) == 1)
+        sent = export_text("7.14.3", name="sent")
+        await stack.rig.intake.publish(TENANT, DEVICE, sent, datetime.now(UTC), source="pushed")
+        await eventually(partial(stack.count, SnapshotCreated))
+        assert double.hold is not None
+        double.hold.set()
+        read = await under_way
+        done = await joined
+    assert done.outcome == "succeeded"
+    assert read.event_id == f"observation.{uuid.UUID(done.snapshot_id).hex}"
+    assert len(asked) == len(double.logins) == 1
+
+
+async def test_who_joined_a_collection_that_syslog_set_off_hears_that_it_failed(
+    stack: Stack,
+) -> None:
+    double = RouterOSDouble(fault="truncated", hold=asyncio.Event())
+    asked: list[bytes] = []
+
+    async def answer(msg: Msg) -> None:
+        asked.append(msg.data)
+        await msg.respond(b'{"status": "locked"}')
+
+    await stack.rig.nc.subscribe(SUBJECT, cb=answer)
+    async with serving(double):
+        under_way = asyncio.create_task(collect(stack, settings(double.port), source="pushed"))
+        await eventually(lambda: len(double.commands) == 2)
+        joined = asyncio.create_task(stack.trigger().run(TENANT, DEVICE, actor=ALICE, join=True))
+        await eventually(lambda: len(asked) == 1)
+        assert double.hold is not None
+        double.hold.set()
+        with pytest.raises(Failed):
+            await under_way
+        with pytest.raises(BackupFailed, match="broke off"):
+            await joined
+    assert len(asked) == 1
+
+
 async def _asked(stack: Stack, times: int) -> bool:
     return await stack.count(ManualBackupTriggered) == times
 
@@ -594,6 +653,29 @@ async def test_a_device_that_tells_of_a_change_is_collected_whatever_its_window(
     fact = (await stack.rig.history(TENANT, DEVICE))[-1].event
     assert isinstance(fact, SnapshotCreated)
     assert fact.source == "pushed"
+
+
+async def test_a_reported_change_is_read_at_once_though_the_device_is_planned_anew_meanwhile(
+    stack: Stack,
+) -> None:
+    """Its settings are changed while it waits for room: that moves it behind no window."""
+    role = stack.role(at_once=1)
+    hour = datetime.now(UTC).hour
+    closed = f"{(hour + 4) % 24:02}:00-{(hour + 5) % 24:02}:00"
+    busy = RouterOSDouble(hold=asyncio.Event())
+    async with serving(busy), serving(RouterOSDouble()) as double, collecting(stack, role):
+        assert busy.hold is not None
+        await stack.registrar.configure(TENANT, "busy", settings(busy.port), actor=ALICE)
+        await eventually(lambda: len(busy.commands) == 2)
+        wanted = settings(double.port, window=closed)
+        await stack.registrar.configure(TENANT, DEVICE, wanted, actor=ALICE)
+        await eventually(lambda: role.hurry(TENANT, DEVICE))
+        other = settings(double.port, window=closed, interval_seconds=7200)
+        await stack.registrar.configure(TENANT, DEVICE, other, actor=ALICE)
+        await eventually(lambda: role.settings_at()[TENANT, DEVICE] == other)
+        busy.hold.set()
+        await eventually(partial(stack.count, SnapshotCreated))
+    assert len(double.logins) == 1
 
 
 async def _has(stack: Stack, kind: type[object], times: int) -> bool:
