@@ -38,9 +38,10 @@ _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z .()_+-]{0,63}\Z")
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:-]{0,127}\Z")
 _UPLOAD = re.compile(r"[0-9A-Za-z_-]{1,64}\Z")
 # ESC is refused too: escape codes come from terminals, not from configurations.
-# C0 but for tab, line feed, vertical tab, form feed and carriage return; and DEL. In UTF-8 these
-# bytes stand for nothing else, and bytes are looked through four times faster than text.
-_CONTROL: Final = bytes((*range(0x09), *range(0x0E, 0x20), 0x7F))
+# C0 but for tab, line feed, vertical tab, form feed and carriage return; and DEL. ETX is text too:
+# with this byte (Ctrl-C) IOS marks where a banner begins and ends. In UTF-8 these bytes stand for
+# nothing else, and bytes are looked through four times faster than text.
+_CONTROL: Final = bytes((*range(0x03), *range(0x04, 0x09), *range(0x0E, 0x20), 0x7F))
 
 
 class ConfigParts(Struct, frozen=True):

@@ -209,7 +209,9 @@ def test_a_text_of_nothing_is_refused(text: str) -> None:
     assert (error.field, error.rule) == ("config_text", "must not be empty or only blanks")
 
 
-@pytest.mark.parametrize("char", [*sorted(set(map(chr, range(32))) - set("\t\n\v\f\r")), "\x7f"])
+@pytest.mark.parametrize(
+    "char", [*sorted(set(map(chr, range(32))) - set("\x03\t\n\v\f\r")), "\x7f"]
+)
 def test_a_binary_text_is_refused_and_the_line_named(char: str) -> None:
     text = f"line\n{CANARY}{char}\nmore\n\n"
     error = refusal(body(wire(config_text=text, sha256_hash=sha256(text))))
@@ -217,7 +219,9 @@ def test_a_binary_text_is_refused_and_the_line_named(char: str) -> None:
     assert f"line 2 holds the control character U+{ord(char):04X}" in error.rule
 
 
-@pytest.mark.parametrize("text", ["a\tb\x0b\x0c\r\n\x85é\u2028\U0001f600", "#"])
+@pytest.mark.parametrize(
+    "text", ["a\tb\x0b\x0c\r\n\x85é\u2028\U0001f600", "#", "banner motd \x03hi\x03"]
+)
 def test_unusual_text_is_still_text(text: str) -> None:
     taken = taken_with_text(body(wire(config_text=text, sha256_hash=sha256(text))), NOW)
     assert taken.config_text == text

@@ -15,6 +15,7 @@ from domain.semantic.told import ToldDiff
 # A text with one value, in which a line stands that looks like noise.
 INSIDE = {
     "ios": "hostname a\nbanner motd ^C\n{}\n^C\ninterface lo\n shutdown\nend\n",
+    "ios ctrl-c": "hostname a\nbanner motd \x03\n{}\n\x03\ninterface lo\n shutdown\nend\n",
     "ios menu": "menu m title ^C\n{}\n^C\nend\n",
     "ios macro": "macro name m\n{}\n@\nend\n",
     "eos": "hostname a\nbanner motd\n{}\nEOF\ninterface lo\n   shutdown\nend\n",
