@@ -13,7 +13,7 @@ from typing import Final
 from msgspec import Struct
 
 from domain.events import GivenSettings
-from domain.user_names import is_user_name
+from domain.user_names import USER_NAME_RULE, is_user_name
 
 FIELDS: Final = (
     "name",
@@ -115,7 +115,7 @@ def given_of(
         if not is_label(given.get(name, "")):
             tell(name, "must be at most 128 printable characters")
     if not is_user_name(given.get("username", "")):
-        tell("username", "has characters that no SSH login can send (RFC 4013)")
+        tell("username", USER_NAME_RULE)
     window = given.get("window")
     if window is not None and not _WINDOW.match(window):
         tell("window", "must be two times of a day in UTC, such as 22:00-05:00")

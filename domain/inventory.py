@@ -30,11 +30,12 @@ class InventoryRefused(ConfigtrailError):
 
 class Row(Struct, frozen=True):
     """A device as an inventory has it: raw fields, and where it stands. `fallback` is what the
-    inventory says for all its devices."""
+    inventory says for all its devices. `broken`: but for its name its fields can't be judged."""
 
     where: str
     fields: Mapping[str, str]
     fallback: GivenSettings | None = None
+    broken: bool = False
 
 
 class Entry(Struct, frozen=True):
@@ -95,6 +96,8 @@ def judge(
     spoilt: list[Entry] = []
     told = list(problems)
     for row in rows:
+        if row.broken:
+            continue
         before = len(told)
         entry = _entry(row, platforms, told).within(groups or {})
         (sound if len(told) == before else spoilt).append(entry)

@@ -6,6 +6,8 @@ import stringprep
 import unicodedata
 from typing import Final
 
+USER_NAME_RULE: Final = "has characters that no SSH login can send (RFC 4013)"
+
 _PROHIBITED: Final = (
     stringprep.in_table_c12,
     stringprep.in_table_c21_c22,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,14 +16,21 @@ from adapters.cli.backup import whoami
 from adapters.cli.console import err, harmless, out, print_json
 from adapters.cli.session import Need, session
 from adapters.cli.tables import cell, table
+from adapters.collecting.credentials import read_file
 from adapters.collecting.files import judge_inventory
 from adapters.collecting.netbox import read_netbox
-from adapters.collecting.planning import Plan, plan_of, resolvable_entries
+from adapters.collecting.planning import (
+    Plan,
+    plan_of,
+    refuse_if_jumped_over,
+    resolvable_entries,
+)
 from adapters.collecting.registered import registered_inventory
 from adapters.collecting.registering import Registrar
 from adapters.composition import System
 from adapters.http.inventory import settings_out
 from adapters.settings import Settings
+from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.profiles import PLATFORMS
 from domain.credentials import stored_name
 from domain.errors import InvalidInput
@@ -110,7 +118,7 @@ async def apply_inventory(
     async with session(settings, Need.NOTHING) as opened:
         system = opened.system
         registered = await registered_inventory(system.nc, system.js, settings.tenant)
-        plan = plan_of(registered, entries, judged.groups)
+        plan = plan_of(registered, entries, judged.groups, prune=prune)
         if not dry_run:
             await Registrar(system.devices).apply(
                 settings.tenant, plan, actor=whoami(), origin=origin, prune=prune
@@ -158,7 +166,11 @@ async def remove_device(
 ) -> int:
     """Take a device out of the inventory. Its history stays."""
     async with session(settings, Need.NOTHING) as opened:
-        await Registrar(opened.system.devices).retire(
+        system = opened.system
+        refuse_if_jumped_over(
+            await registered_inventory(system.nc, system.js, settings.tenant), device
+        )
+        await Registrar(system.devices).retire(
             settings.tenant, device, actor=whoami(), reason=reason
         )
     err.print(harmless(f"{device}: retired; its history stays"), markup=False)
@@ -166,7 +178,16 @@ async def remove_device(
 
 
 async def tell_unset(system: System, tenant_id: str, references: Iterable[str | None]) -> None:
-    """Name the stored credentials that are not there yet: their devices can't be read."""
+    """Name the credentials that are not there (yet), as far as it can be known here: their devices
+    can't be read."""
+    references = set(references)
+    files = {one.removeprefix("file:") for one in references if one and one.startswith("file:")}
+    for place in sorted(files):
+        try:
+            await asyncio.to_thread(read_file, system.settings.credentials_folder, place)
+        except DeviceUnread as error:
+            told = f"{error.reason} here; it must be where the collectors run"
+            err.print(harmless(told), markup=False)
     wanted = {name for one in references if (name := stored_name(one)) is not None}
     for name in sorted(wanted.difference(await system.credentials.names(tenant_id))):
         told = f"store:{name} is not there yet: configtrail credentials set {name}"

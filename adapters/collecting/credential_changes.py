@@ -12,7 +12,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from adapters.collecting.checks import check_actor, check_reason
-from adapters.collecting.credentials import CredentialStore, Kept, Stored
+from adapters.collecting.credentials import CredentialStore, Kept, Stored, unfit_for_collectors
 from adapters.collecting.registered import registered_inventory, told_credentials
 from adapters.roles.devices import DeviceRepository
 from adapters.roles.shielding import surely
@@ -27,6 +27,7 @@ from domain.credentials import (
 )
 from domain.errors import InvalidInput, NotFound
 from domain.fields import is_reference
+from domain.user_names import USER_NAME_RULE, is_user_name
 
 _HELD: Final = Stored.__struct_fields__
 
@@ -92,6 +93,11 @@ class CredentialKeeper:
         scheme = (reference or "").partition(":")[0]
         if reference is not None and not (scheme in PLACES and is_reference(reference)):
             raise InvalidInput("reference", "must be env:NAME, file:PATH or vault:MOUNT/PATH")
+        unfit = unfit_for_collectors(reference)
+        if unfit is not None:
+            raise InvalidInput("reference", unfit)
+        if not is_user_name(credential.username or ""):
+            raise InvalidInput("username", USER_NAME_RULE)
         was_there = name in await self._store.names(tenant_id)
         given = {one: getattr(credential, one) for one in _HELD}
         change = str(uuid.uuid4())

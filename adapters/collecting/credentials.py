@@ -40,10 +40,6 @@ BUCKET: Final = "CONFIGTRAIL_CREDENTIALS"
 KEPT_SECONDS: Final = 30.0
 FILE_MAX: Final = 64 * 1024
 ENVIRONMENT_PREFIX: Final = "CONFIGTRAIL_CREDENTIAL_"
-NOT_FOR_COLLECTORS: Final = (
-    f"must be env:{ENVIRONMENT_PREFIX}NAME where collectors are to use it, or store:NAME "
-    "(configtrail credentials set)"
-)
 _OURS: Final = "CONFIGTRAIL_"
 _PURPOSE: Final = b"configtrail/credential/v1"
 
@@ -218,27 +214,45 @@ class Credentials:
         return value
 
     def _file(self, place: str) -> str:
+        if not self._trusted:
+            return read_file(self._folder, place)
         path = (self._folder / place).resolve()
-        if not self._trusted and not path.is_relative_to(self._folder.resolve()):
-            raise _missing(f"file:{place}", f"must lie in {self._folder}")
-        if self._trusted and not path.exists():
-            path = Path(place).expanduser()
-        failed = ""
-        try:
-            with path.open("rb") as file:
-                return file.read(FILE_MAX).decode()
-        except OSError as error:
-            failed = error.strerror or type(error).__name__
-        except UnicodeDecodeError:
-            failed = "not UTF-8"
-        # Raised out here: the error above may carry the bytes along.
-        raise _missing(f"file:{place}", f"can't be read ({failed})")
+        return _content(path if path.exists() else Path(place).expanduser(), place)
 
 
-def for_collectors(reference: str | None) -> bool:
-    """Whether a registered device may name this: of the environment, only what is meant for it."""
+def unfit_for_collectors(reference: str | None) -> str | None:
+    """The rule that a registered device's reference breaks: of the environment and of files it may
+    name only what is meant for it."""
     scheme, _, name = (reference or "").partition(":")
-    return scheme != "env" or name.startswith(ENVIRONMENT_PREFIX)
+    if scheme == "env" and not name.startswith(ENVIRONMENT_PREFIX):
+        return (
+            f"must be env:{ENVIRONMENT_PREFIX}NAME where collectors are to use it, or store:NAME "
+            "(configtrail credentials set)"
+        )
+    if scheme == "file" and Path(os.path.normpath(name)).parts[0] == os.pardir:
+        return "must lie in the collectors' folder of credentials (CONFIGTRAIL_CREDENTIALS_DIR)"
+    return None
+
+
+def read_file(folder: Path, place: str) -> str:
+    """A credential's text from the folder of credentials. Raises `DeviceUnread`."""
+    path = (folder / place).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise _missing(f"file:{place}", f"must lie in {folder}")
+    return _content(path, place)
+
+
+def _content(path: Path, place: str) -> str:
+    failed = ""
+    try:
+        with path.open("rb") as file:
+            return file.read(FILE_MAX).decode()
+    except OSError as error:
+        failed = error.strerror or type(error).__name__
+    except UnicodeDecodeError:
+        failed = "not UTF-8"
+    # Raised out here: the error above may carry the bytes along.
+    raise _missing(f"file:{place}", f"can't be read ({failed})")
 
 
 def parse_secret(text: str) -> Stored:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -84,41 +84,52 @@ def judge_inventory(path: Path) -> Judged:
 
 def _csv(text: str, name: str) -> _Rows:
     found = _Rows([], [])
-    # Not splitlines, which also ends lines at characters that may stand in a value.
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] | None = None
-    try:
-        for line in reader:
-            where = f"{name} line {reader.line_num}"
-            if not any(cell.strip() for cell in line) or line[0].lstrip().startswith("#"):
-                continue
-            if header is None:
-                header = [cell.strip().lower() for cell in line]
-                if not set(header) & set(FIELDS):
-                    # Its cells are values: they may be anything, and are not quoted.
-                    rule = f"must name the columns, such as name,address: {', '.join(FIELDS)}"
-                    found.problems.append(Problem(where, "first line", rule))
-                    return found
-                doubled = sorted({one for one in header if header.count(one) > 1})
-                if doubled:
-                    found.problems.append(Problem(where, "columns", "must not be there twice"))
-                found.lacking = [one for one in ("name", "address") if one not in header]
-                if found.lacking:
-                    rule = "must have name and address"
-                    found.problems.append(Problem(where, "columns", rule))
-                # Told once here, and not again for every line.
-                found.problems.extend(check_names(dict.fromkeys(header), where))
-            elif len(line) != len(header):
+    for number, line in _csv_lines(text):
+        where = f"{name} line {number}"
+        if line is None:
+            found.problems.append(Problem(where, "file", "must be CSV"))
+        elif not any(cell.strip() for cell in line) or line[0].lstrip().startswith("#"):
+            continue
+        elif header is None:
+            header = [cell.strip().lower() for cell in line]
+            if not set(header) & set(FIELDS):
+                # Its cells are values: they may be anything, and are not quoted.
+                rule = f"must name the columns, such as name,address: {', '.join(FIELDS)}"
+                found.problems.append(Problem(where, "first line", rule))
+                return found
+            doubled = sorted({one for one in header if header.count(one) > 1})
+            if doubled:
+                found.problems.append(Problem(where, "columns", "must not be there twice"))
+            found.lacking = [one for one in ("name", "address") if one not in header]
+            if found.lacking:
+                rule = "must have name and address"
+                found.problems.append(Problem(where, "columns", rule))
+            # Told once here, and not again for every line.
+            found.problems.extend(check_names(dict.fromkeys(header), where))
+        else:
+            if len(line) != len(header):
                 rule = f"must be {len(header)} as in the first line, there are {len(line)}"
                 found.problems.append(Problem(where, "columns", rule))
-            else:
-                fields = {
-                    name: value for name, value in zip(header, line, strict=True) if name in FIELDS
-                }
-                found.rows.append(Row(where, fields))
-    except csv.Error:
-        found.problems.append(Problem(f"{name} line {reader.line_num}", "file", "must be CSV"))
+            fields = {one: value for one, value in zip(header, line, strict=False) if one in FIELDS}
+            # Of one that is too long nobody knows which cell is one too many.
+            found.rows.append(Row(where, fields, broken=len(line) > len(header)))
     return found
+
+
+def _csv_lines(text: str) -> Iterator[tuple[int, list[str] | None]]:
+    """The lines with their numbers; None for one that is no CSV."""
+    # Not splitlines, which also ends lines at characters that may stand in a value.
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    while True:
+        try:
+            line = next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            yield reader.line_num, None
+        else:
+            yield reader.line_num, line
 
 
 def _router_db(text: str, name: str) -> _Rows:
@@ -159,20 +170,25 @@ def _yaml(text: str, name: str) -> _Rows:
         where = f"{name} line {mark.line + 1}" if mark else name
         found.problems.append(Problem(where, "file", "must be YAML"))
         return found
+    except RecursionError:
+        found.problems.append(Problem(name, "file", "must not nest as deeply as it does"))
+        return found
     places = _Places(name, found.problems)
     top = places.mapping(root, "file")
     shared: dict[str, str] = {}
     fallback: GivenSettings | None = None
     groups: dict[str, GivenSettings] | None = None
+    of_groups: dict[str, yaml.Node] = {}
     for key, node in top.items():
         if key == "defaults":
             defaults = places.fields(node, "defaults")
             shared = {one: defaults.pop(one) for one in ("address", "group") if one in defaults}
             fallback = places.given(node, defaults)
         elif key == "groups":
+            of_groups = dict(places.mapping(node, "groups"))
             groups = {
                 places.group(one, group): places.given(one, places.fields(one, "groups"))
-                for group, one in places.mapping(node, "groups").items()
+                for group, one in of_groups.items()
             }
         elif key != "devices":
             places.tell(node, printable(key), "must be one of defaults, groups, devices")
@@ -181,6 +197,11 @@ def _yaml(text: str, name: str) -> _Rows:
         if fields.get("group") and groups and fields["group"] not in groups:
             places.tell(node, "group", "must be one of those under groups")
         found.rows.append(Row(places.at(node), fields, fallback))
+    names = {row.fields.get("name") for row in found.rows}
+    for group, node in of_groups.items():
+        jump = groups[group].jump if groups else None
+        if jump is not None and jump not in names:
+            places.tell(node, "jump", "must name a device of this inventory")
     return _Rows(found.rows, found.problems, groups)
 
 

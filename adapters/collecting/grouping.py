@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from adapters.collecting.credentials import NOT_FOR_COLLECTORS, for_collectors
+from adapters.collecting.credentials import unfit_for_collectors
 from adapters.collecting.registered import Inventory
 from adapters.ssh.profiles import PLATFORMS
 from domain.errors import InvalidInput
@@ -35,8 +35,9 @@ def judged_group(
         Problem(where, name, "must stand with a device") for name in OF_ONE_DEVICE if name in fields
     ]
     given = given_of(fields, PLATFORMS, where, problems)
-    if not for_collectors(given.credential):
-        problems.append(Problem(where, "credential", NOT_FOR_COLLECTORS))
+    unfit = unfit_for_collectors(given.credential)
+    if unfit is not None:
+        problems.append(Problem(where, "credential", unfit))
     if change:
         without = [
             _SETTING_OF.get(name, name) for name, value in fields.items() if not value.strip()

@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from adapters.collecting.fetching import HttpFailed, get_json
 from adapters.ssh.profiles import PLATFORMS
@@ -69,16 +70,28 @@ async def read_netbox(address: str, token: str, defaults: Mapping[str, str]) -> 
         for device in results:
             if not isinstance(device, dict):
                 raise HttpFailed(urlsplit(base).netloc, "its answer is no page of devices")
+            where = f"NetBox device {device.get('id')}"
+            problems += _odd_fields(device, where)
             fields = _fields(device, fallback)
             if fields is None:
                 left_out.append(str(device.get("name") or device.get("id")))
             else:
-                rows.append(Row(f"NetBox device {device.get('id')}", fields, fallback))
+                rows.append(Row(where, fields, fallback))
         url = following if isinstance(following, str) else None
         if url is not None and urlsplit(url)[:2] != urlsplit(base)[:2]:
             # The token must not go to wherever an answer points.
             raise HttpFailed(urlsplit(base).netloc, "its next page lies on another server")
     return NetBoxDevices(judge(rows, PLATFORMS, problems), left_out)
+
+
+def _odd_fields(device: Mapping[str, Any], where: str) -> list[Problem]:
+    """The problems of custom fields that are meant for us: secrets, and what is no field."""
+    names = [
+        name.removeprefix(_CUSTOM)
+        for name, value in _object(device, "custom_fields").items()
+        if name.startswith(_CUSTOM) and _plain(value)
+    ]
+    return [replace(one, field=f"{_CUSTOM}{one.field}") for one in check_names(names, where)]
 
 
 def _fields(device: Mapping[str, Any], fallback: GivenSettings) -> dict[str, str] | None:

@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from adapters.collecting.credentials import NOT_FOR_COLLECTORS, for_collectors
+from adapters.collecting.credentials import unfit_for_collectors
+from adapters.collecting.grouping import named
 from adapters.collecting.registered import Inventory
 from domain.collecting import says_the_same
+from domain.errors import InvalidInput
 from domain.events import DeviceConfigured, GivenSettings
 from domain.fields import Problem
 from domain.inventory import Entry, InventoryRefused, Judged, jump_problems
@@ -35,17 +37,20 @@ def plan_of(
     registered: Inventory,
     entries: Sequence[Entry],
     groups: Mapping[str, GivenSettings] | None = None,
+    *,
+    prune: bool = False,
 ) -> Plan:
     """The difference between what is registered and the entries, with the groups that come along.
+    `prune`: registered devices that are no entries are to go.
 
     Raises `InventoryRefused` when a device leads nowhere with what its group is registered to give.
     """
     now = {**registered.groups, **(groups or {})}
     entries = [one.within(now) for one in entries]
-    problems = jump_problems(entries, {one.device_id for one in entries} | {*registered.devices})
+    there = {one.device_id for one in entries}
+    problems = jump_problems(entries, there if prune else there | {*registered.devices})
     if problems:
         raise InventoryRefused(problems)
-    named = {one.device_id for one in entries}
     in_use = {one.settings.group for one in entries}
     known = [one for one in entries if one.device_id in registered.devices]
     changed = [one for one in known if not _is_so(registered.devices[one.device_id], one)]
@@ -53,7 +58,7 @@ def plan_of(
         added=tuple(one for one in entries if one.device_id not in registered.devices),
         changed=tuple(changed),
         unchanged=len(known) - len(changed),
-        absent=tuple(sorted(registered.devices.keys() - named)),
+        absent=tuple(sorted(registered.devices.keys() - there)),
         groups=tuple(
             (name, given)
             for name, given in (groups or {}).items()
@@ -61,6 +66,14 @@ def plan_of(
         ),
         unused_groups=tuple(registered.groups.keys() - groups.keys() - in_use) if groups else (),
     )
+
+
+def refuse_if_jumped_over(inventory: Inventory, device_id: str) -> None:
+    """Raise `InvalidInput` while devices are reached through one: they could not be read."""
+    over = [name for name, one in inventory.settings().items() if one.jump == device_id]
+    if over:
+        rule = f"others are reached through it: {named(over)}; give them another jump host first"
+        raise InvalidInput("device", rule)
 
 
 def _is_so(told: DeviceConfigured, entry: Entry) -> bool:
@@ -99,9 +112,9 @@ async def resolvable_entries(judged: Judged) -> list[Entry]:
     found = dict(zip(names, await asyncio.gather(*map(resolvable, names)), strict=True))
     problems = list(judged.problems)
     problems += [
-        Problem(one.where, "credential", NOT_FOR_COLLECTORS)
+        Problem(one.where, "credential", unfit)
         for one in entries
-        if not for_collectors(one.settings.credential)
+        if (unfit := unfit_for_collectors(one.settings.credential)) is not None
     ]
     problems += [
         Problem(one.where, "address", "can't be resolved")

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Body, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.collecting.checks import REASON_MAX
-from adapters.collecting.planning import resolvable_entries
+from adapters.collecting.planning import refuse_if_jumped_over, resolvable_entries
 from adapters.collecting.registered import registered_inventory
 from adapters.collecting.registering import Registrar
 from adapters.http.access import Permission, Principal, requires
@@ -154,6 +154,7 @@ def router(system: System) -> APIRouter:
         principal: Asking,
         body: Annotated[RetireIn | None, Body()] = None,
     ) -> None:
+        refuse_if_jumped_over(await registered_inventory(system.nc, system.js, tenant), device)
         await registrar.retire(
             tenant, device, actor=principal.actor, reason=body.reason if body else None
         )

@@ -237,6 +237,22 @@ async def test_groups_and_credentials_are_kept_by_api_and_command_line_and_audit
     assert PASSWORD not in json.dumps(items)
 
 
+async def test_what_others_need_is_not_removed_and_a_file_that_is_not_there_is_told(
+    program: Program, tmp_path: Path
+) -> None:
+    commands = Commands(program, tmp_path)
+    await commands.run("inventory", "set", "gate", "address=127.0.0.1", "platform=jump")
+    over = ("address=127.0.0.1", "jump=gate", "credential=file:routers", "enabled=no")
+    assert "file:routers can't be read" in await commands.told("inventory", "set", "r1", *over)
+    told = await commands.run("inventory", "remove", "gate", status=1)
+    assert "others are reached through it: r1" in " ".join(told.split())
+    async with api_of(program) as api:
+        refused = await api.delete("inventory/gate")
+        assert (refused.status_code, refused.json()["field"]) == (422, "device")
+        assert (await api.delete("inventory/r1")).status_code == 204
+    await commands.run("inventory", "remove", "gate")
+
+
 async def test_collect_once_tells_what_came_of_each_device_by_table_and_status(
     program: Program, tmp_path: Path
 ) -> None:

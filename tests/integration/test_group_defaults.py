@@ -220,9 +220,11 @@ async def test_a_credential_may_stand_for_a_place_and_its_users_are_known(
         ("lab", "env:CONFIGTRAIL_CREDENTIAL_LAB", ALICE, [DEVICE]),
         ("main", None, None, []),
     ]
-    for wrong in ("store:main", "env:", "agent", "hunter2"):
+    for wrong in ("store:main", "env:", "agent", "hunter2", "env:HOME", "file:../x"):
         with pytest.raises(InvalidInput):
             await keep.set(TENANT, "lab", Stored(), actor=ALICE, reason=None, reference=wrong)
+    with pytest.raises(InvalidInput, match="username"):
+        await keep.set(TENANT, "lab", Stored(username="b\U0001f600"), actor=ALICE, reason=None)
 
 
 async def _nothing() -> None:

@@ -220,6 +220,23 @@ async def test_what_a_netbox_is_given_for_all_stands_behind_what_a_group_gives()
     assert second.credential == "agent"
 
 
+async def test_a_secret_in_a_netbox_and_fields_that_are_none_are_told_and_not_passed_over() -> None:
+    with serving() as netbox:
+        netbox.devices = [
+            device(1, custom_fields={"configtrail_password": "hunter2", "configtrail_port": None}),
+            device(2, custom_fields={"configtrail_colour": "red", "rack_password": "x"}),
+            device(3, custom_fields={"configtrail_password": None, "configtrail_colour": ""}),
+            device(4, primary_ip=None, custom_fields={"configtrail_token": "hunter2"}),
+        ]
+        found = await read_netbox(netbox.url, TOKEN, {})
+    assert [(one.where, one.field) for one in found.judged.problems] == [
+        ("NetBox device 1", "configtrail_password"),
+        ("NetBox device 2", "configtrail_colour"),
+        ("NetBox device 4", "configtrail_token"),
+    ]
+    assert "hunter2" not in str(found.judged.problems)
+
+
 async def test_a_secret_of_a_vault_is_read_and_its_token_follows_no_redirect() -> None:
     with serving() as vault:
         vault.secrets["secret/data/routers"] = {"username": "backup", "password": "pw"}
@@ -267,6 +284,7 @@ async def test_hosts_that_cannot_be_resolved_are_told_with_all_other_mistakes(
         "name,address,platform,jump,credential\nr1,no-such-host.invalid,ios,,agent\n"
         "r2,127.0.0.1,toaster,,\nr3,only-known-there.invalid,ios,r1,env:ROUTERS\n"
         "r4,nor-this-one.invalid,toaster,,env:ROUTERS\nr5,,ios,,hunter2\n"
+        "r6,127.0.0.1,ios,,file:../../etc/passwd\nr7,127.0.0.1,ios,,file:a/../b\n"
     )
     with pytest.raises(InventoryRefused) as found:
         await resolvable_entries(judge_inventory(path))
@@ -275,8 +293,9 @@ async def test_hosts_that_cannot_be_resolved_are_told_with_all_other_mistakes(
         ("fleet.csv line 5", "platform"),
         ("fleet.csv line 6", "address"),
         ("fleet.csv line 6", "credential"),
-        # A variable that no registered device may have.
+        # Variables that no registered device may have, and a file outside of any folder of them.
         ("fleet.csv line 4", "credential"),
+        ("fleet.csv line 7", "credential"),
         ("fleet.csv line 5", "credential"),
         ("fleet.csv line 2", "address"),
         ("fleet.csv line 5", "address"),

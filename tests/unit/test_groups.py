@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.collecting.grouping import judged_group, refuse_if_in_use
+from adapters.collecting.planning import plan_of, refuse_if_jumped_over
 from adapters.collecting.registered import Inventory, Registry
 from domain.device import DeviceState
 from domain.envelope import StoredEvent, new_event, stored_event
@@ -32,7 +33,7 @@ from domain.groups import (
     origins,
     settings_now,
 )
-from domain.inventory import InventoryRefused
+from domain.inventory import Entry, InventoryRefused
 from tests.generators import START
 
 ADDRESSES = ("192.0.2.1",)
@@ -149,6 +150,8 @@ def test_all_that_is_wrong_with_a_group_is_told_at_once() -> None:
 def test_a_group_names_no_variable_that_collectors_may_not_have() -> None:
     with pytest.raises(InventoryRefused, match="env:CONFIGTRAIL_CREDENTIAL_NAME where collectors"):
         judged_group(_inventory(), "edge", {"credential": "env:ROUTERS"}, change=False)
+    with pytest.raises(InventoryRefused, match="must lie in the collectors' folder"):
+        judged_group(_inventory(), "edge", {"credential": "file:../x"}, change=False)
 
 
 def test_a_change_takes_one_away_and_a_new_saying_stands_alone() -> None:
@@ -177,3 +180,24 @@ def test_a_group_with_devices_is_not_removed() -> None:
     with pytest.raises(InvalidInput, match="r0, r1, r2, r3, r4 and 2 more"):
         refuse_if_in_use(_inventory(**devices), "edge")
     refuse_if_in_use(_inventory(**devices), "core")
+
+
+def test_a_device_that_others_are_reached_through_is_not_removed() -> None:
+    own = told(GivenSettings(jump="gate"))
+    by_group = told(GivenSettings())
+    inventory = Inventory(
+        devices={"gate": told(GivenSettings(jump="")), "r1": own, "r2": by_group},
+        groups={"edge": GivenSettings(jump="gate")},
+    )
+    with pytest.raises(InvalidInput, match="r1, r2"):
+        refuse_if_jumped_over(inventory, "gate")
+    refuse_if_jumped_over(inventory, "r1")
+
+
+def test_a_device_that_others_are_reached_through_is_not_pruned() -> None:
+    own = GivenSettings(jump="gate")
+    inventory = _inventory(gate=told(GivenSettings(platform="jump")), r1=told(own))
+    entry = Entry("r1", effective(ADDRESSES, None, (own,)), "here", own)
+    assert plan_of(inventory, [entry]).absent == ("gate",)
+    with pytest.raises(InventoryRefused, match="here: jump"):
+        plan_of(inventory, [entry], prune=True)

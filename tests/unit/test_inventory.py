@@ -161,6 +161,11 @@ devices:
             [(1, "a"), (1, "devices")],
         ),
         ("--- {devices: []}\n--- {devices: []}\n", [(2, "file")]),
+        (
+            "groups:\n  edge: {jump: nowhere}\n  core: {jump: r}\n"
+            "devices: [{name: r, address: b}]\n",
+            [(2, "jump")],
+        ),
     ],
 )
 def test_odd_yaml_is_refused_at_its_line(
@@ -229,6 +234,21 @@ def test_wrong_columns_and_passwords_in_csv_and_router_db(tmp_path: Path) -> Non
     assert refused(secret) == [("b.csv line 1", "password")]
     short = written(tmp_path, "c.csv", "name,address,port\nr1,192.0.2.1\nr2,192.0.2.2,1,2\n")
     assert refused(short) == [("c.csv line 2", "columns"), ("c.csv line 3", "columns")]
+    broken = written(
+        tmp_path,
+        "f.csv",
+        "name,address,jump,port\nr1,192.0.2.1,,22,23\nr1,192.0.2.1,,0\n"
+        'r3,"192.0.2.3"x,,22\nr4,192.0.2.4,gate\nr5,192.0.2.5,,0\ngate,192.0.2.6,,22,\n',
+    )
+    assert refused(broken) == [
+        ("f.csv line 2", "columns"),
+        ("f.csv line 4", "file"),
+        ("f.csv line 5", "columns"),
+        ("f.csv line 7", "columns"),
+        ("f.csv line 3", "port"),
+        ("f.csv line 6", "port"),
+        ("f.csv line 3", "name"),
+    ]
     headless = written(tmp_path, "e.csv", "r1,192.0.2.1,hunter2\nr2,192.0.2.2,hunter2\n")
     assert refused(headless) == [("e.csv line 1", "first line")]
     with pytest.raises(InventoryRefused) as found:
@@ -243,6 +263,8 @@ def test_wrong_columns_and_passwords_in_csv_and_router_db(tmp_path: Path) -> Non
     [
         ("a.yaml", "devices: [{name"),
         ("a.yaml", "devices: 7"),
+        ("a.yaml", "devices: " + "[" * 5000 + "]" * 5000),
+        ("a.yaml", "devices: " + "{a: " * 5000 + "}" * 5000),
         ("a.yaml", "- r1"),
         ("a.yaml", ""),
         ("a.yaml", "devices: [{name: r1, address: {a: b}}]"),
