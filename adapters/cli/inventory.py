@@ -186,7 +186,7 @@ async def tell_unset(system: System, tenant_id: str, references: Iterable[str | 
         try:
             await asyncio.to_thread(read_file, system.settings.credentials_folder, place)
         except DeviceUnread as error:
-            told = f"{error.reason} here; it must be where the collectors run"
+            told = f"{error.reason} on this machine; it must be where the collectors run"
             err.print(harmless(told), markup=False)
     wanted = {name for one in references if (name := stored_name(one)) is not None}
     for name in sorted(wanted.difference(await system.credentials.names(tenant_id))):

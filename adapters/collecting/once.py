@@ -82,9 +82,12 @@ async def collect_once(
                 found = Result(
                     device_id=name, outcome="failed", kind="not_recorded", message=str(error)
                 )
-            except LeaseHeld:
+            except LeaseHeld as error:
                 found = Result(
-                    device_id=name, outcome="busy", message="a collection of it is under way"
+                    device_id=name,
+                    outcome="busy",
+                    message=f"{error.holder} is collecting it; if that was killed, it is free "
+                    f"again within {collector.lease_seconds:g} s",
                 )
             except Unavailable:
                 raise

@@ -247,6 +247,18 @@ async def test_an_unexpected_error_beside_a_reading_leaves_the_others_alone_too(
     assert logged.exc_info is not None
 
 
+async def test_once_passes_over_what_somebody_else_reads_and_says_until_when(
+    stack: Stack,
+) -> None:
+    async with stack.leases.hold("collect.acme.r2", 20):
+        results = await collected_once(stack, stack.collecting())
+        holder = await stack.leases.holder("collect.acme.r2")
+    assert [one.outcome for one in results] == ["new", "busy", "new"]
+    assert results[1].message == (
+        f"{holder} is collecting it; if that was killed, it is free again within 20 s"
+    )
+
+
 async def collected_once(stack: Stack, collector: DeviceCollector) -> list[once.Result]:
     """Three devices, one after the other."""
     async with serving(RouterOSDouble()) as double, collecting(stack):

@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
+import pytest
+
+from adapters.collecting import collection
+from adapters.collecting.collection import Failed
 from adapters.collecting.credential_changes import CredentialKeeper
 from adapters.collecting.credentials import Stored
+from tests.collecting_stack import only, settings
 from tests.serving import Api
 
 TENANT = "/api/tenants/acme"
@@ -50,3 +55,21 @@ async def test_devices_groups_and_credentials_come_in_pages_by_name(api: Api) ->
         assert same.status_code == 304
         lines = await api.http.get(path, headers={"Accept": "application/x-ndjson"})
         assert len(lines.text.splitlines()) == len(wanted)
+
+
+async def test_a_device_whose_reading_ended_in_an_error_that_nobody_foresaw_is_failing(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*given: object, **named: object) -> None:
+        raise RuntimeError("words of the device")
+
+    monkeypatch.setattr(collection, "read_device", broken)
+    with pytest.raises(Failed):
+        await api.system.collecting.collect(
+            "acme", "r1", settings(22, credential="agent"), only(), source="scheduled"
+        )
+    await api.settled()
+    shown = await api.get(f"{TENANT}/devices/r1")
+    assert (shown["failing"], shown["last_failure_kind"]) == (True, "protocol")
+    assert "words" not in str(shown)
+    assert (await api.get(f"{TENANT}/statistics"))["failing"] == 1
