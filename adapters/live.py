@@ -13,10 +13,10 @@ from collections import Counter, deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-import msgspec
 from msgspec import Struct, field
 
-from domain.envelope import Selection, StoredEvent
+from adapters.frames import READABLE, Frame, frame_of, outline_of
+from domain.envelope import Selection
 from domain.errors import (
     ConfigtrailError,
     InvalidInput,
@@ -24,10 +24,8 @@ from domain.errors import (
     Unavailable,
     UnknownEventType,
 )
-from domain.events import encode_event, event_name
 from domain.ports import EventStore
-from projections.audit.write import ACTIONS, resource_of
-from projections.source import Delivered, EventSource, Unreadable
+from projections.source import Delivered, EventSource
 
 log = logging.getLogger(__name__)
 
@@ -38,15 +36,8 @@ OF_TENANT_MAX = 1_200
 KEPT = 1_000
 
 
-class Frame(Struct, frozen=True):
-    """An event as listeners get it (JSON, one line). Without a body it only says that there is
-    nothing else up to its position."""
-
-    position: int
-    body: bytes = b""
-
-
 class _Listener(Struct, eq=False):
+    whole: bool
     waiting: deque[Frame] = field(default_factory=deque)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     ended: bool = False
@@ -75,9 +66,12 @@ class Live:
         self._following: asyncio.Task[None] | None = None
         self._stopped = False
 
-    async def listen(self, tenant_id: str, after: int | None = None) -> AsyncGenerator[Frame, None]:
+    async def listen(
+        self, tenant_id: str, after: int | None = None, *, whole: bool = True
+    ) -> AsyncGenerator[Frame, None]:
         """Events after a position (None: from now on), with empty frames while there are none. Ends
         when the listener does not keep up, when the stream is another one, or with the program.
+        Unless `whole`, they are those that other reads show as well, in outline.
 
         Raises `InvalidInput` for a position ahead of the stream, and `Unavailable`.
         """
@@ -85,7 +79,7 @@ class Live:
         if self._stopped or full:
             raise Unavailable("the live feed", "it takes no more listeners")
         self._counts[tenant_id] += 1
-        listener = _Listener()
+        listener = _Listener(whole)
         try:
             await self._follow()
             if after is not None and after > self._position:
@@ -98,7 +92,7 @@ class Live:
                     self._listeners.setdefault(tenant_id, set()).add(listener)
                     await self._follow()
                 until = self._position
-                async with aclosing(self._missed(tenant_id, sent, until)) as missed:
+                async with aclosing(self._missed(tenant_id, sent, until, whole)) as missed:
                     async for frame in missed:
                         yield frame
                 sent = max(sent, until)
@@ -147,9 +141,10 @@ class Live:
         listeners = self._listeners.get(event.tenant_id)
         if not listeners:
             return
-        frame = frame_of(event)
+        frames = {whole: _told(event, whole) for whole in {one.whole for one in listeners}}
         for one in listeners:
-            if one.ended:
+            frame = frames[one.whole]
+            if one.ended or frame is None:
                 continue
             if len(one.waiting) >= self._kept:
                 log.warning("a listener does not keep up; its feed ends")
@@ -176,21 +171,27 @@ class Live:
                     sent = max(sent, self._position)
                     yield Frame(sent)
 
-    async def _missed(self, tenant_id: str, after: int, until: int) -> AsyncGenerator[Frame, None]:
+    async def _missed(
+        self, tenant_id: str, after: int, until: int, whole: bool
+    ) -> AsyncGenerator[Frame, None]:
+        types = () if whole else tuple(one.__name__ for one in READABLE)
+        wanted = Selection(tenant_id=tenant_id, types=types)
         bound, unreadable = until, None
         while after < until:
             try:
-                found = self._events.read(after, bound, Selection(tenant_id=tenant_id))
-                async with aclosing(found) as batches:
+                async with aclosing(self._events.read(after, bound, wanted)) as batches:
                     async for batch in batches:
                         for stored in batch:
-                            yield frame_of(stored)
+                            if (frame := _told(stored, whole)) is not None:
+                                yield frame
                             after = stored.position
             except (MalformedEvent, UnknownEventType) as error:
                 bound, unreadable = error.position - 1, error.position
                 continue
             if unreadable is not None:
-                yield frame_of(await self._source.at(unreadable))
+                frame = _told(await self._source.at(unreadable), whole)
+                if frame is not None:
+                    yield frame
             after, bound, unreadable = unreadable or until, until, None
 
     async def _check_there(self, after: int) -> None:
@@ -212,31 +213,5 @@ class Live:
                 one.end()
 
 
-def frame_of(event: Delivered) -> Frame:
-    """An event as an entry of the audit trail has it, with its type; of one that can't be read,
-    what can be said."""
-    told: dict[str, object] = {
-        "id": event.event_id,
-        "position": event.position,
-        "device_id": event.device_id,
-    }
-    if isinstance(event, Unreadable):
-        told |= {"type": event.type_name, "details": None}
-    else:
-        told |= {"type": event_name(event.event), **_entry(event)}
-    return Frame(event.position, msgspec.json.encode(told))
-
-
-def _entry(stored: StoredEvent) -> dict[str, object]:
-    resource_type, resource_id = resource_of(stored.event, stored.tenant_id, stored.device_id)
-    return {
-        "actor": stored.event.actor,
-        "action": ACTIONS[type(stored.event)],
-        "resource_type": resource_type,
-        "resource_id": resource_id,
-        "created_at": stored.occurred_at,
-        "recorded_at": stored.stored_at,
-        "correlation_id": stored.correlation_id,
-        "causation_id": stored.causation_id,
-        "details": msgspec.Raw(encode_event(stored.event)),
-    }
+def _told(event: Delivered, whole: bool) -> Frame | None:
+    return frame_of(event) if whole else outline_of(event)

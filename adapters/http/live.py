@@ -17,11 +17,11 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Message, Send
 
-from adapters.http.access import Permission, requires
+from adapters.frames import Frame
+from adapters.http.access import Permission, Principal, requires
 from adapters.http.described import STREAMED
 from adapters.http.params import TenantId
 from adapters.http.representations import accepted
-from adapters.live import Frame
 from domain.errors import Unauthenticated
 from projections.outages import is_outage
 
@@ -81,16 +81,13 @@ def encoded(frame: Frame) -> bytes:
 
 def router(system: System) -> APIRouter:
     """The routes of this module."""
-    routes = APIRouter(
-        prefix="/api/tenants/{tenant}",
-        tags=["changes"],
-        dependencies=[requires(Permission.AUDIT)],
-    )
+    routes = APIRouter(prefix="/api/tenants/{tenant}", tags=["changes"])
 
     @routes.get("/events", response_class=Response, responses=STREAMED)
     async def events(
         request: Request,
         tenant: TenantId,
+        principal: Annotated[Principal, requires(Permission.READ)],
         last_event_id: Annotated[
             int | None,
             Header(ge=0, lt=1 << 63, description="the last position that the caller has"),
@@ -99,15 +96,18 @@ def router(system: System) -> APIRouter:
             int | None, Query(ge=0, lt=1 << 63, description="instead of the header, at first")
         ] = None,
     ) -> EventStream:
-        """Every event of the tenant after a position (else from now on), and on as they come."""
+        """What is recorded of the tenant's devices after a position (else from now on), and on as
+        it comes: in outline. Who may read the audit trail gets every event of the tenant, whole."""
         accepted(request, (EVENTS,))
         begin = after if last_event_id is None else last_event_id
-        frames = system.live.listen(tenant, begin)
+        whole = principal.may(Permission.AUDIT, tenant)
+        needed = Permission.AUDIT if whole else Permission.READ
+        frames = system.live.listen(tenant, begin, whole=whole)
         # What can be wrong is known before anything is sent.
         first = await anext(frames)
-        return EventStream(_from(first, frames, lambda: still_may(request, tenant)))
+        return EventStream(_from(first, frames, lambda: still_may(request, tenant, needed)))
 
-    async def still_may(request: Request, tenant: str) -> bool:
+    async def still_may(request: Request, tenant: str, needed: Permission) -> bool:
         try:
             asking = await system.authenticator.principal(request.headers.get("authorization"))
         except Unauthenticated:
@@ -117,7 +117,7 @@ def router(system: System) -> APIRouter:
             if not is_outage(error):
                 raise
             return True
-        return asking is not None and asking.may(Permission.AUDIT, tenant)
+        return asking is not None and asking.may(needed, tenant)
 
     return routes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -21,10 +21,18 @@ from adapters.live import Live
 from domain.access import Role
 from domain.errors import Unavailable
 from tests.rig import api_key
-from tests.serving import CANARY, NOON, Api, export, program, settings_for
+from tests.serving import CANARY, HOME, NOON, Api, export, program, settings_for
 from tests.support import eventually
 
 FEED = "/api/tenants/acme/events"
+CHANGES = {
+    *("SnapshotCreated", "DuplicateSkipped", "DiffGenerated"),
+    *("ManualBackupTriggered", "ManualBackupFinished"),
+}
+OUTLINE = (
+    *("position", "device_id", "type", "action", "resource_type", "resource_id"),
+    *("created_at", "recorded_at"),
+)
 
 
 class Listening(Struct):
@@ -58,10 +66,13 @@ class Listening(Struct):
 
 
 @asynccontextmanager
-async def listening(api: Api, last_id: int | None = None) -> AsyncIterator[Listening]:
-    """A listener that has begun."""
+async def listening(
+    api: Api, last_id: int | None = None, *, key: str | None = None
+) -> AsyncIterator[Listening]:
+    """A listener that has begun; `key`: whose, else an administrator's."""
     one = Listening(last_id)
-    async with httpx.AsyncClient(base_url=api.address, headers=api.http.headers) as http:
+    headers = api.http.headers if key is None else {"Authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=api.address, headers=headers) as http:
         task = asyncio.create_task(one.run(http))
         await eventually(lambda: one.last_id is not None)
         try:
@@ -114,6 +125,37 @@ async def test_events_come_as_they_happen_of_ones_own_tenant_only(api: Api) -> N
                 name: entry[name] for name in ("id", "actor", "action", "details")
             }
         assert CANARY not in str(one.events)
+
+
+async def test_who_may_read_hears_in_outline_what_other_reads_show(api: Api) -> None:
+    """Changes, readings and backups. Who reads secrets, makes keys or is refused, auditors hear."""
+    keys = [await api_key(api.system, role, "acme") for role in (Role.VIEWER, Role.OPERATOR)]
+    await observed(api, 2)
+    before = await api.settled()
+    async with AsyncExitStack() as stack:
+        auditor = await stack.enter_async_context(listening(api, 0))
+        ones = [
+            (after, await stack.enter_async_context(listening(api, after, key=key)))
+            for key in keys
+            for after in (0, before)
+        ]
+        await api_key(api.system, Role.VIEWER, "acme")
+        shown = f"{HOME}/r1/config/at?time=2026-03-02T00:00:00Z&reveal=true"
+        assert (await api.http.get(shown)).status_code == 200
+        await observed(api, 2, first=2)
+        again = NOON + timedelta(hours=1)
+        await api.system.intake.publish("acme", "r1", export("r1", "192.0.2.4"), again)
+        trigger = await api.http.post(f"{HOME}/r1/config-snapshot/trigger")
+        assert trigger.status_code == 502  # there is no collector
+        end = await api.settled()
+        for one in (auditor, *(one for _, one in ones)):
+            await reached(one, end)
+    assert {"AccessKeyCreated", "ContentRevealed"} < {one["type"] for one in auditor.events}
+    told = [one for one in auditor.events if one["type"] in CHANGES]
+    assert {one["type"] for one in told} == CHANGES
+    for after, one in ones:
+        wanted = [event for event in told if event["position"] > after]
+        assert one.events == [{name: event[name] for name in OUTLINE} for event in wanted]
 
 
 async def test_a_feed_goes_on_after_any_position(api: Api) -> None:
