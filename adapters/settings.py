@@ -84,6 +84,12 @@ class Settings(BaseSettings):
     oidc_leeway_seconds: float = Field(
         default=30.0, ge=0, le=300, description="how much clocks may differ"
     )
+    oidc_key_days: float = Field(
+        default=366.0,
+        gt=0,
+        le=36_600,
+        description="how long API keys may hold that are made with a token",
+    )
     oidc_actor_claim: str = Field(default="sub", description="the claim that names who asks")
     oidc_grants: str = Field(
         default="",

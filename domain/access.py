@@ -5,6 +5,7 @@ Everything is denied that is not granted. A grant is for one tenant, or for ever
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -74,11 +75,13 @@ def granted(tenant: str, role: Role, only: frozenset[Permission] | None = None) 
 
 
 class Principal(Struct, frozen=True, kw_only=True):
-    """Who asks. `actor` is how events name them, `key_id` the API key that they came with."""
+    """Who asks. `actor` is how events name them, `key_id` the API key that they came with.
+    `keys_until`: keys that they make end by then; None: those need not end."""
 
     actor: str
     grants: tuple[Grant, ...] = ()
     key_id: str | None = None
+    keys_until: datetime | None = None
 
     @property
     def home(self) -> str:

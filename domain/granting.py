@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from domain.access import EVERY_TENANT, Permission, Role
+from domain.access import EVERY_TENANT, PERMISSIONS, Permission, Role
 from domain.envelope import Head, NewEvent, StoredEvent, new_event
 from domain.errors import InvalidInput
 from domain.events import (
@@ -80,8 +80,8 @@ def key_created(
         raise InvalidInput("name", "must be 1 to 64 letters, digits, '.', '_' or '-'")
     if expires_at is not None and expires_at <= occurred_at:
         raise InvalidInput("expires_at", "must lie in the future")
-    if permissions is not None and not permissions:
-        raise InvalidInput("permissions", "must name one at least")
+    if permissions is not None and not PERMISSIONS[role] & permissions:
+        raise InvalidInput("only", f"must name something that the role {role.value} may do")
     event = AccessKeyCreated(
         actor=actor,
         key_id=key_id,

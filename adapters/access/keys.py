@@ -143,7 +143,13 @@ class ApiKeys:
         if key.expires_at is not None and key.expires_at <= now:
             raise Unauthenticated("expired", key_id=key.key_id, tenant=key.tenant)
         self._used[key.key_id] = now
-        return Principal(actor=f"service:key/{key.name}", grants=(key.grant(),), key_id=key.key_id)
+        return Principal(
+            actor=f"service:key/{key.name}",
+            grants=(key.grant(),),
+            key_id=key.key_id,
+            # Else whoever has it could go on for ever.
+            keys_until=key.expires_at,
+        )
 
     async def _find(self, key_id: str) -> AccessKey | None:
         kept = self._kept.get(key_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from joserfc import jws, jwt
@@ -51,6 +52,7 @@ class Tokens:
         self._rules = parse_rules(settings.oidc_grants)
         self._now = now
         self._leeway = settings.oidc_leeway_seconds
+        self._keys_hold = timedelta(days=settings.oidc_key_days)
         self._issuer, self._audience = settings.oidc_issuer, settings.oidc_audience
 
     async def principal(self, token: str) -> Principal:
@@ -68,7 +70,12 @@ class Tokens:
             raise Unauthenticated("bad_credentials")
         if not actor.isprintable() or actor != actor.strip():
             raise Unauthenticated("bad_credentials")
-        return Principal(actor=f"user:{actor}", grants=grants_of(claims, self._rules))
+        return Principal(
+            actor=f"user:{actor}",
+            grants=grants_of(claims, self._rules),
+            # A token ends within the hour; whom it names may be gone within the year.
+            keys_until=datetime.fromtimestamp(self._now(), UTC) + self._keys_hold,
+        )
 
     async def _claims(self, token: str) -> Mapping[str, Any]:
         if len(token) > _TOKEN_MAX:

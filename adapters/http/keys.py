@@ -1,7 +1,7 @@
 """API keys over the API itself: making one, listing them, ending one.
 
 Invariant: a key's secret is in the answer that makes it, and nowhere else. Nobody makes a key that
-may do more than they may themselves.
+may do more than they may themselves, or that outlives the one they came with.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Body, Depends, Path, Request, Response
 from msgspec.json import Decoder
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from adapters.http.access import Permission, Principal, may, requires
 from adapters.http.answers import answered_listing
@@ -21,6 +22,7 @@ from adapters.http.freshness import POSITION, freshness
 from adapters.http.params import Cursor, Limit, TenantId
 from adapters.http.shown import Out
 from domain.access import EVERY_TENANT, Role, granted
+from domain.errors import InvalidInput
 from domain.granting import REASON_MAX
 from projections.access import AccessKey
 
@@ -33,16 +35,26 @@ Asking = Annotated[Principal, requires(Permission.KEYS)]
 KeyId = Annotated[str, Path(json_schema_extra={"pattern": "^[0-9a-f]{16}$"}, max_length=64)]
 
 
+def _time(value: object) -> object:
+    # Numbers would be taken as well, for seconds or thousandths of them, by their size.
+    if isinstance(value, str) and "T" in value.upper().replace(" ", "T"):
+        return value
+    raise PydanticCustomError("time", "must be a time with its zone, such as 2099-03-01T12:00:00Z")
+
+
+Ends = Annotated[AwareDatetime, BeforeValidator(_time)]
+
+
 class KeyIn(BaseModel):
     """A key to be made: `name` is what uses it. `only`: no more than this of the role. Without
-    `expires_at` it holds until it is revoked."""
+    `expires_at` it holds until it is revoked; whose own key or token ends must say when."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: str = Field(min_length=1, max_length=64)
     role: Role = Role.VIEWER
     only: list[Permission] | None = Field(default=None, min_length=1, max_length=len(Permission))
-    expires_at: AwareDatetime | None = None
+    expires_at: Ends | None = None
 
 
 class KeyMadeOut(BaseModel):
@@ -121,6 +133,13 @@ def router(system: System) -> APIRouter:
     async def made(
         request: Request, tenant: str, body: KeyIn, principal: Principal, response: Response
     ) -> KeyMadeOut:
+        latest = principal.keys_until
+        if latest is not None and (body.expires_at is None or body.expires_at > latest):
+            raise InvalidInput(
+                "expires_at",
+                f"must be given, and not lie after {latest.isoformat(timespec='seconds')}: a key "
+                "may not outlive what it is made with",
+            )
         only = None if body.only is None else frozenset(body.only)
         for permission in sorted(granted(tenant, body.role, only).permissions):
             may(request, permission)

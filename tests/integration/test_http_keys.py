@@ -175,3 +175,29 @@ def _ours(caplog: pytest.LogCaptureFixture) -> str:
         for one in caplog.records
         if one.name.startswith("adapters")
     )
+
+
+async def test_no_key_outlives_the_one_that_made_it(api: Api) -> None:
+    ends = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
+    admin = await api_key(api.system, Role.ADMIN, "acme", expires_at=ends)
+    for body in ({}, {"expires_at": str(ends + timedelta(seconds=1))}):
+        refused = await make(api, admin, **body)
+        assert (refused.status_code, refused.json()["field"]) == (422, "expires_at"), body
+        assert ends.isoformat() in refused.json()["detail"]
+    for until in (ends, ends - timedelta(hours=1)):
+        assert (await make(api, admin, expires_at=str(until))).status_code == 201
+    lasting = await api_key(api.system, Role.ADMIN, "acme")
+    assert (await make(api, lasting)).status_code == 201
+
+
+async def test_a_key_that_could_do_nothing_is_not_made(api: Api) -> None:
+    useless = await make(api, await api_key(api.system), role="viewer", only=["upload", "keys"])
+    assert (useless.status_code, useless.json()["field"]) == (422, "only")
+
+
+async def test_an_end_is_a_time_with_its_zone(api: Api) -> None:
+    """A bare number has neither zone nor unit."""
+    admin = await api_key(api.system)
+    for wrong in (4102444800, "4102444800", "2099-01-01T00:00:00", "2099-01-01"):
+        refused = await make(api, admin, expires_at=wrong)
+        assert (refused.status_code, refused.json()["field"]) == (422, "expires_at"), wrong

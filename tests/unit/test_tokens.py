@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -55,6 +56,16 @@ async def test_a_good_token_names_its_owner_and_grants_what_the_rules_say(
     assert principal.actor == "user:ann"
     assert principal.may(Permission.TRIGGER, "acme")
     assert not principal.knows("other")
+
+
+async def test_what_a_token_is_used_to_make_ends_by_the_policy(
+    provider: Provider, clock: Clock
+) -> None:
+    """A token itself is gone within the hour: whom it names can come with another one."""
+    tokens = tokens_of(provider, clock, oidc_key_days=30)
+    until = (await tokens.principal(provider.token())).keys_until
+    assert until is not None
+    assert abs(until - datetime.now(UTC) - timedelta(days=30)) < timedelta(hours=1)
 
 
 async def test_every_bad_token_is_refused(provider: Provider, clock: Clock) -> None:
