@@ -6,6 +6,7 @@ Invariant: no message ever holds configuration text or a secret.
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
@@ -344,7 +345,7 @@ class TooManyRequests(ConfigtrailError):
     """Somebody asks more often than they may. `retry_after` is in seconds."""
 
     def __init__(self, retry_after: float) -> None:
-        super().__init__(f"too many requests; try again in {retry_after:.0f} s")
+        super().__init__(f"too many requests; try again in {math.ceil(retry_after)} s")
         self.retry_after = retry_after
 
 

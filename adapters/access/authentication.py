@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from adapters.access.keys import PREFIX, ApiKeys
 from adapters.access.tokens import Tokens
 from domain.access import EVERY_TENANT, Principal, Role, granted
@@ -20,8 +22,13 @@ class Authenticator:
         self._tokens = tokens
         self._required = required
 
-    async def principal(self, authorization: str | None) -> Principal | None:
-        """Whose the header is; None when there is none. Raises `Unauthenticated`."""
+    async def principal(
+        self, authorization: str | None, guessed: Callable[[], None] | None = None
+    ) -> Principal | None:
+        """Whose the header is; None when there is none. Raises `Unauthenticated`.
+
+        `guessed` is called before a key is looked up that was not known before; what it raises is
+        raised."""
         if not self._required:
             return ANYBODY
         if authorization is None:
@@ -31,5 +38,5 @@ class Authenticator:
         if scheme.lower() != "bearer" or not credentials or len(credentials) > _MOST:
             raise Unauthenticated("bad_credentials")
         if credentials.startswith(PREFIX) or self._tokens is None:
-            return await self._keys.principal(credentials)
+            return await self._keys.principal(credentials, guessed)
         return await self._tokens.principal(credentials)

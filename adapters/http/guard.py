@@ -64,6 +64,28 @@ class _TooSlow(Exception):
     """The body did not come in time."""
 
 
+class _Guesses:
+    """What one request takes of an address's share of failed ones: before it costs anything, and
+    once at most."""
+
+    def __init__(self, rates: Rates, who: str) -> None:
+        self._rates = rates
+        self._who = who
+        self._taken = False
+
+    def take(self) -> None:
+        """It may be a guess, or was one. Raises `TooManyRequests`."""
+        if not self._taken:
+            self._rates.take(self._who)
+            self._taken = True
+
+    def give_back(self) -> None:
+        """It was none."""
+        if self._taken:
+            self._rates.give_back(self._who)
+            self._taken = False
+
+
 def is_loopback(host: str) -> bool:
     """Whether a server bound to `host` can only be reached from this machine."""
     return host in LOOPBACK_NAMES or host.startswith("127.")
@@ -182,17 +204,23 @@ class Guard:
         client = scope.get("client")
         address: str | None = client[0] if client else None
         asking: Principal | None = None
+        guesses = _Guesses(self._rates, f"address {address}")
         try:
             try:
-                principal = await self._authenticator.principal(headers.get("authorization"))
+                given = headers.get("authorization")
+                principal = await self._authenticator.principal(given, guesses.take)
                 if principal is None and scope["method"] not in _READING:
                     raise Unauthenticated("no_credentials")
             except Unauthenticated as error:
-                self._rates.take(f"address {address}")
+                guesses.take()
                 whose = error.tenant or EVERY_TENANT
                 kind = Kind(whose, NOBODY, error.reason, error.key_id, remote_address=address)
                 self._refusals.note(kind)
                 raise
+            except Exception:
+                guesses.give_back()
+                raise
+            guesses.give_back()
             asking = principal
             self._take(principal, address)
         except TooManyRequests as error:

@@ -25,6 +25,12 @@ class Rates:
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
+    def give_back(self, who: str) -> None:
+        """Undo the taking of one request, which was not what it was taken for."""
+        kept = self._buckets.get(who)
+        if kept is not None:
+            self._buckets[who] = (min(self._burst, kept[0] + 1.0), kept[1])
+
     def take(self, who: str, *, times: int = 1) -> None:
         """One request of theirs. Raises `TooManyRequests` when their bucket is empty, which is so
         many times as large as others."""

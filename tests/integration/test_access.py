@@ -16,6 +16,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import SecretStr
 
+from adapters.access import keys
 from adapters.composition import System, open_system, roles
 from adapters.embedded.nats import EmbeddedNats
 from adapters.http.access import Route, routes_of
@@ -26,6 +27,8 @@ from domain.access import EVERY_TENANT, PERMISSIONS, Permission, Role
 from domain.errors import InvalidInput
 from domain.events import AccessRefused, ContentRevealed
 from domain.granting import REFUSALS_BRANCH
+from projections.access import AccessKey, find_key
+from projections.rows import Reader
 from tests.identity import AUDIENCE, Provider
 from tests.rig import api_key
 from tests.support import eventually
@@ -303,9 +306,57 @@ async def test_who_asks_too_often_is_told_when_to_come_back(served: Served) -> N
         ]
         assert [answer.status_code for answer in many] == [200, 200, 200, 429]
         assert many[3].json()["code"] == "too_many_requests"
-        assert 1 <= int(many[3].headers["retry-after"]) <= 100
+        seconds = int(many[3].headers["retry-after"])
+        assert 1 <= seconds <= 100
+        assert many[3].json()["detail"].endswith(f"try again in {seconds} s")
         other = await http.get(path, headers={"Authorization": f"Bearer {two}"})
         assert other.status_code == 200
+
+
+async def test_guesses_of_keys_are_bounded_before_anything_is_looked_up(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By address, also when they come at once. Who came with their key before is let in."""
+    system = served.system
+    mine = {"Authorization": f"Bearer {await api_key(system, Role.VIEWER, 'acme')}"}
+    new = {"Authorization": f"Bearer {await api_key(system, Role.AUDITOR, 'acme')}"}
+    slow = system.settings.model_copy(update={"rate_per_second": 0.001, "rate_burst": 4})
+    transport = httpx.ASGITransport(create_app(replace(system, settings=slow)))
+    path = "/api/tenants/acme/fleet"
+    looked_up: list[str] = []
+
+    async def counted(reader: Reader, key_id: str) -> AccessKey | None:
+        looked_up.append(key_id)
+        return await find_key(reader, key_id)
+
+    monkeypatch.setattr(keys, "find_key", counted)
+    monkeypatch.setattr(keys, "KEPT_SECONDS", 0.0)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+        assert (await http.get(path, headers=mine)).status_code == 200
+        guesses = [f"ctk_{number:016x}_{'A' * 43}" for number in range(40)]
+        answers = await asyncio.gather(
+            *(http.get(path, headers={"Authorization": f"Bearer {one}"}) for one in guesses)
+        )
+        assert sorted(one.status_code for one in answers) == [401] * 4 + [429] * 36
+        assert len(looked_up) == 1 + 4
+        # With another secret an id that is known is a guess like any other.
+        wrong = mine["Authorization"][:-4] + "AAAA"
+        assert (await http.get(path, headers={"Authorization": wrong})).status_code == 429
+        assert len(looked_up) == 1 + 4
+        for headers, status in ((mine, 200), (new, 429), ({}, 429)):
+            assert (await http.get(path, headers=headers)).status_code == status
+
+
+async def test_a_key_that_is_right_is_no_guess(served: Served) -> None:
+    """However many new ones come from one address."""
+    system = served.system
+    slow = system.settings.model_copy(update={"rate_per_second": 0.001, "rate_burst": 2})
+    transport = httpx.ASGITransport(create_app(replace(system, settings=slow)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+        for _ in range(6):
+            headers = {"Authorization": f"Bearer {await api_key(system, Role.VIEWER, 'acme')}"}
+            answer = await http.get("/api/tenants/acme/fleet", headers=headers)
+            assert answer.status_code == 200
 
 
 async def test_who_asks_by_way_of_a_proxy_is_who_it_says_if_it_is_ours(served: Served) -> None:
