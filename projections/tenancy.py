@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import asyncpg
 
 from domain.errors import InvalidInput
+from domain.granting import NO_TENANT
 from domain.ids import check_tenant_id
 from projections.rows import BUILD_SCHEMA, SCHEMA, Connection, Pool
 from projections.transactions import begun
@@ -117,7 +118,8 @@ class TenantReader:
     def __init__(self, pool: Pool, tenant_id: str, turn: Turn = _at_once) -> None:
         self._pool = pool
         self._turn = turn
-        self._tenant_id = check_tenant_id(tenant_id)
+        # What is about no tenant has a name that no tenant can have.
+        self._tenant_id = NO_TENANT if tenant_id == NO_TENANT else check_tenant_id(tenant_id)
         # In one message, since every message is a way to the server and back. There are no
         # parameters in such a one; an id of a tenant has no character that means anything in SQL.
         self._begin = f"BEGIN READ ONLY; SET LOCAL {SETTING} = '{self._tenant_id}'"

@@ -22,6 +22,7 @@ from adapters.http.history import history_out
 from adapters.http.params import section_named
 from adapters.settings import Settings
 from domain.errors import ContentMissing, KeyDestroyed
+from domain.granting import NO_TENANT
 from projections import backups, diffs
 from projections.audit import AuditEntry, AuditFilter, stream_audit
 from projections.fleet import list_fleet
@@ -145,6 +146,13 @@ async def audit(
     correlation_id: Annotated[
         str | None, typer.Option("--correlation", help="Only what belongs to this id.")
     ] = None,
+    of_none: Annotated[
+        bool,
+        typer.Option(
+            "--all-tenants",
+            help="Instead of --tenant: keys for every tenant, refused requests of strangers.",
+        ),
+    ] = False,
     limit: Limit = 50,
     as_json: Json = False,
 ) -> int:
@@ -158,7 +166,8 @@ async def audit(
         correlation_id=correlation_id,
     )
     async with session(settings, Need.READ_MODELS) as opened:
-        found = await _audit(opened.system, settings.tenant, wanted, limit + 1)
+        whose = NO_TENANT if of_none else settings.tenant
+        found = await _audit(opened.system, whose, wanted, limit + 1)
     shown = found[:limit]
     if as_json:
         print_json([audit_out(one) for one in shown])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from msgspec import Struct
 
 from adapters.http.access import Permission, requires
 from adapters.http.answers import answered_page, attachment
@@ -27,6 +28,7 @@ from adapters.http.representations import (
 )
 from adapters.http.shown import Out, lines_of
 from domain.errors import InvalidInput
+from domain.granting import NO_TENANT
 from domain.ids import check_device_id
 from projections.audit import AuditEntry, AuditFilter, audit_page, stream_audit
 from projections.audit.write import ACTIONS
@@ -37,6 +39,28 @@ if TYPE_CHECKING:
 LAST_PAGE = 2_000
 _MOST_KEPT = 10_000
 _FORMATS = {"json": JSON, "csv": CSV, "ndjson": NDJSON}
+
+Action = Annotated[str | None, Query(max_length=100)]
+Actor = Annotated[str | None, Query(max_length=220)]
+Correlation = Annotated[str | None, Query(max_length=200)]
+From = Annotated[str | None, Query(description="a time with its zone, or a day")]
+To = Annotated[str | None, Query(description="before this time, or to this day")]
+Position = Annotated[int | None, Query(ge=1, lt=1 << 63)]
+PageNumber = Annotated[int, Query(ge=1, le=LAST_PAGE)]
+PerPage = Annotated[int, Query(ge=1, le=PAGE_MAX)]
+Format = Annotated[
+    Literal["json", "csv", "ndjson"] | None,
+    Query(description="instead of Accept; csv and ndjson are everything, not a page"),
+]
+
+
+class _Place(Struct, frozen=True):
+    """Which page."""
+
+    page: int
+    per_page: int
+    before: int | None
+    cursor: str | None
 
 
 class AuditOut(Out):
@@ -92,79 +116,39 @@ def audit_out(entry: AuditEntry) -> AuditOut:
 
 
 def router(system: System) -> APIRouter:
-    """The routes of this module."""
-    routes = APIRouter(
-        prefix="/api/tenants/{tenant}", tags=["audit"], dependencies=[requires(Permission.AUDIT)]
-    )
-
+    """The routes of this module: of a tenant, and of what belongs to none."""
+    routes = APIRouter(prefix="/api", tags=["audit"], dependencies=[requires(Permission.AUDIT)])
     cursors = Cursors(system.keyring)
     # Filters that let through more than are counted. They always will: facts are only added.
     beyond: set[tuple[str, AuditFilter]] = set()
 
-    @routes.get("/audit-logs", response_model=AuditPageOut, responses=LISTED)
-    async def audit_logs(
-        tenant: TenantId,
+    async def answer(
         request: Request,
-        response: Response,
-        action: Annotated[str | None, Query(max_length=100)] = None,
-        actor: Annotated[str | None, Query(max_length=220)] = None,
-        device_id: str | None = None,
-        date_from: Annotated[
-            str | None, Query(description="a time with its zone, or a day")
-        ] = None,
-        date_to: Annotated[
-            str | None, Query(description="before this time, or to this day")
-        ] = None,
-        from_position: Annotated[int | None, Query(ge=1, lt=1 << 63)] = None,
-        to_position: Annotated[int | None, Query(ge=1, lt=1 << 63)] = None,
-        correlation_id: Annotated[str | None, Query(max_length=200)] = None,
-        page: Annotated[int, Query(ge=1, le=LAST_PAGE)] = 1,
-        per_page: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 50,
-        before: Annotated[int | None, Query(ge=1, lt=1 << 63)] = None,
-        cursor: Cursor = None,
-        format: Annotated[
-            Literal["json", "csv", "ndjson"] | None,
-            Query(description="instead of Accept; csv and ndjson are everything, not a page"),
-        ] = None,
+        tenant: str,
+        name: str,
+        wanted: AuditFilter,
+        at: _Place,
+        format: str | None,
     ) -> Response:
-        """Who did what, newest first: a page as JSON, everything that the filter lets through as
-        CSV or as lines of JSON."""
-        wanted = AuditFilter(
-            action=_known(action),
-            actor=storable(actor, "actor"),
-            device_id=check_device_id(device_id) if device_id is not None else None,
-            since=day_or_moment(date_from, "date_from"),
-            until=day_or_moment(date_to, "date_to", end=True),
-            from_position=from_position,
-            to_position=to_position,
-            correlation_id=storable(correlation_id, "correlation_id"),
-        )
-        if wanted.since and wanted.until and wanted.since > wanted.until:
-            raise InvalidInput("date_to", "must not be before date_from")
-        if from_position and to_position and from_position > to_position:
-            raise InvalidInput("to_position", "must not be before from_position")
-        if page != 1 and (before is not None or cursor is not None):
-            raise InvalidInput("page", "must not be given together with before or cursor")
-        if before is not None and cursor is not None:
-            raise InvalidInput("before", "must not be given together with cursor")
+        _check(wanted, at)
         form = _FORMATS[format] if format else accepted(request, LISTING)
         if form != JSON:
             suffix = "csv" if form == CSV else "ndjson"
             return StreamingResponse(
                 everything(system, tenant, wanted, form),
                 media_type=f"{form}; charset=utf-8",
-                headers={**position_headers(request), **attachment(f"audit-{tenant}", suffix)},
+                headers={**position_headers(request), **attachment(name, suffix)},
             )
         listing = ("audit", tenant, wanted)
-        place = await cursors.take(listing, cursor, BY_POSITION)
+        place = await cursors.take(listing, at.cursor, BY_POSITION)
         async with system.rows_of(tenant).session() as rows:
             found = await audit_page(
                 rows,
                 tenant,
                 wanted,
-                limit=per_page,
-                before=place or before,
-                offset=(page - 1) * per_page,
+                limit=at.per_page,
+                before=place or at.before,
+                offset=(at.page - 1) * at.per_page,
                 beyond=(tenant, wanted) in beyond,
             )
         if not found.total_is_exact:
@@ -178,12 +162,73 @@ def router(system: System) -> APIRouter:
             items=items,
             total=found.total,
             total_is_exact=found.total_is_exact,
-            page=page,
-            per_page=per_page,
+            page=at.page,
+            per_page=at.per_page,
             next_before=following,
             next_cursor=next_cursor,
         )
         return answered_page(request, body, next_cursor)
+
+    @routes.get("/tenants/{tenant}/audit-logs", response_model=AuditPageOut, responses=LISTED)
+    async def audit_logs(
+        tenant: TenantId,
+        request: Request,
+        action: Action = None,
+        actor: Actor = None,
+        device_id: str | None = None,
+        date_from: From = None,
+        date_to: To = None,
+        from_position: Position = None,
+        to_position: Position = None,
+        correlation_id: Correlation = None,
+        page: PageNumber = 1,
+        per_page: PerPage = 50,
+        before: Position = None,
+        cursor: Cursor = None,
+        format: Format = None,
+    ) -> Response:
+        """Who did what, newest first: a page as JSON, everything that the filter lets through as
+        CSV or as lines of JSON."""
+        wanted = AuditFilter(
+            action=_known(action),
+            actor=storable(actor, "actor"),
+            device_id=check_device_id(device_id) if device_id is not None else None,
+            since=day_or_moment(date_from, "date_from"),
+            until=day_or_moment(date_to, "date_to", end=True),
+            from_position=from_position,
+            to_position=to_position,
+            correlation_id=storable(correlation_id, "correlation_id"),
+        )
+        at = _Place(page, per_page, before, cursor)
+        return await answer(request, tenant, f"audit-{tenant}", wanted, at, format)
+
+    @routes.get("/audit-logs", response_model=AuditPageOut, responses=LISTED)
+    async def audit_logs_of_none(
+        request: Request,
+        action: Action = None,
+        actor: Actor = None,
+        date_from: From = None,
+        date_to: To = None,
+        from_position: Position = None,
+        to_position: Position = None,
+        page: PageNumber = 1,
+        per_page: PerPage = 50,
+        before: Position = None,
+        cursor: Cursor = None,
+        format: Format = None,
+    ) -> Response:
+        """The same of what belongs to no tenant: keys for all of them, and refused requests of whom
+        nobody knows."""
+        wanted = AuditFilter(
+            action=_known(action),
+            actor=storable(actor, "actor"),
+            since=day_or_moment(date_from, "date_from"),
+            until=day_or_moment(date_to, "date_to", end=True),
+            from_position=from_position,
+            to_position=to_position,
+        )
+        at = _Place(page, per_page, before, cursor)
+        return await answer(request, NO_TENANT, "audit", wanted, at, format)
 
     return routes
 
@@ -204,3 +249,15 @@ def _known(action: str | None) -> str | None:
     if action is not None and action not in ACTIONS.values():
         raise InvalidInput("action", f"must be one of {', '.join(sorted(ACTIONS.values()))}")
     return action
+
+
+def _check(wanted: AuditFilter, at: _Place) -> None:
+    if wanted.since and wanted.until and wanted.since > wanted.until:
+        raise InvalidInput("date_to", "must not be before date_from")
+    first, last = wanted.from_position, wanted.to_position
+    if first and last and first > last:
+        raise InvalidInput("to_position", "must not be before from_position")
+    if at.page != 1 and (at.before is not None or at.cursor is not None):
+        raise InvalidInput("page", "must not be given together with before or cursor")
+    if at.before is not None and at.cursor is not None:
+        raise InvalidInput("before", "must not be given together with cursor")

@@ -251,6 +251,39 @@ async def test_refusals_are_facts_and_few_however_many_there_were(served: Served
     assert len(nobodys) < 20
 
 
+async def test_what_belongs_to_no_tenant_has_an_audit_log_of_its_own(served: Served) -> None:
+    """Keys for all tenants, and strangers that were refused: for who audits all tenants."""
+    system = served.system
+    auditor = {"Authorization": f"Bearer {await api_key(system, Role.AUDITOR)}"}
+    wrong = {"Authorization": f"Bearer ctk_{0:016x}_{'A' * 43}"}
+    assert (await served.http.get("/api/audit-logs", headers=wrong)).status_code == 401
+
+    async def told() -> list[dict[str, Any]] | None:
+        found: list[dict[str, Any]] = []
+        address = "/api/audit-logs?per_page=1"
+        while address:
+            answer = await served.http.get(address, headers=auditor)
+            assert answer.status_code == 200, answer.text
+            found += answer.json()["items"]
+            address = answer.links["next"]["url"] if "next" in answer.links else ""
+        return found if len(found) == 2 else None
+
+    refused, made = await eventually(told)
+    assert (made["action"], refused["action"]) == ("access_key_created", "access_refused")
+    assert refused["details"]["remote_address"] == "127.0.0.1"
+    path = "/api/audit-logs?action=access_refused"
+    table = await served.http.get(f"{path}&format=csv", headers=auditor)
+    assert table.text.count("\r\n") == 2
+    assert 'filename="audit.csv"' in table.headers["content-disposition"]
+    of_tenant = (await served.http.get("/api/tenants/acme/audit-logs", headers=auditor)).json()
+    assert of_tenant["items"] == []
+    cursor = (await served.http.get("/api/audit-logs?per_page=1", headers=auditor)).json()
+    foreign = f"/api/tenants/acme/audit-logs?per_page=1&cursor={cursor['next_cursor']}"
+    assert (await served.http.get(foreign, headers=auditor)).status_code == 400
+    for path in ("/api/tenants/_system/audit-logs", "/api/tenants/_system/devices"):
+        assert (await served.http.get(path, headers=auditor)).status_code == 422
+
+
 async def test_who_asks_for_more_than_they_may_is_told_of_by_name(served: Served) -> None:
     """Also by what the body asks for, and by how often."""
     system = served.system
