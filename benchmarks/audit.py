@@ -86,6 +86,7 @@ class Bench:
             feed=log.events,
             checkpoints=log.checkpoints,
             tiles=log.tiles,
+            marks=log.marks,
             key=KEY,
             base=self.system.settings.log_name,
             report=_unexpected,

@@ -392,10 +392,10 @@ class NotVerified(ConfigtrailError):
 class LogBroken(ConfigtrailError):
     """The stream no longer is what its signed checkpoints say: nothing may be signed over it."""
 
-    def __init__(self, origin: str, size: int, reason: str) -> None:
+    def __init__(self, origin: str, size: int, reason: str, way_out: str = "") -> None:
         super().__init__(
             f"the log {origin} at size {size}: {reason}; nothing more is signed: "
-            "run `configtrail audit verify`, and restore the stream from a copy"
+            f"run `configtrail audit verify`, and restore the stream from a copy{way_out}"
         )
         self.origin = origin
         self.size = size

@@ -9,6 +9,7 @@ from contextlib import aclosing, asynccontextmanager
 from adapters.crypto.signing import SigningKey, check_ed25519
 from adapters.jetstream.checkpoints import StoredNote, read_notes
 from adapters.jetstream.leases import Leases
+from adapters.postgres.signed_marks import SignedMarks
 from adapters.postgres.tiles import TileStore
 from adapters.roles.cosigning import Cosign
 from adapters.roles.sealer import Sealer
@@ -74,6 +75,7 @@ def sealing(rig: Rig, pool: Pool, key: SigningKey = KEY) -> Sealing:
         feed=rig.raw,
         checkpoints=rig.checkpoints,
         tiles=TileStore(pool),
+        marks=SignedMarks(pool),
         key=key,
         base=BASE,
         report=_unexpected,
@@ -109,6 +111,7 @@ async def sealer_role(rig: Rig, pool: Pool, *, every: float = 0.1) -> Sealer:
         feed=rig.raw,
         checkpoints=rig.checkpoints,
         tiles=TileStore(pool),
+        marks=SignedMarks(pool),
         leases=leases,
         dead_letters=rig.dead_letters,
         metrics=rig.metrics,

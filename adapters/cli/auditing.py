@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -28,12 +28,14 @@ from adapters.cli.log_keys import (
     trusted_keys,
     witness_key,
 )
+from adapters.cli.log_loss import GivenUpOut, accept_loss, given_up_out, tell_given_up
 from adapters.cli.proving import Kept, kept_checkpoint, prove, prove_growth, verify_proof
 from adapters.cli.reconstructing import reconstruct
 from adapters.cli.session import Need, session
 from adapters.cli.tables import cell, table
 from adapters.cli.texts import check_reason, record_shown
 from adapters.jetstream.connection import outage_as_unavailable
+from adapters.postgres.signed_marks import GivenUp
 from adapters.roles.sealer import SEAL_SUBJECT, SealAnswer
 from adapters.settings import Settings
 from adapters.tlog.bundle import export
@@ -74,6 +76,7 @@ class ReportOut(BaseModel):
     lingering: int
     unreadable: int
     handed_over: list[str]
+    given_up: list[GivenUpOut]
     findings: list[FindingOut]
 
 
@@ -137,26 +140,32 @@ async def verify_all(
         content=content,
     )
     try:
-        report = await _verified(settings, options)
+        report, given_up = await _verified(settings, options)
     except StreamMismatch as error:
         if not rows:
             raise
         # Rows of another past say nothing of this stream; it says what it lacks by itself.
-        report = await _verified(settings, msgspec.structs.replace(options, rows=False))
+        without = msgspec.structs.replace(options, rows=False)
+        report, given_up = await _verified(settings, without)
         stray = Finding("audit row", "forked", 0, f"none was compared: {error}")
         report = msgspec.structs.replace(report, findings=(*report.findings, stray))
     if as_json:
-        print_json(_report_out(report))
+        print_json(_report_out(report, given_up))
     else:
-        _tell(report)
+        _tell(report, given_up)
     return 0 if report.ok else 1
 
 
-async def _verified(settings: Settings, options: Options) -> Report:
+async def _verified(settings: Settings, options: Options) -> tuple[Report, list[GivenUp]]:
     async with session(settings, Need.READ_MODELS if options.rows else Need.NOTHING) as opened:
+        marks = opened.system.log.marks
+        # Before the notes are read: what was published meanwhile is among them.
+        known = (await marks.all_of(settings.log_name)).values()
+        options = msgspec.structs.replace(options, kept=tuple(one.note.encode() for one in known))
         evidence = SystemEvidence.of(opened.system)
         with _progress("events") as moved:
-            return await verify(evidence, options, moved)
+            report = await verify(evidence, options, moved)
+        return report, await marks.given_up(settings.log_name)
 
 
 async def export_bundle(
@@ -250,7 +259,7 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
-def _report_out(report: Report) -> ReportOut:
+def _report_out(report: Report, given_up: Sequence[GivenUp]) -> ReportOut:
     return ReportOut(
         ok=report.ok,
         events=report.events,
@@ -264,6 +273,7 @@ def _report_out(report: Report) -> ReportOut:
         lingering=report.lingering,
         unreadable=report.unreadable,
         handed_over=list(report.handed_over),
+        given_up=[given_up_out(one) for one in given_up],
         findings=[
             FindingOut(what=one.what, kind=one.kind, position=one.position, detail=one.detail)
             for one in report.findings
@@ -271,7 +281,7 @@ def _report_out(report: Report) -> ReportOut:
     )
 
 
-def _tell(report: Report) -> None:
+def _tell(report: Report, given_up: Sequence[GivenUp]) -> None:
     if report.findings:
         made = table("WHAT", "KIND", "POSITION", "DETAIL", numbers=("POSITION",))
         for one in report.findings[:_MOST_SHOWN]:
@@ -303,6 +313,7 @@ def _tell(report: Report) -> None:
             markup=False,
             soft_wrap=True,
         )
+    tell_given_up(given_up)
     if report.gone:
         err.print(f"{report.gone} of the texts expired or were erased, as events say")
     if report.lingering:
@@ -343,4 +354,5 @@ COMMANDS: dict[str, Callable[..., Coroutine[Any, Any, int]]] = {
     "keys": show_keys,
     "seal": seal_now,
     "rotate-key": rotate_key,
+    "accept-loss": accept_loss,
 }

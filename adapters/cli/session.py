@@ -73,6 +73,10 @@ async def session(settings: Settings, need: Need) -> AsyncIterator[Session]:
     async with AsyncExitStack() as stack:
         found, hosts = await servers(stack, settings)
         system = await _opened(stack, found)
+        if need in (Need.READ_MODELS, Need.EVERYTHING):
+            # Before own roles are started: those would fail of it, and say less.
+            for stray in (await strays(system.pool, system.source)).values():
+                raise stray
         if hosts and need is not Need.NOTHING:
             wanted = {
                 name: role
@@ -86,8 +90,6 @@ async def session(settings: Settings, need: Need) -> AsyncIterator[Session]:
                 head = await system.events.head()
                 await projected(system, head, PROJECTED_SECONDS, or_stopped=True)
         elif need is not Need.NOTHING:
-            for stray in (await strays(system.pool, system.source)).values():
-                raise stray
             seconds = PROJECTED_SECONDS if hosts else ATTACHED_PROJECTED_SECONDS
             await projected(system, await system.events.head(), seconds)
         yield Session(system, hosts)

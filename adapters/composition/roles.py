@@ -101,6 +101,7 @@ def roles(system: System) -> dict[str, Role]:
             feed=system.log.events,
             checkpoints=system.log.checkpoints,
             tiles=system.log.tiles,
+            marks=system.log.marks,
             leases=system.leases,
             dead_letters=system.dead_letters,
             metrics=system.metrics,

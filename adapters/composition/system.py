@@ -32,6 +32,7 @@ from adapters.jetstream.verbatim import RawFeed
 from adapters.live import Live
 from adapters.observability.metrics import Metrics
 from adapters.policies import Policies, read_policies
+from adapters.postgres.signed_marks import SignedMarks
 from adapters.postgres.tiles import TileStore
 from adapters.reading import ConfigReader
 from adapters.redacting import SECONDS as REDACTING_SECONDS
@@ -53,12 +54,14 @@ from projections.tenancy import TenantReader
 
 @dataclass(frozen=True, slots=True)
 class VerifiableLog:
-    """The parts of the signed log: the streams to the byte, the checkpoints and the tiles."""
+    """The parts of the signed log: the streams to the byte, the checkpoints, the tiles, and what
+    is known beside the streams to be signed."""
 
     events: RawFeed
     notes: RawFeed
     checkpoints: CheckpointStore
     tiles: TileStore
+    marks: SignedMarks
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +195,7 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
                 notes=stores.notes,
                 checkpoints=stores.checkpoints,
                 tiles=TileStore(rows.pool),
+                marks=SignedMarks(rows.pool),
             ),
             projections=tuple(ProjectionWorker(rows.pool, shared, one) for one in ALL),
             builders=tuple(ProjectionBuilder(rows.pool, stores.source, one) for one in ALL),

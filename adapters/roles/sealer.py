@@ -25,6 +25,7 @@ from adapters.jetstream.dead_letters import DeadLetters
 from adapters.jetstream.leases import Leases
 from adapters.jetstream.verbatim import RawFeed
 from adapters.observability.metrics import Metrics
+from adapters.postgres.signed_marks import SignedMarks
 from adapters.postgres.tiles import TileStore
 from adapters.roles.cosigning import Cosign
 from adapters.roles.sealing import Sealing, TilesWrong
@@ -84,6 +85,7 @@ class Sealer:
         feed: RawFeed,
         checkpoints: CheckpointStore,
         tiles: TileStore,
+        marks: SignedMarks,
         leases: Leases,
         dead_letters: DeadLetters,
         metrics: Metrics,
@@ -98,6 +100,7 @@ class Sealer:
         self._feed = feed
         self._checkpoints = checkpoints
         self._tiles = tiles
+        self._marks = marks
         self._leases = leases
         self._dead_letters = dead_letters
         self._metrics = metrics
@@ -155,6 +158,7 @@ class Sealer:
                     feed=self._feed,
                     checkpoints=self._checkpoints,
                     tiles=self._tiles,
+                    marks=self._marks,
                     key=key,
                     base=self._base,
                     report=self._report,

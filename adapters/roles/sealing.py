@@ -2,7 +2,8 @@
 
 Invariants
 - Nothing is signed before the log's last checkpoint was read back from the stream and found to be
-  what our tree begins with. So no size of a log ever gets two roots.
+  what our tree begins with; nor where Postgres keeps a larger one. So no size of a log ever gets
+  two roots, also when NATS was put back with its checkpoints.
 - Our tree never comes from Postgres beyond what a signature covers: tiles are taken up at the size
   of the last checkpoint, whose root they must have, and the rest is read from the stream again.
 - The stream's checkpoint is signed last in a round: when it is there, every tenant's events up to
@@ -19,15 +20,12 @@ from contextlib import aclosing
 from adapters.crypto.signing import SigningKey
 from adapters.jetstream.checkpoints import CheckpointStore, Overtaken
 from adapters.jetstream.verbatim import RawFeed
+from adapters.postgres.signed_marks import Mark, SignedMarks
 from adapters.postgres.tiles import LogTree, TileStore
 from adapters.roles.cosigning import Cosign, Cosigning
 from adapters.roles.signed_before import Signed, SignedBefore
 from adapters.tlog.proofs import root_at
-from domain.errors import (
-    LogBroken,
-    NotVerified,
-    StreamGap,
-)
+from domain.errors import NotVerified, StreamGap
 from domain.tlog.checkpoint import Checkpoint
 from domain.tlog.leaf import RawEvent, duplicate_header, hash_of
 from domain.tlog.names import STREAM_LOG, tenant_log, tenant_of_subject
@@ -55,6 +53,7 @@ class Sealing:
         feed: RawFeed,
         checkpoints: CheckpointStore,
         tiles: TileStore,
+        marks: SignedMarks,
         key: SigningKey,
         base: str,
         report: Report,
@@ -63,7 +62,7 @@ class Sealing:
         self._checkpoints = checkpoints
         self._tiles = tiles
         self._key = key
-        self._signed = SignedBefore(feed, checkpoints, key, base)
+        self._signed = SignedBefore(feed, checkpoints, marks, key, base)
         self._report = report
         self._trees: dict[str, LogTree] = {}
         # Of each log: the sequence of the note that our tree was found to begin with, and up to
@@ -71,6 +70,7 @@ class Sealing:
         self._agreed: dict[str, int] = {}
         self._held_to: dict[str, int] = {}
         self._dirty: set[str] = set()
+        self._published: list[Mark] = []
         self._cosigning = Cosigning(checkpoints)
         self._rebuilding = False
         self._sealed_to = 0
@@ -95,6 +95,8 @@ class Sealing:
             except TilesWrong:
                 log.warning("tiles or stream are not what was signed; building the tiles again")
             else:
+                if signed is not None and signed.lost:
+                    self._dirty |= set(await self._signed.logs())
                 return
         await self._rebuild()
 
@@ -183,13 +185,10 @@ class Sealing:
             tree = self._trees.get(name) or LogTree(name)
             made = (tree.size, tree.root())
             if made != (signed.checkpoint.size, signed.checkpoint.root):
-                raise LogBroken(
-                    self.names.origin(name),
-                    signed.checkpoint.size,
-                    "the stream no longer has the signed root",
-                )
+                raise signed.broken("the stream no longer has the signed root")
             self._agreed[name] = signed.sequence
-            self._dirty.discard(name)
+            if not signed.lost:
+                self._dirty.discard(name)
 
     async def _tree(self, name: str) -> LogTree:
         tree = self._trees.get(name)
@@ -227,6 +226,8 @@ class Sealing:
         for name in sorted(self._dirty - {STREAM_LOG}) + [STREAM_LOG] * (STREAM_LOG in self._dirty):
             made += await self._sign(name)
             self._dirty.discard(name)
+        published, self._published = self._published, []
+        await self._signed.keep(published)
         if cosign is None:
             self._cosigning.forget()
         else:
@@ -239,22 +240,24 @@ class Sealing:
         tree = await self._tree(name)
         origin = self.names.origin(name)
         last = await self._signed.last(name)
-        after = 0
+        after, position = 0, self.position
         if last is not None:
             if last.checkpoint.size > tree.size:
                 return 0  # an earlier sealer came further: we only repeat its work so far
             if last.sequence != self._agreed.get(name):
                 await self._compare(name, last)
-            if last.checkpoint.size == tree.size:
+            if last.checkpoint.size == tree.size and not last.lost:
                 return 0
             after = last.sequence
+            if last.checkpoint.size == tree.size:
+                position = max(position, last.position)  # what it covers may go beyond us
         checkpoint = Checkpoint(origin, tree.size, tree.root())
         note = self._key.note(checkpoint)
-        position = self.position
         after = await self._checkpoints.append(
             origin, str(note).encode(), after=after, position=position
         )
         self._agreed[name] = after
+        self._published.append(Mark(origin, tree.size, position, str(note)))
         self._cosigning.add(name, checkpoint, note, position)
         return 1
 

@@ -1,20 +1,30 @@
 """What is signed already: every log's last checkpoint, read back from the stream, and by whose key.
 
-Checkpoints count that our own key signed, or one that handed over to it.
+Checkpoints count that our own key signed, or one that handed over to it. Where Postgres keeps a
+larger one than the stream has, that one counts: NATS was put back to an older copy, checkpoints and
+all, and what was signed before stays signed.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from msgspec import Struct
 
 from adapters.crypto.signing import SigningKey, check_ed25519
 from adapters.jetstream.checkpoints import CheckpointStore, StoredNote
 from adapters.jetstream.verbatim import RawFeed
+from adapters.postgres.signed_marks import Mark, SignedMarks
 from domain.errors import KeyUnavailable, LogBroken, NotVerified, StreamGap, StreamMismatch
 from domain.tlog.checkpoint import Checkpoint, parse_checkpoint
 from domain.tlog.handover import Trust, handover_origin, parse_handover
 from domain.tlog.names import STREAM_LOG, LogNames
 from domain.tlog.note import VerifierKey, parse_note, verified
+
+_WAY_OUT = (
+    "; if what is missing is lost for good, `configtrail audit accept-loss` goes on without it, "
+    "which stays on record"
+)
 
 
 class KeyRetired(KeyUnavailable):
@@ -22,21 +32,35 @@ class KeyRetired(KeyUnavailable):
 
 
 class Signed(Struct, frozen=True):
-    """A log's last checkpoint, its note's sequence, and how far in the stream it was read."""
+    """A log's last checkpoint, the sequence of the log's last note, and how far in the stream it
+    was read. `lost`: that note is an older one, and this one is known from Postgres alone."""
 
     checkpoint: Checkpoint
     sequence: int
     position: int
+    lost: bool = False
+
+    def broken(self, reason: str) -> LogBroken:
+        """The stream is not what this says."""
+        way_out = _WAY_OUT if self.lost else ""
+        return LogBroken(self.checkpoint.origin, self.checkpoint.size, reason, way_out)
 
 
 class SignedBefore:
     """The checkpoints of one deployment's logs, as one signer may go on from them."""
 
     def __init__(
-        self, feed: RawFeed, checkpoints: CheckpointStore, key: SigningKey, base: str
+        self,
+        feed: RawFeed,
+        checkpoints: CheckpointStore,
+        marks: SignedMarks,
+        key: SigningKey,
+        base: str,
     ) -> None:
         self._feed = feed
         self._checkpoints = checkpoints
+        self._kept = marks
+        self._marks: dict[str, Mark] = {}
         self._key = key
         self._base = base
         self._accepted: list[bytes] = []
@@ -50,7 +74,9 @@ class SignedBefore:
         """
         self.identity = await self._feed.identity()
         self.names = LogNames(self._base, self.identity)
-        for origin in await self._checkpoints.origins():
+        await self._kept.ensure()
+        self._marks = await self._kept.all_of(self._base)
+        for origin in (*await self._checkpoints.origins(), *self._marks):
             if self.names.is_another_streams(origin):
                 raise StreamMismatch(
                     origin,
@@ -64,8 +90,14 @@ class SignedBefore:
 
     async def logs(self) -> list[str]:
         """The logs that have a checkpoint."""
-        found = [self.names.log(origin) for origin in await self._checkpoints.origins()]
+        origins = {*await self._checkpoints.origins(), *self._marks}
+        found = [self.names.log(origin) for origin in sorted(origins)]
         return [name for name in found if name is not None]
+
+    async def keep(self, marks: Sequence[Mark]) -> None:
+        """Keep in Postgres what was published."""
+        await self._kept.keep(marks)
+        self._marks |= {one.origin: one for one in marks}
 
     async def check_key(self) -> None:
         """Raises `KeyRetired` when the logs were handed over since."""
@@ -75,19 +107,22 @@ class SignedBefore:
 
     async def last(self, name: str) -> Signed | None:
         """The log's last checkpoint, read back from the stream and verified with our own key or
-        with those that handed over to it."""
-        stored = await self._checkpoints.last(self.names.origin(name))
-        if stored is None:
+        with those that handed over to it; or the one that Postgres keeps, where that goes further.
+        """
+        origin = self.names.origin(name)
+        stored = await self._checkpoints.last(origin)
+        signed = self.opened(stored) if stored is not None else None
+        mark = self._marks.get(origin)
+        if mark is not None:
+            signed = _further(signed, mark)
+        if signed is None:
             return None
-        signed = self.opened(stored)
         reached = signed.checkpoint.size if name == STREAM_LOG else signed.position
         if reached > self._head:
             _, self._head = await self._feed.ends()
             if reached > self._head:
-                raise LogBroken(
-                    stored.origin,
-                    signed.checkpoint.size,
-                    f"it was signed up to position {reached}, and the stream ends at {self._head}",
+                raise signed.broken(
+                    f"it was signed up to position {reached}, and the stream ends at {self._head}"
                 )
         return signed
 
@@ -124,3 +159,22 @@ class SignedBefore:
             )
         self._accepted = trust.at(0)
         self._handed_over = notes[-1].sequence if notes else 0
+
+
+def _further(signed: Signed | None, mark: Mark) -> Signed | None:
+    """What goes further: the last checkpoint of the stream, or what Postgres keeps."""
+    size = signed.checkpoint.size if signed is not None else 0
+    if mark.size < size:
+        return signed
+    try:
+        checkpoint = parse_checkpoint(parse_note(mark.note.encode()).text)
+    except NotVerified as error:
+        raise LogBroken(
+            mark.origin, mark.size, f"what Postgres keeps of it is no checkpoint: {error.reason}"
+        ) from error
+    kept = Signed(checkpoint, signed.sequence if signed else 0, mark.position, lost=True)
+    if mark.size > size:
+        return kept
+    if signed is not None and signed.checkpoint.root != checkpoint.root:
+        raise kept.broken("Postgres keeps another root of that size, which was signed before")
+    return signed

@@ -36,13 +36,15 @@ Progress = Callable[[int, int], None]
 class Options(Struct, frozen=True):
     """What to check. `trusted`: the public keys that may speak for the logs. `quorum`: how many of
     the witnesses must have cosigned, None for all. `outside`: notes that
-    were kept elsewhere; a tail that is gone with its checkpoints shows only by them."""
+    were kept elsewhere; a tail that is gone with its checkpoints shows only by them. `kept`: notes
+    that Postgres keeps, which count where the stream of checkpoints lacks what they say."""
 
     base: str
     trusted: tuple[bytes, ...]
     witnesses: tuple[VerifierKey, ...] = ()
     quorum: int | None = None
     outside: tuple[bytes, ...] = ()
+    kept: tuple[bytes, ...] = ()
     rows: bool = True
     content: bool = True
 
@@ -80,7 +82,9 @@ async def verify(evidence: Evidence, options: Options, progress: Progress | None
     names = LogNames(options.base, await evidence.identity())
     _, last = await evidence.ends()
     notes, last_note = await evidence.notes()
-    told = [(0, _origin_of(raw), raw) for raw in options.outside]
+    there = {_text_of(one.raw) for one in notes}
+    lost = [raw for raw in options.kept if _text_of(raw) not in there]
+    told = [(0, _origin_of(raw), raw) for raw in (*options.outside, *lost)]
     told += [(one.sequence, one.origin, one.raw) for one in notes]
     judged = judge_notes(
         told,
@@ -178,6 +182,11 @@ def _lost_notes(sequences: Sequence[int], last: int) -> Iterator[Finding]:
 
 def _branch(event: RawEvent) -> str:
     return event.subject.rpartition(".")[0]
+
+
+def _text_of(raw: bytes) -> bytes:
+    """What is signed in a note, whoever did."""
+    return raw.partition(b"\n\n")[0]
 
 
 def _origin_of(raw: bytes) -> str:

@@ -18,7 +18,7 @@ from projections.checkpoints import checkpoints
 from tests.acceptance.program import CONFIGTRAIL, Program
 from tests.acceptance.test_faults import program
 from tests.behaviour.event_store import append_many
-from tests.rig import rig
+from tests.rig import MASTER, rig
 from tests.support import eventually
 
 
@@ -34,6 +34,29 @@ async def command(running: Program, *words: str) -> tuple[int, str]:
     told, _ = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode is not None
     return process.returncode, told.decode()
+
+
+async def test_verify_with_servers_of_its_own_tells_of_a_lost_past_too(tmp_path: Path) -> None:
+    """Nothing runs: the command has its own servers, and brings the read models up to date."""
+    alone = Program(tmp_path, nats_url=None, postgres_dsn=None, key=MASTER)
+    data = tmp_path / "data"
+    hold = ("retention", "hold", "--reason", "r")
+    assert (await command(alone, *hold, "kept"))[0] == 0
+    await asyncio.to_thread(shutil.copytree, data / "nats", tmp_path / "copy")
+    assert (await command(alone, *hold, "lost"))[0] == 0
+    status, told = await command(alone, "audit", "seal")
+    assert (status, "signed up to position 2" in told) == (0, True), told
+    assert (await command(alone, "audit", "verify"))[0] == 0
+    await asyncio.to_thread(shutil.rmtree, data / "nats")
+    await asyncio.to_thread(shutil.copytree, tmp_path / "copy", data / "nats")
+    status, told = await command(alone, "audit", "verify", "--json")
+    assert status == 1, told
+    findings = json.loads(told[told.index("{") :])["findings"]
+    # The checkpoints are of the copy too: what was signed is known from Postgres.
+    assert [(one["what"], one["kind"], one["position"]) for one in findings] == [
+        ("event", "truncated", 2),
+        ("audit row", "forked", 0),
+    ]
 
 
 async def caught_up(pool: Any, position: int) -> None:
@@ -66,6 +89,8 @@ async def test_up_refuses_read_models_of_a_lost_past_and_rebuilding_them_is_the_
         async with rig(nats_server.url) as opened:
             await append_many(opened.events, 3, "lost")
         await caught_up(pool, 6)
+        status, told = await command(running, "audit", "seal")
+        assert (status, "signed up to position 6" in told) == (0, True), told
         assert await running.stop() == 0
         await nats_server.stop()
         await asyncio.to_thread(shutil.rmtree, data)
@@ -77,8 +102,10 @@ async def test_up_refuses_read_models_of_a_lost_past_and_rebuilding_them_is_the_
         await running.start()
         assert await running.wait() == 1
         log = await asyncio.to_thread(running.log.read_text)
-        assert why in log
-        assert "if this is the one that counts, run configtrail projections rebuild" in log
+        # Whichever role looked first: the sealer, or one of the projections.
+        assert "audit accept-loss" in log or (
+            why in log and "run configtrail projections rebuild" in log
+        ), log
         # Commands are mostly their own start: several at once use both cores.
         asked = [command(running, word) for word in ("devices", "doctor", "projections")]
         for status, told in await asyncio.gather(*asked):
@@ -95,6 +122,12 @@ async def test_up_refuses_read_models_of_a_lost_past_and_rebuilding_them_is_the_
         built = [command(running, "projections", "rebuild", one.name) for one in ALL]
         for status, told in await asyncio.gather(*built):
             assert (status, f"up to position {3 + grown}, and serving" in told) == (0, True), told
+        # What was signed of the lost past is said to be lost, which stays on record.
+        await running.start()
+        assert await running.wait() == 1
+        assert "audit accept-loss" in await asyncio.to_thread(running.log.read_text)
+        status, told = await command(running, "audit", "accept-loss", "--reason", "r", "--yes")
+        assert (status, f"signed, and the stream ends at {3 + grown}" in told) == (0, True), told
         await running.start()
         async with rig(nats_server.url) as opened:
             await append_many(opened.events, 1, "newest")

@@ -13,6 +13,7 @@ import pytest_asyncio
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.checkpoints import CheckpointStore
 from adapters.postgres.pool import open_pool
+from adapters.postgres.signed_marks import SignedMarks
 from adapters.postgres.tiles import LogTree, TileStore
 from adapters.roles.sealing import Sealing
 from domain.envelope import StreamIdentity
@@ -94,6 +95,7 @@ async def one_round(rig: Rig, pool: Pool, party: Party, steps: Steps) -> None:
         feed=rig.raw,
         checkpoints=SteppedCheckpoints(rig, steps),
         tiles=SteppedTiles(pool, steps),
+        marks=SignedMarks(pool),
         key=KEY,
         base=BASE,
         report=_unexpected,
