@@ -91,6 +91,7 @@ class Said(Struct, frozen=True):
     said: str
     second: int = 0
     device_id: str = "r1"
+    platform: str | None = None
     author: str | None = None
 
     @property
