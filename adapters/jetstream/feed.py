@@ -18,7 +18,7 @@ from nats.js.api import RawStreamMsg
 from nats.js.errors import NotFoundError
 
 from adapters.jetstream.connection import RETRY_SECONDS, outage_as_unavailable
-from adapters.jetstream.passing import passing_consumer
+from adapters.jetstream.passing import passing
 from adapters.jetstream.pull import Puller, PullLost
 from adapters.jetstream.raw import RawMessage, from_delivery, from_leader
 from domain.envelope import StreamIdentity
@@ -72,9 +72,8 @@ class Feed:
 
     async def pending(self, after: int, subjects: Sequence[str]) -> int:
         """How many messages under `subjects` there are after a position."""
-        info = await passing_consumer(self._nc, self._js, self._stream, after + 1, subjects)
-        assert info.num_pending is not None
-        return info.num_pending
+        async with passing(self._nc, self._js, self._stream, after + 1, subjects) as found:
+            return found.pending
 
     async def follow(
         self, after: int, subjects: Sequence[str] = ()
@@ -106,12 +105,11 @@ class Feed:
                     last = None if there is None else from_leader(there)
                 if subjects:
                     await self._check_whole()
-                info = await passing_consumer(
-                    self._nc, self._js, self._stream, position + 1, subjects
-                )
-                assert info.name is not None
                 counted = 0
-                async with Puller(self._nc, self._stream, info.name) as puller:
+                async with (
+                    passing(self._nc, self._js, self._stream, position + 1, subjects) as made,
+                    Puller(self._nc, self._stream, made.consumer) as puller,
+                ):
                     while True:
                         batch = [from_delivery(msg) for msg in await puller.next()]
                         numbers = [raw.delivered if subjects else raw.position for raw in batch]

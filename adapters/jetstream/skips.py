@@ -13,7 +13,7 @@ from nats.js import JetStreamContext
 from adapters.jetstream import wire
 from adapters.jetstream.delivery import DeliveryDecoder
 from adapters.jetstream.headers import header_lines
-from adapters.jetstream.passing import passing_consumer
+from adapters.jetstream.passing import passing
 from adapters.jetstream.pull import Puller, PullLost
 from adapters.jetstream.raw import from_delivery
 from adapters.jetstream.stored import last_stored, next_stored, stored_at
@@ -73,9 +73,10 @@ async def end_of_branch(nc: Client, js: JetStreamContext, tenant_id: str, device
 async def _last_version(nc: Client, js: JetStreamContext, subjects: str, until: int) -> int:
     """The last place in a device's history that anything up to a position has."""
     found = 0
-    consumer = await passing_consumer(nc, js, EVENTS, 1, [subjects])
-    assert consumer.name is not None
-    async with Puller(nc, EVENTS, consumer.name) as puller:
+    async with (
+        passing(nc, js, EVENTS, 1, [subjects]) as made,
+        Puller(nc, EVENTS, made.consumer) as puller,
+    ):
         while True:
             try:
                 messages = await puller.next()

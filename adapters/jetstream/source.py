@@ -17,7 +17,7 @@ from nats.js.errors import NotFoundError
 from adapters.jetstream.connection import RETRY_SECONDS, outage_as_unavailable
 from adapters.jetstream.delivery import DeliveryDecoder
 from adapters.jetstream.feed import AGAIN_SECONDS, contiguous, put_back
-from adapters.jetstream.passing import passing_consumer
+from adapters.jetstream.passing import passing
 from adapters.jetstream.pull import Puller, PullLost
 from adapters.jetstream.skips import end_of_branch, event_at, is_skipped
 from adapters.jetstream.streams import EVENTS
@@ -96,11 +96,12 @@ class JetStreamSource:
 
     async def _batches(self, position: int) -> AsyncGenerator[list[Delivered], None]:
         """What one consumer gives, as long as it lasts; each position follows the one before."""
-        consumer = await passing_consumer(self._nc, self._js, EVENTS, position + 1)
-        assert consumer.name is not None
         decode = self._decoder.decode
         first = True
-        async with RawPuller(self._nc, EVENTS, consumer.name) as puller:
+        async with (
+            passing(self._nc, self._js, EVENTS, position + 1) as made,
+            RawPuller(self._nc, EVENTS, made.consumer) as puller,
+        ):
             while True:
                 batch = [decode(message) for message in await puller.take_all()]
                 good = contiguous(position, [one.position for one in batch])

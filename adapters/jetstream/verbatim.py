@@ -15,7 +15,7 @@ from nats.js import JetStreamContext
 
 from adapters.jetstream.connection import outage_as_unavailable
 from adapters.jetstream.delivery import DeliveryDecoder
-from adapters.jetstream.passing import passing_consumer
+from adapters.jetstream.passing import passing
 from adapters.jetstream.pull import PullLost
 from adapters.jetstream.source import RawPuller
 from adapters.jetstream.streams import EVENTS
@@ -57,17 +57,17 @@ class RawFeed:
         _, end = await self.ends()
         position = after
         while position < end:
-            consumer, pending = await self._consumer(position)
-            if not pending:  # what the stream says to hold up to its end is not there
-                return
-            async with aclosing(self._pulled(consumer, position)) as batches:
-                async for batch, pending in batches:
-                    inside = [one for one in batch if one.position <= end]
-                    if inside:
-                        yield inside
-                        position = inside[-1].position
-                    if not pending or position >= end or len(inside) < len(batch):
-                        return
+            async with passing(self._nc, self._js, self.stream, position + 1) as made:
+                if not made.pending:  # what the stream says to hold up to its end is not there
+                    return
+                async with aclosing(self._pulled(made.consumer, position)) as batches:
+                    async for batch, pending in batches:
+                        inside = [one for one in batch if one.position <= end]
+                        if inside:
+                            yield inside
+                            position = inside[-1].position
+                        if not pending or position >= end or len(inside) < len(batch):
+                            return
 
     async def get(self, position: int) -> RawEvent:
         """The message at a position. Raises `NotFound`, `Unavailable`."""
@@ -81,8 +81,10 @@ class RawFeed:
     async def follow(self, after: int = 0) -> AsyncGenerator[list[RawEvent], None]:
         """As `read`, and then on as events come, until the flow breaks off: whoever goes on then
         makes sure first that the stream is still the one it was. Raises `Unavailable`."""
-        consumer, _ = await self._consumer(after)
-        async with aclosing(self._pulled(consumer, after)) as batches:
+        async with (
+            passing(self._nc, self._js, self.stream, after + 1) as made,
+            aclosing(self._pulled(made.consumer, after)) as batches,
+        ):
             async for batch, _ in batches:
                 yield batch
 
@@ -111,12 +113,6 @@ class RawFeed:
                         return
         except PullLost as error:
             log.info("raw feed: %s; going on from position %d", error, position + 1)
-
-    async def _consumer(self, after: int) -> tuple[str, int]:
-        """A consumer of what follows a position, and how many messages that is."""
-        info = await passing_consumer(self._nc, self._js, self.stream, after + 1)
-        assert info.name is not None
-        return info.name, info.num_pending or 0
 
 
 def decode(message: TappedMessage) -> tuple[RawEvent, int]:

@@ -17,6 +17,7 @@ from msgspec import Struct, field
 
 from adapters.embedded.nats import EmbeddedNats
 from adapters.http import live as http_live
+from adapters.jetstream.streams import EVENTS
 from adapters.live import Live
 from domain.access import Role
 from domain.errors import Unavailable
@@ -172,6 +173,26 @@ async def test_a_feed_goes_on_after_any_position(api: Api) -> None:
     assert (ahead.status_code, ahead.json()["field"]) == (422, "Last-Event-ID")
     assert (await api.http.get(FEED, params={"after": "x"})).status_code == 422
     assert (await api.http.get(FEED, headers={"Accept": "text/csv"})).status_code == 406
+
+
+async def test_who_comes_again_and_again_leaves_no_consumers_behind(api: Api) -> None:
+    await observed(api, 6)
+    head = await api.settled()
+
+    async def consumers() -> int:
+        return int((await api.system.js.stream_info(EVENTS)).state.consumer_count)
+
+    async with listening(api) as staying:  # all that come to the end are served by its reading
+        before = await consumers()
+        for _ in range(20):
+            async with listening(api, 0) as one:
+                await reached(one, head)
+
+        async def as_before() -> bool:
+            return await consumers() == before
+
+        await eventually(as_before)
+        assert not staying.ended
 
 
 async def test_no_event_is_missed_or_doubled_while_nats_restarts(
