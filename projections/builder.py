@@ -17,7 +17,7 @@ from domain.envelope import StreamIdentity
 from domain.errors import NewerProjection, PoisonEvent, StreamMismatch
 from projections import checkpoints, rebuilds
 from projections.belonging import strays
-from projections.lease import Lease
+from projections.lease import Lease, held_while_marked
 from projections.patience import Patience
 from projections.prefetch import Prefetch
 from projections.projection import Projection
@@ -36,6 +36,8 @@ IDLE_SECONDS = 0.5
 # live ones are held, which takes some milliseconds.
 NEAR = 1_000
 HELD_SECONDS = 5.0
+# So long a batch may take to be written meanwhile.
+SWITCH_SECONDS = 60.0
 
 _TABLES_GONE = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
 
@@ -151,6 +153,9 @@ class ProjectionBuilder:
         end = await self._source.head()
         try:
             async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(
+                    held_while_marked(lease_name(self._projection, BUILD), SWITCH_SECONDS)
+                )
                 # Holds the live projection's writer, so the new tables get as far as it is.
                 live = await checkpoints.load(connection, self._projection, LIVE, lock=True)
                 goal = end if stray or live is None else live.position

@@ -7,7 +7,7 @@ is held by the checkpoint's row, however long a holder slept.
 
 What a holder had begun may outlive its lease, and hold rows: the server waits long for a client
 that hangs amid a statement, and for ever amid a COPY. So transactions are `marked`, and who leads
-next ends them.
+next ends them. Those of others who hold the rows for a moment, without the lease, are too.
 """
 
 from __future__ import annotations
@@ -50,6 +50,12 @@ _END_MARKED = """
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND ((classid::bigint << 32) | objid::bigint) = $1
 """
+
+
+def held_while_marked(name: str, seconds: float) -> str:
+    """Statements for a transaction that holds the rows while it waits for something else: it is
+    `marked`, and the server ends it when its client shows nothing of itself for so long."""
+    return f"SET LOCAL idle_in_transaction_session_timeout = '{seconds}s'; {marked(name)}"
 
 
 def marked(name: str) -> str:

@@ -11,12 +11,14 @@ from msgspec import Struct
 
 from domain.errors import Unavailable
 from projections import checkpoints, parking
+from projections.lease import held_while_marked
 from projections.parking import DeviceKey
 from projections.poison import Careful
 from projections.projection import Projection
 from projections.rows import Pool
 from projections.schema import LIVE, write_to
 from projections.source import Delivered, EventSource
+from projections.writer import lease_name
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,7 @@ CHUNK = 500
 # Workers hold the checkpoint for a batch, a rebuild for the moment in which it takes the live
 # one's place.
 HELD_SECONDS = 10.0
+IDLE_SECONDS = 20.0
 MOST_OVERTAKEN = 20
 
 
@@ -82,6 +85,7 @@ async def _step(
     name = projection.name
     async with pool.acquire() as connection, connection.transaction():
         await write_to(connection, LIVE)
+        await connection.execute(held_while_marked(lease_name(projection), IDLE_SECONDS))
         await connection.execute(f"SET LOCAL lock_timeout = '{HELD_SECONDS}s'")
         found = await checkpoints.load(connection, projection, LIVE, lock=True)
         if found is None or found.version != projection.version:

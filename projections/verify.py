@@ -16,6 +16,7 @@ from domain.envelope import StreamIdentity
 from domain.errors import NotFound, Unavailable
 from projections import checkpoints
 from projections.checkpoints import Checkpoint
+from projections.lease import held_while_marked
 from projections.parking import DeviceKey
 from projections.poison import Careful
 from projections.prefetch import Prefetch
@@ -23,11 +24,14 @@ from projections.projection import Projection
 from projections.rows import SCHEMA, Connection, Pool
 from projections.schema import LIVE, SCRATCH
 from projections.source import Delivered, EventSource
+from projections.writer import lease_name
 
 MOST_EVENTS = 8_000
 # Nearer than this to the live position the live projection is held for the rest.
 NEAR = 1_000
 PATIENCE_SECONDS = 30.0
+# More than that patience.
+HELD_SECONDS = 60.0
 
 _KEY = """
     SELECT attname FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY(indkey)
@@ -89,6 +93,7 @@ async def verify(
                     await fold.go_on(live.position)
                     progress(fold.position)
                 async with pool.acquire() as holder, holder.transaction():
+                    await holder.execute(held_while_marked(lease_name(projection), HELD_SECONDS))
                     live = await _live(holder, projection, identity, lock=True)
                     while fold.position < live.position:
                         await fold.go_on(live.position)
