@@ -90,7 +90,7 @@ class MemoryEventStore:
                 while len(self._events) <= after and self._created == created:
                     await self._changed.wait()
             if self._created != created:
-                raise StreamMismatch(self._name, "the stream was recreated while it was followed")
+                raise StreamMismatch(self._name, "it was made anew while it was followed")
             batch = self._events[after : after + _BATCH]
             after += len(batch)
             if wanted := [one for one in batch if where.takes(one)]:

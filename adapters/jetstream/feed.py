@@ -32,6 +32,16 @@ _NO_MESSAGE = 10037
 AGAIN_SECONDS = 0.2
 
 
+def recreated(stream: str) -> StreamMismatch:
+    """The error for a stream that is another one than the one that was read."""
+    return StreamMismatch(
+        stream,
+        "it was deleted and made anew while this program ran, so what it held is not in it. Put "
+        "the stream back from a copy and start again; what to do if the new one counts is in "
+        "docs/operator.md, When something is gone",
+    )
+
+
 def put_back(stream: str, position: int) -> StreamMismatch:
     """The error for a stream that no longer has what was read from it."""
     return StreamMismatch(
@@ -93,9 +103,7 @@ class Feed:
             try:
                 now = await self.identity()
                 if identity is not None and now != identity:
-                    raise StreamMismatch(
-                        self._stream, "the stream was recreated while it was followed"
-                    )
+                    raise recreated(self._stream)
                 identity = now
                 if last is not None:
                     await self._check_there(last)

@@ -16,14 +16,14 @@ from nats.js.errors import NotFoundError
 
 from adapters.jetstream.connection import RETRY_SECONDS, outage_as_unavailable
 from adapters.jetstream.delivery import DeliveryDecoder
-from adapters.jetstream.feed import AGAIN_SECONDS, contiguous, put_back
+from adapters.jetstream.feed import AGAIN_SECONDS, contiguous, put_back, recreated
 from adapters.jetstream.passing import passing
 from adapters.jetstream.pull import Puller, PullLost
 from adapters.jetstream.skips import end_of_branch, event_at, is_skipped
 from adapters.jetstream.streams import EVENTS
 from adapters.jetstream.tap import Tap, TappedMessage
 from domain.envelope import Head, StreamIdentity
-from domain.errors import StreamGap, StreamMismatch, Unavailable
+from domain.errors import StreamGap, Unavailable
 from projections.source import Delivered
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class JetStreamSource:
             try:
                 now = await self.identity()
                 if identity is not None and now != identity:
-                    raise StreamMismatch(EVENTS, "the stream was recreated while it was followed")
+                    raise recreated(EVENTS)
                 identity = now
                 if last is not None:
                     await self._check_there(last)

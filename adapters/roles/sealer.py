@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.js.errors import NotFoundError
 
 from adapters.crypto.signing import SigningKey
 from adapters.jetstream.checkpoints import CheckpointStore, Overtaken
@@ -136,7 +137,8 @@ class Sealer:
                 log.warning("sealer: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
             except Exception as error:
-                if not is_outage(error):
+                # A stream that is not there may come back; one that is made anew is told of then.
+                if not is_outage(error) and not isinstance(error, NotFoundError):
                     raise
                 now = asyncio.get_running_loop().time()
                 if now >= self._silent_until:

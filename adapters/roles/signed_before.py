@@ -81,7 +81,9 @@ class SignedBefore:
                 raise StreamMismatch(
                     origin,
                     f"it was signed over another stream than this {self.identity.name}, created "
-                    f"at {self.identity.created.isoformat()}: restore that one",
+                    f"at {self.identity.created.isoformat()}, so that one was deleted, and this "
+                    "one made anew. Put that one back from a copy; what to do if this one counts "
+                    "is in docs/operator.md, When something is gone",
                 )
         await self._learn_keys()
         first, self._head = await self._feed.ends()

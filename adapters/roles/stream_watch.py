@@ -16,8 +16,9 @@ from nats.js.api import StreamConfig
 from nats.js.errors import NotFoundError
 
 from adapters.jetstream.connection import outage_as_unavailable
+from adapters.jetstream.feed import recreated
 from adapters.jetstream.streams import differences, misconfigured
-from domain.errors import StreamMismatch, Unavailable
+from domain.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +48,14 @@ class StreamWatch:
             for wanted in self._wanted:
                 try:
                     await self._look(wanted)
-                except (Unavailable, NotFoundError) as error:
+                except Unavailable as error:
                     log.warning("stream watch: %s: %s", wanted.name, error)
+                except NotFoundError:
+                    log.error(
+                        "stream watch: %s is not there, so somebody deleted it; stop all programs "
+                        "and put it back from a copy: at their next start it is made anew, empty",
+                        wanted.name,
+                    )
             await asyncio.sleep(self._every)
 
     async def _look(self, wanted: StreamConfig) -> None:
@@ -58,4 +65,4 @@ class StreamWatch:
         for found in differences(wanted, info.config):
             raise misconfigured(found)
         if self._created.setdefault(wanted.name, info.created) != info.created:
-            raise StreamMismatch(wanted.name, "the stream was recreated while the program ran")
+            raise recreated(wanted.name)

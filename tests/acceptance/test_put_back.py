@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from adapters.embedded.nats import EmbeddedNats
+from adapters.jetstream.streams import EVENTS, events_stream_config
 from adapters.postgres.pool import open_pool
 from projections import ALL
 from projections.checkpoints import checkpoints
@@ -57,6 +58,49 @@ async def test_verify_with_servers_of_its_own_tells_of_a_lost_past_too(tmp_path:
         ("event", "truncated", 2),
         ("audit row", "forked", 0),
     ]
+
+
+async def test_up_ends_where_the_stream_is_made_anew_and_says_what_to_do(
+    nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path
+) -> None:
+    async with (
+        program(tmp_path / "program", nats_server.url, postgres_dsn) as running,
+        open_pool(postgres_dsn, application_name="test") as pool,
+        rig(nats_server.url) as opened,
+    ):
+        await append_many(opened.events, 3, "kept")
+        await caught_up(pool, 3)
+        await opened.js.delete_stream(EVENTS)
+        await opened.js.add_stream(events_stream_config())
+        assert await running.wait() == 1
+        told = await last_words(running)
+        assert EVENTS in told
+        assert "made anew" in told
+        assert "docs/operator.md" in told
+
+        await running.start()
+        assert await running.wait() == 1
+        told = await last_words(running)
+        assert "created at" in told
+        assert "docs/operator.md" in told or "configtrail projections rebuild" in told
+
+        # The new one counts.
+        running.environment["CONFIGTRAIL_LOG_NAME"] = "configtrail.example/anew"
+        await append_many(opened.events, 2, "other")
+        built = [command(running, "projections", "rebuild", one.name) for one in ALL]
+        for status, said in await asyncio.gather(*built):
+            assert (status, "up to position 2, and serving" in said) == (0, True), said
+        await running.start()
+        await append_many(opened.events, 1, "newest")
+        await caught_up(pool, 3)
+        assert await running.stop() == 0
+
+
+async def last_words(running: Program) -> str:
+    """What the program said at its end."""
+    log = await asyncio.to_thread(running.log.read_text)
+    (*_, last) = [line for line in log.splitlines() if line.startswith("configtrail: ")]
+    return last
 
 
 async def caught_up(pool: Any, position: int) -> None:

@@ -279,7 +279,7 @@ class EventStoreBehaviour:
         async with aclosing(stores.store.follow()) as follower:
             await anext(follower)
             await stores.recreate()
-            with pytest.raises(StreamMismatch, match="recreated"):
+            with pytest.raises(StreamMismatch, match="made anew"):
                 await anext(follower)
 
     async def test_a_recreated_stream_is_another_one(self, stores: Stores) -> None:

@@ -159,7 +159,7 @@ async def test_what_changes_under_a_running_program_ends_it(js: JetStreamContext
     await eventually(lambda: watch.seen)
     await js.delete_stream(EVENTS)
     await js.add_stream(wanted)
-    with pytest.raises(StreamMismatch, match="recreated"):
+    with pytest.raises(StreamMismatch, match="made anew"):
         await watching
 
 
