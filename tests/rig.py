@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -51,10 +51,14 @@ class Rig(Stores):
 
     @asynccontextmanager
     async def diffing(
-        self, *, ack_wait: float = 5.0, clock: Callable[[], float] = time.time
+        self,
+        *,
+        ack_wait: float = 5.0,
+        clock: Callable[[], float] = time.time,
+        workers: Executor | None = None,
     ) -> AsyncIterator[Differ]:
-        """A differ that runs while the block runs; it compares in this process."""
-        with ProcessPoolExecutor(max_workers=1) as workers:
+        """A differ that runs while the block runs."""
+        with workers or ProcessPoolExecutor(max_workers=1) as comparing:
             differ = Differ(
                 self.nc,
                 self.js,
@@ -63,7 +67,7 @@ class Rig(Stores):
                 keyring=self.keyring,
                 dead_letters=self.dead_letters,
                 metrics=self.metrics,
-                workers=workers,
+                workers=comparing,
                 ack_wait=ack_wait,
                 clock=clock,
             )

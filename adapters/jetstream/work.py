@@ -1,4 +1,5 @@
-"""Shared work on a durable consumer: in order for each key, many keys at once, nothing lost.
+"""Shared work on a durable consumer: in order for each key, many keys at once, nothing lost, and no
+party waits behind all that another one brought.
 
 A message is acknowledged after its work is done. While its work lasts (an outage, say), the server
 is told so, and a redelivery of it is ignored. Work that fails for another reason than an outage is
@@ -25,6 +26,7 @@ from nats.js.errors import NotFoundError
 from adapters.jetstream.connection import RETRY_SECONDS, outage_as_unavailable
 from adapters.jetstream.progress import acknowledged
 from adapters.jetstream.pull import Puller, PullLost
+from adapters.jetstream.shares import Shares
 from adapters.observability.logging import log_context
 from domain.errors import ConfigtrailError, Unavailable
 
@@ -59,7 +61,8 @@ class DeliveredTooOften(ConfigtrailError):
 
 
 class Job(Struct, frozen=True):
-    """What to do for a message. Jobs with the same `key` run one after the other, in order.
+    """What to do for a message. Jobs with the same `key` run one after the other, in order; they
+    have the same `party`. Parties share the room there is.
 
     `event_id` and `trigger_id` go on every log line of the work.
     """
@@ -67,6 +70,7 @@ class Job(Struct, frozen=True):
     key: Hashable
     work: Callable[[], Awaitable[None]]
     weight: int = 1
+    party: Hashable = None
     event_id: str | None = None
     trigger_id: str | None = None
 
@@ -89,11 +93,6 @@ class Budget:
         """Free what was taken."""
         self._used -= units
         self._freed.set()
-
-    async def idle(self) -> None:
-        """Wait until nothing is taken."""
-        while self._used:
-            await self._next_freed()
 
     async def _next_freed(self) -> None:
         self._freed.clear()
@@ -132,7 +131,7 @@ class WorkConsumer:
         self._give_up = give_up
         self._batch = batch
         self._ordered = ordered
-        self._budget = Budget(weight_limit)
+        self._shares: Shares[tuple[Msg, Job]] = Shares(weight_limit)
         self._in_flight: dict[int, Msg] = {}
         # Of each key, what ends with its last job.
         self._tails: dict[Hashable, asyncio.Future[None]] = {}
@@ -146,14 +145,22 @@ class WorkConsumer:
                     await self._pull(group)
                     # What was on its way when the flow broke off is handed out again. Newer
                     # messages must not overtake it: finish, then begin as after a crash.
-                    await self._budget.idle()
+                    await self._shares.idle()
             except asyncio.CancelledError:
+                self._drop_waiting()
                 try:
                     async with asyncio.timeout(DRAIN_SECONDS):
-                        await self._budget.idle()
+                        await self._shares.idle()
                 except TimeoutError:
                     log.warning("%s: stopped with work under way; it is redelivered", self._name)
                 raise
+            finally:
+                self._drop_waiting()
+
+    def _drop_waiting(self) -> None:
+        """Begin nothing more of what waits: it is redelivered, to whoever is there."""
+        for msg, _ in self._shares.drop_waiting():
+            del self._in_flight[msg.metadata.sequence.stream]
 
     async def _pull(self, group: asyncio.TaskGroup) -> None:
         try:
@@ -224,19 +231,30 @@ class WorkConsumer:
             return  # a redelivery of what is under way here
         # Held from now on: waiting for room must not make it due for somebody else.
         self._in_flight[sequence] = msg
-        job = self._plan(msg)
-        await self._budget.take(job.weight)
-        before = self._tails.get(job.key)
-        ended = self._tails[job.key] = asyncio.get_running_loop().create_future()
-        group.create_task(self._work(msg, sequence, job, before, ended))
+        try:
+            job = self._plan(msg)
+            await self._shares.room_to_wait()
+        except BaseException:
+            del self._in_flight[sequence]
+            raise
+        self._shares.put(job.party, (msg, job), job.weight, len(msg.data))
+        self._begin(group)
+
+    def _begin(self, group: asyncio.TaskGroup) -> None:
+        """Begin what there is room for."""
+        while (piece := self._shares.next()) is not None:
+            msg, job = piece
+            before = self._tails.get(job.key)
+            ended = self._tails[job.key] = asyncio.get_running_loop().create_future()
+            group.create_task(self._work(msg, job, before, ended, group))
 
     async def _work(
         self,
         msg: Msg,
-        sequence: int,
         job: Job,
         before: asyncio.Future[None] | None,
         ended: asyncio.Future[None],
+        group: asyncio.TaskGroup,
     ) -> None:
         try:
             if before is not None:
@@ -245,12 +263,13 @@ class WorkConsumer:
                 await self._until_done(msg, job)
                 await self._acknowledge(msg)
         finally:
-            self._in_flight.pop(sequence, None)
+            self._in_flight.pop(msg.metadata.sequence.stream, None)
             if self._tails.get(job.key) is ended:
                 del self._tails[job.key]
             if not ended.cancelled():  # by whoever waited for it, and was cancelled
                 ended.set_result(None)
-            self._budget.give_back(job.weight)
+            self._shares.give_back(job.party, job.weight)
+            self._begin(group)
 
     async def _until_done(self, msg: Msg, job: Job) -> None:
         name = f"{self._name}: message {msg.metadata.sequence.stream}"

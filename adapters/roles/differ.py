@@ -7,6 +7,7 @@ its predecessor, and to its successor.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -27,6 +28,7 @@ from adapters.jetstream.work import Job as WorkJob
 from adapters.observability.metrics import Metrics
 from adapters.policies import Policies
 from adapters.roles.devices import DeviceRepository
+from adapters.turns import Turns
 from domain.decisions import diffed
 from domain.device import DeviceState
 from domain.envelope import NewEvent, StoredEvent
@@ -41,6 +43,9 @@ CONSUMER = "differ"
 AT_ONCE = 32
 # Of texts that are compared at once; a pair that is larger is compared alone.
 BYTES_AT_ONCE = 32 * 1024 * 1024
+
+# One that is compared, and the next one.
+_WITH_WORKERS = 2
 
 
 def consumer_config(ack_wait: float) -> ConsumerConfig:
@@ -82,6 +87,8 @@ class Differ:
         self._workers = workers
         self._clock = clock
         self._room = Budget(BYTES_AT_ONCE)
+        # Of what is under way only so much waits at the process itself, which knows no tenants.
+        self._turns = Turns("the comparison", _WITH_WORKERS, waiting=AT_ONCE, seconds=math.inf)
         self._work = WorkConsumer(
             nc,
             js,
@@ -101,7 +108,8 @@ class Differ:
     def _plan(self, msg: Msg) -> WorkJob:
         # Any device's comparisons may run in any order: a difference stands for itself.
         event_id = (msg.headers or {}).get("ce-id")
-        return WorkJob(msg.reply, partial(self._work_off, msg), event_id=event_id)
+        work = partial(self._work_off, msg)
+        return WorkJob(msg.reply, work, party=msg.subject.split(".")[1], event_id=event_id)
 
     async def _work_off(self, msg: Msg) -> None:
         await self.compare_neighbours(decode_delivery(msg))
@@ -150,7 +158,8 @@ class Differ:
             device_id,
             self._policies.of(tenant_id),
         )
-        found = await compared(job, self._workers)
+        async with self._turns.turn(tenant_id):
+            found = await compared(job, self._workers)
         begun = self._clock()
         put = partial(self._content.put, tenant_id, device_id, era=state.era)
         try:

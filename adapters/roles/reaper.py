@@ -87,7 +87,8 @@ class TriggerReaper:
     def _plan(self, msg: Msg) -> Job:
         # The requests for one device are watched side by side: each has its own end.
         event_id = (msg.headers or {}).get("ce-id")
-        return Job(msg.reply, partial(self._work_off, msg), event_id=event_id)
+        work = partial(self._work_off, msg)
+        return Job(msg.reply, work, party=msg.subject.split(".")[1], event_id=event_id)
 
     async def _work_off(self, msg: Msg) -> None:
         await self.watch(decode_delivery(msg))

@@ -123,15 +123,15 @@ class Recorder:
                 if observation.config_parts is not None:
                     weight = BYTES_AT_ONCE
                 work = partial(self._observe, msg, observation)
-                return Job(key, work, weight, trigger_id=observation.trigger_id)
+                return Job(key, work, weight, key[0], trigger_id=observation.trigger_id)
             failure = parse_failure(msg.data, now)
             _check_sender(sender, failure.tenant_id)
             key = (failure.tenant_id, failure.device_id)
             work = partial(self._fail, msg, failure)
-            return Job(key, work, weight, trigger_id=failure.trigger_id)
+            return Job(key, work, weight, key[0], trigger_id=failure.trigger_id)
         except InvalidInput as error:
             claimed = _whose(msg)
-            return Job(object(), partial(self._refuse, msg, error, *claimed), weight)
+            return Job(object(), partial(self._refuse, msg, error, *claimed), weight, claimed[0])
 
     async def _observe(self, msg: Msg, incoming: IntakeObservation) -> None:
         try:

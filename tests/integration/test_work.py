@@ -9,7 +9,9 @@ import pytest
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StreamConfig
+from nats.js.errors import Error as JetStreamError
 
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.connection import connect
@@ -51,6 +53,7 @@ class Worker:
         return Job(
             msg.subject,
             lambda: self._do(int(msg.data)),
+            party=msg.subject.split(".")[1],
             event_id=f"event-{int(msg.data)}",
             trigger_id="trigger-1",
         )
@@ -71,6 +74,15 @@ class Worker:
 async def send(nc: Client, numbers: range, subject: str = "work.one") -> None:
     for number in numbers:
         await nc.jetstream().publish(subject, str(number).encode())
+
+
+async def stream_is_back(nc: Client) -> bool:
+    """Whether the server is there again, and has found its stream: it answers before it has."""
+    try:
+        await nc.jetstream().stream_info(STREAM)
+    except (NatsError, JetStreamError):
+        return False
+    return True
 
 
 async def left(nc: Client) -> int:
@@ -110,6 +122,38 @@ async def test_one_slow_key_does_not_hold_up_the_others(nc: Client) -> None:
         await eventually(lambda: len(done) == 29)
         release.set()
         await eventually(lambda: len(done) == 30)
+
+
+async def test_a_partys_backlog_does_not_hold_up_the_others(nc: Client) -> None:
+    releases = [asyncio.Event() for _ in range(65)]
+    started: list[int] = []
+
+    async def do(number: int) -> None:
+        started.append(number)
+        await releases[number].wait()
+
+    for number in range(65):
+        await send(
+            nc, range(number, number + 1), f"work.{'much' if number < 60 else 'little'}.{number}"
+        )
+    async with Worker(nc, do):
+
+        async def all_handed_out() -> bool:
+            if len(started) < 50:
+                return False
+            info = await nc.jetstream().consumer_info(STREAM, "worker")
+            return bool(info.num_ack_pending == 65)
+
+        await eventually(all_handed_out)
+        for number in range(5):
+            releases[number].set()
+            await eventually(lambda: len(started) == 51 + number)  # noqa: B023
+        for release in releases:
+            release.set()
+        await eventually(lambda: len(started) == 65)
+    assert started[:50] == list(range(50))
+    assert started.index(60) < 55, "ten of the other party's were there before"
+    assert [one for one in started if one < 60] == list(range(60))
 
 
 async def test_work_that_lasts_longer_than_the_ack_wait_is_done_once(nc: Client) -> None:
@@ -226,7 +270,7 @@ async def test_it_goes_on_when_the_server_was_killed(nc: Client, nats_server: Em
         await eventually(lambda: len(done) == 10)
         await nats_server.kill()
         await nats_server.start()
-        await eventually(lambda: nc.is_connected)
+        await eventually(lambda: stream_is_back(nc))
         await send(nc, range(10, 20))
         await eventually(lambda: 19 in done)
     assert sorted(set(done)) == list(range(20))
