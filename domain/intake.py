@@ -18,6 +18,7 @@ from domain.errors import InvalidInput
 from domain.events import Source
 from domain.ids import check_device_id, check_tenant_id
 from domain.json_fields import decode_object, matching, moment, optional, required, whole_number
+from domain.web_page import is_web_page
 
 MAX_TEXT: Final = 64 * 1024 * 1024
 """The longest configuration text taken, in bytes of UTF-8."""
@@ -133,13 +134,19 @@ def parse_observation(body: bytes, now: datetime) -> IntakeObservation:
 def check_text(text: str, sha256_hash: str) -> bytes:
     """A configuration text's UTF-8 bytes, when it is one and has that SHA-256 (hex).
 
-    Raises `InvalidInput` for text that is empty, binary, longer than `MAX_TEXT` or not the one
-    that the hash was taken of.
+    Raises `InvalidInput` for text that is empty, binary, a web page, longer than `MAX_TEXT` or not
+    the one that the hash was taken of.
     """
     if len(text) > MAX_TEXT:
         raise _too_long()
     if not text.lstrip("\ufeff") or text.lstrip("\ufeff").isspace():
         raise InvalidInput("config_text", "must not be empty or only blanks")
+    if is_web_page(text):
+        raise InvalidInput(
+            "config_text",
+            "must be a configuration, not a web page: what was asked for it answered with a login "
+            "page or an error, so ask again, with a login or at another address",
+        )
     encoded = _utf8(text)
     if encoded is None:
         raise InvalidInput("config_text", "must be Unicode text: it holds half of a surrogate pair")

@@ -145,6 +145,7 @@ BAD = {
     "tenant characters": (wire(export("192.0.2.1"), tenant_id="a b"), "tenant_id"),
     "empty text": (wire(" \n"), "config_text"),
     "binary text": (wire("\x00\x01\x02"), "config_text"),
+    "web page": (wire("<html><body>Log in</body></html>\n"), "not a web page"),
     "clock in 1970": (wire(export("192.0.2.1"), datetime(1970, 1, 2, tzinfo=UTC)), "collected_at"),
     "clock in 2100": (wire(export("192.0.2.1"), datetime(2100, 1, 1, tzinfo=UTC)), "collected_at"),
     "no zone": (wire(export("192.0.2.1"), collected_at="2026-03-01T12:00:00"), "collected_at"),

@@ -228,6 +228,40 @@ def test_unusual_text_is_still_text(text: str) -> None:
     assert check_text(text, sha256(text)) == text.encode()
 
 
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<!DOCTYPE html>\n<html><body>RouterOS</body></html>\n",
+        "\ufeff\r\n <HTML><HEAD><TITLE>401 Unauthorized</TITLE></HEAD></HTML>",
+        '<?xml version="1.0"?>\n<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN">',
+        "<!-- of the proxy -->\n<html lang='en'>",
+        "HTTP/1.1 502 Bad Gateway\r\nServer: nginx\r\n\r\n",
+        "<head><title>Log in</title></head>",
+    ],
+)
+def test_a_web_page_is_refused_and_what_to_do_is_said(page: str) -> None:
+    error = refusal(body(wire(config_text=page, sha256_hash=sha256(page))))
+    assert error.field == "config_text"
+    assert "not a web page" in error.rule
+    assert "ask again" in error.rule
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '/file\nadd contents="<!DOCTYPE html><html></html>" name=hotspot/login.html\n',
+        '/system script\nadd name=a source="<html>"\n',
+        '<?xml version="1.0"?>\n<opnsense><system/></opnsense>\n',
+        "banner motd ^C\n<html>\n^C\n",
+        "# 2026-03-01 12:00:00 by RouterOS 7.14\n/ip dns\nset servers=192.0.2.1\n",
+        "<hostname>r1</hostname>\n",
+        "HTTP/proxy off\n",
+    ],
+)
+def test_a_configuration_with_pages_in_it_is_taken(text: str) -> None:
+    assert check_text(text, sha256(text)) == text.encode()
+
+
 def test_half_a_surrogate_pair_is_refused() -> None:
     error = refusal(body(wire(config_text=f"{CANARY}\ud800")))
     assert error.field == "config_text"
