@@ -138,4 +138,5 @@ def _by_line(before: Canonical, after: Canonical, job: Job) -> ToldDiff | None:
     profile = PROFILES.get(job.platform)
     if job.is_huge or profile is None:
         return None
-    return tell_lines(before, after, profile, Redactor(job.redaction_key, job.device_id))
+    redactor = Redactor(job.redaction_key, job.device_id)
+    return tell_lines(before, after, profile, redactor, job.policy)

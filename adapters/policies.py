@@ -9,6 +9,11 @@
     property = "comment"
     level = "low"
 
+    [[acme]]
+    platform = "ios"
+    section = "interface Vlan10 > description"
+    level = "low"
+
 A tenant that is not in the file has the default policy; the rules of one that is come before it.
 """
 
@@ -23,7 +28,9 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from domain.canonical import ROUTEROS
 from domain.errors import InvalidInput
+from domain.profiles import PROFILES
 from domain.routeros.menus import whole_path
 from domain.semantic.policy import DEFAULT, PolicyRule
 
@@ -52,10 +59,36 @@ def read_policies(path: Path | None) -> Policies:
         raise InvalidInput(_SETTING, f"{path} is no policy file: {error}") from error
     return Policies(
         {
-            tenant: [_by_menu(path, tenant, rule) for rule in rules]
+            tenant: [_in_force(path, tenant, rule) for rule in rules]
             for tenant, rules in found.items()
         }
     )
+
+
+def _in_force(path: Path, tenant: str, rule: PolicyRule) -> PolicyRule:
+    """A rule as it is compared with changes. Raises `InvalidInput` for one that holds for none."""
+    if rule.platform == ROUTEROS:
+        return _by_menu(path, tenant, rule)
+    if rule.platform not in PROFILES:
+        raise InvalidInput(
+            _SETTING,
+            f"{path} has a rule of {tenant} for the platform {rule.platform!r}, of whose changes "
+            f"nothing is told; write one of {', '.join((ROUTEROS, *PROFILES))}",
+        )
+    if rule.property is not None:
+        raise InvalidInput(
+            _SETTING,
+            f"{path} has a rule of {tenant} for a property of {rule.platform}, whose lines have "
+            "none: write how the line begins at the end of its section",
+        )
+    lines = [" ".join(line.split()) for line in rule.section.split(" > ")]
+    if not all(lines):
+        raise InvalidInput(
+            _SETTING,
+            f"{path} has a rule of {tenant} for {rule.section!r}, which is no place in a text of "
+            f"{rule.platform}: write it as 'interface Vlan10 > description'",
+        )
+    return replace(rule, section=" > ".join(lines))
 
 
 def _by_menu(path: Path, tenant: str, rule: PolicyRule) -> PolicyRule:

@@ -14,8 +14,9 @@ from domain.redaction.hashing import Redactor
 from domain.redaction.text import in_context, redact_line_of
 from domain.semantic.blocks import BlockChange, Comparing, Found, nested
 from domain.semantic.line_risks import LineRisks
+from domain.semantic.policy import PolicyRule, line_level
 from domain.semantic.sentences import from_to
-from domain.semantic.telling import BEGINNING, MOST_CHANGES
+from domain.semantic.telling import BEGINNING, MOST_CHANGES, cut_mark
 from domain.semantic.told import ToldChange, ToldDiff
 
 _BETWEEN = " > "
@@ -23,14 +24,18 @@ _LONGEST = 200
 
 
 def tell_lines(
-    before: Canonical, after: Canonical, profile: Profile, redactor: Redactor
+    before: Canonical,
+    after: Canonical,
+    profile: Profile,
+    redactor: Redactor,
+    policy: Sequence[PolicyRule] = (),
 ) -> ToldDiff:
     """The lines that differ, redacted. Where nothing came, went or moved, the order did change."""
     before, after = with_cuts(before, after)
     old, new = (_Lines(form, profile, redactor) for form in (before, after))
     comparing = Comparing(profile.watched.ordered, old.unsure(new), new.unsure(old))
     found = comparing.compare(old.root, new.root)
-    telling = _Telling(profile, redactor)
+    telling = _Telling(profile, redactor, policy)
     found.changes.sort(key=telling.section)
     return ToldDiff(
         changes=tuple(map(telling.told, found.changes[:MOST_CHANGES])),
@@ -84,9 +89,10 @@ def _in_context(profile: Profile, lines: Sequence[str], redactor: Redactor) -> I
 class _Telling:
     """From changed lines to what is told of them."""
 
-    def __init__(self, profile: Profile, redactor: Redactor) -> None:
+    def __init__(self, profile: Profile, redactor: Redactor, policy: Sequence[PolicyRule]) -> None:
         self._profile = profile
         self._redactor = redactor
+        self._policy = policy
         self._risks = LineRisks(profile.watched)
         self._shown = cache(self._redacted)
 
@@ -100,6 +106,7 @@ class _Telling:
         block = change.block
         shown = self._shown(block.line)
         where = _BETWEEN.join(map(self._shown, block.path))
+        place = f"{where}{_BETWEEN}{shown}" if where else shown
         said = f"'{shown}' {change.kind}"
         if change.kind == "added" and change.after is not None:
             said += f" at {change.after}"
@@ -116,18 +123,23 @@ class _Telling:
             position_before=change.before,
             position_after=change.after,
             risks=self._risks.of(change),
+            level=line_level(self._policy, self._profile.name, place),
         )
 
     def _redacted(self, line: str) -> str:
-        """A line without its secrets, on one line, cut where it is long. A value with newlines may
-        be a secret as a whole, and have some in it that are only known at a line's beginning."""
+        """A line without its secrets, on one line, cut where it is long: the mark has a hash by
+        which two that begin alike differ. A value with newlines may be a secret as a whole, and
+        have some in it that are only known at a line's beginning."""
         whole = redact_line_of(self._profile, line, self._redactor)
         if "\n" in line:
             pieces = (
                 redact_line_of(self._profile, piece, self._redactor) for piece in whole.split("\n")
             )
             whole = " ".join(" ".join(pieces).split())
-        return whole[:_LONGEST]
+        if len(whole) <= _LONGEST:
+            return whole
+        rest = cut_mark(whole, self._redactor)
+        return whole[: _LONGEST - len(rest)] + rest
 
 
 def _notes(found: Found, before: Canonical, after: Canonical) -> Iterator[str]:

@@ -10,15 +10,21 @@ from typing import Final
 
 from msgspec import Struct
 
+from domain.canonical.platform import ROUTEROS
 from domain.semantic.told import Level
 
 
 class PolicyRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A rule holds for a menu and those below it, and for one of its properties or for all."""
+    """A rule holds for a menu and those below it, and for one of its properties or for all.
+
+    On another platform it holds for what a `section` of its hierarchy begins: the lines around a
+    line, and the line, with ` > ` between them.
+    """
 
     section: str
     property: str | None = None
     level: Level
+    platform: str = ROUTEROS
 
 
 # Written by the device itself, or by scripts that most people have.
@@ -47,7 +53,17 @@ def level(
 
 def _first(rules: Sequence[PolicyRule], section: str, name: str | None, fallback: Level) -> Level:
     for rule in rules:
-        inside = section == rule.section or section.startswith(f"{rule.section} ")
-        if inside and (rule.property is None or rule.property == name):
+        if _holds(rule, ROUTEROS, section) and rule.property in (None, name):
             return rule.level
     return fallback
+
+
+def line_level(rules: Sequence[PolicyRule], platform: str, path: str) -> Level:
+    """How a change of a line of another platform is told: by the first rule that holds for it."""
+    return next((rule.level for rule in rules if _holds(rule, platform, path)), "report")
+
+
+def _holds(rule: PolicyRule, platform: str, section: str) -> bool:
+    if rule.platform != platform:
+        return False
+    return section == rule.section or section.startswith(f"{rule.section} ")

@@ -121,8 +121,13 @@ def _cut(value: str | None, redactor: Redactor) -> str | None:
     by which two that begin alike differ."""
     if value is None or len(value) <= _LONGEST_VALUE:
         return None if value is None else printable(value)
-    rest = f"… (cut: {len(value)} characters in all, {redactor.hidden(value)})"
+    rest = cut_mark(value, redactor)
     return printable(value[: _LONGEST_VALUE - len(rest)]) + rest
+
+
+def cut_mark(value: str, redactor: Redactor) -> str:
+    """What stands for the rest of a value of which only the beginning is told."""
+    return f"… (cut: {len(value)} characters in all, {redactor.hidden(value)})"
 
 
 def _notes(diff: SemanticDiff) -> list[str]:

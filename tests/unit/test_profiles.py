@@ -6,11 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from adapters.comparing import Job, compare, summed_up
 from domain.canonical import canonicalise, text_under
 from domain.profiles import PROFILES
 from domain.redaction import Redactor, redacted
+from domain.semantic.policy import PolicyRule
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 REDACTOR = Redactor(b"k" * 32, "r1")
@@ -175,3 +177,24 @@ def test_the_order_of_set_lines_means_nothing_but_that_of_values_of_one_thing() 
         text, "1.1.1.1'\nset system name-server '9", "9.9.9.9'\nset system name-server '1"
     )
     assert canonicalise(swapped, "vyos").text != form.text
+
+
+def test_a_policy_says_how_lines_are_told() -> None:
+    rules = (PolicyRule(section="ntp", level="ignore", platform="ios"),)
+    before = "hostname a\nntp server 192.0.2.1\n"
+    after = "hostname b\nntp server 192.0.2.2\n"
+    for platform, levels in (("ios", {"ignore", "report"}), ("eos", {"report"})):
+        found = compare(replace(job(before, after, platform), policy=rules))
+        assert found.told is not None
+        assert {one.level for one in found.told.changes} == levels
+
+
+def test_a_long_line_is_cut_with_a_mark_by_which_two_that_begin_alike_differ() -> None:
+    long = "alias exec x " + "y " * 200
+    found = compare(job(f"{long}a\n", f"{long}b\n", "ios"))
+    assert found.told is not None
+    entries = [one.entry for one in found.told.changes]
+    assert len(entries) == len(set(entries)) == 2
+    for entry in entries:
+        assert len(entry) == 200
+        assert re.search(r"… \(cut: 414 characters in all, <hidden:[0-9a-f]{8}>\)$", entry)
