@@ -23,6 +23,7 @@ from adapters.embedded.runtime import running
 from adapters.roles import supervisor
 from adapters.settings import Settings
 from domain.errors import InvalidInput
+from domain.fields import JUMP_PLATFORM
 from domain.ids import check_device_id
 
 InventoryFile = Annotated[
@@ -80,6 +81,9 @@ async def collect(
             collector = collector.trusting()
         for name in sorted(only - given.keys()):
             raise InvalidInput("device", f"{name} is not in the inventory")
+        for name in sorted(only):
+            if given[name].platform == JUMP_PLATFORM:
+                raise InvalidInput("device", f"{name} is a jump host, which is never read itself")
         with Progress(
             TextColumn("{task.description}"),
             BarColumn(),

@@ -81,6 +81,11 @@ async def read_netbox(address: str, token: str, defaults: Mapping[str, str]) -> 
         if url is not None and urlsplit(url)[:2] != urlsplit(base)[:2]:
             # The token must not go to wherever an answer points.
             raise HttpFailed(urlsplit(base).netloc, "its next page lies on another server")
+    if not rows and not problems:
+        rule = (
+            "must be there: it shows none with an address and a platform; may the token see them?"
+        )
+        problems.append(Problem("NetBox", "devices", rule))
     return NetBoxDevices(judge(rows, PLATFORMS, problems), left_out)
 
 

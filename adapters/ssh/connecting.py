@@ -101,8 +101,9 @@ class _Client(asyncssh.SSHClient):
 
 
 @asynccontextmanager
-async def logged_in(target: Target, seen: Seen) -> AsyncIterator[Session]:
-    """A login at the first of the target's addresses that answers.
+async def logged_in(target: Target, seen: Seen, until: float) -> AsyncIterator[Session]:
+    """A login at the first of the target's addresses that answers, before `until` on the loop's
+    clock.
 
     Raises `DeviceUnread`. `seen` tells the shown host keys whatever comes.
     """
@@ -110,7 +111,7 @@ async def logged_in(target: Target, seen: Seen) -> AsyncIterator[Session]:
         tunnel: SSHClientConnection | None = None
         if target.via is not None:
             try:
-                over = await stack.enter_async_context(logged_in(target.via, seen))
+                over = await stack.enter_async_context(logged_in(target.via, seen, until))
             except DeviceUnread as error:
                 # Another host's key is no reason for this device to wait for a person.
                 kind = "unreachable" if error.kind == "host_key_changed" else error.kind
@@ -118,7 +119,7 @@ async def logged_in(target: Target, seen: Seen) -> AsyncIterator[Session]:
                     kind, f"at the jump host {target.via.name}: {error.reason}"
                 ) from error
             tunnel = over.connection
-        session = await _first_answering(target, tunnel, seen)
+        session = await _first_answering(target, tunnel, seen, until)
         try:
             yield session
         finally:
@@ -127,12 +128,15 @@ async def logged_in(target: Target, seen: Seen) -> AsyncIterator[Session]:
 
 
 async def _first_answering(
-    target: Target, tunnel: SSHClientConnection | None, seen: Seen
+    target: Target, tunnel: SSHClientConnection | None, seen: Seen, until: float
 ) -> Session:
     failure: DeviceUnread | None = None
-    for address in target.addresses:
+    for left, address in zip(range(len(target.addresses), 0, -1), target.addresses, strict=True):
+        # One that says nothing leaves the others their share.
+        share = max(0.0, until - asyncio.get_running_loop().time()) / left
+        seconds = min(target.limits.connect, share)
         try:
-            return Session(await _connect(target, address, tunnel, seen), address)
+            return Session(await _connect(target, address, tunnel, seen, seconds), address)
         except DeviceUnread as error:
             if error.kind not in TRIES_NEXT_ADDRESS:
                 raise
@@ -143,7 +147,11 @@ async def _first_answering(
 
 
 async def _connect(
-    target: Target, address: str, tunnel: SSHClientConnection | None, seen: Seen
+    target: Target,
+    address: str,
+    tunnel: SSHClientConnection | None,
+    seen: Seen,
+    seconds: float,
 ) -> SSHClientConnection:
     client = _Client(target.trust)
     where = f"{address} port {target.port}"
@@ -152,7 +160,7 @@ async def _connect(
         raise DeviceUnread("no_credential", "neither inventory nor credential names a user")
     _check_sendable(credential, credential.username)
     try:
-        async with asyncio.timeout(target.limits.connect), _client_keys(credential) as keys:
+        async with asyncio.timeout(seconds), _client_keys(credential) as keys:
             return await asyncssh.connect(
                 address,
                 target.port,
@@ -178,9 +186,7 @@ async def _connect(
                 connect_timeout=None,
             )
     except TimeoutError as error:
-        raise DeviceUnread(
-            "timeout", f"no login at {where} within {target.limits.connect:g} s"
-        ) from error
+        raise DeviceUnread("timeout", f"no login at {where} within {seconds:.2g} s") from error
     except UnicodeError as error:
         # What is to be sent was looked at before: it is the address that can't be put as IDNA.
         raise DeviceUnread(

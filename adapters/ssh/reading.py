@@ -41,7 +41,7 @@ async def read_device(
     holds, whatever comes, the host keys that were shown.
     """
     until = asyncio.get_running_loop().time() + target.limits.total
-    async with logged_in(target, seen) as session:
+    async with logged_in(target, seen, until) as session:
         found = await _read(session, target, platform, secret_values, os_version, until)
         history = None
         if platform == ROUTEROS and asks_history is not None and await asks_history(found.text):

@@ -242,6 +242,8 @@ async def test_what_others_need_is_not_removed_and_a_file_that_is_not_there_is_t
 ) -> None:
     commands = Commands(program, tmp_path)
     await commands.run("inventory", "set", "gate", "address=127.0.0.1", "platform=jump")
+    told = await commands.run("collect", "--once", "gate", status=1)
+    assert "gate is a jump host" in told
     over = ("address=127.0.0.1", "jump=gate", "credential=file:routers", "enabled=no")
     assert "file:routers can't be read" in await commands.told("inventory", "set", "r1", *over)
     told = await commands.run("inventory", "remove", "gate", status=1)

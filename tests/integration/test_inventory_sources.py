@@ -23,6 +23,7 @@ from adapters.collecting.vault import Vault
 from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.target import Credential
 from domain.events import GivenSettings
+from domain.fields import Problem
 from domain.inventory import InventoryRefused
 
 TOKEN = "0123456789abcdef"
@@ -235,6 +236,18 @@ async def test_a_secret_in_a_netbox_and_fields_that_are_none_are_told_and_not_pa
         ("NetBox device 4", "configtrail_token"),
     ]
     assert "hunter2" not in str(found.judged.problems)
+
+
+async def test_a_netbox_that_shows_no_device_is_told_and_retires_none() -> None:
+    """It answers so to a token that may not see them: with --prune all devices would go."""
+    with serving() as netbox:
+        assert [one.field for one in (await _problems(netbox))] == ["devices"]
+        netbox.devices = [device(1, primary_ip=None)]
+        assert [one.field for one in (await _problems(netbox))] == ["devices"]
+
+
+async def _problems(netbox: _Server) -> list[Problem]:
+    return (await read_netbox(netbox.url, TOKEN, {})).judged.problems
 
 
 async def test_a_secret_of_a_vault_is_read_and_its_token_follows_no_redirect() -> None:

@@ -136,6 +136,18 @@ async def test_a_host_that_hangs_before_its_banner_times_out() -> None:
     assert failed.value.kind == "timeout"
 
 
+async def test_the_time_of_a_reading_bounds_its_login_too_and_leaves_some_to_each_address() -> None:
+    limits = Limits(connect=3600, total=3)
+    async with silent_host() as port:
+        with pytest.raises(DeviceUnread, match="within 3 s") as failed:
+            await read(target(port, limits=limits))
+        assert failed.value.kind == "timeout"
+        async with serving(RouterOSDouble(listen="127.0.0.2", port=port)):
+            both = ("127.0.0.1", "127.0.0.2")
+            found = await read(target(port, addresses=both, limits=limits))
+    assert found.address == "127.0.0.2"
+
+
 async def test_a_wrong_password_is_told_apart() -> None:
     async with serving(RouterOSDouble(password="another")) as double:
         with pytest.raises(DeviceUnread) as failed:
