@@ -24,9 +24,10 @@ Kind: TypeAlias = Literal[
 ]
 
 WAITS_FOR_A_PERSON: Final[frozenset[str]] = frozenset(
-    ("auth_failed", "no_credential", "host_key_changed", "command_refused")
+    ("auth_failed", "host_key_changed", "command_refused")
 )
-"""Trying these again changes nothing, and may lock an account or help an attacker."""
+"""Trying these again changes nothing, and may lock an account or help an attacker. Not so where a
+credential can't be had: no device is asked then, and a vault that was away comes back."""
 
 TRIES_NEXT_ADDRESS: Final[frozenset[str]] = frozenset(
     ("unresolvable", "unreachable", "timeout", "connection_lost")

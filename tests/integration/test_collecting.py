@@ -717,6 +717,29 @@ async def test_a_clock_that_is_set_back_makes_no_device_wait_for_it(stack: Stack
     assert len(double.logins) == 3
 
 
+async def test_a_credential_that_comes_later_is_used_without_a_persons_help(stack: Stack) -> None:
+    ahead = timedelta()
+    role = Collector(
+        stack.rig.nc,
+        stack.rig.js,
+        collecting=stack.collecting(),
+        schedule=stack.schedule,
+        trigger=stack.trigger(),
+        metrics=stack.rig.metrics,
+        at_once=8,
+        clock=lambda: datetime.now(UTC) + ahead,
+    )
+    async with serving(RouterOSDouble()) as double, collecting(stack, role):
+        wanted = settings(double.port, credential="file:late", username="backup")
+        await stack.registrar.configure(TENANT, DEVICE, wanted, actor=ALICE)
+        await eventually(lambda: stack.count(CollectionFailed))
+        assert double.logins == []
+        (stack.folder / "late").write_text(PASSWORD)
+        ahead = timedelta(minutes=2)
+        await stack.registrar.configure(TENANT, "r2", settings(double.port), actor=ALICE)
+        await eventually(lambda: stack.count(CollectionRecovered))
+
+
 async def test_a_device_that_is_removed_while_it_is_read_keeps_what_came_and_is_left_alone(
     stack: Stack,
 ) -> None:

@@ -51,6 +51,12 @@ def test_what_trying_cannot_mend_waits_until_settings_or_trust_are_others(kind: 
     assert due_at("r1", SETTINGS, mark_of(SETTINGS, "other"), failed(1, kind), NOW) == NOW
 
 
+def test_a_credential_that_was_not_to_be_had_is_looked_for_again_by_itself() -> None:
+    """A vault that was away, or sealed, comes back: nobody may need to touch each device then."""
+    due = due_at("r1", SETTINGS, MARK, failed(2, "no_credential"), NOW)
+    assert due == NOW + timedelta(minutes=5)
+
+
 @given(st.text(min_size=1, max_size=20), st.integers(60, 30 * 86_400))
 def test_successes_are_an_interval_apart_less_up_to_a_tenth(name: str, interval: int) -> None:
     settings = DeviceSettings(addresses=("192.0.2.1",), interval_seconds=interval)
