@@ -23,6 +23,7 @@ from adapters.collecting.planning import (
     Plan,
     plan_of,
     refuse_if_jumped_over,
+    refuse_if_led_astray,
     resolvable_entries,
 )
 from adapters.collecting.registered import registered_inventory
@@ -146,6 +147,7 @@ async def set_device(
         (entry,) = await resolvable_entries(
             judge([row], PLATFORMS, known=known, groups=registered.groups)
         )
+        refuse_if_led_astray(registered, [entry])
         done = await Registrar(system.devices).register(
             settings.tenant, entry, actor=whoami(), origin="command line"
         )

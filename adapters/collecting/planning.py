@@ -48,9 +48,7 @@ def plan_of(
     now = {**registered.groups, **(groups or {})}
     entries = [one.within(now) for one in entries]
     there = {one.device_id for one in entries}
-    problems = jump_problems(entries, there if prune else there | {*registered.devices})
-    if problems:
-        raise InventoryRefused(problems)
+    refuse_if_led_astray(Inventory({}, {}) if prune else registered, entries)
     in_use = {one.settings.group for one in entries}
     known = [one for one in entries if one.device_id in registered.devices]
     changed = [one for one in known if not _is_so(registered.devices[one.device_id], one)]
@@ -66,6 +64,22 @@ def plan_of(
         ),
         unused_groups=tuple(registered.groups.keys() - groups.keys() - in_use) if groups else (),
     )
+
+
+def refuse_if_led_astray(registered: Inventory, entries: Sequence[Entry]) -> None:
+    """Raise `InventoryRefused` when entries are reached through devices that are neither among them
+    nor registered, or through themselves."""
+    there = {one.device_id for one in entries}
+    others = [
+        Entry(name, settings, f"device {name}")
+        for name, settings in registered.settings().items()
+        if name not in there
+    ]
+    places = {one.where for one in entries}
+    known = there | registered.devices.keys()
+    problems = [one for one in jump_problems([*entries, *others], known) if one.where in places]
+    if problems:
+        raise InventoryRefused(problems)
 
 
 def refuse_if_jumped_over(inventory: Inventory, device_id: str) -> None:

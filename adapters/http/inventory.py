@@ -10,7 +10,11 @@ from fastapi import APIRouter, Body, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.collecting.checks import REASON_MAX
-from adapters.collecting.planning import refuse_if_jumped_over, resolvable_entries
+from adapters.collecting.planning import (
+    refuse_if_jumped_over,
+    refuse_if_led_astray,
+    resolvable_entries,
+)
 from adapters.collecting.registered import registered_inventory
 from adapters.collecting.registering import Registrar
 from adapters.http.access import Permission, Principal, requires
@@ -143,6 +147,7 @@ def router(system: System) -> APIRouter:
             (entry,) = await resolvable_entries(
                 judge([row], PLATFORMS, known=known, groups=registered.groups)
             )
+            refuse_if_led_astray(registered, [entry])
         await registrar.register(tenant, entry, actor=principal.actor, origin="api")
         found = await registered_inventory(system.nc, system.js, tenant)
         return settings_out(device, found.settings()[device], found.origins(device))

@@ -249,6 +249,9 @@ async def test_what_others_need_is_not_removed_and_a_file_that_is_not_there_is_t
     told = await commands.run("inventory", "remove", "gate", status=1)
     assert "others are reached through it: r1" in " ".join(told.split())
     async with api_of(program) as api:
+        back = {"address": "127.0.0.1", "platform": "jump", "jump": "r1"}
+        refused = await api.put("inventory/gate", json=back)
+        assert "leads back to the device itself" in refused.text
         refused = await api.delete("inventory/gate")
         assert (refused.status_code, refused.json()["field"]) == (422, "device")
         assert (await api.delete("inventory/r1")).status_code == 204

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.collecting.grouping import judged_group, refuse_if_in_use
-from adapters.collecting.planning import plan_of, refuse_if_jumped_over
+from adapters.collecting.planning import plan_of, refuse_if_jumped_over, refuse_if_led_astray
 from adapters.collecting.registered import Inventory, Registry
 from domain.device import DeviceState
 from domain.envelope import StoredEvent, new_event, stored_event
@@ -192,6 +192,19 @@ def test_a_device_that_others_are_reached_through_is_not_removed() -> None:
     with pytest.raises(InvalidInput, match="r1, r2"):
         refuse_if_jumped_over(inventory, "gate")
     refuse_if_jumped_over(inventory, "r1")
+
+
+def test_a_device_must_not_lead_back_to_itself_over_registered_ones() -> None:
+    inventory = _inventory(
+        gate=told(GivenSettings(platform="jump", jump="")), r9=told(GivenSettings(jump="gate"))
+    )
+    own = GivenSettings(platform="jump", jump="r9")
+    entry = Entry("gate", effective(ADDRESSES, None, (own,)), "here", own)
+    for refusing in (refuse_if_led_astray, plan_of):
+        with pytest.raises(InventoryRefused, match="here: jump: leads back") as found:
+            refusing(inventory, [entry])
+        assert len(found.value.problems) == 1
+    refuse_if_led_astray(_inventory(r9=told(GivenSettings())), [entry])
 
 
 def test_a_device_that_others_are_reached_through_is_not_pruned() -> None:
