@@ -218,21 +218,37 @@ class DeviceCollector:
         state: DeviceState,
         inventory: Inventory,
     ) -> Reading:
-        target = await self._target(tenant_id, device_id, settings, state, inventory, ())
+        began = time.monotonic()
         seen = Seen()
+
+        async def target(since: float = 0.0) -> Target:
+            return await self._target(tenant_id, device_id, settings, state, inventory, (), since)
 
         async def is_change(text: str) -> bool:
             return await self._is_change(tenant_id, state, text)
 
-        try:
+        async def read(wanted: Target) -> Reading:
             return await read_device(
-                target,
+                wanted,
                 settings.platform,
                 seen,
                 secret_values=settings.secret_values,
                 os_version=state.os_version,
                 asks_history=is_change if settings.history else None,
             )
+
+        try:
+            first = await target()
+            try:
+                return await read(first)
+            except DeviceUnread as error:
+                if error.kind != "auth_failed":
+                    raise
+                # What was looked up a while ago may be the credential before.
+                fresh = await target(began)
+                if fresh == first:
+                    raise
+                return await read(fresh)
         finally:
             if seen.keys:
                 await surely(self._keys_shown(tenant_id, seen))
@@ -254,7 +270,9 @@ class DeviceCollector:
         state: DeviceState,
         inventory: Inventory,
         passed: tuple[str, ...],
+        since: float,
     ) -> Target:
+        """Where the device is and who we are there, by credentials that were looked up `since`."""
         if state.refused_key is not None:
             raise DeviceUnread(
                 "host_key_changed",
@@ -273,7 +291,7 @@ class DeviceCollector:
                     "unreachable", f"its jump host {settings.jump} is blocked by its host key"
                 )
             via = await self._target(
-                tenant_id, settings.jump, over, there, inventory, (*passed, device_id)
+                tenant_id, settings.jump, over, there, inventory, (*passed, device_id), since
             )
         pinned = state.pinned_key
         return Target(
@@ -281,7 +299,7 @@ class DeviceCollector:
             addresses=settings.addresses,
             port=settings.port,
             credential=await self._credentials.find(
-                tenant_id, settings.credential, settings.username
+                tenant_id, settings.credential, settings.username, since
             ),
             trust=Trust(
                 pinned=HostKey(algorithm=pinned.algorithm, blob=pinned.public_key)

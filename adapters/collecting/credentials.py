@@ -129,20 +129,25 @@ class Credentials:
         """The same for references that the user of this program gives."""
         return Credentials(self._store, self._vault, self._folder, trusted=True)
 
-    async def find(self, tenant_id: str, reference: str | None, username: str | None) -> Credential:
-        """What a reference names, with the user name that the inventory gives before its own.
+    async def find(
+        self, tenant_id: str, reference: str | None, username: str | None, since: float = 0.0
+    ) -> Credential:
+        """What a reference names, with the user name that the inventory gives before its own. What
+        was looked up before `since` (by the monotonic clock) does not do.
 
         Raises `DeviceUnread` (no_credential) without quoting anything but the reference.
         """
-        found = Credential() if reference is None else await self._cached(tenant_id, reference)
+        found = (
+            Credential() if reference is None else await self._cached(tenant_id, reference, since)
+        )
         if username is None:
             return found
         return msgspec.structs.replace(found, username=username)
 
-    async def _cached(self, tenant_id: str, reference: str) -> Credential:
+    async def _cached(self, tenant_id: str, reference: str, since: float) -> Credential:
         key = (tenant_id, reference)
         kept = self._kept.get(key)
-        if kept is not None and time.monotonic() < kept[0]:
+        if kept is not None and time.monotonic() - KEPT_SECONDS < kept[0] >= since:
             return kept[1]
         # A fleet has few credentials, and asks for them all at once: each is looked for once.
         looking = self._looking.get(key)
@@ -152,10 +157,10 @@ class Credentials:
         return await asyncio.shield(looking)
 
     async def _looked_up(self, key: tuple[str, str]) -> Credential:
-        forgotten = self._forgotten[key]
+        forgotten, asked = self._forgotten[key], time.monotonic()
         found = await self._found(*key)
         if self._forgotten[key] == forgotten:  # else it may be the one before
-            self._kept[key] = (time.monotonic() + KEPT_SECONDS, found)
+            self._kept[key] = (asked, found)
         return found
 
     def _looked(self, key: tuple[str, str], looking: asyncio.Task[Credential]) -> None:

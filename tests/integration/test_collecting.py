@@ -717,6 +717,33 @@ async def test_a_clock_that_is_set_back_makes_no_device_wait_for_it(stack: Stack
     assert len(double.logins) == 3
 
 
+async def test_a_login_is_refused_only_with_the_credential_as_it_is_now(stack: Stack) -> None:
+    """What was looked up a moment ago may be the one before: nobody has to mend that by hand."""
+    collector = stack.collecting()
+    secret = stack.folder / "routers"
+    secret.write_text(PASSWORD)
+    async with serving(RouterOSDouble()) as double:
+        wanted = settings(double.port, credential="file:routers", username="backup")
+
+        async def read() -> Collected:
+            return await collector.collect(TENANT, DEVICE, wanted, only(), source="scheduled")
+
+        await read()
+        secret.write_text("rotated")
+        double.password = "rotated"
+        await read()
+        assert double.passwords == [PASSWORD, PASSWORD, "rotated"]
+        double.password = "another"
+        with pytest.raises(Failed) as failed:
+            await read()
+        assert failed.value.kind == "auth_failed"
+        assert double.passwords[3:] == ["rotated"], "tried once with one and the same"
+        secret.unlink()
+        with pytest.raises(Failed) as failed:
+            await read()
+        assert failed.value.kind == "no_credential"
+
+
 async def test_a_credential_that_comes_later_is_used_without_a_persons_help(stack: Stack) -> None:
     ahead = timedelta()
     role = Collector(
