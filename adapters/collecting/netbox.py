@@ -23,6 +23,7 @@ from domain.inventory import Judged, Row, judge
 
 PAGE: Final = 500
 _CUSTOM: Final = "configtrail_"
+_TOKEN_2: Final = "nbt_"
 _SLUGS: Final = {
     "mikrotik": "routeros",
     "mikrotik-routeros": "routeros",
@@ -55,7 +56,9 @@ async def read_netbox(address: str, token: str, defaults: Mapping[str, str]) -> 
     fallback = given_of(defaults, PLATFORMS, "default", problems)
     base = address.rstrip("/")
     url: str | None = f"{base}/api/dcim/devices/?status=active&limit={PAGE}"
-    headers = {"Authorization": f"Token {token}"}
+    # Tokens of version 2, which NetBox makes since 4.5, are bearer tokens.
+    scheme = "Bearer" if token.startswith(_TOKEN_2) else "Token"
+    headers = {"Authorization": f"{scheme} {token}"}
     rows: list[Row] = []
     left_out: list[str] = []
     asked: set[str] = set()

@@ -143,18 +143,19 @@ def _single_files(folder: Path, problems: list[str]) -> list[FolderReading]:
     for path in sorted((*folder.iterdir(), *folder.glob("[!.]*/*"))):
         if path.name.startswith(".") or not path.is_file():
             continue
+        where = path.relative_to(folder).as_posix()
         try:
             device = check_device_id(device_name(path.name))
         except InvalidInput as error:
-            problems.append(f"{path.name}: {error}")
+            problems.append(f"{where}: {error}")
             continue
         if device in found:
-            problems.append(f"{path.name}: {found[device].path.name} is of the same device")
+            problems.append(f"{where}: {found[device].where} is of the same device")
             continue
         found[device] = FolderReading(
             device_id=device,
             collected_at=datetime.fromtimestamp(path.stat().st_mtime, UTC),
             path=path,
-            where=path.name,
+            where=where,
         )
     return list(found.values())

@@ -27,6 +27,8 @@ from domain.fields import Problem
 from domain.inventory import InventoryRefused
 
 TOKEN = "0123456789abcdef"
+# As NetBox makes them since 4.5.
+TOKEN_2 = "nbt_4F9DAouzURLb.zjebxBPzICiPbWz0Wtx0fTL7bCKXKGTYhNzkgC2S"
 
 
 class _Server(ThreadingHTTPServer):
@@ -67,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, {})
 
     def _netbox(self, query: dict[str, list[str]]) -> None:
-        if self.headers.get("Authorization") != f"Token {TOKEN}":
+        if self.headers.get("Authorization") not in (f"Token {TOKEN}", f"Bearer {TOKEN_2}"):
             self._send(403, {"detail": "Invalid token"})
             return
         assert query["status"] == ["active"]
@@ -144,6 +146,13 @@ async def test_the_devices_of_a_netbox_are_read_page_after_page() -> None:
     assert (entries["r1"].group, entries["r5"].group) == ("berlin", None)
     assert (entries["r2"].platform, entries["r2"].port) == ("ios", 2222)
     assert entries["r1"].credential == "store:main"
+
+
+async def test_a_netbox_takes_tokens_of_either_version() -> None:
+    with serving() as netbox:
+        netbox.devices = [device(1)]
+        for token in (TOKEN, TOKEN_2):
+            assert (await read_netbox(netbox.url, token, {})).judged.entries
 
 
 async def test_a_token_that_is_refused_and_a_page_that_leads_elsewhere_are_told() -> None:

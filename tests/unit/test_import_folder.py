@@ -118,6 +118,11 @@ def test_two_files_of_one_device_need_an_index(tmp_path: Path) -> None:
         (tmp_path / name).write_text("x")
     with pytest.raises(FolderUnreadable, match=r"r1\.rsc: r1\.cfg is of the same device"):
         readings_of(tmp_path)
+    (tmp_path / "r1.cfg").unlink()
+    (tmp_path / "edge").mkdir()
+    (tmp_path / "edge" / "r1").write_text("x")
+    with pytest.raises(FolderUnreadable, match=r"r1\.rsc: edge/r1 is of the same device"):
+        readings_of(tmp_path)
 
 
 def test_the_indexs_hash_is_checked_over_the_files_bytes(tmp_path: Path) -> None:
