@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
 from msgspec import Struct
@@ -99,6 +99,9 @@ class Authorise:
         route = self._routes.get(request.scope["endpoint"])
         if route is None:
             raise Forbidden("none", EVERY_TENANT)
+        if request.scope["path"].endswith("\n"):
+            # To a pattern that is its end as well, and it would be another device's address.
+            raise HTTPException(404)
         if route.permission is not None:
             self.check(request, route.permission)
         for name in request.query_params:

@@ -24,8 +24,8 @@ _BY_BACKUP: Decoder[tuple[datetime | None, str]] = Decoder(tuple[datetime | None
 
 
 class MemberOut(Out):
-    """A device. `age_seconds` is that of its last backup, None when it never had one; `open_…` is
-    its oldest manual backup that has no end yet."""
+    """A device. `age_seconds` is that of its last backup at the begin of this minute, None when it
+    never had one; `open_…` is its oldest manual backup that has no end yet."""
 
     device_id: str
     last_backup: datetime | None
@@ -42,7 +42,7 @@ def member_out(member: Member) -> MemberOut:
     return MemberOut(
         device_id=member.device_id,
         last_backup=member.last_backup,
-        age_seconds=None if member.age is None else member.age.total_seconds(),
+        age_seconds=None if member.age is None else max(0.0, member.age.total_seconds()),
         last_change=member.last_change,
         last_failure_at=member.last_failure_at,
         last_failure_kind=member.last_failure_kind,
@@ -66,10 +66,12 @@ def router(system: System) -> APIRouter:
         """The devices, those that wait longest for a backup first."""
         listing = ("fleet", tenant)
         place = await cursors.take(listing, page.cursor, _BY_BACKUP)
+        # To the minute, so that what did not change has the same mark (ETag).
+        now = datetime.now(UTC).replace(second=0, microsecond=0)
         found = await list_fleet(
             system.rows_of(tenant),
             tenant,
-            datetime.now(UTC),
+            now,
             limit=page.limit + 1,
             offset=page.offset,
             after=place,

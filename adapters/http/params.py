@@ -68,7 +68,10 @@ def moment(value: str, field: str) -> datetime:
     """A time with its zone, in UTC; `InvalidInput` for anything else."""
     rule = "must be a time with its zone, such as 2026-03-01T12:00:00Z (in a URL '+' is %2B)"
     try:
-        parsed = datetime.fromisoformat(value)
+        # By RFC 3339 its letters may be small ones. Python stops reading at NUL.
+        if not value.isprintable():
+            raise InvalidInput(field, rule)
+        parsed = datetime.fromisoformat(value.upper())
         if parsed.tzinfo is None:
             raise InvalidInput(field, rule)
         return parsed.astimezone(UTC)

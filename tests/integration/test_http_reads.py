@@ -179,6 +179,7 @@ async def test_what_the_caller_has_is_not_sent_again(api: Api) -> None:
         f"{HOME}/r1/config/{snapshot}",
         f"{HOME}/r1/config/{snapshot}/diff",
         "/api/tenants/acme/changes",
+        "/api/tenants/acme/fleet",
         "/api/tenants/acme/statistics",
         "/api/tenants/acme/audit-logs",
     ):
@@ -190,6 +191,20 @@ async def test_what_the_caller_has_is_not_sent_again(api: Api) -> None:
             assert again.headers["configtrail-position"]
         other = await api.http.get(path, headers={"If-None-Match": '"other"'})
         assert (other.status_code, other.content) == (200, first.content)
+
+
+async def test_an_address_has_no_line_behind_it(api: Api) -> None:
+    """To the patterns of routes the end of a line is an end too."""
+    for path in (HOME, f"{HOME}/r1", f"{HOME}/r1/snapshots", "/api/tenants/acme/fleet"):
+        assert (await api.problem(f"{path}%0A", 404))["code"] == "not_found"
+
+
+async def test_times_are_read_as_they_are_written_or_not_at_all(api: Api) -> None:
+    path = f"{HOME}/r1/config/at"
+    for written in ("2026-03-01T12:30:00Z", "2026-03-01t12:30:00z", "2026-03-01T14:30:00+02:00"):
+        assert (await api.get(path, time=written))["collected_at"] == "2026-03-01T12:00:00Z"
+    for wrong in ("2026-03-01T12:30:00Z\x00", "2026-03-01T12:30:00Z\n", "2026-03-01T12:30:00"):
+        assert (await api.problem(path, 422, time=wrong))["field"] == "time"
 
 
 async def test_an_answer_says_up_to_where_it_holds(api: Api) -> None:
