@@ -107,13 +107,14 @@ def key_revoked(
     """A key is revoked; None when there is no such key that still is not."""
     if key_id not in keys.made or key_id in keys.revoked:
         return None
-    _check_reason(reason)
+    check_reason(reason)
     event = AccessKeyRevoked(actor=actor, key_id=key_id, reason=reason)
     branch = branch_tenant(tenant)
     return new_event(branch, KEYS_BRANCH, f"key-revoked.{key_id}", occurred_at, event)
 
 
-def _check_reason(reason: str | None) -> None:
+def check_reason(reason: str | None) -> None:
+    """Raises `InvalidInput` for a reason that can't be told; None is none."""
     if reason is not None and (len(reason) > REASON_MAX or not reason.isprintable()):
         raise InvalidInput("reason", f"must be printable and at most {REASON_MAX} characters")
 
@@ -162,7 +163,7 @@ def content_revealed(
 ) -> NewEvent:
     """The event for a text that is about to be shown with the secrets in it. Raises
     `InvalidInput` for a reason that can't be told."""
-    _check_reason(reason)
+    check_reason(reason)
     event = ContentRevealed(
         actor=actor,
         reveal_id=reveal_id,

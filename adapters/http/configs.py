@@ -12,7 +12,7 @@ from adapters.http.answers import answered, answered_model, attachment
 from adapters.http.described import AS_TEXT, DOWNLOAD
 from adapters.http.params import DeviceId, SnapshotId, TenantId, moment
 from adapters.http.representations import JSON, TEXT, accepted
-from adapters.http.revealing import Reveal, allow, recorded
+from adapters.http.revealing import Reveal, Why, allow, recorded
 from adapters.http.shown import Out
 from adapters.reading import ConfigText
 from domain.canonical import ROUTEROS
@@ -75,11 +75,15 @@ def router(system: System) -> APIRouter:
     )
 
     async def config_answer(
-        request: Request, config: ConfigText, reveal: bool, form: str | None = None
+        request: Request,
+        config: ConfigText,
+        reveal: bool,
+        reason: str | None,
+        form: str | None = None,
     ) -> Response:
         form = form or accepted(request, (JSON, TEXT))
         if reveal:
-            await recorded(system, request, config.snapshot)
+            await recorded(system, request, reason, config.snapshot)
             shown = config
         else:
             shown = await system.reading.redacted_text(config)
@@ -97,11 +101,12 @@ def router(system: System) -> APIRouter:
         device: DeviceId,
         time: Annotated[str, Query(description="with its zone, such as 2026-03-01T12:00:00Z")],
         reveal: Reveal = False,
+        reason: Why = None,
     ) -> Response:
         """The configuration as of a time."""
-        allow(request, reveal)
+        allow(request, reveal, reason)
         found = await system.reading.config_at(tenant, device, moment(time, "time"))
-        return await config_answer(request, found, reveal)
+        return await config_answer(request, found, reveal, reason)
 
     @routes.get(
         "/config/{snapshot_id}/download",
@@ -114,11 +119,12 @@ def router(system: System) -> APIRouter:
         device: DeviceId,
         snapshot_id: SnapshotId,
         reveal: Reveal = False,
+        reason: Why = None,
     ) -> Response:
         """The configuration of a snapshot as a file, whatever `Accept` says."""
-        allow(request, reveal)
+        allow(request, reveal, reason)
         found = await system.reading.config_text(tenant, device, snapshot_id)
-        return await config_answer(request, found, reveal, TEXT)
+        return await config_answer(request, found, reveal, reason, TEXT)
 
     @routes.get("/config/{snapshot_id}", response_model=ConfigOut, responses=AS_TEXT)
     async def config(
@@ -127,10 +133,11 @@ def router(system: System) -> APIRouter:
         device: DeviceId,
         snapshot_id: SnapshotId,
         reveal: Reveal = False,
+        reason: Why = None,
     ) -> Response:
         """The configuration of a snapshot."""
-        allow(request, reveal)
+        allow(request, reveal, reason)
         found = await system.reading.config_text(tenant, device, snapshot_id)
-        return await config_answer(request, found, reveal)
+        return await config_answer(request, found, reveal, reason)
 
     return routes

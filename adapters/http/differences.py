@@ -13,7 +13,7 @@ from adapters.http.described import AS_DIFF
 from adapters.http.history import AttributionOut, SectionOut, attribution_out
 from adapters.http.params import DeviceId, SnapshotId, TenantId, check_snapshot_id
 from adapters.http.representations import DIFF, JSON, TEXT, NotAcceptable, accepted
-from adapters.http.revealing import Reveal, allow, recorded
+from adapters.http.revealing import Reveal, Why, allow, recorded
 from adapters.http.shown import Out
 from adapters.reading import DiffText
 from domain.ids import check_device_id
@@ -156,18 +156,19 @@ def router(system: System) -> APIRouter:
     )
     device_prefix = "/devices/{device:path}"
 
-    async def diff_answer(request: Request, diff: DiffText, reveal: bool) -> Response:
+    async def diff_answer(
+        request: Request, diff: DiffText, reveal: bool, reason: str | None
+    ) -> Response:
         form = accepted(request, (JSON, DIFF, TEXT))
+        shown = diff if reveal else await system.reading.redacted_diff(diff)
+        if form == TEXT and shown.told is None:
+            raise NotAcceptable((JSON, DIFF))
         if reveal:
-            await recorded(system, request, diff.to_snapshot, diff.from_snapshot)
-            shown = diff
-        else:
-            shown = await system.reading.redacted_diff(diff)
+            # Once it is sure that there is something to show.
+            await recorded(system, request, reason, diff.to_snapshot, diff.from_snapshot)
         if form == DIFF:
             return answered(request, shown.patch, DIFF)
-        if form == TEXT:
-            if shown.told is None:
-                raise NotAcceptable((JSON, DIFF))
+        if form == TEXT and shown.told is not None:
             return answered(request, in_words(shown.told), TEXT)
         return answered_model(request, diff_out(shown, redacted=not reveal))
 
@@ -179,13 +180,14 @@ def router(system: System) -> APIRouter:
         from_id: Annotated[str, Query(alias="from")],
         to_id: Annotated[str, Query(alias="to")],
         reveal: Reveal = False,
+        reason: Why = None,
     ) -> Response:
         """Any two snapshots of a device, compared."""
         before = check_snapshot_id(from_id, "from")
         after = check_snapshot_id(to_id, "to")
-        allow(request, reveal)
+        allow(request, reveal, reason)
         found = await system.reading.compare(tenant, device, before, after)
-        return await diff_answer(request, found, reveal)
+        return await diff_answer(request, found, reveal, reason)
 
     @routes.get("/compare", response_model=DiffOut, responses=AS_DIFF)
     async def compare_devices(
@@ -196,9 +198,10 @@ def router(system: System) -> APIRouter:
         to_device: str,
         to_id: Annotated[str, Query(alias="to")],
         reveal: Reveal = False,
+        reason: Why = None,
     ) -> Response:
         """Any two snapshots of the tenant's devices, compared."""
-        allow(request, reveal)
+        allow(request, reveal, reason)
         found = await system.reading.compare_across(
             tenant,
             check_device_id(from_device, "from_device"),
@@ -206,7 +209,7 @@ def router(system: System) -> APIRouter:
             check_device_id(to_device, "to_device"),
             check_snapshot_id(to_id, "to"),
         )
-        return await diff_answer(request, found, reveal)
+        return await diff_answer(request, found, reveal, reason)
 
     @routes.get(
         f"{device_prefix}/config/{{snapshot_id}}/diff", response_model=DiffOut, responses=AS_DIFF
@@ -217,10 +220,11 @@ def router(system: System) -> APIRouter:
         device: DeviceId,
         snapshot_id: SnapshotId,
         reveal: Reveal = False,
+        reason: Why = None,
     ) -> Response:
         """What led to a snapshot: the difference from what held before it."""
-        allow(request, reveal)
+        allow(request, reveal, reason)
         found = await system.reading.diff(tenant, device, snapshot_id)
-        return await diff_answer(request, found, reveal)
+        return await diff_answer(request, found, reveal, reason)
 
     return routes

@@ -8,6 +8,8 @@ from fastapi import Query, Request
 
 from adapters.access.revealing import record_reveal
 from adapters.http.access import Permission, may, principal_of, remote_address
+from domain.errors import InvalidInput
+from domain.granting import REASON_MAX, check_reason
 from projections.backups import Snapshot
 
 if TYPE_CHECKING:
@@ -18,14 +20,28 @@ Reveal = Annotated[
 ]
 
 
-def allow(request: Request, reveal: bool) -> None:
-    """Raise when secrets are asked for and whoever asks may not see them."""
+Why = Annotated[
+    str | None,
+    Query(max_length=REASON_MAX, description="why secrets are looked at, for the audit trail"),
+]
+
+
+def allow(request: Request, reveal: bool, reason: str | None) -> None:
+    """Raise when secrets are asked for and whoever asks may not see them, or for a reason that
+    can't be told."""
     if reveal:
         may(request, Permission.REVEAL)
+        check_reason(reason)
+    elif reason is not None:
+        raise InvalidInput("reason", "is recorded with reveal=true, and nowhere without it")
 
 
 async def recorded(
-    system: System, request: Request, snapshot: Snapshot, before: Snapshot | None = None
+    system: System,
+    request: Request,
+    reason: str | None,
+    snapshot: Snapshot,
+    before: Snapshot | None = None,
 ) -> None:
     """Record that secrets are about to be shown. Raises when that can't be: then they are not.
 
@@ -44,4 +60,5 @@ async def recorded(
             principal=principal,
             remote_address=remote_address(request),
             from_snapshot_id=before.snapshot_id if before is not None and not across else None,
+            reason=reason,
         )

@@ -203,6 +203,14 @@ async def test_secrets_are_shown_to_those_who_may_and_never_unrecorded(served: S
     assert told.actor == "service:key/tests-operator"
     assert told.key_id == operator.split("_")[1]
     assert told.remote_address == "127.0.0.1"
+    assert told.reason is None
+    assert SECRET in (await ask(operator, "&reveal=true&reason=ticket%2047")).text
+    history = system.events.read_branch("acme", "r1")
+    events = [one.event async for one in history if isinstance(one.event, ContentRevealed)]
+    assert [one.reason for one in events] == [None, "ticket 47"]
+    for more in ("&reason=why", "&reveal=true&reason=%0a", f"&reveal=true&reason={'x' * 501}"):
+        refused = await ask(operator, more)
+        assert (refused.status_code, refused.json()["field"]) == (422, "reason"), more
 
 
 async def test_secrets_stay_when_it_cant_be_recorded(
