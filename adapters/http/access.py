@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from msgspec import Struct
 
 from adapters.access.refusals import NOBODY, Kind, Refusals
+from adapters.http.slashes import resolve
 from domain.access import EVERY_TENANT, Permission, Principal
 from domain.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
 from domain.ids import check_tenant_id
@@ -96,6 +97,7 @@ class Authorise:
 
     async def __call__(self, request: Request) -> None:
         """Let the request through, or raise why not: first who may, then what may be asked."""
+        resolve(request.scope)
         route = self._routes.get(request.scope["endpoint"])
         if route is None:
             raise Forbidden("none", EVERY_TENANT)

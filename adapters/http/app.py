@@ -47,6 +47,7 @@ from adapters.http.errors import install_error_handlers
 from adapters.http.freshness import freshness
 from adapters.http.guard import LOOPBACK_NAMES, Guard, is_loopback
 from adapters.http.rates import Rates
+from adapters.http.slashes import Slashes
 from adapters.roles.shielding import surely
 from domain.errors import InvalidInput
 
@@ -121,6 +122,7 @@ def create_app(system: System) -> FastAPI:
     authorise.know(app)
     describe(app)
     app.state.allowed = Allowed(routes_of(app).values())
+    app.add_middleware(Slashes)
     app.add_middleware(
         Guard,
         metrics=system.metrics,

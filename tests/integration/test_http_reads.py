@@ -193,6 +193,31 @@ async def test_what_the_caller_has_is_not_sent_again(api: Api) -> None:
         assert (other.status_code, other.content) == (200, first.content)
 
 
+async def test_a_slash_in_an_id_is_none_between_parts_of_an_address(api: Api) -> None:
+    """Whatever a device is called: it is not taken for something of another device."""
+    named = ("r1/snapshots", "r1/config/at", "r1/config", "snapshots", "fleet/r1/validity", "a//b")
+    for device in named:
+        await api.system.intake.publish("acme", device, export("odd", "192.0.2.9"), NOON)
+    head = await api.settled()
+    for device in named:
+        for slash in ("%2F", "%2f"):
+            path = f"{HOME}/{device.replace('/', slash)}"
+            assert (await api.get(path, min_position=str(head)))["device_id"] == device
+            [one] = (await api.get(f"{path}/snapshots"))["items"]
+            assert one["device_id"] == device
+            assert len(await api.get(f"{path}/validity")) == 1
+            text = await api.get(f"{path}/config/{one['id']}")
+            assert text["device_id"] == device
+            at = await api.get(f"{path}/config/at", time="2026-03-02T00:00:00Z")
+            assert at["id"] == one["id"]
+    sent = await api.http.put(f"{HOME}/r1%2Fsnapshots/config", content=export("odd", "192.0.2.8"))
+    assert (sent.status_code, sent.json()["device_id"]) == (201, "r1/snapshots")
+    assert (await api.get(f"{HOME}/r1/snapshots"))["total"] == 3
+    # The mark that stands for it within the program is no slash outside.
+    await api.problem(f"{HOME}/r1%EF%B7%90snapshots", 422)
+    await api.problem(f"{HOME}/r1%EF%B7%90a%2Fb", 422)
+
+
 async def test_an_address_has_no_line_behind_it(api: Api) -> None:
     """To the patterns of routes the end of a line is an end too."""
     for path in (HOME, f"{HOME}/r1", f"{HOME}/r1/snapshots", "/api/tenants/acme/fleet"):
