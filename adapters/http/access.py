@@ -39,26 +39,29 @@ _NAME_MAX = 40
 class _Declared:
     """A route's declaration, as a dependency that gives the principal. None: it is public."""
 
-    def __init__(self, permission: Permission | None) -> None:
+    def __init__(self, permission: Permission | None, instead: Permission | None = None) -> None:
         self.permission = permission
+        self.instead = instead
 
     async def __call__(self, request: Request) -> Principal:
         return principal_of(request) or Principal(actor=NOBODY)
 
 
 class Route(Struct, frozen=True):
-    """A route as the policy sees it. `query` are the names of all parameters that it takes."""
+    """A route as the policy sees it. `query` are the names of all parameters that it takes;
+    `instead` is a permission that does as well."""
 
     path: str
     methods: frozenset[str]
     permission: Permission | None
     query: frozenset[str]
+    instead: Permission | None = None
 
 
-def requires(permission: Permission) -> Any:
+def requires(permission: Permission, *, instead: Permission | None = None) -> Any:
     """The route is for those who have the permission, for the tenant in its address; without one
-    there, for those who have it for every tenant."""
-    return Depends(_Declared(permission))
+    there, for those who have it for every tenant. `instead`: having that one does as well."""
+    return Depends(_Declared(permission, instead))
 
 
 def public() -> Any:
@@ -105,13 +108,15 @@ class Authorise:
             # To a pattern that is its end as well, and it would be another device's address.
             raise HTTPException(404)
         if route.permission is not None:
-            self.check(request, route.permission)
+            self.check(request, route.permission, route.instead)
         for name in request.query_params:
             if name not in route.query:
                 named = name[:_NAME_MAX] if name.isascii() and name.isidentifier() else "query"
                 raise InvalidInput(named, "there is no parameter of this name here")
 
-    def check(self, request: Request, permission: Permission) -> None:
+    def check(
+        self, request: Request, permission: Permission, instead: Permission | None = None
+    ) -> None:
         """Whether the principal has the permission. Another tenant's address is as unknown."""
         principal = principal_of(request)
         address = remote_address(request)
@@ -123,6 +128,8 @@ class Authorise:
         named: str | None = request.path_params.get("tenant")
         tenant = EVERY_TENANT if named is None else check_tenant_id(named)
         if principal.may(permission, tenant):
+            return
+        if instead is not None and principal.may(instead, tenant):
             return
         known = named is None or principal.knows(tenant)
         self._refusals.note(
@@ -165,6 +172,7 @@ def routes_of(app: FastAPI) -> dict[Callable[..., Any], Route]:
             frozenset(context.methods or ()),
             declaration.permission,
             frozenset(query),
+            declaration.instead,
         )
     return found
 

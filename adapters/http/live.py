@@ -87,7 +87,7 @@ def router(system: System) -> APIRouter:
     async def events(
         request: Request,
         tenant: TenantId,
-        principal: Annotated[Principal, requires(Permission.READ)],
+        principal: Annotated[Principal, requires(Permission.READ, instead=Permission.AUDIT)],
         last_event_id: Annotated[
             int | None,
             Header(ge=0, lt=1 << 63, description="the last position that the caller has"),

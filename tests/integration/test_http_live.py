@@ -19,7 +19,7 @@ from adapters.embedded.nats import EmbeddedNats
 from adapters.http import live as http_live
 from adapters.jetstream.streams import EVENTS
 from adapters.live import Live
-from domain.access import Role
+from domain.access import Permission, Role
 from domain.errors import Unavailable
 from tests.rig import api_key
 from tests.serving import CANARY, HOME, NOON, Api, export, program, settings_for
@@ -134,7 +134,9 @@ async def test_who_may_read_hears_in_outline_what_other_reads_show(api: Api) -> 
     await observed(api, 2)
     before = await api.settled()
     async with AsyncExitStack() as stack:
-        auditor = await stack.enter_async_context(listening(api, 0))
+        only = frozenset({Permission.AUDIT})
+        narrowed = await api_key(api.system, Role.ADMIN, "acme", only=only)
+        auditor = await stack.enter_async_context(listening(api, 0, key=narrowed))
         ones = [
             (after, await stack.enter_async_context(listening(api, after, key=key)))
             for key in keys
