@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from msgspec import Struct
@@ -30,6 +30,8 @@ KEYS_BRANCH: Final = " keys"
 REFUSALS_BRANCH: Final = " access"
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?\Z")
 REASON_MAX = 500
+# A year's distance to where the years end: in another zone the same time may be in none.
+LATEST: Final = datetime(9998, 12, 31, tzinfo=UTC)
 
 
 class KeyRing(Struct, frozen=True):
@@ -78,8 +80,12 @@ def key_created(
     """The event for a new key. Raises `InvalidInput` for a name or an end that can't be."""
     if not _NAME.match(name):
         raise InvalidInput("name", "must be 1 to 64 letters, digits, '.', '_' or '-'")
-    if expires_at is not None and expires_at <= occurred_at:
-        raise InvalidInput("expires_at", "must lie in the future")
+    if expires_at is not None:
+        if expires_at <= occurred_at:
+            raise InvalidInput("expires_at", "must lie in the future")
+        if expires_at >= LATEST:
+            raise InvalidInput("expires_at", f"must lie before the year {LATEST.year}")
+        expires_at = expires_at.astimezone(UTC)
     if permissions is not None and not PERMISSIONS[role] & permissions:
         raise InvalidInput("only", f"must name something that the role {role.value} may do")
     event = AccessKeyCreated(

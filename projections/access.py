@@ -15,7 +15,7 @@ from msgspec import Struct, field
 from domain.access import Grant, Permission, Role, granted
 from domain.envelope import StoredEvent
 from domain.events import AccessKeyCreated, AccessKeyRevoked
-from domain.granting import granted_tenant
+from domain.granting import LATEST, granted_tenant
 from projections.rows import Connection, Reader, columns_of, storable, struct, structs
 
 TABLES = ("access_keys",)
@@ -103,7 +103,7 @@ class Access:
     """The projection `access`."""
 
     name = "access"
-    version = 1
+    version = 2
     tables = TABLES
     ddl = DDL
 
@@ -122,7 +122,8 @@ class Access:
                         ",".join(event.permissions),
                         stored.occurred_at,
                         storable(event.actor),
-                        event.expires_at,
+                        # Others could not be kept, and neither could a key's end that comes later.
+                        min(event.expires_at, LATEST) if event.expires_at else None,
                     )
                     ops.made.setdefault(event.key_id, row)
                 case AccessKeyRevoked() as event:

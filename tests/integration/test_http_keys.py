@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import httpx
 import pytest
 
 from domain.access import EVERY_TENANT, Permission, Role
+from domain.envelope import new_event
 from domain.events import AccessKeyCreated, AccessKeyRevoked, encode_event
+from domain.granting import KEYS_BRANCH
 from tests.rig import api_key
 from tests.serving import Api
 from tests.support import eventually
@@ -201,3 +203,30 @@ async def test_an_end_is_a_time_with_its_zone(api: Api) -> None:
     for wrong in (4102444800, "4102444800", "2099-01-01T00:00:00", "2099-01-01"):
         refused = await make(api, admin, expires_at=wrong)
         assert (refused.status_code, refused.json()["field"]) == (422, "expires_at"), wrong
+
+
+async def test_a_revocation_counts_whatever_was_recorded_before(api: Api) -> None:
+    """An end that is in no year in UTC was taken once: it was parked, and held back what came
+    later, so that keys which were revoked stayed in force."""
+    never = datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone(timedelta(hours=-10)))
+    admin = await api_key(api.system, Role.ADMIN, "acme")
+    refused = await make(api, admin, expires_at=never.isoformat())
+    assert (refused.status_code, refused.json()["field"]) == (422, "expires_at")
+
+    ring = await api.system.keys.ring("acme")
+    event = AccessKeyCreated(
+        actor="user:a",
+        key_id="f" * 16,
+        name="old",
+        role="viewer",
+        secret_hash="0" * 64,
+        expires_at=never,
+    )
+    old = new_event("acme", KEYS_BRANCH, "key-created.old", datetime.now(UTC), event)
+    await api.system.events.append(old, ring.head)
+    key = (await make(api, admin)).json()
+    await eventually(lambda: _is(api, key["key"], 404))
+    await api.http.post(f"{KEYS}/{key['key_id']}/revoke", headers=bearing(admin))
+    await eventually(lambda: _is(api, key["key"], 401))
+    listed = {one["key_id"]: one for one in (await api.http.get(KEYS)).json()}
+    assert listed["f" * 16]["expires_at"].startswith("9998-12-31")
