@@ -22,8 +22,9 @@ from adapters.http.freshness import POSITION, freshness
 from adapters.http.params import Cursor, Limit, TenantId
 from adapters.http.shown import Out
 from domain.access import EVERY_TENANT, Role, granted
-from domain.errors import InvalidInput
-from domain.granting import REASON_MAX
+from domain.errors import EventsParked, InvalidInput
+from domain.granting import KEYS_BRANCH, REASON_MAX, branch_tenant
+from projections import parking
 from projections.access import AccessKey
 
 if TYPE_CHECKING:
@@ -160,6 +161,12 @@ def router(system: System) -> APIRouter:
         position = await system.keys.revoke(
             tenant, key_id, actor=principal.actor, reason=body.reason if body else None
         )
+        lacking = await parking.holding_back(
+            system.pool, branch_tenant(tenant), KEYS_BRANCH, position
+        )
+        if lacking:
+            # It is recorded, and the key is in force until somebody sees to that.
+            raise EventsParked(lacking, position)
         response.headers[POSITION] = str(position)
         return RevokedOut(key_id=key_id, position=position)
 
@@ -197,7 +204,8 @@ def router(system: System) -> APIRouter:
         response: Response,
         body: Annotated[RevokeIn | None, Body()] = None,
     ) -> RevokedOut:
-        """End a key of the tenant: it is refused within about a second, everywhere."""
+        """End a key of the tenant: it is refused within about a second, everywhere. 503
+        `events_parked`: that is recorded, but an earlier fact about keys holds it back."""
         return await ended(tenant, key_id, body, principal, response)
 
     @routes.post(f"{of_all}/{{key_id}}/revoke")

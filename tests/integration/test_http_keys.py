@@ -230,3 +230,25 @@ async def test_a_revocation_counts_whatever_was_recorded_before(api: Api) -> Non
     await eventually(lambda: _is(api, key["key"], 401))
     listed = {one["key_id"]: one for one in (await api.http.get(KEYS)).json()}
     assert listed["f" * 16]["expires_at"].startswith("9998-12-31")
+
+
+async def test_a_revocation_that_is_held_back_is_not_told_as_done(api: Api) -> None:
+    """It is recorded, and takes effect when an operator has seen to what holds it back."""
+    admin = await api_key(api.system, Role.ADMIN, "acme")
+    key = (await make(api, admin)).json()
+    await eventually(lambda: _is(api, key["key"], 404))
+    await api.system.pool.execute(
+        "INSERT INTO configtrail.parked"
+        " (projection, position, tenant_id, device_id, event_id, type_name, error)"
+        " VALUES ('access', $1, 'acme', $2, 'odd', 'AccessKeyCreated', 'DataError')",
+        key["position"],
+        KEYS_BRANCH,
+    )
+    path = f"{KEYS}/{key['key_id']}/revoke"
+    held = await api.http.post(path, headers=bearing(admin))
+    assert (held.status_code, held.json()["code"]) == (503, "events_parked")
+    assert key["key_id"] in (await api.system.keys.ring("acme")).revoked
+    # Another tenant's keys are not held back by that.
+    other = await api_key(api.system, Role.VIEWER, "other")
+    path = f"/api/tenants/other/keys/{other.split('_')[1]}/revoke"
+    assert (await api.http.post(path)).status_code == 200
