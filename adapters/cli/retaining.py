@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -186,6 +187,9 @@ async def erase(
     whole_tenant: Annotated[
         bool, typer.Option("--whole-tenant", help="All texts of the tenant, and its key, for good.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show how many texts would be erased.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
     as_json: Json = False,
 ) -> int:
@@ -196,10 +200,21 @@ async def erase(
     if (what is None) != whole_tenant:
         raise typer.BadParameter("name a device, or give --whole-tenant")
     target = what or f"the whole tenant {settings.tenant}"
-    if not yes:
-        typer.confirm(f"erase all texts of {target}, for good?", abort=True, err=True)
     async with session(settings, Need.NOTHING) as opened:
         eraser = opened.system.keeping.eraser
+        if dry_run or not yes:
+            planned = await eraser.plan(settings.tenant, what)
+            texts, devices = sum(one.texts for one in planned), len(planned)
+            amount = f"the keys of {texts} texts of {devices} devices"
+        if dry_run:
+            if as_json:
+                print_json({one.device_id: one.texts for one in planned})
+            else:
+                err.print(harmless(f"{target}: would destroy {amount}"), markup=False)
+            return 0
+        if not yes:
+            asked = f"destroy {amount}: erase all texts of {target}, for good?"
+            await asyncio.to_thread(typer.confirm, harmless(asked), abort=True, err=True)
         if what is None:
             done = await eraser.tenant(settings.tenant, actor=whoami(), reason=reason)
         else:

@@ -37,7 +37,13 @@ async def open_keeping(stores: Stores, metrics: Metrics) -> Keeping:
         keeper=Keeper(stores.devices),
         retention=Retention(stores.nc, stores.js, stores.events, stores.devices, remover),
         eraser=Eraser(
-            stores.nc, stores.js, stores.devices, stores.content, stores.keyring, remover
+            stores.nc,
+            stores.js,
+            stores.events,
+            stores.devices,
+            stores.content,
+            stores.keyring,
+            remover,
         ),
         remover=remover,
         orphans=Orphans(stores.events, stores.devices, stores.content, bucket, damaged),

@@ -7,7 +7,7 @@ device, then the tenant's own key; from then on nothing more is taken for it.
 from __future__ import annotations
 
 import uuid
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 
 from msgspec import Struct
@@ -23,6 +23,8 @@ from domain.errors import AppendConflict, InvalidInput, KeyDestroyed, NotFound
 from domain.events import ACTOR, ErasureScope
 from domain.ids import TENANT_BRANCH
 from domain.keeping import refuse_under_hold, shredded
+from domain.ports import EventStore
+from domain.retention import Holdings
 
 REASON_MAX = 500
 
@@ -35,6 +37,13 @@ class Erased(Struct, frozen=True):
     tenant: bool
 
 
+class Planned(Struct, frozen=True):
+    """A device, and how many texts, configurations and differences, its key opens."""
+
+    device_id: str
+    texts: int
+
+
 class Eraser:
     """Erases on a person's word. Again, it finishes what was broken off."""
 
@@ -42,6 +51,7 @@ class Eraser:
         self,
         nc: Client,
         js: JetStreamContext,
+        events: EventStore,
         devices: DeviceRepository,
         content: JetStreamContentStore,
         keyring: KeyRing,
@@ -49,20 +59,27 @@ class Eraser:
     ) -> None:
         self._nc = nc
         self._js = js
+        self._events = events
         self._keyring = keyring
         self._devices = devices
         self._content = content
         self._remover = remover
 
+    async def plan(self, tenant_id: str, device_id: str | None) -> tuple[Planned, ...]:
+        """What erasing a device, or all of the tenant, would destroy now; nothing is changed.
+        Raises as `device`."""
+        found = []
+        for name in await self._permitted(tenant_id, device_id):
+            async with aclosing(self._events.read_branch(tenant_id, name)) as branch:
+                held = Holdings.of([one async for one in branch])
+            found.append(Planned(name, len(held.snapshots) + len(held.told)))
+        return tuple(found)
+
     async def device(self, tenant_id: str, device_id: str, *, actor: str, reason: str) -> Erased:
         """Erase a device's texts. Raises `UnderLegalHold`, `NotFound` for one without any events,
         `InvalidInput`, `Unavailable`."""
         check_said(actor, reason)
-        refuse_under_hold(
-            f"tenant {tenant_id}", await self._devices.refresh(tenant_id, TENANT_BRANCH)
-        )
-        if not (await self._devices.refresh(tenant_id, device_id)).head.version:
-            raise NotFound("device", device_id)
+        await self._permitted(tenant_id, device_id)
         await self._remover.finish()
         erasure_id = str(uuid.uuid4())
         await self._shred(tenant_id, device_id, erasure_id, "device", actor, reason)
@@ -73,15 +90,7 @@ class Eraser:
 
         Raises as `device`."""
         check_said(actor, reason)
-        branch = await self._devices.refresh(tenant_id, TENANT_BRANCH)
-        refuse_under_hold(f"tenant {tenant_id}", branch)
-        wanted = await devices_with_texts(self._nc, self._js, tenant_id)
-        if not wanted and not branch.head.version:
-            raise NotFound("tenant", tenant_id)
-        for device_id in wanted:
-            refuse_under_hold(
-                f"{tenant_id}/{device_id}", await self._devices.refresh(tenant_id, device_id)
-            )
+        await self._permitted(tenant_id, None)
         await self._remover.finish()
         erasure_id = str(uuid.uuid4())
         done: list[str] = []
@@ -95,6 +104,24 @@ class Eraser:
             with suppress(KeyDestroyed):
                 await self._shred(tenant_id, TENANT_BRANCH, erasure_id, "tenant", actor, reason)
         return Erased(erasure_id, tuple(done), tenant=True)
+
+    async def _permitted(self, tenant_id: str, device_id: str | None) -> list[str]:
+        """The devices that may be erased: the one, or all of the tenant that have texts. Raises
+        `UnderLegalHold`, `NotFound`."""
+        branch = await self._devices.refresh(tenant_id, TENANT_BRANCH)
+        refuse_under_hold(f"tenant {tenant_id}", branch)
+        if device_id is None:
+            wanted = await devices_with_texts(self._nc, self._js, tenant_id)
+            if not wanted and not branch.head.version:
+                raise NotFound("tenant", tenant_id)
+        else:
+            wanted = [device_id]
+        for name in wanted:
+            state = await self._devices.refresh(tenant_id, name)
+            if not state.head.version:
+                raise NotFound("device", name)
+            refuse_under_hold(f"{tenant_id}/{name}", state)
+        return wanted
 
     async def _shred(
         self,

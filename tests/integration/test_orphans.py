@@ -338,7 +338,9 @@ async def test_what_is_damaged_ends_neither_a_run_nor_an_erasure(parts: Rig) -> 
     assert await remover.finish() == 1
     there = [await parts.content.look(one) is not None for one in (broken, whole)]
     assert there == [True, False]
-    eraser = Eraser(parts.nc, parts.js, parts.devices, parts.content, parts.keyring, remover)
+    eraser = Eraser(
+        parts.nc, parts.js, parts.events, parts.devices, parts.content, parts.keyring, remover
+    )
     await eraser.device(*ACME, actor="user:ann", reason="a password leaked")
     assert await count(parts) == 0
     assert [one.sequence for one in await parts.dead_letters.list(10)] == [told + 2]
