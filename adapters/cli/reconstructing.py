@@ -131,15 +131,17 @@ async def reconstruct(
 
 
 def _story_table(facts: Iterable[Told]) -> Table:
-    made = table("WHEN", "DEVICE", "ACTOR", "WHAT", "LEAF", numbers=("LEAF",))
+    # The position is what `audit prove` takes; the leaf's index is that less one.
+    made = table("WHEN", "POSITION", "DEVICE", "ACTOR", "WHAT", "SEALED", numbers=("POSITION",))
     for one in facts:
         stored = one.stored
         made.add_row(
             cell(when(stored.occurred_at)),
+            cell(stored.position),
             cell(stored.device_id),
             cell(stored.event.actor),
             cell(one.words),
-            cell(one.index if one.sealed else "not sealed", "" if one.sealed else "yellow"),
+            cell("yes" if one.sealed else "no", "" if one.sealed else "yellow"),
         )
     return made
 

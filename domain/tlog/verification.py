@@ -132,7 +132,8 @@ class StreamCheck:
                 self.findings.append(_forked(claim))
         for log, waiting in self._open.items():
             if log != STREAM_LOG:
-                self.findings += [_forked(claim) for claim in waiting]
+                size = self._trees[log].size if log in self._trees else 0
+                self.findings += [_beyond(claim, size) for claim in waiting]
 
     def _suspect(self) -> Suspect | None:
         claims = self._suspicious()
@@ -140,6 +141,15 @@ class StreamCheck:
             return None
         last = self.position if self._gap is None else self._gap - 1
         return Suspect(self.matched + 1, min(last, claims[0].size), claims)
+
+
+def _beyond(claim: Claim, size: int) -> Finding:
+    """What was kept elsewhere tells of an end that is gone; a note of the stream of checkpoints can
+    only be of another history, since the stream's own are true."""
+    if claim.sequence:
+        return _forked(claim)
+    detail = f"the log {claim.log} had {claim.size} events when it was signed, and has {size}"
+    return Finding("checkpoint", "truncated", claim.sequence, detail)
 
 
 def _forked(claim: Claim) -> Finding:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -135,6 +136,9 @@ def test_it_verifies_and_says_when_its_own_keys_were_used(made: Made) -> None:
     status, said = made.check()
     assert (status, said.splitlines()[-1]) == (0, "VERIFIED")
     assert "WARNING" not in said
+    kinds = Counter(one["subject"].rpartition(".")[2] for one in made.lines())
+    told_of = kinds["SnapshotCreated"] + kinds["DiffGenerated"]
+    assert f"\n{told_of} of the {told_of} texts that events tell of are not in it\n" in said
     status, said = made.check(keys=False)
     assert status == 0
     assert said.startswith("WARNING: no --key given")

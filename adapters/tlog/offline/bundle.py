@@ -16,6 +16,8 @@ from adapters.tlog.offline.trees import Wrong, grew, included, need, sha256, str
 
 # No file of a bundle is larger; a body has at most 64 MiB in base64, and so has a text without it.
 SMALL, LARGE = 1 << 20, 100 << 20
+# Events of these types tell of a text: a configuration, or a difference.
+WITH_TEXT = ("SnapshotCreated", "DiffGenerated")
 FILES = {
     "": r"README\.txt|verify\.py|bundle\.json|keys|(?:stream-)?checkpoint|stream-leaves\.bin"
     r"|events\.jsonl|checkpoints|proofs|content",
@@ -125,7 +127,7 @@ class Bundle:
         yield f"ok: the checkpoint of {about['log']} is signed: {size} events"
         yield f"ok: the checkpoint of {about['stream_log']} is signed: {stream_size} events"
         texts = {int(one[:-4]) for one in self.names("content") if one.endswith(".txt")}
-        events, bodies = self.events(size, texts)
+        events, bodies, told_of = self.events(size, texts)
         yield f"ok: {len(events)} events are in order, each of the tenant {token}"
         yield from self.complete([leaf for _, leaf in events], size, root)
         yield from self.in_stream(events, stream_size, stream_root)
@@ -134,10 +136,13 @@ class Bundle:
         for raw in kept:
             yield self.since(raw, size, root)
         yield from self.contents(bodies)
+        if told_of > len(texts):
+            yield f"{told_of - len(texts)} of the {told_of} texts that events tell of are not in it"
 
     def events(self, size: int, texts: set[Any]) -> tuple[Any, ...]:
-        """Position and leaf hash of every event, and the bodies of those at `texts`."""
-        about = self.about
+        """Position and leaf hash of every event, the bodies of those at `texts`, and how many tell
+        of a text."""
+        about, told_of = self.about, 0
         found: list[Any] = []
         bodies: dict[Any, Any] = {}
         with self.open("events.jsonl", 1 << 62) as file:
@@ -158,10 +163,11 @@ class Bundle:
                 data += struct.pack(">QQH", position, stored_ns, len(subject)) + subject
                 data += sha256(block) + struct.pack(">Q", len(body)) + sha256(body)
                 found.append((position, sha256(b"\x00" + data)))
+                told_of += parts[3] in WITH_TEXT
                 if position in texts:
                     bodies[position] = body
         need(len(found) == about["events"], f"there are {len(found)} events, not {about['events']}")
-        return found, bodies
+        return found, bodies, told_of
 
     def complete(self, leaves: list[Any], size: int, root: bytes) -> Iterator[str]:
         """The stretch, with the leaf before it and the one after it, is what the log holds. It may
