@@ -29,6 +29,7 @@ from adapters.cli.log_keys import (
     witness_key,
 )
 from adapters.cli.log_loss import GivenUpOut, accept_loss, given_up_out, tell_given_up
+from adapters.cli.log_standing import show_state
 from adapters.cli.proving import Kept, kept_checkpoint, prove, prove_growth, verify_proof
 from adapters.cli.reconstructing import reconstruct
 from adapters.cli.session import Need, session
@@ -163,7 +164,7 @@ async def _verified(settings: Settings, options: Options) -> tuple[Report, list[
         known = (await marks.all_of(settings.log_name)).values()
         options = msgspec.structs.replace(options, kept=tuple(one.note.encode() for one in known))
         evidence = SystemEvidence.of(opened.system)
-        with _progress("events") as moved:
+        with progress("events") as moved:
             report = await verify(evidence, options, moved)
         return report, await marks.given_up(settings.log_name)
 
@@ -203,7 +204,7 @@ async def export_bundle(
         async def recorded(device: str, snapshot_id: str, before_id: str | None) -> None:
             await record_shown(devices, settings.tenant, device, snapshot_id, reason, before_id)
 
-        with _progress("events") as moved:
+        with progress("events") as moved:
             done = await export(
                 opened.system,
                 path,
@@ -245,7 +246,8 @@ async def print_verifier(settings: Settings) -> int:
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar, on a terminal, while the block runs: call with how much is done, and of how much."""
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -296,6 +298,13 @@ def _tell(report: Report, given_up: Sequence[GivenUp]) -> None:
         f"of {report.logs} logs; {report.rows} rows and {report.contents} texts compared",
         soft_wrap=True,
     )
+    if report.events > report.sealed and report.ok:
+        err.print(
+            f"{report.events - report.sealed} events came after the last checkpoint: nothing "
+            "shows yet what they were; configtrail audit seal",
+            style="yellow",
+            soft_wrap=True,
+        )
     if report.awaited:
         err.print(
             f"{report.awaited} events are newer than what the audit table holds so far, and were "
@@ -355,4 +364,5 @@ COMMANDS: dict[str, Callable[..., Coroutine[Any, Any, int]]] = {
     "seal": seal_now,
     "rotate-key": rotate_key,
     "accept-loss": accept_loss,
+    "state": show_state,
 }

@@ -16,6 +16,7 @@ from adapters.cli.session import nats, servers
 from adapters.diagnosing.finding import Finding
 from adapters.diagnosing.nats import look_at_nats
 from adapters.diagnosing.postgres import look_at_postgres
+from adapters.diagnosing.signed_log import look_at_log
 from adapters.diagnosing.streams import looked_after
 from adapters.embedded.errors import NothingHere
 from adapters.jetstream.source import JetStreamSource
@@ -58,7 +59,10 @@ async def doctor(
             findings += await look_at_nats(nc, settings)
             source = JetStreamSource(nc, nc.jetstream())
         if found.postgres_dsn is not None:
-            findings += await look_at_postgres(found.postgres_dsn.get_secret_value(), source)
+            dsn = found.postgres_dsn.get_secret_value()
+            findings += await look_at_postgres(dsn, source)
+            if source is not None:
+                findings += await look_at_log(nc, dsn, settings)
         else:
             told = "CONFIGTRAIL_POSTGRES_DSN is not set"
             findings.append(Finding("Postgres", "notice", told, "set it where configtrail up runs"))

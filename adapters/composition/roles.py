@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from adapters.access.refusals import AccessJournal
 from adapters.composition.system import System
-from adapters.jetstream.streams import wanted_streams
+from adapters.diagnosing.streams import looked_after
+from adapters.postgres.witness_book import Asked, WitnessBook
 from adapters.roles.collector import Collector
 from adapters.roles.differ import Differ
 from adapters.roles.keeper import RetentionKeeper
@@ -80,10 +81,14 @@ def roles(system: System) -> dict[str, Role]:
     """Every role but the API, by name, for `adapters.roles.supervisor.running`."""
     settings = system.settings
     witnesses = parse_witnesses(settings.witnesses)
+    book = WitnessBook(system.pool)
+
+    async def report(asked: Asked) -> None:
+        system.metrics.witness_answers.labels(asked.witness, asked.outcome).inc()
+        await book.write(asked)
+
     found: dict[str, Role] = {
-        "stream watch": StreamWatch(
-            system.js, wanted_streams(settings.stream_replicas, settings.intake_max_bytes)
-        ).run,
+        "stream watch": StreamWatch(system.js, looked_after(settings)).run,
         "recorder": Recorder(
             system.nc,
             system.js,
@@ -111,7 +116,7 @@ def roles(system: System) -> dict[str, Role]:
             ),
             base=settings.log_name,
             every=settings.seal_seconds,
-            witnesses=Witnesses(witnesses) if witnesses else None,
+            witnesses=Witnesses(witnesses, report=report) if witnesses else None,
             witness_every=settings.witness_seconds,
         ).run,
         "retention": RetentionKeeper(

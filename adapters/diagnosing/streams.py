@@ -13,6 +13,7 @@ from adapters.jetstream.checkpoints import CHECKPOINTS, checkpoints_stream_confi
 from adapters.jetstream.connection import outage_as_unavailable
 from adapters.jetstream.dead_letters import DEAD_LETTERS
 from adapters.jetstream.key_store import BUCKET as KEYS
+from adapters.jetstream.key_store import device_keys_config
 from adapters.jetstream.leases import BUCKET as LEASES
 from adapters.jetstream.streams import EVENTS, differences, misconfigured, wanted_streams
 from adapters.settings import Settings
@@ -31,6 +32,7 @@ def looked_after(settings: Settings) -> list[StreamConfig]:
     return [
         *wanted_streams(replicas, settings.intake_max_bytes),
         checkpoints_stream_config(replicas),
+        device_keys_config(replicas),
     ]
 
 

@@ -95,6 +95,16 @@ class Metrics:
         self.log_position = self._gauge(
             "configtrail_log_position", "Position up to which the stream is in signed checkpoints"
         )
+        self.witness_answers = Counter(
+            "configtrail_witness_answers_total",
+            "Times that a witness was asked to cosign: cosigned, refused, away",
+            ("witness", "outcome"),
+            registry=self.registry,
+        )
+        self.unwitnessed = self._gauge(
+            "configtrail_log_unwitnessed",
+            "Logs whose last checkpoint lacks a witness that is to cosign it",
+        )
         self.dead_letters = self._gauge(
             "configtrail_dead_letters", "Messages that could not be processed and wait for a look"
         )

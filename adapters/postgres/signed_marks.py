@@ -13,7 +13,7 @@ from datetime import datetime
 import asyncpg
 from msgspec import Struct
 
-from projections.rows import Pool
+from projections.rows import Pool, Reader
 
 SCHEMA = "configtrail_signed"
 _LOCK = 0x636F_6E66_7369_676E
@@ -33,6 +33,15 @@ CREATE TABLE IF NOT EXISTS {SCHEMA}.given_up (
     at timestamptz NOT NULL DEFAULT now(),
     actor text NOT NULL,
     reason text NOT NULL
+);
+-- See `adapters.postgres.witness_book`.
+CREATE TABLE IF NOT EXISTS {SCHEMA}.witnesses (
+    witness text COLLATE "C" NOT NULL,
+    origin text COLLATE "C" NOT NULL,
+    outcome text NOT NULL,
+    told text NOT NULL,
+    since timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (witness, origin)
 );
 """
 # Before a sealer of this version ran.
@@ -74,15 +83,7 @@ class SignedMarks:
 
     async def all_of(self, base: str) -> dict[str, Mark]:
         """The marks of a deployment's logs, by origin."""
-        try:
-            rows = await self._pool.fetch(
-                f"SELECT origin, size, position, note FROM {SCHEMA}.marks"
-                " WHERE starts_with(origin, $1)",
-                f"{base}/",
-            )
-        except _NOT_THERE:
-            return {}
-        return {row["origin"]: Mark(**dict(row)) for row in rows}
+        return await marks_of(self._pool, base)
 
     async def keep(self, marks: Sequence[Mark]) -> None:
         """Keep what was published. A smaller size never takes the place of a larger one."""
@@ -124,6 +125,19 @@ class SignedMarks:
         except _NOT_THERE:
             return []
         return [GivenUp(**dict(row)) for row in rows]
+
+
+async def marks_of(reader: Reader, base: str) -> dict[str, Mark]:
+    """See `SignedMarks.all_of`."""
+    try:
+        rows = await reader.fetch(
+            f"SELECT origin, size, position, note FROM {SCHEMA}.marks"
+            " WHERE starts_with(origin, $1)",
+            f"{base}/",
+        )
+    except _NOT_THERE:
+        return {}
+    return {row["origin"]: Mark(**dict(row)) for row in rows}
 
 
 def _values(mark: Mark) -> tuple[str, int, int, str]:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from adapters.jetstream.checkpoints import CheckpointStore
+from adapters.witness.client import Cosigned
 from domain.tlog.checkpoint import Checkpoint
 from domain.tlog.note import Note, Signature
 
-Cosign = Callable[[str, Checkpoint, Note], Awaitable[Note]]
+Cosign = Callable[[str, Checkpoint, Note], Awaitable[Cosigned]]
 
 
 class _Bare(Struct, frozen=True):
-    """`earlier` cosignatures stay where no newer one can be had."""
+    """`note` has the cosignatures of this round, as far as they came; `earlier` ones stay where no
+    newer one can be had."""
 
     checkpoint: Checkpoint
     note: Note
@@ -23,11 +26,16 @@ class _Bare(Struct, frozen=True):
 
 
 class Cosigning:
-    """The last checkpoint of each log that has no witness yet, or is to have them anew."""
+    """The last checkpoint of each log that lacks a witness, or is to have them anew."""
 
     def __init__(self, checkpoints: CheckpointStore) -> None:
         self._checkpoints = checkpoints
         self._bare: dict[str, _Bare] = {}
+
+    @property
+    def waiting(self) -> int:
+        """Of how many logs it is."""
+        return len(self._bare)
 
     def add(self, name: str, checkpoint: Checkpoint, note: Note, position: int) -> None:
         """A checkpoint that was just published, or is published already: then with whatever
@@ -45,16 +53,18 @@ class Cosigning:
         last. Who does not answer is asked again the next time. Raises `Overtaken`, `Unavailable`.
         """
         for name, bare in list(self._bare.items()):
-            cosigned = await cosign(name, bare.checkpoint, bare.note)
-            if cosigned == bare.note:
-                continue
-            there = {(one.name, one.key_id) for one in cosigned.signatures}
-            kept = [one for one in bare.earlier if (one.name, one.key_id) not in there]
-            cosigned = Note(bare.note.text, (*cosigned.signatures, *kept))
-            agreed[name] = await self._checkpoints.append(
-                bare.checkpoint.origin,
-                str(cosigned).encode(),
-                after=agreed[name],
-                position=bare.position,
-            )
-            del self._bare[name]
+            got = await cosign(name, bare.checkpoint, bare.note)
+            if got.note != bare.note:
+                there = {(one.name, one.key_id) for one in got.note.signatures}
+                kept = [one for one in bare.earlier if (one.name, one.key_id) not in there]
+                cosigned = Note(bare.note.text, (*got.note.signatures, *kept))
+                agreed[name] = await self._checkpoints.append(
+                    bare.checkpoint.origin,
+                    str(cosigned).encode(),
+                    after=agreed[name],
+                    position=bare.position,
+                )
+            if got.complete:
+                del self._bare[name]
+            else:
+                self._bare[name] = replace(bare, note=got.note)

@@ -213,6 +213,7 @@ class Sealer:
                         await sealing.renew()
                         self._renew_at = loop.time() + self._witness_every
                     await sealing.seal(cosign)
+                    self._metrics.unwitnessed.set(sealing.unwitnessed)
                     due = loop.time() + self._every
                     self._metrics.log_position.set(sealing.position)
                     asked = [one for one in asked if one[0] not in ready]

@@ -127,6 +127,11 @@ class Sealing:
         """Whether there is something new to sign."""
         return bool(self._dirty)
 
+    @property
+    def unwitnessed(self) -> int:
+        """Of how many logs the last checkpoint lacks a witness."""
+        return self._cosigning.waiting
+
     def follow(self) -> AsyncGenerator[list[RawEvent], None]:
         """The events after where we stand. Give their batches to `apply`."""
         return self._feed.follow(self.position)

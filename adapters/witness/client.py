@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import urllib.error
-import urllib.request
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 from msgspec import Struct
 
 from adapters.crypto.signing import check_ed25519
+from adapters.postgres.witness_book import Asked, Outcome
 from adapters.tlog.proofs import Prover, Sealed
+from adapters.witness.posting import Answered, Poster
 from domain.errors import InvalidInput, NotVerified
 from domain.tlog.checkpoint import Checkpoint, parse_number
 from domain.tlog.note import COSIGNATURE, Note, Signature, VerifierKey, parse_signatures, verified
@@ -19,10 +20,9 @@ from domain.tlog.request import WitnessRequest
 
 log = logging.getLogger(__name__)
 
-TIMEOUT_SECONDS = 5.0
-PAUSE_SECONDS = 30.0
-_TRIES = 3
-_ANSWER_MAX = 64 * 1024
+PAUSE_SECONDS: Final = 30.0
+_TRIES: Final = 3
+_TOLD_MAX: Final = 300
 
 
 class WitnessAddress(Struct, frozen=True):
@@ -32,13 +32,14 @@ class WitnessAddress(Struct, frozen=True):
     key: VerifierKey
 
 
-class Answered(Struct, frozen=True):
-    """What came back."""
+class Cosigned(Struct, frozen=True):
+    """The note with the cosignatures that could be had. `complete`: none is lacking."""
 
-    status: int
-    body: bytes
+    note: Note
+    complete: bool
 
 
+Report = Callable[[Asked], Awaitable[None]]
 Post = Callable[[str, bytes], Awaitable[Answered]]
 
 
@@ -62,31 +63,56 @@ def parse_witnesses(text: str) -> tuple[WitnessAddress, ...]:
 class Witnesses:
     """All witnesses of a deployment. Give `cosign` to the sealer."""
 
-    def __init__(self, addresses: Sequence[WitnessAddress], *, post: Post | None = None) -> None:
+    def __init__(
+        self,
+        addresses: Sequence[WitnessAddress],
+        *,
+        report: Report | None = None,
+        post: Post | None = None,
+    ) -> None:
         self._addresses = tuple(addresses)
-        self._post = post or _post
+        self._report = report
+        self._post = post or Poster()
         self._sizes: dict[tuple[str, str], int] = {}
-        self._paused: dict[str, float] = {}
+        # Who is away, is so for all logs; who refuses one may cosign the others.
+        self._away: dict[str, float] = {}
+        self._refused: dict[tuple[str, str], float] = {}
 
-    async def cosign(self, prover: Prover, name: str, checkpoint: Checkpoint, note: Note) -> Note:
-        """The note with the cosignatures that could be had."""
-        lines: list[Signature] = []
+    async def cosign(
+        self, prover: Prover, name: str, checkpoint: Checkpoint, note: Note
+    ) -> Cosigned:
+        """The note with the cosignatures that it lacks, as far as they could be had."""
+        clock = asyncio.get_running_loop().time
+        complete = True
         for address in self._addresses:
-            clock = asyncio.get_running_loop().time
-            if clock() < self._paused.get(address.url, 0.0):
+            key, slot = address.key, (address.url, checkpoint.origin)
+            if any((one.name, one.key_id) == (key.name, key.key_id) for one in note.signatures):
                 continue
+            if clock() < max(self._away.get(address.url, 0.0), self._refused.get(slot, 0.0)):
+                complete = False
+                continue
+            outcome: Outcome = "cosigned"
+            told = ""
             try:
-                lines += await self._asked(address, prover, name, Sealed(checkpoint, note))
-            except (OSError, NotVerified) as error:
-                self._paused[address.url] = clock() + PAUSE_SECONDS
+                lines = await self._asked(address, prover, name, Sealed(checkpoint, note))
+                note = Note(note.text, (*note.signatures, *lines))
+            except OSError as error:
+                outcome, told, complete = "away", str(error), False
+                self._away[address.url] = clock() + PAUSE_SECONDS
+            except NotVerified as error:
+                outcome, told, complete = "refused", error.reason, False
+                self._refused[slot] = clock() + PAUSE_SECONDS
+            if told:
                 log.warning(
                     "the witness %s did not cosign %s at size %d: %s",
-                    address.key.name,
+                    key.name,
                     checkpoint.origin,
                     checkpoint.size,
-                    error,
+                    told,
                 )
-        return Note(note.text, (*note.signatures, *lines))
+            if self._report is not None:
+                await self._report(Asked(key.name, checkpoint.origin, outcome, told[:_TOLD_MAX]))
+        return Cosigned(note, complete)
 
     async def _asked(
         self, address: WitnessAddress, prover: Prover, name: str, sealed: Sealed
@@ -98,7 +124,7 @@ class Witnesses:
             hashes: tuple[bytes, ...] = ()
             if old:
                 hashes = (await prover.consistency(name, old, sealed)).hashes
-            request = WitnessRequest(old, hashes, sealed.note)
+            request = WitnessRequest(old, hashes, _bare(sealed))
             answer = await self._post(f"{address.url}/add-checkpoint", str(request).encode())
             if answer.status == 200:
                 self._sizes[slot] = sealed.checkpoint.size
@@ -108,6 +134,12 @@ class Witnesses:
                 raise NotVerified("the checkpoint", f"it answers {answer.status}: {reason!r}")
             self._sizes[slot] = _known_size(answer.body, sealed.checkpoint.size)
         raise NotVerified("the checkpoint", f"it answers 409 {_TRIES} times over")
+
+
+def _bare(sealed: Sealed) -> Note:
+    """The note without what other witnesses say."""
+    own = tuple(one for one in sealed.note.signatures if one.name == sealed.checkpoint.origin)
+    return Note(sealed.note.text, own)
 
 
 def _known_size(body: bytes, size: int) -> int:
@@ -124,17 +156,3 @@ def _checked(key: VerifierKey, note: Note, body: bytes) -> list[Signature]:
     own = [one for one in lines if (one.name, one.key_id) == (key.name, key.key_id)]
     verified(Note(note.text, tuple(own)), [key], check_ed25519)
     return own
-
-
-async def _post(url: str, body: bytes) -> Answered:
-    return await asyncio.to_thread(_post_now, url, body)
-
-
-def _post_now(url: str, body: bytes) -> Answered:
-    request = urllib.request.Request(url, data=body, method="POST")
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
-            return Answered(answer.status, answer.read(_ANSWER_MAX))
-    except urllib.error.HTTPError as error:
-        with error:
-            return Answered(error.code, error.read(_ANSWER_MAX))

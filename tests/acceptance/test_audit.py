@@ -234,6 +234,30 @@ async def test_as_many_witnesses_must_agree_as_the_verifier_says(
         assert words in " ".join(told.split()), (wanted, told)
 
 
+async def test_a_witness_that_does_not_cosign_is_told_of(service: Service) -> None:
+    state = json.loads(await service.run("audit", "state", "--json", status=1))
+    assert (state["head"], state["signed"], state["given_up"]) == (9, 9, [])
+    told = {one["name"]: (one["outcome"], one["lacking"]) for one in state["witnesses"]}
+    assert told[NAME] == ("cosigned", 0)
+    # Nobody answers at its address: it is asked about one log, and left alone for a while.
+    assert told[AWAY.name][0] == "away"
+    shown, said = await service.told("audit", "state", status=1)
+    assert AWAY.name in shown
+    assert "signed up to position 9 of 9" in said
+    found = json.loads(await service.run("doctor", "--json", status=1))
+    wrong = {one["subject"]: one["told"] for one in found if one["verdict"] == "wrong"}
+    assert list(wrong) == [f"witness {AWAY.name}"]
+    assert "can't be reached, for" in wrong[f"witness {AWAY.name}"]
+
+    def metrics() -> str:
+        with urllib.request.urlopen(f"{service.program.url}/metrics", timeout=10) as answer:
+            return str(answer.read().decode())
+
+    counted = await asyncio.to_thread(metrics)
+    assert f'configtrail_witness_answers_total{{outcome="away",witness="{AWAY.name}"}}' in counted
+    assert "configtrail_log_unwitnessed 2.0" in counted
+
+
 async def test_whoever_has_only_postgres_can_change_nothing_unseen(service: Service) -> None:
     runtime = json.loads((service.folder / "data" / "runtime.json").read_text())
     connection = await asyncpg.connect(runtime["postgres_dsn"])
@@ -287,9 +311,15 @@ async def test_texts_go_by_policy_or_by_a_persons_word_and_history_verifies(
     await service.run("erase", "r1", "--yes", *because, status=1)
     await service.run("retention", "release", "case-7", "--device", "r1", *because)
     assert json.loads(await service.run("retention", "--json"))["holds"] == []
-    # Without an answer nothing is erased.
+    # Without an answer nothing is erased: of r1 nothing expired, of the others all but the last.
+    _, told = await service.told("erase", "r1", *because, "--dry-run")
+    assert "r1: would destroy the keys of 3 texts of 1 devices" in told
+    planned = json.loads(
+        await service.run("erase", "--whole-tenant", *because, "--dry-run", "--json")
+    )
+    assert planned == {"r1": 3, "r2": 1, "r3": 1}
     _, asked = await service.told("erase", "r1", *because, status=1)
-    assert "erase all texts of r1, for good?" in asked
+    assert "destroy the keys of 3 texts of 1 devices: erase all texts of r1, for good?" in asked
     assert "Aborted" in asked
     await service.run("erase", "r1", *because, stdin="y\n")
     assert await service.run("audit", "reconstruct", "r1", "--text", *because, status=1) == ""

@@ -34,7 +34,7 @@ from domain.events import ContentRef, SnapshotCreated
 from domain.ports import ContentKind
 from domain.tlog.checkpoint import Checkpoint, parse_checkpoint
 from domain.tlog.leaf import RawEvent
-from domain.tlog.names import STREAM_LOG, LogNames
+from domain.tlog.names import STREAM_LOG, LogNames, tenant_log
 from domain.tlog.note import Note, parse_note
 from projections import ALL
 from projections.audit.write import Audit
@@ -539,3 +539,39 @@ async def test_a_tail_that_is_gone_with_its_checkpoints_shows_by_one_kept_elsewh
     report = await verify(told, replace(OPTIONS, outside=(kept,)))
     assert first_of(report, "event") == ("event", "truncated", before[1].size + 1)
     assert base64.b64encode(checkpoint.root).decode() in kept.decode()
+
+
+async def test_a_tenants_tail_that_is_gone_shows_by_its_own_checkpoint_kept_elsewhere(
+    told: Copy,
+) -> None:
+    """Its auditor has the tenant's log alone. What is left is signed, so the stream is whole."""
+    log = tenant_log("acme")
+    index, checkpoint = told.checkpoints(log)[-1]
+    kept = told.stored_notes[index].raw
+    before = told.checkpoints(STREAM_LOG)[-2]
+    told.stored_notes = told.stored_notes[: before[0] + 1]
+    told.last_note = len(told.stored_notes)
+    told.events = told.events[: before[1].size]
+    told.audit = told.audit[: before[1].size]
+    told.last = len(told.events)
+    report = await verify(told, replace(OPTIONS, outside=(kept,)))
+    (found,) = report.findings
+    assert (found.what, found.kind) == ("checkpoint", "truncated")
+    assert f"the log {log} had {checkpoint.size} events when it was signed" in found.detail
+
+
+async def test_what_postgres_keeps_counts_where_the_checkpoints_lack_it(told: Copy) -> None:
+    index, _ = told.checkpoints(STREAM_LOG)[-1]
+    kept = told.stored_notes[index].raw
+    assert (await verify(told, replace(OPTIONS, kept=(kept,)))).checkpoints == len(
+        told.stored_notes
+    ), "it is among them"
+    before = told.checkpoints(STREAM_LOG)[-2]
+    told.stored_notes = told.stored_notes[: before[0] + 1]
+    told.last_note = len(told.stored_notes)
+    assert (await verify(told, replace(OPTIONS, kept=(kept,)))).ok, "the events are all there"
+    told.events = told.events[: before[1].size]
+    told.audit = told.audit[: before[1].size]
+    told.last = len(told.events)
+    report = await verify(told, replace(OPTIONS, kept=(kept,)))
+    assert first_of(report, "event") == ("event", "truncated", before[1].size + 1)

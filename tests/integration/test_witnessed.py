@@ -12,10 +12,13 @@ import pytest_asyncio
 from adapters.crypto.signing import SigningKey, check_ed25519
 from adapters.embedded.nats import EmbeddedNats
 from adapters.postgres.pool import open_pool
+from adapters.postgres.signed_marks import SignedMarks
 from adapters.postgres.tiles import TileStore
+from adapters.postgres.witness_book import Asked, WitnessBook, answers
 from adapters.roles.cosigning import Cosign
 from adapters.tlog.proofs import Prover
-from adapters.witness.client import Answered, WitnessAddress, Witnesses
+from adapters.witness.client import WitnessAddress, Witnesses
+from adapters.witness.posting import Answered
 from adapters.witness.state import WitnessState
 from adapters.witness.witness import Witness
 from domain.tlog.findings import Finding
@@ -35,6 +38,8 @@ class Party:
     def __init__(self, folder: Path) -> None:
         self.now = 1_790_000_000.0
         self.away: set[str] = set()
+        self.refused: set[str] = set()
+        self.told: list[Asked] = []
         keys = [SigningKey(bytes([number]) * 32) for number in (1, 2, 3)]
         self.verifiers = [
             key.verifier(name, COSIGNATURE) for name, key in zip(NAMES, keys, strict=True)
@@ -54,13 +59,19 @@ class Party:
         """What a program that starts now gives to its sealer."""
         addresses = [WitnessAddress(f"http://{one.name}", one) for one in self.verifiers]
         prover = Prover(TileStore(pool), rig.checkpoints, await names(rig))
-        return partial(Witnesses(addresses, post=self._post).cosign, prover)
+        return partial(Witnesses(addresses, post=self._post, report=self._report).cosign, prover)
+
+    async def _report(self, asked: Asked) -> None:
+        await asyncio.sleep(0)
+        self.told.append(asked)
 
     async def _post(self, url: str, body: bytes) -> Answered:
         await asyncio.sleep(0)
         name = url.removeprefix("http://").removesuffix("/add-checkpoint")
         if name in self.away:
             raise OSError("it is away")
+        if any(log.encode() in body for log in self.refused):
+            return Answered(404, b"this log is not known here\n")
         answer = self._witnesses[name].add_checkpoint(body)
         return Answered(answer.status, answer.body.encode())
 
@@ -150,3 +161,59 @@ async def test_witnesses_are_asked_anew_about_a_log_in_which_nothing_happens(
         await work.apply(batch)
     assert await work.seal(cosign) == 2
     assert await judged(connected, party.verifiers, 2) == ()
+
+
+async def test_who_refuses_one_log_is_asked_about_the_others(
+    connected: Rig, pool: Pool, tmp_path: Path
+) -> None:
+    """A witness of the stream's log alone: the tenants' come first, and it knows none of them."""
+    party = Party(tmp_path)
+    party.refused = {"/tenant/"}
+    await Story(connected).tell(30)
+    await seal(connected, pool, cosign=await party.cosign(connected, pool))
+    stream = (await names(connected)).origin(STREAM_LOG)
+    assert {one.outcome for one in party.told if one.origin == stream} == {"cosigned"}
+    others = [one for one in party.told if one.origin != stream]
+    assert {one.outcome for one in others} == {"refused"}
+    assert all("not known here" in one.told for one in others)
+    assert await cosigned_at(connected) == {int(party.now)}
+
+
+async def test_one_that_was_away_is_asked_again_though_others_have_cosigned(
+    connected: Rig, pool: Pool, tmp_path: Path
+) -> None:
+    party = Party(tmp_path)
+    party.away = {NAMES[1]}
+    await Story(connected).tell(30)
+    work = sealing(connected, pool)
+    await work.open()
+    async for batch in connected.raw.read(work.position):
+        await work.apply(batch)
+    logs = await work.seal(await party.cosign(connected, pool))
+    assert work.unwitnessed == logs
+    assert {one.outcome for one in party.told if one.witness == NAMES[1]} == {"away"}
+    before = len(await stored_notes(connected))
+    party.away, party.told = set(), []
+    # Its pause is over: as after a start.
+    assert await work.seal(await party.cosign(connected, pool)) == 0
+    assert {(one.witness, one.outcome) for one in party.told} == {(NAMES[1], "cosigned")}
+    assert len(await stored_notes(connected)) == before + logs
+    assert work.unwitnessed == 0
+    assert await judged(connected, party.verifiers) == ()
+
+
+async def test_the_book_tells_since_when_a_witness_answers_so(pool: Pool) -> None:
+    assert await answers(pool, BASE) == []
+    await SignedMarks(pool).ensure()
+    book, origin = WitnessBook(pool), f"{BASE}/tenant/acme"
+    for outcome, told in (("cosigned", ""), ("away", "no answer"), ("away", "refused")):
+        asked = Asked(NAMES[0], origin, outcome, told)  # type: ignore[arg-type]
+        await book.write(asked)
+        await book.write(asked)
+        (found,) = await answers(pool, BASE)
+        assert found.asked == asked
+        if told == "no answer":
+            since = found.since
+    assert found.since == since
+    assert await answers(pool, BASE, f"{BASE}/tenant/other") == []
+    assert await answers(pool, "configtrail.example/another") == []

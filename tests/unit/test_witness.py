@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from adapters.crypto.signing import SigningKey, check_ed25519
-from adapters.witness.client import Answered, WitnessAddress, Witnesses, parse_witnesses
+from adapters.witness.client import WitnessAddress, Witnesses, parse_witnesses
+from adapters.witness.posting import Answered, Poster
 from adapters.witness.state import WitnessState
 from adapters.witness.witness import SIZE_TYPE, Witness
 from domain.errors import InvalidInput
@@ -124,7 +127,8 @@ async def cosigned(answers: list[Answered] | Witness) -> tuple[Note, int]:
     witnesses = Witnesses([ADDRESS], post=post)
     note = LOG.note(checkpoint(12))
     made = await witnesses.cosign(Tiles(), "tenant/acme", checkpoint(12), note)  # type: ignore[arg-type]
-    return made, asked
+    assert made.complete == (len(made.note.signatures) == 2)
+    return made.note, asked
 
 
 async def test_a_client_that_knows_nothing_asks_from_where_the_witness_is(witness: Witness) -> None:
@@ -169,3 +173,53 @@ def test_witnesses_are_given_as_addresses_and_keys() -> None:
     ):
         with pytest.raises(InvalidInput):
             parse_witnesses(wrong)
+
+
+async def posted(answer: bytes) -> Answered:
+    """What comes of a server that answers any request with these bytes, and then with no more."""
+
+    served = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(answer)
+        await writer.drain()
+        if not answer:
+            await reader.read()  # it keeps silent until the other side has gone
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        served.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        try:
+            return await Poster(0.2)(f"http://127.0.0.1:{port}/add-checkpoint", b"x")
+        finally:
+            await served.wait()
+
+
+async def test_what_a_witness_answers_is_taken_as_it_is() -> None:
+    told = b"HTTP/1.1 409 Conflict\r\nContent-Length: 2\r\nConnection: close\r\n\r\n7\n"
+    assert await posted(told) == Answered(409, b"7\n")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/1.1 two hundred\r\n\r\n",
+    ],
+)
+async def test_an_answer_that_is_no_http_or_does_not_come_is_an_absent_witness(
+    answer: bytes,
+) -> None:
+    with pytest.raises(OSError, match=r"does not answer within|no HTTP|timed out"):
+        await posted(answer)
+
+
+async def test_a_witness_is_not_followed_to_where_it_points() -> None:
+    told = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
+    assert (await posted(told)).status == 302
