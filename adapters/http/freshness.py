@@ -95,11 +95,16 @@ async def _check_parked(system: System, request: Request, wanted: int) -> None:
     device = request.path_params.get("device") or request.query_params.get("device_id")
     if device:
         check_device_id(device)
-    lacking = await parking.holding_back(system.pool, tenant, device, wanted)
-    if lacking and device:
-        raise EventsParked(lacking, wanted)
-    if lacking:
+        await check_none_parked(system, tenant, device, wanted)
+    elif lacking := await parking.holding_back(system.pool, tenant, None, wanted):
         request.state.parked = ", ".join(lacking)
+
+
+async def check_none_parked(system: System, tenant: str, branch: str, position: int) -> None:
+    """Raise `EventsParked` when read models lack events of the branch, a device's or another, up to
+    the position."""
+    if lacking := await parking.holding_back(system.pool, tenant, branch, position):
+        raise EventsParked(lacking, position)
 
 
 def position_headers(request: Request) -> dict[str, str]:

@@ -18,13 +18,12 @@ from adapters.http.access import Permission, Principal, may, requires
 from adapters.http.answers import answered_listing
 from adapters.http.cursors import Cursors
 from adapters.http.described import LISTED
-from adapters.http.freshness import POSITION, freshness
+from adapters.http.freshness import POSITION, check_none_parked, freshness
 from adapters.http.params import Cursor, Limit, TenantId
 from adapters.http.shown import Out
 from domain.access import EVERY_TENANT, Role, granted
-from domain.errors import EventsParked, InvalidInput
+from domain.errors import InvalidInput
 from domain.granting import KEYS_BRANCH, REASON_MAX, branch_tenant
-from projections import parking
 from projections.access import AccessKey
 
 if TYPE_CHECKING:
@@ -161,12 +160,8 @@ def router(system: System) -> APIRouter:
         position = await system.keys.revoke(
             tenant, key_id, actor=principal.actor, reason=body.reason if body else None
         )
-        lacking = await parking.holding_back(
-            system.pool, branch_tenant(tenant), KEYS_BRANCH, position
-        )
-        if lacking:
-            # It is recorded, and the key is in force until somebody sees to that.
-            raise EventsParked(lacking, position)
+        # It is recorded, and else the key is in force until somebody sees to what is parked.
+        await check_none_parked(system, branch_tenant(tenant), KEYS_BRANCH, position)
         response.headers[POSITION] = str(position)
         return RevokedOut(key_id=key_id, position=position)
 
