@@ -16,7 +16,9 @@ from adapters.cli.tables import cell, table
 from adapters.http.keys import key_out
 from adapters.settings import Settings
 from domain.access import EVERY_TENANT, Permission, Role
-from domain.errors import InvalidInput
+from domain.errors import EventsParked, InvalidInput
+from domain.granting import KEYS_BRANCH, branch_tenant
+from projections import parking
 
 AllTenants = Annotated[
     bool, typer.Option("--all-tenants", help="Instead of --tenant: for every tenant.")
@@ -93,12 +95,16 @@ async def revoke_key(
     all_tenants: AllTenants = False,
 ) -> int:
     """Revoke an API key: it is refused from then on."""
+    whose = _whose(settings, all_tenants)
     async with session(settings, Need.NOTHING) as opened:
-        position = await opened.system.keys.revoke(
-            _whose(settings, all_tenants), key_id, actor=whoami(), reason=reason
-        )
+        position = await opened.system.keys.revoke(whose, key_id, actor=whoami(), reason=reason)
         if not opened.hosts:
             await projected(opened.system, position, ATTACHED_PROJECTED_SECONDS)
+        lacking = await parking.holding_back(
+            opened.system.pool, branch_tenant(whose), KEYS_BRANCH, position
+        )
+    if lacking:
+        raise EventsParked(lacking, position)
     err.print(harmless(f"key {key_id} revoked"), markup=False)
     return 0
 

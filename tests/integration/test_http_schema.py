@@ -31,6 +31,7 @@ async def test_whatever_the_description_allows_is_answered_as_it_says(
             oidc_issuer=idp.issuer,
             oidc_audience=AUDIENCE,
             oidc_grants="groups=netops * admin",
+            oidc_key_days=36_600,
         )
         async with program(settings) as api:
             for number, text in enumerate(TEXTS):
@@ -39,6 +40,10 @@ async def test_whatever_the_description_allows_is_answered_as_it_says(
             # It finds keys in the list of them and revokes them: its own must not be among them.
             code, out = await generated(api.address, idp.token(), tmp_path)
             assert code == 0, out
+            # What was taken can be taken in.
+            await api.settled()
+            parked = "SELECT projection, type_name, error FROM configtrail.parked"
+            assert await api.system.pool.fetch(parked) == []
 
 
 async def generated(address: str, token: str, folder: Path) -> tuple[int | None, str]:
