@@ -23,7 +23,7 @@ from adapters.access.authentication import Authenticator
 from adapters.access.refusals import NOBODY, Kind, Refusals
 from adapters.http.cors import Origins
 from adapters.http.errors import error_response, refusal
-from adapters.http.rates import OF_TENANT, Rates
+from adapters.http.rates import OF_TENANT, Rates, source_of
 from adapters.http.uploads import is_upload
 from adapters.observability.logging import log_context
 from adapters.observability.metrics import Metrics
@@ -204,7 +204,8 @@ class Guard:
         client = scope.get("client")
         address: str | None = client[0] if client else None
         asking: Principal | None = None
-        guesses = _Guesses(self._rates, f"address {address}")
+        source = source_of(address)
+        guesses = _Guesses(self._rates, source)
         try:
             try:
                 given = headers.get("authorization")
@@ -222,7 +223,7 @@ class Guard:
                 raise
             guesses.give_back()
             asking = principal
-            self._take(principal, address)
+            self._take(principal, source)
         except TooManyRequests as error:
             self._refusals.note(_too_many(asking, address))
             return refusal(error)
@@ -234,9 +235,9 @@ class Guard:
         scope.setdefault("state", {})["principal"] = principal
         return None
 
-    def _take(self, principal: Principal | None, address: str | None) -> None:
+    def _take(self, principal: Principal | None, source: str) -> None:
         if principal is None:
-            self._rates.take(f"address {address}")
+            self._rates.take(source)
             return
         # Names of keys are each tenant's own: two may have one that is called the same.
         self._rates.take(f"key {principal.key_id}" if principal.key_id else principal.actor)

@@ -6,12 +6,27 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from ipaddress import IPv6Address
 
 from domain.errors import TooManyRequests
 
 _MOST_KEPT = 50_000
 # A tenant may make keys as it likes: all of them together get as much as so many.
 OF_TENANT = 8
+
+
+def source_of(address: str | None) -> str:
+    """Whose requests are counted together that come from an address: of IPv6 those of its network
+    of 64 bits, all of whose addresses are one machine's if it likes."""
+    if address is None or ":" not in address:
+        return f"address {address}"
+    try:
+        found = IPv6Address(address)
+    except ValueError:
+        return f"address {address}"
+    if found.ipv4_mapped is not None:
+        return f"address {found.ipv4_mapped}"
+    return f"network {int(found) >> 64:x}"
 
 
 class Rates:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI, Query
 
 import adapters.http
 from adapters.http.access import Permission, Principal, public, requires, routes_of
+from adapters.http.rates import source_of
 from domain.access import EVERY_TENANT, PERMISSIONS, Grant, Role, granted
 from domain.tlog.names import tenant_of_subject
 
@@ -109,3 +110,23 @@ def test_only_what_is_about_no_tenant_reads_as_the_one_who_sees_all() -> None:
     folder = Path(adapters.http.__path__[0])
     using = {one.name for one in folder.glob("*.py") if "system.pool" in one.read_text()}
     assert using <= allowed
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "together"),
+    [
+        ("2001:db8::1", "2001:db8::ffff:2", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("fe80::1%eth0", "fe80::2%eth0", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("no:address", "no:other", False),
+        (None, None, True),
+    ],
+)
+def test_a_network_of_ipv6_is_one_source(
+    one: str | None, other: str | None, together: bool
+) -> None:
+    """Whoever has one of its addresses has 2 to the 64 of them."""
+    assert (source_of(one) == source_of(other)) == together
