@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import base64
 import re
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
+from pydantic import BaseModel
 
 from adapters.http.access import Permission, requires
 from adapters.http.described import HASHES, plain
 from adapters.http.params import TenantId
+from adapters.postgres.witness_book import Outcome, answers
 from adapters.tlog.proofs import Prover
-from adapters.tlog.proving import prove_event, prover_of
+from adapters.tlog.proving import names_of, prove_event, prover_of
+from adapters.witness.client import parse_witnesses
 from domain.errors import NotFound
+from domain.tlog.checkpoint import parse_checkpoint
 from domain.tlog.merkle import HASH_BYTES, MAX_SIZE
 from domain.tlog.names import STREAM_LOG, tenant_log
+from domain.tlog.note import parse_note
 from domain.tlog.proof import CONSISTENCY, INCLUSION
 from domain.tlog.tiles import WIDTH
 
@@ -41,6 +47,26 @@ _CONSISTENT = plain(
     "a proof that nothing was changed between the two",
     f"{CONSISTENCY}\nold 4710\n{_HASH}\n{_HASH}\n\n{_SIGNED}",
 )
+
+
+class WitnessOut(BaseModel):
+    """What a witness answered last about this log, and since when it answers so; `outcome` is null
+    before it was asked."""
+
+    name: str
+    outcome: Outcome | None
+    since: datetime | None
+    told: str
+
+
+class LogStateOut(BaseModel):
+    """How many events are under the newest checkpoint, and who cosigns it."""
+
+    log: str
+    size: int
+    witnesses: list[WitnessOut]
+
+
 Size = Annotated[int, Query(ge=1, le=MAX_SIZE)]
 
 
@@ -57,6 +83,26 @@ def router(system: System) -> APIRouter:
     async def checkpoint(tenant: TenantId) -> Response:
         prover = await prover_of(system)
         return _text(str((await prover.sealed(tenant_log(tenant))).note))
+
+    @routes.get("/state", dependencies=[requires(Permission.READ)])
+    async def state(tenant: TenantId) -> LogStateOut:
+        names = await names_of(system)
+        origin = names.origin(tenant_log(tenant))
+        last = await system.log.checkpoints.last(origin)
+        told = {one.asked.witness: one for one in await answers(system.pool, names.base, origin)}
+        witnesses = []
+        for one in parse_witnesses(system.settings.witnesses):
+            answer = told.get(one.key.name)
+            witnesses.append(
+                WitnessOut(
+                    name=one.key.name,
+                    outcome=answer.asked.outcome if answer else None,
+                    since=answer.since if answer else None,
+                    told=answer.asked.told if answer else "",
+                )
+            )
+        size = parse_checkpoint(parse_note(last.raw).text).size if last is not None else 0
+        return LogStateOut(log=origin, size=size, witnesses=witnesses)
 
     @routes.get(
         "/proofs/{position}",

@@ -241,6 +241,9 @@ async def test_a_witness_that_does_not_cosign_is_told_of(service: Service) -> No
     assert told[NAME] == ("cosigned", 0)
     # Nobody answers at its address: it is asked about one log, and left alone for a while.
     assert told[AWAY.name][0] == "away"
+    answered = json.loads(await service.get("state"))
+    assert (answered["log"].rpartition("/")[2], answered["size"]) == ("acme", 9)
+    assert {one["name"]: one["outcome"] for one in answered["witnesses"]}[NAME] == "cosigned"
     shown, said = await service.told("audit", "state", status=1)
     assert AWAY.name in shown
     assert "signed up to position 9 of 9" in said
