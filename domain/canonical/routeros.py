@@ -37,6 +37,7 @@ _INDENT: Final = "    "
 _MAX_WARNINGS: Final = 50
 _ESCAPE = re.compile(r"\\.")
 _ERROR = re.compile(r"#+[ \t]*error exporting\b[ \t]*(.{0,200})", re.IGNORECASE)
+_INTERRUPTED = re.compile(r"#+[ \t]*interrupted[ \t]*\Z", re.IGNORECASE)
 _ERROR_MENU = re.compile(r'"?(/[^"(]*)"?[ \t]*(?:\([^)]*\))?[ \t]*\Z')
 _PASSED_OVER: Final = ("#", "\n")
 _PASSED_OVER_LINES: Final = ("", "#")
@@ -100,6 +101,7 @@ class _Reading:
         self._os_version: str | None = None
         self._unread: dict[str, None] = {}
         self._nameless_error = False
+        self._interrupted = False
         self._cut = False
         self._in_string = False
         if slowly or not self._read_in_bulk(text):
@@ -116,6 +118,8 @@ class _Reading:
         warnings = [f"error exporting {menu}" for menu in menus if menu]
         if self._nameless_error:
             warnings.append("error exporting a menu")
+        if self._interrupted:
+            warnings.append("was interrupted")
         if self._in_string:
             warnings.append("ends inside a string")
         elif self._cut:
@@ -129,7 +133,7 @@ class _Reading:
             warnings=tuple(warnings),
             os_version=self._os_version,
             unread=tuple(self._unread),
-            cut=self._cut or self._in_string or self._broken_off,
+            cut=self._cut or self._in_string or self._broken_off or self._interrupted,
             unfinished=self._unfinished,
             sectioned=True,
         )
@@ -252,6 +256,8 @@ class _Reading:
         """Keep what a dropped line says about the export itself. `before` the configuration."""
         if before and self._os_version is None and is_header(line):
             self._os_version = header_version(line)
+        if _INTERRUPTED.match(line):
+            self._interrupted = True
         error = _ERROR.match(line)
         if error is None:
             return

@@ -67,7 +67,8 @@ def parted(text: str, platform: str) -> tuple[str, str] | None:
     while text.startswith(("#", "\n"), began):
         began = text.find("\n", began) + 1 or len(text)
     head, rest = text[:began], text[began:]
-    if not rest or rest.startswith("\ufeff") or "error exporting" in head.lower():
+    said = head.lower()
+    if not rest or rest.startswith("\ufeff") or "error exporting" in said or "interrupted" in said:
         return None
     return head, rest
 

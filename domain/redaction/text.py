@@ -83,8 +83,13 @@ def _without_long_secrets(
         yield from lines
         return
     for group in profile.values.grouped(lines):
-        if len(group) == 1 or sum(map(len, group)) > LONGEST:
+        if len(group) == 1:
             yield from group
+        elif sum(map(len, group)) > LONGEST:
+            first, *others = group
+            has_secret = profile.redacted(first, redactor.secret) != first
+            yield first
+            yield from (redactor.secret(one) for one in others) if has_secret else others
         else:
             yield from profile.redacted(_NEXT.join(group), hide).split(_NEXT)
 

@@ -189,6 +189,18 @@ def test_a_menu_that_did_not_answer_makes_the_export_partial(line: str, menu: st
     assert not form.cut
 
 
+@pytest.mark.parametrize("line", ["#interrupted", "# interrupted ", "##Interrupted"])
+def test_an_export_that_was_interrupted_is_partial_and_cut(line: str) -> None:
+    form = routeros(f"{BODY}{line}\n")
+    assert (form.completeness, form.warnings, form.cut) == ("partial", ("was interrupted",), True)
+    assert form.text == routeros(BODY).text
+
+
+def test_a_comment_that_speaks_of_interruptions_is_none() -> None:
+    for line in ("# interrupted by ada", '/ip pool\nadd comment="#interrupted" name=p'):
+        assert routeros(f"{BODY}{line}\n").completeness == "complete"
+
+
 @pytest.mark.parametrize(
     "rest",
     ["", " canary", ' "/canary" (timeout)', " /ip Canary", " /ip address add x=canary", " /ip\x7f"],
@@ -535,7 +547,8 @@ def test_nothing_but_blanks_and_wraps_is_ever_lost_of_configuration(text: str) -
 _PIECES = (
     "/ip address\n", "add a=1\n", "set x=2\n", "# c\n", "#", "\\\n", "\\\\\n", "\\\n    ", "    ",
     '"', '\\"', 'add c="x', '"\n', " ", "\n", "\t", "[a@b] > \n", "# by RouterOS 7.1\n", "\\", "é",
-    "by RouterOS 7.2\n", "#error exporting /ip route\n", "\r\n", "/ip route\n", 'add b="q"\n',
+    "by RouterOS 7.2\n", "#error exporting /ip route\n", "#interrupted\n", "\r\n",
+    "/ip route\n", 'add b="q"\n',
 )  # fmt: skip
 
 

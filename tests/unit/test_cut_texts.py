@@ -54,6 +54,14 @@ def test_an_export_cut_anywhere_says_nothing_false(text: str, seed: int, part: f
     nothing_false(whole, whole[: int(len(whole) * part)])
 
 
+def test_of_an_export_that_was_interrupted_nothing_is_told_as_removed() -> None:
+    whole = "/ip dns\nset servers=192.0.2.1\n/ip pool\nadd name=a ranges=10.0.0.1\n"
+    for lines in (2, 3, 4):
+        cut = "".join(one + "\n" for one in whole.split("\n")[:lines]) + "#interrupted\n"
+        assert told(whole, cut).changes == ()
+        assert told(cut, whole).changes == ()
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(EXPORTS), st.integers(0, 2**32), st.floats(0, 1), st.integers(1, 4))
 def test_what_changed_before_the_cut_is_told_and_nothing_else(

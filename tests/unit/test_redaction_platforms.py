@@ -476,6 +476,14 @@ def test_a_secret_over_several_lines_is_in_no_told_change() -> None:
         assert all(one not in repr(told) for one in ("QZXJ", "WV", "last")), told
 
 
+def test_what_goes_on_behind_a_secret_for_very_long_is_hidden_too() -> None:
+    for platform, (secret, other) in _LONG.items():
+        text = other + secret.replace("QZXJ WV", "QZXJ WV\n" * 5000)
+        shown = redacted(text, platform, REDACTOR)
+        assert shown.startswith(other)
+        assert all(one not in shown for one in ("QZXJ", "WV", "first", "last")), platform
+
+
 def test_keys_of_other_kinds_than_pem_are_hidden() -> None:
     for label in ("OpenVPN Static key V1", "PGP PRIVATE KEY BLOCK", "RSA PRIVATE KEY"):
         text = f"\toption x '-----BEGIN {label}-----\nQZ01XJ98WV\n-----END {label}-----'\n"

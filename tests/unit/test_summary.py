@@ -23,6 +23,7 @@ LINES = (
     "# ends in a backslash \\",
     '#error exporting "/ip/dns" (timeout)',
     "## Error exporting",
+    "#interrupted",
     "",
     " ",
     "by RouterOS 6.49",
