@@ -1,4 +1,4 @@
-"""Canonical form of platforms with a profile, such as `ios/2`.
+"""Canonical form of platforms with a profile, such as `ios/3`.
 
 Dropped: a byte order mark, the kind of line endings, blanks at line ends, empty lines,
 comments, and the lines that the profile calls volatile. A value that goes on over several lines is
@@ -7,7 +7,8 @@ is left out: whether it changed can't be known. Order counts, but where each lin
 path (VyOS): there only that of the values of one thing does.
 
 New in version 2: version 1 knew of no values over several lines but banners of IOS, and dropped
-what looked like a comment in others. New in version 3, which only `set` lines have: their order.
+what looked like a comment in others. New in version 3: the order of `set` lines; what IOS writes
+before its answers about load and time, prompts of Junos and what it writes of its role there.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def canonicalise(text: str, profile: Profile) -> Canonical:
 
 def canonicalise_2(text: str, profile: Profile) -> Canonical:
     """The form under the rules of version 2."""
-    return _canonicalise(text, profile, rules_2(profile))
+    return _canonicalise(text, _before_3(profile), rules_2(profile))
 
 
 def _canonicalise(text: str, profile: Profile, rules: str) -> Canonical:
@@ -61,9 +62,17 @@ def _canonicalise(text: str, profile: Profile, rules: str) -> Canonical:
 def canonicalise_1(text: str, profile: Profile) -> Canonical:
     """The form under the rules of version 1."""
     physical = physical_lines(text)
+    profile = _before_3(profile)
     logical = list(_kept_1(physical, profile))
     normal = [profile.salted.sub("ENC", one) for one in logical] if profile.salted else logical
     return _form(profile, rules_1(profile), logical, normal, len(physical), [])
+
+
+def _before_3(profile: Profile) -> Profile:
+    """The profile as it was before version 3: fewer lines were known to say nothing."""
+    if profile.volatile_2 is None:
+        return profile
+    return replace(profile, volatile=profile.volatile_2)
 
 
 def rules_1(profile: Profile) -> str:

@@ -26,7 +26,8 @@ class Profile(Struct, frozen=True, kw_only=True):
 
     `style`: hierarchy by indentation, by braces, as a path in every `set` line, flat under
     headings, or between `config`, `edit`, `next` and `end`. `volatile` lines say nothing of the
-    configuration; `comment` begins lines that are none either, but not `remark`, with which a
+    configuration (`volatile_2` are those that versions 1 and 2 knew, where they were fewer);
+    `comment` begins lines that are none either, but not `remark`, with which a
     device writes comments that it keeps. `values` are the ones that may go on over several lines.
     `secrets` find secrets in a line; of a `salted` one (in the group `secret`) it can't be known
     whether it changed, because the device writes it differently each time. Lines of `prose` are
@@ -43,6 +44,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     comment: str = ""
     remark: str = ""
     volatile: re.Pattern[str]
+    volatile_2: re.Pattern[str] | None = None
     values: Values | None = None
     secrets: Secrets
     salted: re.Pattern[str] | None = None

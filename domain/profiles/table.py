@@ -27,15 +27,22 @@ _CISCO_HEADS: Final = _heads(
     "spanning-tree|switchport|tacacs-server|transceiver|username|vlan|vrf|vrf definition|vtp"
 )
 
+_IOS_VOLATILE_2: Final = (
+    r"Building configuration|Current configuration ?:|show running-config|"
+    r"! (?:Last configuration change|NVRAM config last updated|No configuration change)|"
+    r"ntp clock-period\b|Using \d+ out of \d+ bytes|\S+#\s*(?:show .*)?\Z"
+)
+_JUNOS_VOLATILE_2: Final = r"## Last (?:commit|changed)|\s*scale-subscriber\b|\s*used-count\b"
+
 _IOS: Final = Profile(
     name="ios",
     style="indent",
     comment="!",
     volatile=re.compile(
-        r"Building configuration|Current configuration ?:|show running-config|"
-        r"! (?:Last configuration change|NVRAM config last updated|No configuration change)|"
-        r"ntp clock-period\b|Using \d+ out of \d+ bytes|\S+#\s*(?:show .*)?\Z"
+        rf"{_IOS_VOLATILE_2}|Load for five secs: .*\Z|Time source is .*\Z|No time source, .*\Z"
     ),
+    volatile_2=re.compile(_IOS_VOLATILE_2),
+    version=3,
     values=values.IOS,
     secrets=secrets.CISCO,
     keys=secrets.CISCO_KEYS,
@@ -62,7 +69,13 @@ _JUNOS: Final = Profile(
     name="junos",
     style="brace",
     comment="#",
-    volatile=re.compile(r"## Last (?:commit|changed)|\s*scale-subscriber\b|\s*used-count\b"),
+    # The role of a routing engine or node, above a prompt, and the prompt.
+    volatile=re.compile(
+        rf"{_JUNOS_VOLATILE_2}|\{{(?:master|backup|linecard|primary|secondary)[\w:.-]*\}}\Z"
+        r"|[\w.-]+@[\w.:-]+[>%#](?: .*)?\Z"
+    ),
+    volatile_2=re.compile(_JUNOS_VOLATILE_2),
+    version=3,
     values=values.JUNOS,
     prose=_PROSE,
     secrets=secrets.JUNOS,

@@ -168,3 +168,49 @@ def test_what_a_cut_text_lacks_is_not_told_as_removed_nor_later_as_added() -> No
 def test_the_form_of_a_form_is_itself(platform: str, text: str) -> None:
     once = form(text, platform)
     assert form(once.text, platform).text == once.text
+
+
+@pytest.mark.parametrize(
+    ("platform", "text", "noise"),
+    [
+        (
+            "ios",
+            "hostname r1\nend\n",
+            [
+                "Load for five secs: 1%/0%; one minute: 2%; five minutes: 2%",
+                "Time source is NTP, 10:11:12.123 UTC Mon Mar 2 2026",
+                "No time source, *10:11:12.123 UTC Mon Mar 2 2026",
+            ],
+        ),
+        (
+            "junos",
+            "system {\n    host-name r1;\n}\n",
+            [
+                "{master:0}",
+                "{backup}",
+                "{primary:node0}",
+                "ada@r1> show configuration | no-more",
+                "ada@r1-re0> ",
+            ],
+        ),
+    ],
+)
+def test_what_version_3_knows_to_say_nothing_counts_under_the_rules_before(
+    platform: str, text: str, noise: list[str]
+) -> None:
+    assert PROFILES[platform].rules == f"{platform}/3"
+    for line in noise:
+        for noisy in (f"{line}\n{text}", f"{text}{line}\n"):
+            assert form(noisy, platform).text == text
+            for before in (f"{platform}/1", f"{platform}/2"):
+                assert text_under(before, noisy) == noisy.replace(f"{line}\n", f"{line.rstrip()}\n")
+
+
+def test_what_only_looks_like_it_is_configuration() -> None:
+    for platform, line in (
+        ("ios", "ntp source Loopback0"),
+        ("ios", " description Load for five secs: x"),
+        ("junos", "    user ada@r1> {"),
+        ("junos", 'message "{master:0}\n{backup}\n";'),
+    ):
+        assert line in form(f"{line}\n", platform).text
