@@ -16,10 +16,10 @@ from msgspec import Struct
 
 T = TypeVar("T")
 
-# What may wait. All of it is held in memory, and asked for again of the server if this program
-# dies; who comes behind so much in the stream is not seen before.
+# What may wait. All of it is held in memory, most of it twice, and comes again if this program
+# dies. Who comes behind so much in the stream is not seen before.
 WAITING: Final = 256
-WAITING_BYTES: Final = 32 * 1024 * 1024
+WAITING_BYTES: Final = 16 * 1024 * 1024
 
 
 class _Piece(Struct, Generic[T], frozen=True):
