@@ -159,7 +159,7 @@ VYOS: Final = _all(
     _CRYPT,
 )
 _UCI_NAME: Final = (
-    r"(?!\w*(?:public|host)_?key)(?i:\w*passw(?:or)?d_?\d?|\w*pass_?\d?|\w*_key|\w*passphrase"
+    r"(?!\w*(?:public|host)_?key|\w*(?:by|com)pass\b|\w*(?:gpio|led|reset)_?pin\b)(?i:\w*passw(?:or)?d_?\d?|\w*pass_?\d?|\w*_key|\w*passphrase"
     r"|\w*secret|\w*token|(?:\w*_|sim)?pin|pin_?code|puk|puk_?code|\w*psk\d?|(?:\w*_|auth)?pw\d?"
     r"|\w*pwd\d?|\w*community|\w*credentials?|bearer|password_hash|key\dstr\d"
     r"|\w*(?:api|auth|private|priv|shared|secret|access|encryption|enc|wpa|network)_?key"
