@@ -29,7 +29,7 @@ from domain.routeros.vocabulary import SCRIPTS, VERBS
 _DEPTH: Final = 12
 _ENDS = re.compile(r"[;\r\n]")
 _NAME = re.compile(r"[\w-]{1,64}\Z")
-_ENDS_NAMED = re.compile(r"([\w-]{1,64})[\"']?[ \t]*[=:][ \t]*\Z")
+_ENDS_NAMED = re.compile(r"([\w-]{1,64})[\"']?[ \t]*[=:][ \t]*\\*[\"']?\Z")
 _RUNS: Final = frozenset(("parse", "execute"))
 _ACTS: Final = VERBS | {"find", "where", "get", "print"}
 _SELECTS: Final = _ACTS | {"detail", "and", "or", "not", "in", "default"}
