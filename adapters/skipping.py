@@ -14,7 +14,7 @@ from domain.errors import (
     Unavailable,
     UnknownEventType,
 )
-from projections import parking
+from projections import parking, rebuilds
 from projections.belonging import check_live
 from projections.parking import Parked
 from projections.projection import Projection
@@ -51,24 +51,33 @@ async def skip(
     reason: str | None,
 ) -> Retried:
     """Record that the projection goes on without a parked event, and bring in what waited for it.
+    Without one for which its rebuild stopped: then that goes on.
 
     Doing it again, after having been cut off, is the same as doing it once. Raises `Unavailable`
     when others always come first, or hold the rows, and as `parked_at`.
     """
-    parked = await parked_at(system, projection, position)
+    parked: Parked | None = None
+    try:
+        parked = await parked_at(system, projection, position)
+    except NotFound:
+        if not await rebuilds.stopped_for(system.pool, projection, position):
+            raise
     skipped = await system.source.at(position)
     branch = parking.skip_branch(skipped)
     event = event_skipped(
         *branch,
         projection=projection.name,
         position=position,
-        skipped_event_id=parking.fit(parked.event_id),
+        skipped_event_id=parking.fit(skipped.event_id),
         actor=actor,
         reason=reason,
         occurred_at=datetime.now(UTC),
     )
     for _ in range(TRIES):
         if await system.source.skipped(projection.name, skipped):
+            if parked is None:
+                await rebuilds.begin(system.pool, projection, await system.source.identity())
+                return Retried(1, 0)
             device = (parked.tenant_id, parked.device_id)
             return await retry(system.pool, system.source, projection, device)
         # The device's state would need all its events, and this one may be what can't be read.

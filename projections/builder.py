@@ -115,7 +115,7 @@ class ProjectionBuilder:
         except Rewound:
             log.warning("rebuild %d of projection %s: cancelled", found.build, self.name)
         except PoisonEvent as error:
-            await rebuilds.fail(self._pool, self._projection, str(error))
+            await rebuilds.fail(self._pool, self._projection, error.position, str(error))
             raise
         except (NewerProjection, StreamMismatch):
             await rebuilds.cancel(self._pool, self._projection, found.build)

@@ -27,6 +27,15 @@ _COLUMNS = """
 _LOAD = f"SELECT {_COLUMNS} FROM configtrail.rebuilds WHERE projection = $1"
 _LOAD_ALL = f"SELECT {_COLUMNS} FROM configtrail.rebuilds ORDER BY projection"
 
+# The ledger of an older program has no such column: a row as JSON has those that there are.
+_STOPPED_FOR = """
+    SELECT EXISTS (
+        SELECT FROM configtrail.rebuilds AS r
+        WHERE projection = $1 AND error IS NOT NULL
+          AND (to_jsonb(r)->>'stopped_at')::bigint = $2
+    )
+"""
+
 _BEGIN = f"""
     INSERT INTO configtrail.rebuilds
         (projection, version, stream, stream_created, position, tables)
@@ -34,7 +43,7 @@ _BEGIN = f"""
     ON CONFLICT (projection) DO UPDATE
     SET version = excluded.version, stream = excluded.stream, tables = excluded.tables,
         stream_created = excluded.stream_created, position = 0, last_event = '', last_stored = NULL,
-        build = DEFAULT, started_at = now(), error = NULL
+        build = DEFAULT, started_at = now(), error = NULL, stopped_at = NULL
     RETURNING {_COLUMNS}
 """
 
@@ -86,7 +95,8 @@ async def begin(pool: Pool, projection: Projection[Any], identity: StreamIdentit
                 connection, projection.tables, BUILD
             ):
                 await connection.execute(
-                    "UPDATE configtrail.rebuilds SET error = NULL WHERE projection = $1",
+                    "UPDATE configtrail.rebuilds SET error = NULL, stopped_at = NULL"
+                    " WHERE projection = $1",
                     projection.name,
                 )
                 return replace(found, error=None)
@@ -132,14 +142,22 @@ async def under_way(reader: Reader) -> list[Rebuild]:
     return structs(Rebuild, await reader.fetch(_LOAD_ALL))
 
 
-async def fail(pool: Pool, projection: Projection[Any], error: str) -> None:
-    """Say why the rebuild stopped: nobody goes on with it until it is begun again."""
+async def fail(pool: Pool, projection: Projection[Any], position: int, error: str) -> None:
+    """Say why the rebuild stopped at an event: nobody goes on with it until it is begun again."""
     await pool.execute(
-        "UPDATE configtrail.rebuilds SET error = $2 WHERE projection = $1 AND version = $3",
+        "UPDATE configtrail.rebuilds SET error = $2, stopped_at = $4"
+        " WHERE projection = $1 AND version = $3",
         projection.name,
         error,
         projection.version,
+        position,
     )
+
+
+async def stopped_for(reader: Reader, projection: Projection[Any], position: int) -> bool:
+    """Whether the rebuild of the projection stopped for the event at that position."""
+    found: bool = await reader.fetchval(_STOPPED_FOR, projection.name, position)
+    return found
 
 
 async def take_place(

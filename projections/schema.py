@@ -37,7 +37,8 @@ SCRATCH = Place("pg_temp", "")
 # it only waits for an earlier one of its device; `last_event` is the id of the event at the
 # position, '' where a program wrote it that did not keep it; `last_stored` is when that event was
 # stored, as far as the position is `timed`: an older program moves on without telling; `reason`
-# says why nothing behind that position comes in.
+# says why nothing behind that position comes in; `stopped_at` is the event for which a rebuild has
+# its `error`.
 _OWN_TABLES = {
     "checkpoints": """
         CREATE TABLE configtrail.checkpoints (
@@ -66,7 +67,8 @@ _OWN_TABLES = {
             error text,
             last_event text NOT NULL DEFAULT '',
             last_stored timestamptz,
-            timed bigint NOT NULL DEFAULT 0
+            timed bigint NOT NULL DEFAULT 0,
+            stopped_at bigint
         ) WITH (fillfactor = 10)
     """,
     "parked": """
@@ -105,11 +107,12 @@ _OLD_FORM = """
     )
 """
 # Of those, what ledgers of older programs don't have.
-_ADDED = {
+_LAST = {
     "last_event": "text NOT NULL DEFAULT ''",
     "last_stored": "timestamptz",
     "timed": "bigint NOT NULL DEFAULT 0",
 }
+_ADDED = {"checkpoints": _LAST, "rebuilds": {**_LAST, "stopped_at": "bigint"}}
 _HAS_COLUMNS = """
     SELECT attname FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
     JOIN pg_namespace ON pg_namespace.oid = relnamespace
@@ -131,9 +134,9 @@ async def lock_schemas(connection: Connection) -> None:
     for name, ddl in _OWN_TABLES.items():
         if name not in there:
             await connection.execute(ddl)
-    for name in ("checkpoints", "rebuilds"):
+    for name, added in _ADDED.items():
         columns = {column for (column,) in await connection.fetch(_HAS_COLUMNS, name)}
-        for column, kind in _ADDED.items():
+        for column, kind in added.items():
             if column not in columns:
                 await connection.execute(
                     f"ALTER TABLE configtrail.{name} ADD COLUMN {column} {kind}"

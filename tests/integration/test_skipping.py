@@ -5,21 +5,27 @@ from __future__ import annotations
 import dataclasses
 import random
 import string
+from pathlib import Path
 
 import pytest
 
-from adapters.composition import System
+from adapters.composition import System, open_system
+from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.source import JetStreamSource
+from adapters.roles.supervisor import running
 from adapters.skipping import TRIES, parked_at, skip
 from domain.envelope import Head
-from domain.errors import NotFound, StreamMismatch, Unavailable
+from domain.errors import NotFound, PoisonEvent, StreamMismatch, Unavailable
 from domain.events import encode_event
 from projections import AUDIT, parking, rebuilds
 from projections.belonging import strays
 from projections.builder import ProjectionBuilder
+from projections.checkpoints import wait_projected
+from projections.engine import ProjectionWorker
 from projections.verify import verify
 from tests.behaviour.event_store import append_many, failure
-from tests.serving import NOON, TEXTS, Api
+from tests.integration.test_parking import Allergic
+from tests.serving import NOON, TEXTS, Api, settings_for
 
 PARK = """
     WITH gone AS (
@@ -141,6 +147,27 @@ async def test_whatever_lies_in_the_stream_can_be_skipped_and_is_passed_by_every
     for table in ("devices", "fleet"):
         shown = await system.pool.fetch(f"SELECT tenant_id, device_id FROM configtrail.{table}")
         assert {tenant for tenant, _ in shown} == {"acme"}
+
+
+async def test_what_stops_a_rebuild_alone_can_be_skipped_and_it_goes_on(
+    nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path
+) -> None:
+    """The live rows have it: a program that took it in before could, and this one can't."""
+    async with open_system(settings_for(nats_server, postgres_dsn, tmp_path)) as system:
+        await append_many(system.events, 3)
+        async with running({"audit": ProjectionWorker(system.pool, system.source, AUDIT).run}):
+            await wait_projected(system.pool, [AUDIT], 3, 20)
+        await rebuilds.begin(system.pool, AUDIT, await system.source.identity())
+        builder = ProjectionBuilder(system.pool, system.source, Allergic(AUDIT, 2))
+        with pytest.raises(PoisonEvent, match="event 2 can't be taken in"):
+            await builder.build()
+        with pytest.raises(NotFound):
+            await skip(system, AUDIT, 3, actor="user:a", reason=None)
+        await skip(system, AUDIT, 2, actor="user:a", reason=None)
+        await builder.build()
+        assert await rebuilds.find(system.pool, AUDIT) is None
+        rows = await system.pool.fetch("SELECT position FROM configtrail.audit ORDER BY position")
+        assert [position for (position,) in rows] == [1, 3, 4]  # the last is the skip itself
 
 
 async def waiting(system: System) -> list[int]:
