@@ -40,6 +40,8 @@ CREDENTIAL_RULE: Final = (
     "must say where the secret lies: env:NAME, file:PATH, store:NAME, vault:PATH or agent"
 )
 
+MOST_ADDRESSES: Final = 16
+
 _SECRET_FIELDS: Final = frozenset(
     ("password", "passwd", "pass", "secret", "enable", "key", "private_key", "passphrase", "token")
 )
@@ -91,6 +93,9 @@ def addresses_of(fields: Mapping[str, str], where: str, told: list[Problem]) -> 
             "with blanks or commas between them"
         )
         told.append(Problem(where, "address", rule))
+    if len(addresses) > MOST_ADDRESSES:
+        told.append(Problem(where, "address", f"must be at most {MOST_ADDRESSES}"))
+        return addresses[:MOST_ADDRESSES]
     return addresses
 
 

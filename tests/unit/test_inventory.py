@@ -301,6 +301,14 @@ def test_addresses_of_all_kinds_are_taken(address: str) -> None:
     assert not judge([Row("here", {"name": "r1", "address": address})], PLATFORMS).problems
 
 
+def test_a_device_has_no_more_addresses_than_are_ever_tried() -> None:
+    def told(number: int) -> list[str]:
+        row = Row("here", {"name": "r1", "address": "192.0.2.1 " * number})
+        return [one.field for one in judge([row], PLATFORMS).problems]
+
+    assert (told(16), told(17), told(100_000)) == ([], ["address"], ["address"])
+
+
 def test_a_user_name_that_no_login_can_send_is_told_with_its_line(tmp_path: Path) -> None:
     line = "  - {name: r1, address: r1..example.net, username: b\U0001f600}\n"
     path = written(tmp_path, "fleet.yaml", "devices:\n" + line)
