@@ -116,7 +116,7 @@ def given_of(
     credential = given.get("credential")
     if credential is not None and not is_reference(credential):
         tell("credential", CREDENTIAL_RULE)
-    for name in ("username", "group", "jump"):
+    for name in ("username", "jump"):
         if not is_label(given.get(name, "")):
             tell(name, "must be at most 128 printable characters")
     if not is_user_name(given.get("username", "")):

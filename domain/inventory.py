@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from domain.errors import ConfigtrailError, InvalidInput
 from domain.events import DeviceSettings, GivenSettings
 from domain.fields import Problem, addresses_of, check_names, given_of
-from domain.groups import NOTHING, effective
+from domain.groups import NOTHING, check_group, effective
 from domain.ids import check_device_id
 
 _TOLD_MOST: Final = 50
@@ -137,6 +137,11 @@ def _entry(row: Row, platforms: Sequence[str], told: list[Problem]) -> Entry:
     addresses = addresses_of(row.fields, row.where, told)
     own = given_of(row.fields, platforms, row.where, told)
     group = row.fields.get("group", "").strip() or None
+    if group is not None:
+        try:
+            check_group(group)
+        except InvalidInput as error:
+            told.append(Problem(row.where, "group", error.rule))
     settings = effective(addresses, group, (own, row.fallback))
     return Entry(name, settings, row.where, own, row.fallback)
 

@@ -309,6 +309,15 @@ def test_a_device_has_no_more_addresses_than_are_ever_tried() -> None:
     assert (told(16), told(17), told(100_000)) == ([], ["address"], ["address"])
 
 
+def test_a_device_is_in_no_group_that_can_never_be_set() -> None:
+    def told(group: str) -> list[str]:
+        row = Row("here", {"name": "r1", "address": "192.0.2.1", "group": group})
+        return [one.field for one in judge([row], PLATFORMS).problems]
+
+    assert (told("g" * 100), told("g" * 101), told("g\n")) == ([], ["group"], [])
+    assert (told("a\u2028b"), told("g" * 200)) == (["group"], ["group"])
+
+
 def test_a_user_name_that_no_login_can_send_is_told_with_its_line(tmp_path: Path) -> None:
     line = "  - {name: r1, address: r1..example.net, username: b\U0001f600}\n"
     path = written(tmp_path, "fleet.yaml", "devices:\n" + line)
