@@ -6,7 +6,7 @@ import asyncio
 import re
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -275,9 +275,11 @@ async def serving(double: RouterOSDouble, **options: object) -> AsyncIterator[Ro
 async def silent_host() -> AsyncIterator[int]:
     """A port that takes connections and never says anything: it hangs before the banner."""
 
-    async def ignore(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def ignore(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await asyncio.Event().wait()
+            # Until the other side leaves. Whatever nobody else knows of would be collected.
+            with suppress(ConnectionError):
+                await reader.read()
         finally:
             writer.close()
 
