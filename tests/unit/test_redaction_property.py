@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from domain.canonical import canonicalise
@@ -87,7 +87,10 @@ def test_a_property_or_selector_keeps_nothing(
 def test_a_script_keeps_nothing_at_any_depth(
     script: str, secret: str, depth: int, width: int
 ) -> None:
-    body = script.format(written(secret))
+    value = written(secret)
+    # Within brackets an expression is read, in which a bare word with a colon is no text.
+    assume(value[0] == '"' or "(" not in script)
+    body = script.format(value)
     for _ in range(depth - 1):
         body = f"/system script add name=t source={written(body)}"
     text = export("/system script", f"add name=s source={written(body)} policy=read", width)
