@@ -6,7 +6,6 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from typing import Any
 
 import asyncpg
 import pytest
@@ -16,9 +15,9 @@ from projections import AUDIT
 from projections.engine import ProjectionWorker
 from projections.lease import Lease
 from projections.outages import is_outage
-from projections.projection import Projection
-from projections.rows import Connection, Pool
+from projections.rows import Pool
 from tests.generators import played
+from tests.integration.test_left_over import Hanging
 from tests.integration.test_rebuilds import caught_up, running
 from tests.listed import Listed
 from tests.support import eventually
@@ -132,27 +131,6 @@ async def nothing() -> None:
     return
 
 
-class Hanging:
-    """A projection that hangs amid a COPY, where the server waits for it without a bound."""
-
-    def __init__(self, inner: Projection[Any]) -> None:
-        self.began = asyncio.Event()
-        self.name = inner.name
-        self.version = inner.version
-        self.tables = inner.tables
-        self.ddl = inner.ddl
-        self.fold = inner.fold
-
-    async def write(self, connection: Connection, ops: Any) -> None:
-        await connection.execute("CREATE TEMPORARY TABLE hanging (number integer)")
-        await connection.copy_records_to_table("hanging", records=self._never())
-
-    async def _never(self) -> AsyncIterator[tuple[int]]:
-        yield (1,)
-        self.began.set()
-        await asyncio.Event().wait()
-
-
 async def test_who_takes_over_ends_what_the_one_before_has_begun(
     pools: list[Pool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,7 +140,7 @@ async def test_who_takes_over_ends_what_the_one_before_has_begun(
         with monkeypatch.context() as stopped:
             stopped.setattr("projections.lease.BEAT_SECONDS", 3600.0)
             await stack.enter_async_context(running(ProjectionWorker(pools[0], source, hanging)))
-            await asyncio.wait_for(hanging.began.wait(), 20)
+            await asyncio.wait_for(hanging.hangs.wait(), 20)
         await stack.enter_async_context(running(ProjectionWorker(pools[1], source, AUDIT)))
         await caught_up(pools[1], AUDIT, source)
 
