@@ -201,7 +201,10 @@ class _Derived:
         self._contents = Contents(evidence) if options.content else None
         self._versions: dict[str, int] = {}
         self._reader = Reader()
+        # Where an event can't be read, later rows of its branch are held back until it is skipped.
         self._held: dict[str, list[Finding]] = {}
+        self._blocked: dict[int, str] = {}
+        self._skipped: set[int] = set()
         self._rows = Rows(evidence.rows()) if options.rows else None
         self.findings: list[Finding] = []
         self.unreadable = 0
@@ -238,11 +241,12 @@ class _Derived:
                 self._check_version(event, branch, version_of(event.block))
                 self.unreadable += 1
                 self._held.setdefault(branch, [])
+                self._blocked[event.position] = branch
                 continue
             self._check_version(event, branch, one.version)
             self.unreadable += ambiguous
             if type(one.event) is EventSkipped and one.event.projection == Audit.name:
-                self.findings += self._held.pop(branch, [])
+                self._skip(one.event.position)
             if branch in self._held:
                 withheld[event.position] = branch
             stored.append(one)
@@ -265,11 +269,23 @@ class _Derived:
             self.findings += await self._rows.beyond(head)
         if self._contents is not None:
             self.findings += self._contents.finish()
+        # An event that could be read, and not be taken in, has no row once it is skipped.
+        self.findings = [one for one in self.findings if not self._is_skipped(one)]
 
     async def close(self) -> None:
         """Whatever happened."""
         if self._rows is not None:
             await self._rows.close()
+
+    def _skip(self, position: int) -> None:
+        self._skipped.add(position)
+        branch = self._blocked.pop(position, None)
+        if branch is not None and branch not in self._blocked.values():
+            self.findings += self._held.pop(branch, [])
+
+    def _is_skipped(self, found: Finding) -> bool:
+        missing = (found.what, found.kind) == ("audit row", "missing")
+        return missing and found.position in self._skipped
 
     def _check_version(self, event: RawEvent, branch: str, version: int | None) -> None:
         if version is None:

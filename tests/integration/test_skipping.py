@@ -14,6 +14,9 @@ from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.source import JetStreamSource
 from adapters.roles.supervisor import running
 from adapters.skipping import TRIES, parked_at, skip
+from adapters.tlog.evidence import SystemEvidence
+from adapters.tlog.verify import Options
+from adapters.tlog.verify import verify as verify_log
 from domain.envelope import Head
 from domain.errors import NotFound, PoisonEvent, StreamMismatch, Unavailable
 from domain.events import encode_event
@@ -76,6 +79,23 @@ async def test_what_a_retry_left_over_that_was_cut_off_can_be_retried(parked: Sy
     # With it the others come in.
     assert (await skip(parked, AUDIT, first, actor="user:a", reason=None)).left == 0
     assert await waiting(parked) == []
+
+
+async def test_the_row_of_a_skipped_event_is_not_missed(parked: System) -> None:
+    first, *_ = await waiting(parked)
+    evidence, options = SystemEvidence.of(parked), Options(parked.settings.log_name, ())
+
+    async def missed() -> list[int]:
+        report = await verify_log(evidence, options)
+        return [one.position for one in report.findings if one.what == "audit row"]
+
+    assert first in await missed()
+    await skip(parked, AUDIT, first, actor="user:a", reason=None)
+    assert await missed() == []
+    deleted = await parked.pool.fetchval(
+        "DELETE FROM configtrail.audit WHERE position = 1 RETURNING 1"
+    )
+    assert (deleted, await missed()) == (1, [1])
 
 
 # Nothing that compresses: an index would hold it then.
