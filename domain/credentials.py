@@ -25,6 +25,11 @@ def credential_branch(name: str) -> str:
     return _BRANCH + name
 
 
+def credential_of(branch: str) -> str | None:
+    """The credential whose events stand there; None when they are of something else."""
+    return branch.removeprefix(_BRANCH) if branch.startswith(_BRANCH) else None
+
+
 def check_credential_name(name: str) -> str:
     """`name`, or `InvalidInput` when no credential can have it."""
     if not name or len(name) > NAME_MAX or not name.isprintable() or name != name.strip():

@@ -34,6 +34,11 @@ def group_branch(group: str) -> str:
     return _BRANCH + group
 
 
+def group_of(branch: str) -> str | None:
+    """The group whose events stand there; None when they are of something else."""
+    return branch.removeprefix(_BRANCH) if branch.startswith(_BRANCH) else None
+
+
 def check_group(group: str) -> str:
     """`group`, or `InvalidInput` when no group can have this name."""
     if not group or len(group) > GROUP_MAX or not group.isprintable() or group != group.strip():

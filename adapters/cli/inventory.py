@@ -77,6 +77,9 @@ async def list_inventory(settings: Settings, *, as_json: Json = False) -> int:
         )
     if found:
         out.print(made)
+    for branch, reason in inventory.left_out.items():
+        told = f"{branch.strip()} is left out and not collected: {reason}"
+        err.print(harmless(told), markup=False)
     err.print(harmless(f"{len(found)} devices of tenant {settings.tenant}"), markup=False)
     return 0
 

@@ -10,9 +10,8 @@ from msgspec import Struct
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
-from adapters.jetstream.latest import LatestEvents
-from domain.credentials import reference_to, stored_name
-from domain.envelope import StoredEvent
+from adapters.jetstream.latest import LatestEvents, LeftOut, Told
+from domain.credentials import credential_of, reference_to, stored_name
 from domain.events import (
     CredentialRemoved,
     CredentialSet,
@@ -26,7 +25,7 @@ from domain.events import (
     HostKeyPinned,
     HostKeyReleased,
 )
-from domain.groups import origins, settings_now
+from domain.groups import group_branch, group_of, origins, settings_now
 
 TYPES: Final = (DeviceConfigured, DeviceRetired, GroupConfigured, GroupRemoved, CredentialSet)
 CREDENTIAL_TYPES: Final = (CredentialSet, CredentialRemoved)
@@ -36,20 +35,28 @@ Key = tuple[str, str]
 
 
 class Registry:
-    """Devices and groups of tenants, kept up to date by their events, which may come again."""
+    """Devices and groups of tenants, kept up to date by their events, which may come again.
+
+    `left_out`: the branches of which the newest event can't be read, and why. Such a device has no
+    settings, nor have those of such a group, until another event says how it is.
+    """
 
     def __init__(self) -> None:
         self.devices: dict[Key, DeviceConfigured] = {}
         self.groups: dict[Key, GivenSettings] = {}
+        self.left_out: dict[Key, str] = {}
         self._credentials: dict[Key, str] = {}
         self._positions: dict[Key, int] = {}
 
-    def apply(self, stored: StoredEvent) -> list[Key]:
+    def apply(self, stored: Told) -> list[Key]:
         """Take an event in; the devices that it may mean something for."""
         branch = (stored.tenant_id, stored.device_id)
         if stored.position <= self._positions.get(branch, 0):
             return []
         self._positions[branch] = stored.position
+        if isinstance(stored, LeftOut):
+            return self._leave_out(branch, stored)
+        self.left_out.pop(branch, None)
         match stored.event:
             case DeviceConfigured() as event:
                 self.devices[branch] = event
@@ -74,7 +81,23 @@ class Registry:
         told = self.devices.get(key)
         if told is None:
             return None
-        return settings_now(told, self.groups.get((key[0], told.settings.group or "")))
+        group = told.settings.group
+        if told.own is not None and group and (key[0], group_branch(group)) in self.left_out:
+            return None
+        return settings_now(told, self.groups.get((key[0], group or "")))
+
+    def _leave_out(self, branch: Key, event: LeftOut) -> list[Key]:
+        credential, group = credential_of(branch[1]), group_of(branch[1])
+        if credential is not None:
+            # What is stored counts, and not what is told of it: it may be another one now.
+            self._credentials[branch[0], credential] = f"event {event.position}"
+            return list(self._users(branch[0], reference_to(credential)))
+        self.left_out[branch] = event.reason
+        if group is not None:
+            self.groups.pop((branch[0], group), None)
+            return list(self._members(branch[0], group))
+        self.devices.pop(branch, None)
+        return [branch]
 
     def secret_of(self, key: Key) -> str:
         """A mark of the stored credential that a device has: another one, once it was set anew."""
@@ -95,10 +118,12 @@ class Registry:
 
 
 class Inventory(Struct, frozen=True):
-    """A tenant's devices as they were told, and its groups, by name."""
+    """A tenant's devices as they were told, and its groups, by name. `left_out`: the branches of
+    those of which the newest event can't be read, and why."""
 
     devices: Mapping[str, DeviceConfigured]
     groups: Mapping[str, GivenSettings]
+    left_out: Mapping[str, str] = {}
 
     def settings(self) -> dict[str, DeviceSettings]:
         """The settings of the devices as they are now."""
@@ -127,8 +152,13 @@ async def registered_inventory(nc: Client, js: JetStreamContext, tenant_id: str)
     for stored in await LatestEvents(nc, js, TYPES, tenant_id).load():
         found.apply(stored)
     return Inventory(
-        devices={name: found.devices[tenant, name] for tenant, name in sorted(found.devices)},
+        devices={
+            name: found.devices[tenant, name]
+            for tenant, name in sorted(found.devices)
+            if found.settings((tenant, name)) is not None
+        },
         groups={name: found.groups[tenant, name] for tenant, name in sorted(found.groups)},
+        left_out={name: found.left_out[tenant, name] for tenant, name in sorted(found.left_out)},
     )
 
 
@@ -146,6 +176,9 @@ async def told_credentials(
     Raises `Unavailable`."""
     found: dict[str, tuple[datetime, CredentialSet]] = {}
     for stored in await LatestEvents(nc, js, CREDENTIAL_TYPES, tenant_id).load():
+        if isinstance(stored, LeftOut):
+            found.pop(credential_of(stored.device_id) or "", None)
+            continue
         match stored.event:
             case CredentialSet() as event:
                 found[event.name] = (stored.occurred_at, event)
@@ -160,6 +193,9 @@ async def host_keys(
     """The pinned and the refused host keys of the tenant's devices. Raises `Unavailable`."""
     found: dict[str, tuple[HostKeyPinned | None, HostKeyChanged | None]] = {}
     for stored in await LatestEvents(nc, js, KEY_TYPES, tenant_id).load():
+        if isinstance(stored, LeftOut):
+            found.pop(stored.device_id, None)
+            continue
         pinned = found.get(stored.device_id, (None, None))[0]
         match stored.event:
             case HostKeyPinned() as event:

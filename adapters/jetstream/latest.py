@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
+from typing import TypeAlias
 
 from msgspec import Struct
 from nats.aio.client import Client
@@ -19,21 +20,37 @@ from nats.js.errors import NotFoundError
 
 from adapters.jetstream import wire
 from adapters.jetstream.connection import RETRY_SECONDS, outage_as_unavailable
+from adapters.jetstream.delivery import readable_or_not
 from adapters.jetstream.pull import Puller, PullLost
-from adapters.jetstream.raw import from_delivery
+from adapters.jetstream.raw import RawMessage, from_delivery
 from adapters.jetstream.streams import EVENTS
 from domain.envelope import StoredEvent
 from domain.errors import Unavailable
 from domain.events import Fact
 from domain.ids import to_token
+from projections.source import Unreadable
 
 log = logging.getLogger(__name__)
+
+
+class LeftOut(Struct, frozen=True, kw_only=True):
+    """An event that can't be read. `kind` is of which type it is by its subject, for another one of
+    that type takes its place; `reason` says why, without quoting it."""
+
+    position: int
+    tenant_id: str
+    device_id: str
+    kind: str
+    reason: str
+
+
+Told: TypeAlias = StoredEvent | LeftOut
 
 
 class Newest(Struct, frozen=True):
     """Events in order. `complete`: all that there were when it began have come."""
 
-    events: list[StoredEvent]
+    events: list[Told]
     complete: bool
 
 
@@ -52,9 +69,9 @@ class LatestEvents:
         tenant = "*" if tenant_id is None else to_token(tenant_id)
         self._filters = [f"{wire.PREFIX}.{tenant}.*.{one.__name__}" for one in types]
 
-    async def load(self) -> list[StoredEvent]:
+    async def load(self) -> list[Told]:
         """The newest events as of now. Raises `Unavailable`."""
-        found: list[StoredEvent] = []
+        found: list[Told] = []
         try:
             async for newest in self._once():
                 found += newest.events
@@ -103,4 +120,18 @@ class LatestEvents:
                         raise PullLost(f"delivery {before + 1} was lost on its way")
                     before = one.delivered
                 complete = complete or not messages[-1].pending
-                yield Newest([wire.decode_raw(one) for one in messages], complete)
+                yield Newest([_told(one) for one in messages], complete)
+
+
+def _told(raw: RawMessage) -> Told:
+    """The event in a message, or what it is about when it can't be read."""
+    read = readable_or_not(raw.subject, raw.headers, raw.body, raw.position, raw.stored_at)
+    if not isinstance(read, Unreadable):
+        return read
+    return LeftOut(
+        position=read.position,
+        tenant_id=read.tenant_id,
+        device_id=read.device_id,
+        kind=raw.subject.rpartition(".")[2],
+        reason=read.reason,
+    )

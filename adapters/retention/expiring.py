@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 
 from msgspec import Struct
@@ -16,7 +16,7 @@ from adapters.retention.fleet import devices_with_texts
 from adapters.retention.removing import Remover
 from adapters.roles.devices import DeviceRepository
 from domain.device import DeviceState
-from domain.errors import AppendConflict
+from domain.errors import AppendConflict, MalformedEvent, UnknownEventType
 from domain.events import RetentionPolicy
 from domain.ids import TENANT_BRANCH
 from domain.keeping import expired
@@ -57,18 +57,21 @@ class Retention:
     async def plan(self, tenant_id: str, now: datetime) -> AsyncGenerator[Judged, None]:
         """What a run would do to each device now, and why. Nothing is changed."""
         for device_id in await devices_with_texts(self._nc, self._js, tenant_id):
-            _, verdicts = await self._judged(tenant_id, device_id, now)
-            yield Judged(device_id, tuple(verdicts))
+            with _left_out_if_unreadable(tenant_id, device_id):
+                _, verdicts = await self._judged(tenant_id, device_id, now)
+                yield Judged(device_id, tuple(verdicts))
 
     async def run(self, tenant_id: str, now: datetime) -> AsyncGenerator[Judged, None]:
         """Let go what nothing keeps: first the events, then what they say is removed.
 
-        Gives what was decided of each device. Broken off, do it again. Raises `Unavailable`.
+        Gives what was decided of each device whose history can be read. Broken off, do it again.
+        Raises `Unavailable`.
         """
         run_id = str(uuid.uuid4())
         await self._remover.finish()
         for device_id in await devices_with_texts(self._nc, self._js, tenant_id):
-            yield await self._expire(tenant_id, device_id, run_id, now)
+            with _left_out_if_unreadable(tenant_id, device_id):
+                yield await self._expire(tenant_id, device_id, run_id, now)
         await self._remover.finish()
 
     async def _expire(self, tenant_id: str, device_id: str, run_id: str, now: datetime) -> Judged:
@@ -114,3 +117,12 @@ class Retention:
             pending=state.pending_diffs,
         )
         return state, verdicts
+
+
+@contextmanager
+def _left_out_if_unreadable(tenant_id: str, device_id: str) -> Iterator[None]:
+    """What can't be read may say what keeps the device's texts: they stay, and the others go on."""
+    try:
+        yield
+    except (MalformedEvent, UnknownEventType) as error:
+        log.error("retention leaves out %s/%s: %s", tenant_id, device_id, error)

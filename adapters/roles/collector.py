@@ -13,7 +13,7 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from functools import partial
@@ -30,12 +30,12 @@ from adapters.collecting.registered import TYPES as INVENTORY
 from adapters.collecting.registered import Registry
 from adapters.collecting.schedule import Attempt, Schedule, mark_of
 from adapters.jetstream.intake import IntakeFull
-from adapters.jetstream.latest import LatestEvents
+from adapters.jetstream.latest import LatestEvents, LeftOut, Told
 from adapters.observability.metrics import Metrics
 from adapters.roles.answering import Answering
 from adapters.roles.trigger import SUBJECT, TriggerService
-from domain.envelope import StoredEvent
-from domain.errors import LeaseHeld, LeaseLost, Unavailable
+from domain.credentials import credential_of
+from domain.errors import LeaseHeld, LeaseLost, MalformedEvent, Unavailable, UnknownEventType
 from domain.events import (
     CredentialSet,
     DeviceSettings,
@@ -49,6 +49,7 @@ log = logging.getLogger(__name__)
 
 QUEUE: Final = "configtrail-collector"
 TYPES: Final = (*INVENTORY, HostKeyChanged, HostKeyReleased)
+_INVENTORY_NAMES: Final = frozenset(one.__name__ for one in INVENTORY)
 # Something of ours is away: look again soon.
 AGAIN_SECONDS: Final = 10.0
 # A device that waits for a person is looked at again: another collector may know better.
@@ -143,18 +144,14 @@ class Collector:
             if subscription is not None and self._nc.is_connected:
                 await subscription.unsubscribe()
 
-    def _apply(self, stored: StoredEvent) -> None:
+    def _apply(self, stored: Told) -> None:
+        if isinstance(stored, LeftOut):
+            self._leave_out(stored)
+            return
         if isinstance(stored.event, INVENTORY):
             if isinstance(stored.event, CredentialSet):
                 self._collecting.credential_set(stored.tenant_id, stored.event.name)
-            for key in self._registry.apply(stored):
-                planned = self._planned.setdefault(key, Planned())
-                before = planned.settings, planned.secret
-                planned.settings = self._registry.settings(key)
-                planned.secret = self._registry.secret_of(key)
-                if (planned.settings, planned.secret) != before:
-                    planned.forget()
-                    self._plan(key, planned)
+            self._take_over(self._registry.apply(stored))
             return
         key = (stored.tenant_id, stored.device_id)
         planned = self._planned.setdefault(key, Planned())
@@ -168,6 +165,31 @@ class Collector:
                 planned.refused = ""
                 planned.forget()
         self._plan(key, planned)
+
+    def _leave_out(self, event: LeftOut) -> None:
+        """What an event is about that can't be read is not collected; told once."""
+        branch = (event.tenant_id, event.device_id)
+        if event.kind not in _INVENTORY_NAMES:
+            return  # of a host key: each turn of the device finds, and tells, that it can't be read
+        credential = credential_of(event.device_id)
+        if credential is not None:
+            self._collecting.credential_set(event.tenant_id, credential)
+        known = self._registry.left_out.get(branch)
+        self._take_over(self._registry.apply(event))
+        if self._registry.left_out.get(branch) != known:
+            self._metrics.collections.labels("unreadable_event").inc()
+            log.error("%s/%s is left out of what is collected: %s", *branch, event.reason)
+
+    def _take_over(self, keys: Sequence[Key]) -> None:
+        """Plan the devices anew of which the registry has something else."""
+        for key in keys:
+            planned = self._planned.setdefault(key, Planned())
+            before = planned.settings, planned.secret
+            planned.settings = self._registry.settings(key)
+            planned.secret = self._registry.secret_of(key)
+            if (planned.settings, planned.secret) != before:
+                planned.forget()
+                self._plan(key, planned)
 
     def _plan(self, key: Key, planned: Planned) -> None:
         """Give the device its next place in the queue."""
@@ -246,6 +268,10 @@ class Collector:
             again = self._collecting.lease_seconds / 4 if held else AGAIN_SECONDS
             again *= 1 + random.random()
             planned.source = source
+        except (MalformedEvent, UnknownEventType) as error:
+            log.warning("%s/%s is not collected: %s", *key, error)
+            self._metrics.collections.labels("unreadable_event").inc()
+            again = LOOK_SECONDS
         except Exception as error:
             # Whatever it is, the other devices go on; it is logged, counted and tried again.
             log.error("collecting %s/%s failed", *key, exc_info=error)

@@ -15,7 +15,7 @@ from adapters.retention.expiring import Retention
 from adapters.retention.fleet import policies
 from adapters.retention.orphans import Orphans
 from adapters.retention.removing import Remover
-from domain.errors import LeaseHeld, LeaseLost, Unavailable
+from domain.errors import LeaseHeld, LeaseLost, MalformedEvent, Unavailable, UnknownEventType
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,9 @@ class RetentionKeeper:
             except (LeaseLost, Unavailable) as error:
                 log.warning("retention: %s; trying again", error)
                 wait = min(RETRY_SECONDS, self._every)
+            except (MalformedEvent, UnknownEventType) as error:
+                # It may be the one that says what goes, or that names a text: nothing more is done.
+                log.error("retention stands still: %s", error)
             await asyncio.sleep(wait)
 
     async def work(self) -> None:

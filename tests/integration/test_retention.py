@@ -104,6 +104,12 @@ async def stored(system: System, sequence: int) -> bool:
     return True
 
 
+async def publish_unreadable(system: System, device: str, name: str) -> None:
+    """An event that only a newer program can read."""
+    headers = {"ce-id": "newer", "ce-type": f"configtrail.{name}.v9"}
+    await system.js.publish(f"configtrail.acme.{device}.{name}", b"{}", headers=headers)
+
+
 async def contents(system: System, device: str = "r1") -> list[int]:
     """The sequences of every content that the device's events ever named."""
     found = []
@@ -387,3 +393,12 @@ async def test_the_role_carries_policies_out_by_itself(
         await eventually(carried_out)
         report = await verified(api.system)
         assert report.ok, report.findings
+
+
+async def test_texts_of_a_device_that_cannot_be_read_stay_and_the_others_go(api: Api) -> None:
+    system = api.system
+    await system.keeping.keeper.set_policy("acme", RetentionPolicy(last=1), **WHO)
+    await publish_unreadable(system, "r1", "SnapshotCreated")
+    async with aclosing(system.keeping.retention.plan("acme", datetime.now(UTC))) as planned:
+        assert [one.device_id async for one in planned] == ["r2"]
+    assert set(await run(system)) == {"r2"}
