@@ -51,7 +51,8 @@ def read_event(type_name: str, body: bytes, position: int) -> DomainEvent:
         for upcast in upcasters:
             body = upcast(body)
         event = decode_event(body)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        # The last for what is nested too deeply, also in a field that nobody knows.
         raise MalformedEvent(position, type(error).__name__) from error
     if event_name(event) != name:
         raise MalformedEvent(position, f"its header says {name}, its body {event_name(event)}")

@@ -97,7 +97,7 @@ class Answering:
             asked = _decoder.decode(body)
             check_tenant_id(asked.tenant_id)
             check_device_id(asked.device_id)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return Answer("failed", error="the request must be JSON with tenant_id and device_id")
         except InvalidInput as error:
             return Answer("failed", error=str(error))

@@ -46,7 +46,7 @@ def parse_reply(body: bytes) -> Reply:
         wire = _decoder.decode(body)
     except msgspec.ValidationError as error:
         raise BadReply(str(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadReply("it is not JSON") from error
     if wire.status not in ("success", "failed", "locked"):
         raise BadReply("status must be success, failed or locked")

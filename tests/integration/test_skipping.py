@@ -126,6 +126,11 @@ ODD: tuple[tuple[str, dict[str, str], bytes], ...] = (
     (f"configtrail.acme.{LONG}.CollectionFailed", GOOD, FAILED),
     (f"configtrail.acme.{LONG}.CollectionFailed", {}, b""),
     (f"configtrail.{LONG}.r1.CollectionFailed", GOOD, FAILED),
+    (
+        "configtrail.acme.r10.CollectionFailed",
+        GOOD,
+        b'{"type":"CollectionFailed","zzz":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    ),
     ("configtrail.acme._tenant.CollectionFailed", {}, b""),
     ("configtrail.-._tenant.CollectionFailed", {}, b""),
     ("configtrail.-.r1.CollectionFailed", {}, b""),

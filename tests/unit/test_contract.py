@@ -30,7 +30,7 @@ from adapters.contract.schemas import todays_schemas
 from adapters.jetstream import wire
 from domain.envelope import Head, NewEvent, StoredEvent
 from domain.errors import InvalidInput, MalformedEvent, UnknownEventType
-from domain.events import EVENT_TYPES, ManualBackupFinished, event_name
+from domain.events import EVENT_NAMES, EVENT_TYPES, ManualBackupFinished, event_name
 from domain.intake import parse_failure, parse_observation
 from domain.upcast import VERSIONS, read_event
 from tests.behaviour.event_store import NOON, failure
@@ -120,6 +120,16 @@ def test_unknown_fields_are_ignored_and_unknown_types_and_versions_stop_the_read
     for broken in (b"{}", b"[]", b"\xff", b'{"type":"ManualBackupFinished"}'):
         with pytest.raises(MalformedEvent):
             read_event("configtrail.ManualBackupFinished.v1", broken, 1)
+
+
+def test_a_body_that_is_nested_without_end_is_malformed() -> None:
+    """Of each event, in a field that nobody knows, and on the way through an older version."""
+    deep = b"[" * 100_000 + b"]" * 100_000
+    for name in EVENT_NAMES:
+        body = b'{"type":"%s","zzz":%s}' % (name.encode(), deep)
+        for version in range(1, VERSIONS[name] + 1):
+            with pytest.raises(MalformedEvent, match="RecursionError"):
+                read_event(f"configtrail.{name}.v{version}", body, 1)
 
 
 BASE: dict[str, Any] = {
