@@ -18,7 +18,7 @@ from adapters.settings import Settings
 from adapters.skipping import parked_at, skip
 from projections import parking
 from projections.projection import Projection
-from projections.retrying import Retried, retry
+from projections.retrying import retry
 
 Position = Annotated[int, typer.Argument(metavar="POSITION", min=1, help="As the list shows it.")]
 
@@ -96,7 +96,9 @@ async def retry_parked(settings: Settings, *, name: Name, position: Position) ->
         system = opened.system
         found = await parked_at(system, projection, position)
         device = (found.tenant_id, found.device_id)
-        return _told(await retry(system.pool, system.source, projection, device))
+        done = await retry(system.pool, system.source, projection, device)
+    _tell(done.done, done.left)
+    return 1 if done.left else 0
 
 
 async def skip_parked(
@@ -110,9 +112,14 @@ async def skip_parked(
     device, and holds for every later rebuild."""
     projection: Projection[Any] = name
     async with session(settings, Need.READ_MODELS_AS_THEY_ARE) as opened:
-        return _told(await skip(opened.system, projection, position, actor=whoami(), reason=reason))
+        done = await skip(opened.system, projection, position, actor=whoami(), reason=reason)
+    err.print(f"{projection.name}: goes on without event {position}; that is recorded")
+    if done.rebuild:
+        err.print("the rebuild that had stopped for it goes on; `status` tells how far it is")
+    if done.done or done.left:
+        _tell(done.done, done.left)
+    return 1 if done.left and not done.rebuild else 0
 
 
-def _told(done: Retried) -> int:
-    err.print(f"{done.done} events came in or were skipped, {done.left} stay parked")
-    return 1 if done.left else 0
+def _tell(done: int, left: int) -> None:
+    err.print(f"{done} events came in or were skipped, {left} stay parked")

@@ -20,7 +20,7 @@ from domain.errors import InvalidInput, NotFound
 from projections import parking
 from projections.parking import Parked
 from projections.projection import Projection
-from projections.retrying import Retried, retry
+from projections.retrying import retry
 
 if TYPE_CHECKING:
     from adapters.composition import System
@@ -65,6 +65,12 @@ class RetriedOut(BaseModel):
 
     done: int
     left: int
+
+
+class SkippedOut(RetriedOut):
+    """The same of a skip. `rebuild`: one that had stopped for the event goes on."""
+
+    rebuild: bool
 
 
 def parked_out(parked: Parked) -> ParkedOut:
@@ -118,7 +124,8 @@ def router(system: System) -> APIRouter:
         model = projection_named(projection)
         found = await parked_at(system, model, position)
         device = (found.tenant_id, found.device_id)
-        return _told(await retry(system.pool, system.source, model, device))
+        done = await retry(system.pool, system.source, model, device)
+        return RetriedOut(done=done.done, left=done.left)
 
     @routes.post("/{projection}/{position}/skip")
     async def skip_parked(
@@ -126,17 +133,14 @@ def router(system: System) -> APIRouter:
         position: Position,
         principal: Annotated[Principal, requires(Permission.PROJECTIONS)],
         body: Annotated[SkipIn | None, Body()] = None,
-    ) -> RetriedOut:
+    ) -> SkippedOut:
         """Let the read model go on without a parked event. That is recorded, as an event of its
         device, and holds for every later rebuild."""
         reason = body.reason if body else None
         if reason is not None and not reason.isprintable():
             raise InvalidInput("reason", "must be printable")
         model = projection_named(projection)
-        return _told(await skip(system, model, position, actor=principal.actor, reason=reason))
+        done = await skip(system, model, position, actor=principal.actor, reason=reason)
+        return SkippedOut(done=done.done, left=done.left, rebuild=done.rebuild)
 
     return routes
-
-
-def _told(done: Retried) -> RetriedOut:
-    return RetriedOut(done=done.done, left=done.left)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import string
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,75 @@ async def test_what_stops_a_rebuild_alone_can_be_skipped_and_it_goes_on(
         assert await rebuilds.find(system.pool, AUDIT) is None
         rows = await system.pool.fetch("SELECT position FROM configtrail.audit ORDER BY position")
         assert [position for (position,) in rows] == [1, 3, 4]  # the last is the skip itself
+
+
+async def test_a_skip_lets_the_live_rows_and_the_rebuild_go_on_that_both_lack_the_event(
+    stopped: System,
+) -> None:
+    done = await skip(stopped, Allergic(AUDIT, 2), 2, actor="user:a", reason=None)
+    assert (done.done, done.left, done.rebuild) == (2, 0, True)
+    await built_without_the_second(stopped)
+    with pytest.raises(NotFound):
+        await skip(stopped, Allergic(AUDIT, 2), 2, actor="user:a", reason=None)
+
+
+async def test_a_skip_lets_a_rebuild_go_on_beside_live_rows_of_an_older_version(
+    stopped: System,
+) -> None:
+    """They stay as they are: only a program of their version can bring anything into them."""
+    await stopped.pool.execute("UPDATE configtrail.checkpoints SET version = 0")
+    done = await skip(stopped, Allergic(AUDIT, 2), 2, actor="user:a", reason=None)
+    assert (done.done, done.left, done.rebuild) == (0, 2, True)
+    await built_without_the_second(stopped)
+
+
+@pytest.mark.parametrize("other", ["stream_created = '2020-01-01'", "last_event = 'lost'"])
+async def test_a_skip_lets_a_rebuild_go_on_where_the_live_rows_are_of_another_stream_or_past(
+    stopped: System, other: str
+) -> None:
+    await stopped.pool.execute(f"UPDATE configtrail.checkpoints SET {other}")
+    with pytest.raises(StreamMismatch):
+        await skip(stopped, Allergic(AUDIT, 2), 3, actor="user:a", reason=None)
+    done = await skip(stopped, Allergic(AUDIT, 2), 2, actor="user:a", reason=None)
+    assert (done.done, done.rebuild) == (0, True)
+    await built_without_the_second(stopped)
+
+
+async def test_a_rebuild_of_another_stream_that_stopped_is_no_reason_to_skip(
+    stopped: System,
+) -> None:
+    for ledger in ("checkpoints", "rebuilds"):
+        await stopped.pool.execute(f"UPDATE configtrail.{ledger} SET stream_created = '2020-01-01'")
+    head = await stopped.events.head()
+    with pytest.raises(StreamMismatch):
+        await skip(stopped, Allergic(AUDIT, 2), 2, actor="user:a", reason=None)
+    assert await stopped.events.head() == head
+
+
+@pytest.fixture
+async def stopped(
+    nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path
+) -> AsyncIterator[System]:
+    """The second of three events of a device is parked, and a rebuild stopped for it."""
+    async with open_system(settings_for(nats_server, postgres_dsn, tmp_path)) as system:
+        await append_many(system.events, 3)
+        model = Allergic(AUDIT, 2)
+        worker = ProjectionWorker(system.pool, system.source, model)
+        async with running({"audit": worker.run}):
+            await wait_projected(system.pool, [model], 3, 20)
+        assert await waiting(system) == [2, 3]
+        await rebuilds.begin(system.pool, model, await system.source.identity())
+        with pytest.raises(PoisonEvent, match="event 2 can't be taken in"):
+            await ProjectionBuilder(system.pool, system.source, model).build()
+        yield system
+
+
+async def built_without_the_second(system: System) -> None:
+    await ProjectionBuilder(system.pool, system.source, Allergic(AUDIT, 2)).build()
+    assert await rebuilds.find(system.pool, AUDIT) is None
+    rows = await system.pool.fetch("SELECT position FROM configtrail.audit ORDER BY position")
+    assert [position for (position,) in rows] == [1, 3, 4]  # the last is the skip itself
+    assert await waiting(system) == []
 
 
 async def waiting(system: System) -> list[int]:
