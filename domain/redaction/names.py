@@ -10,11 +10,17 @@ import re
 from functools import lru_cache
 from typing import Final
 
+# In a run of capitals the last one may begin a word (`APIKey`), or end one (`APIkey`): nobody can
+# tell, so both are tried.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+")
+_WORD_OF_CAPITALS = re.compile(
+    r"(?i:bypass|compass|surpass|trespass)(?![a-z])|[A-Z]{2,}|[A-Z]?[a-z]+|[A-Z]|[^\W\d_A-Za-z]+"
+)
+_CAPITALS = re.compile(r"[A-Z]{2}[a-z]")
 # Anywhere in a name, run together with other words too.
 _LOUD = re.compile(
     r"passw|passphrase|passcode|pswd|kennwort|wachtwoord|parola|contrase|senha|secret|token|tkn|"
-    r"credential|apikey|psk\Z|pincode|preshared-?key|private-?key|shared-?key|auth-?key\Z"
+    r"credential|apikey|psk\Z|pin-?code|preshared-?key|private-?key|shared-?key|auth-?key\Z"
 )
 _ALONE: Final = frozenset(
     (
@@ -23,10 +29,11 @@ _ALONE: Final = frozenset(
         *("passe", "clave", "heslo", "haslo", "lozinka", "sifre", "salasana", "losenord"),
     )
 )
-# Run together, as in ddnspass and makerkey; not bypass, compass, surpass, not monkey.
+# Run together, as in ddnspass, makerkey and simpin; not bypass, but companypass; not monkey.
 _RUN_TOGETHER = re.compile(
-    r"(?:(?!by|com|sur|tres|over|under|en)[a-z]{2,16}(?:pass|pwd|psw)"
-    r"|(?:app|bot|client|ddns|ifttt|maker|master|session|user|webhook|wifi|wpa)key)\Z"
+    r"(?:(?!(?:by|com|encom|sur|tres|over|under)pass\Z)[a-z]{2,}(?:pass|pwd|psw)"
+    r"|(?:app|bot|client|ddns|ifttt|maker|master|session|ssh|user|vpn|webhook|wep|wifi|wpa)key"
+    r"|(?:card|lte|modem|sim|sms|wps)pin)\Z"
 )
 _KEYS: Final = """
 access ah api app auth authentication bot cf client ddns enc encryption hmac ifttt integrity isakmp
@@ -36,6 +43,8 @@ session shared sign signing sta static tacacs tls tsig user vpn webhook wep wifi
 # What a key must be of to be a secret.
 _SECRET_KEYS: Final = frozenset(_KEYS.split())
 _COMMUNITIES: Final = frozenset(("snmp", "trap", "read", "write", "ro", "rw"))
+# Keys of SSH are mostly secret, but these.
+_SSH_PUBLIC: Final = frozenset(("public", "pub", "host", "known", "authorized", "foreign"))
 # Pins of chips are none.
 _OTHER_PINS: Final = frozenset(("gpio", "led", "port", "input", "output", "reset", "io", "chip"))
 _FIRST: Final = """
@@ -90,21 +99,36 @@ def hints(name: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _speaks(name: str) -> bool:
-    words = [word.lower() for word in _WORD.findall(name)]
-    if not words or words[-1] in _ABOUT_LAST or (len(words) > 1 and words[0] in _ABOUT_FIRST):
-        return False
+    ways = _ways(name)
+    return not any(map(_is_about, ways)) and any(map(_is_of_secret, ways))
+
+
+@lru_cache(maxsize=4096)
+def _hints(name: str) -> bool:
+    return any(words[-1] in KEY_NAMES and _PUBLIC.isdisjoint(words) for words in _ways(name))
+
+
+def _ways(name: str) -> list[list[str]]:
+    """The words of a name, in each way that it can be taken apart; no way has no words."""
+    by = (_WORD, _WORD_OF_CAPITALS) if _CAPITALS.search(name) else (_WORD,)
+    found = ([word.lower() for word in one.findall(name)] for one in by)
+    return [words for words in found if words]
+
+
+def _is_about(words: list[str]) -> bool:
+    """Whether a name tells something about a secret."""
+    return words[-1] in _ABOUT_LAST or (len(words) > 1 and words[0] in _ABOUT_FIRST)
+
+
+def _is_of_secret(words: list[str]) -> bool:
     last = words[-1]
     if _LOUD.search("-".join(words)) or not _ALONE.isdisjoint(words) or _RUN_TOGETHER.match(last):
         return True
     before = words[:-1]
     if last == "key" or last == "keys":
+        if "ssh" in before and _SSH_PUBLIC.isdisjoint(before):
+            return last == "key"
         return not _SECRET_KEYS.isdisjoint(before)
     if last == "pin":
         return _OTHER_PINS.isdisjoint(before)
     return last == "community" and (not before or not _COMMUNITIES.isdisjoint(before))
-
-
-@lru_cache(maxsize=4096)
-def _hints(name: str) -> bool:
-    words = [word.lower() for word in _WORD.findall(name)]
-    return bool(words) and words[-1] in KEY_NAMES and _PUBLIC.isdisjoint(words)

@@ -6,7 +6,7 @@ import random
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from adapters.demo.export import wrapped
@@ -37,7 +37,10 @@ NAMES = _NAMES.split()
 _SPEAKING = """
 apiKey simPin pin PIN1 mail_pw Passw0rd ddnspass makerkey preSharedKey contraseña puk mdp
 authorization CPIN snmpCommunity smtp-psw wpa2-pre-shared-key key0 authCode seed cak tokens
+APIkey FTPpass SIMpin PASSwd SSHkey pin-code pinCode simpin companypwd
 """
+_NO_SECRETS = {"bypass", "compass", "surpass", "trespass"}
+_TELLING_ABOUT = {one.upper() for one in of_names._ABOUT_FIRST}
 VALUES = (
     '"geheim-77"',
     "geheim-77",
@@ -138,6 +141,18 @@ def test_a_name_that_speaks_of_a_secret_is_never_passed_over(
         assert triggers(f"{whole}=x"), whole
         assert triggers(f"{whole} x"), whole
         assert loud(["a", f"{whole} x", "b"]) == {1}
+
+
+@settings(max_examples=400)
+@given(
+    st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=2, max_size=6),
+    st.sampled_from(["pass", "pwd", "psw", "psk", "pw", "password", "token", "secret", "puk"]),
+)
+def test_a_name_in_capitals_before_a_secrets_changes_nothing(before: str, secret: str) -> None:
+    whole = before + secret
+    assume(whole.lower() not in _NO_SECRETS and before not in _TELLING_ABOUT)
+    assert speaks(whole), whole
+    assert speaks(before + secret.capitalize()), whole
 
 
 @settings(max_examples=200)
