@@ -100,7 +100,10 @@ def hints(name: str) -> bool:
 @lru_cache(maxsize=4096)
 def _speaks(name: str) -> bool:
     ways = _ways(name)
-    return not any(map(_is_about, ways)) and any(map(_is_of_secret, ways))
+    # By chance a name begins as one in one of its ways (`HASecret`), but ends so in none.
+    if any(words[-1] in _ABOUT_LAST for words in ways):
+        return False
+    return any(map(_is_of_secret, ways))
 
 
 @lru_cache(maxsize=4096)
@@ -115,12 +118,9 @@ def _ways(name: str) -> list[list[str]]:
     return [words for words in found if words]
 
 
-def _is_about(words: list[str]) -> bool:
-    """Whether a name tells something about a secret."""
-    return words[-1] in _ABOUT_LAST or (len(words) > 1 and words[0] in _ABOUT_FIRST)
-
-
 def _is_of_secret(words: list[str]) -> bool:
+    if len(words) > 1 and words[0] in _ABOUT_FIRST:
+        return False
     last = words[-1]
     if _LOUD.search("-".join(words)) or not _ALONE.isdisjoint(words) or _RUN_TOGETHER.match(last):
         return True

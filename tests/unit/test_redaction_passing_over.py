@@ -148,7 +148,7 @@ def test_a_name_that_speaks_of_a_secret_is_never_passed_over(
     st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=2, max_size=6),
     st.sampled_from(["pass", "pwd", "psw", "psk", "pw", "password", "token", "secret", "puk"]),
 )
-def test_a_name_in_capitals_before_a_secrets_changes_nothing(before: str, secret: str) -> None:
+def test_capitals_before_a_secrets_name_change_nothing(before: str, secret: str) -> None:
     whole = before + secret
     assume(whole.lower() not in _NO_SECRETS and before not in _TELLING_ABOUT)
     assert speaks(whole), whole
