@@ -60,6 +60,8 @@ def text_under(rules: str, text: str) -> str | None:
     match rules:
         case routeros.RULES:
             return routeros.canonicalise(text).text
+        case routeros.RULES_3:
+            return routeros.canonicalise_3(text).text
         case routeros.RULES_2:
             return routeros.canonicalise_2(text).text
         case routeros.RULES_1:

@@ -1,4 +1,4 @@
-r"""Canonical form of RouterOS exports: `routeros/3`.
+r"""Canonical form of RouterOS exports: `routeros/4`.
 
 Dropped, because it is no configuration: a byte order mark, the kind of line endings, every `#`
 line outside of a string, the by-line and its followers where they lost their `#`, prompts around
@@ -14,6 +14,8 @@ that are repeated, `\_` for a blank, members of sets. What was equal under `rout
 
 New in version 3: settings are known by quoted names too, the order of `/mpls interface` counts, and
 that of `/ip dns static` only where an entry is a pattern, not where a comment speaks of one.
+
+New in version 4: the order of `/ip vrf` and of `/routing bfd configuration` counts.
 """
 
 from __future__ import annotations
@@ -29,8 +31,10 @@ from domain.routeros import spelling_2
 from domain.routeros.menus import publishable, whole_path
 from domain.routeros.spelling import normal
 from domain.routeros.statements import is_broken_off, opens_menu
+from domain.routeros.vocabulary import ORDERED_3
 
-RULES: Final = "routeros/3"
+RULES: Final = "routeros/4"
+RULES_3: Final = "routeros/3"
 RULES_2: Final = "routeros/2"
 RULES_1: Final = "routeros/1"
 _INDENT: Final = "    "
@@ -54,6 +58,12 @@ def canonicalise(text: str) -> Canonical:
 def logical_form(text: str) -> LogicalForm:
     """What the canonical form has of the lines as they came."""
     return _Reading(unix(text)).form()
+
+
+def canonicalise_3(text: str) -> Canonical:
+    """The form under the rules of version 3."""
+    reading = _Reading(unix(text))
+    return reading.canonical(RULES_3, tuple(normal(reading.logical, ORDERED_3)))
 
 
 def canonicalise_2(text: str) -> Canonical:

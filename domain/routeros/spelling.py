@@ -9,7 +9,7 @@ always writes them the same way.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import Final
 
 from domain.errors import NotUnderstood
@@ -137,9 +137,12 @@ def is_plain(lines: Sequence[str]) -> bool:
     return commands <= _PLAIN and len(set(settings)) == len(settings)
 
 
-def keeps_order(path: str, lines: Iterable[str]) -> bool:
-    """Whether the order of a menu's entries is configuration, for lines that add and set."""
-    return path in ORDERED or (path == DNS_STATIC and any(map(_has_pattern, lines)))
+def keeps_order(path: str, lines: Iterable[str], among: Set[str] = ORDERED) -> bool:
+    """Whether the order of a menu's entries is configuration, for lines that add and set.
+
+    `among` are the menus in which it is whatever they hold.
+    """
+    return path in among or (path == DNS_STATIC and any(map(_has_pattern, lines)))
 
 
 def _has_pattern(line: str) -> bool:
@@ -153,7 +156,7 @@ def _has_pattern(line: str) -> bool:
     return statement.get("regexp") is not None or statement.get("match-subdomain") == "yes"
 
 
-def ordered(path: str, lines: Sequence[str]) -> list[str]:
+def ordered(path: str, lines: Sequence[str], among: Set[str] = ORDERED) -> list[str]:
     """A menu's lines, spelled and in normal order.
 
     Settings come first, by what they set. Entries keep their order where it is configuration.
@@ -162,7 +165,7 @@ def ordered(path: str, lines: Sequence[str]) -> list[str]:
     if not is_plain(lines):
         return lines
     entries = [line for line in lines if line[0] == "a"]
-    if not keeps_order(path, lines):
+    if not keeps_order(path, lines, among):
         entries.sort()
     if len(entries) == len(lines):
         return entries
@@ -177,12 +180,15 @@ def set_target(line: str) -> str:
     return found[0] if found else line
 
 
-def normal(logical: Sequence[str]) -> list[str]:
-    """All lines in normal spelling and order, each menu once, by path."""
+def normal(logical: Sequence[str], among: Set[str] = ORDERED) -> list[str]:
+    """All lines in normal spelling and order, each menu once, by path.
+
+    `among` are the menus whose order counts.
+    """
     menus = by_menu(logical)
     found: list[str] = []
     for path in sorted(menus):
         if path:
             found.append(path)
-        found += ordered(path, menus[path])
+        found += ordered(path, menus[path], among)
     return found

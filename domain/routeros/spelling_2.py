@@ -10,10 +10,10 @@ import re
 from collections.abc import Sequence
 
 from domain.routeros.spelling import DNS_STATIC, all_spelled, by_menu
-from domain.routeros.vocabulary import ORDERED
+from domain.routeros.vocabulary import ORDERED_3
 
 _TARGET = re.compile(r"set (?:\[[^\]]*\]|[^ =]+(?= ))?")
-_ORDERED = ORDERED - {"/mpls interface"}
+_ORDERED = ORDERED_3 - {"/mpls interface"}
 
 
 def normal(logical: Sequence[str]) -> list[str]:

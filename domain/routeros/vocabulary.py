@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-# Menus in which the first entry that matches wins, so that their order is configuration. They are
-# the ones in which RouterOS knows the command `move`.
+# Menus whose order is configuration, mostly since the first entry that matches wins. That RouterOS
+# knows `move` in a menu is no sign of it: its documentation is what tells.
 _ORDERED: Final = """
 caps-man access-list|caps-man provisioning
 interface bridge filter|interface bridge nat
@@ -18,16 +18,19 @@ interface wifiwave2 access-list|interface wifiwave2 provisioning
 interface wireless access-list|interface wireless connect-list|interface wireless snooper
 ip firewall filter|ip firewall mangle|ip firewall nat|ip firewall raw
 ip hotspot ip-binding|ip hotspot walled-garden|ip hotspot walled-garden ip
-ip ipsec policy
+ip ipsec policy|ip vrf
 ip proxy access|ip proxy cache|ip proxy direct|ip socks access|ip route rule
 ipv6 firewall filter|ipv6 firewall mangle|ipv6 firewall nat|ipv6 firewall raw
 mpls interface|mpls ldp accept-filter|mpls ldp advertise-filter
 queue simple|queue tree
 radius
+routing bfd configuration
 routing filter|routing filter rule|routing filter select-rule|routing rule
 routing ospf interface-template
 """
 ORDERED: Final = frozenset(f"/{menu}" for line in _ORDERED.split("\n") for menu in line.split("|"))
+# Version 3 of the rules of comparing did not know these, nor did the ones before.
+ORDERED_3: Final = ORDERED - {"/ip vrf", "/routing bfd configuration"}
 
 # Properties whose value is a set: RouterOS may write its members in any order.
 _SETS: Final = """

@@ -81,7 +81,7 @@ async def test_a_change_is_a_change_after_the_rules_did(parts: Rig) -> None:
     await recorded_under_older_rules(parts, FIRST, 0, "routeros/1")
     events = await read(parts, (SECOND, 1), (SECOND, 2))
     assert [type(one) for one in events] == [SnapshotCreated, SnapshotCreated, DuplicateSkipped]
-    assert [one.canonical for one in events[:2]] == ["routeros/1", "routeros/3"]  # type: ignore[attr-defined]
+    assert [one.canonical for one in events[:2]] == ["routeros/1", "routeros/4"]  # type: ignore[attr-defined]
 
 
 async def test_what_is_recorded_under_unknown_rules_is_recorded_anew(parts: Rig) -> None:

@@ -61,7 +61,7 @@ def test_every_header_form_is_dropped_and_tells_the_version(
     assert form.text == BODY
     assert form.os_version == version
     assert form.completeness == "complete"
-    assert form.rules == "routeros/3"
+    assert form.rules == "routeros/4"
 
 
 def test_a_by_line_after_the_configuration_began_is_not_the_header() -> None:
@@ -388,6 +388,16 @@ def test_what_may_be_written_in_several_ways_is_no_difference(one: str, two: str
             id="names that stand for those below them",
         ),
         pytest.param(
+            "/ip vrf\nadd interfaces=e5 name=mgmt\nadd interfaces=all name=a\n",
+            "/ip vrf\nadd interfaces=all name=a\nadd interfaces=e5 name=mgmt\n",
+            id="the order of vrfs: the first that has an interface takes it",
+        ),
+        pytest.param(
+            "/routing bfd configuration\nadd forbid-bfd=yes interfaces=e1\nadd interfaces=static\n",
+            "/routing bfd configuration\nadd interfaces=static\nadd forbid-bfd=yes interfaces=e1\n",
+            id="the order of what BFD is to do",
+        ),
+        pytest.param(
             "/mpls interface\nadd interface=all mpls-mtu=1500\nadd interface=e1 mpls-mtu=1580\n",
             "/mpls interface\nadd interface=e1 mpls-mtu=1580\nadd interface=all mpls-mtu=1500\n",
             id="interfaces of mpls, of which the first that fits counts",
@@ -444,6 +454,17 @@ def test_what_was_recorded_under_the_second_rules_is_compared_as_it_was() -> Non
     assert text_under("routeros/2", dns) == dns
     lines = mpls.splitlines()
     assert text_under("routeros/2", mpls) == "\n".join([*lines[:2], lines[3], lines[2], ""])
+
+
+@pytest.mark.parametrize("menu", ["/ip vrf", "/routing bfd configuration"])
+def test_what_was_recorded_under_the_third_rules_is_compared_as_it_was(menu: str) -> None:
+    text = f"{menu}\nadd interfaces=e5\nadd interfaces=all\n"
+    in_order = f"{menu}\nadd interfaces=all\nadd interfaces=e5\n"
+    assert text_under("routeros/3", text) == in_order
+    assert text_under("routeros/2", text) == in_order
+    assert text_under("routeros/4", text) == text
+    rules = "/ip firewall filter\nadd chain=b\nadd chain=a\n"
+    assert text_under("routeros/3", rules) == rules
 
 
 def test_lines_know_their_sections_in_both_forms() -> None:
