@@ -19,6 +19,10 @@ QUOTED: Final = r'"(?:[^"\\]|\\.)*"' r"|'[^']*'(?:\\''[^']*')*"
 _WORD: Final = rf"{_NONE}(?P<secret>{QUOTED}|\S+)"
 # Where a semicolon ends what is said.
 _WORD_OF_BRACES: Final = rf"{_NONE}(?P<secret>{QUOTED}|[^\s;]+)"
+# Where quotes in a value are not escaped: up to one with a blank behind it, or to the line's last.
+_WORD_OF_SET: Final = (
+    rf"{_NONE}(?P<secret>(?:{QUOTED})(?=\s|\Z)|'(?s:.)*'(?=[ \t]*\Z)|'(?s:.)*(?=\Z)|\S+)"
+)
 # What may stand behind a secret of several words. It is looked for once in each run of blanks, and
 # it has so many parts at most: else a line would take time by the square of its length.
 _TAIL: Final = (
@@ -146,7 +150,9 @@ JUNOS: Final = _all(
 )
 VYOS: Final = _all(
     r"(?<![\w-])(?:(?:[\w-]+-)?(?:password|passphrase|secret|token|psk)|preshared-key|private-key"
-    r"|private key|auth-key|md5-key|plaintext-key|encrypted-key|cak|pin|puk|community) <S>[ \t]*\Z",
+    r"|private key|auth-key|md5-key|plaintext-key|encrypted-key|cak|pin|puk) <S>[ \t]*\Z",
+    # Not the communities of BGP.
+    r"^(?!\s*(?:set|delete) policy )(?:.*(?<![\w-]))?community <S>[ \t]*\Z",
     r"\b(?:area|domain)-password (?:md5|plaintext-password) <S>",
     r"^(?!.* (?:public-keys|public key) )(?!.* parameters ip key ).*(?<![\w-])key <S>[ \t]*\Z",
     r"^\s*set service snmp community <S>",
@@ -157,8 +163,16 @@ VYOS: Final = _all(
     r"\bnhrp tunnel \S+ (?:cisco-)?authentication <S>",
     r"^\s*set container .* environment (?=\S*(?i:pass|pw|secret|token|key|psk|cred))\S+ value <S>",
     _CRYPT,
+    word=_WORD_OF_SET,
+)
+# What a name says that tells whether something is done with a secret; its value says no more.
+_UCI_SWITCH: Final = (
+    r"(?!['\"]?(?i:(?:allow|always|ask|auth|change|check|disable|enable|has|have|need|no|persist"
+    r"|random|remember|reneg|require|reset|save|show|store|use)_\w+|nopass\w*)['\"]?(?:[ \t]+|=)"
+    r"['\"]?(?i:[01]|on|off|yes|no|true|false|enabled?|disabled?)['\"]?\s*\Z)"
 )
 _UCI_NAME: Final = (
+    rf"{_UCI_SWITCH}"
     r"(?!\w*(?:public|host)_?key|\w*(?:by|com)pass\b|\w*(?:gpio|led|reset)_?pin\b)(?i:\w*passw(?:or)?d_?\d?|\w*pass_?\d?|\w*_key|\w*passphrase"
     r"|\w*secret|\w*token|(?:\w*_|sim)?pin|pin_?code|puk|puk_?code|\w*psk\d?|(?:\w*_|auth)?pw\d?"
     r"|\w*pwd\d?|\w*community|\w*credentials?|bearer|password_hash|key\dstr\d"
@@ -187,7 +201,7 @@ FORTIOS: Final = _all(
     r"-token|seed|keytab|key-hmac)|(?:snmp-|trap-)?community|psksecret-remote|(?:sim\d?-)?pin"
     r"|[\w-]*password-l\d"
     r"|(?!(?:[\w-]*-)?public-key)(?:[\w-]*-|auth|enc|api|wep)?key)\d*(?: \d+(?= \S))?+ "
-    r"(?!ENC\b|\"-----BEGIN)<R>",
+    r"(?!ENC\b|\"-----BEGIN|(?:enable|disable)[ \t]*\Z)<R>",
     r"^\s*config snmp community <S>",
     _CRYPT,
 )

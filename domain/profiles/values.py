@@ -24,12 +24,14 @@ class Values(Struct, frozen=True):
 
     A comment at the end of a line, and an escape, are in it too: what stands in them opens nothing.
     No pattern may take more than linear time on any line. Where they are `quoted` a value may be a
-    secret; else it is a text or a script, with lines of its own.
+    secret; else it is a text or a script, with lines of its own. Where quotes in a value are not
+    escaped, `plain` knows the lines that leave none open for sure.
     """
 
     opens: re.Pattern[str]
     closes: dict[str, re.Pattern[str]]
     quoted: bool = True
+    plain: re.Pattern[str] | None = None
 
     def open_after(self, line: str, within: re.Pattern[str] | None) -> re.Pattern[str] | None:
         """What ends the value that is open after a line, which begins `within` one or outside."""
@@ -54,7 +56,7 @@ class Values(Struct, frozen=True):
         within: re.Pattern[str] | None = None
         for line in lines:
             group.append(line)
-            if within is not None or not _is_plain(line):
+            if within is not None or not self._is_plain(line):
                 within = self.open_after(line, within)
             if within is None:
                 yield group
@@ -62,8 +64,11 @@ class Values(Struct, frozen=True):
         if group:
             yield group
 
+    def _is_plain(self, line: str) -> bool:
+        return _has_pairs(line) if self.plain is None else self.plain.match(line) is not None
 
-def _is_plain(line: str) -> bool:
+
+def _has_pairs(line: str) -> bool:
     """Whether it is plain that a line outside of values leaves none open: it has quotes of one kind
     at most, each with its other one."""
     double, single = line.count('"'), line.count("'")
@@ -106,6 +111,7 @@ JUNOS: Final = Values(
 VYOS: Final = Values(
     re.compile(r"\A(?:set|delete)\b[^']*+(?P<text>')"),
     {"text": re.compile(r".*'[ \t]*\Z")},
+    plain=re.compile(r"[^']*+(?:(?<=\s)'[^']*+'(?=\s|\Z)[^']*+)*+\Z"),
 )
 # As a shell would read them.
 OPENWRT: Final = Values(
