@@ -14,6 +14,7 @@ from datetime import datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
+from domain.canonical import has_rules
 from domain.envelope import Head, StoredEvent
 from domain.events import (
     AccessKeyCreated,
@@ -58,9 +59,16 @@ class Snapshot(Struct, frozen=True):
     ref: SnapshotRef
     fingerprint: str
     canonical: str
+    platform: str
 
     def shows(self, observation: Observation) -> bool:
-        """Whether the observation has this snapshot's configuration, by this snapshot's rules."""
+        """Whether the observation has this snapshot's configuration, by this snapshot's rules.
+
+        Of which platform a text is, where that was not known, is news: now it can be redacted.
+        """
+        named_now = self.platform != observation.platform and has_rules(observation.platform)
+        if named_now and not has_rules(self.platform):
+            return False
         return self.fingerprint == observation.fingerprint_under(self.canonical)
 
 
@@ -328,7 +336,7 @@ def _without(state: DeviceState, snapshot_id: str) -> DeviceState:
 
 def _snapshot(event: SnapshotCreated) -> Snapshot:
     ref = SnapshotRef(snapshot_id=event.snapshot_id, content=event.content)
-    return Snapshot(ref, event.fingerprint, event.canonical)
+    return Snapshot(ref, event.fingerprint, event.canonical, event.platform)
 
 
 def _renewed(snapshot: Snapshot, event: SnapshotRecanonicalised) -> Snapshot:

@@ -68,8 +68,9 @@ class NotRedactable(ConfigtrailError):
     def __init__(self, platform: str) -> None:
         super().__init__(
             f"texts of the platform {platform!r} can't be redacted: where their secrets stand is "
-            "not known; give the platform when you send or import them, or ask for them as they "
-            "are (--reveal, reveal=true), if you may see secrets"
+            "not known; upload or collect this one once more with its platform: it is recorded "
+            "anew, and that can be redacted; or ask for it as it is (--reveal, reveal=true), if "
+            "you may see secrets"
         )
         self.platform = platform
 

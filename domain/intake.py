@@ -34,6 +34,8 @@ LATEST_AHEAD: Final = timedelta(hours=24)
 _SOURCES: Final[Mapping[str, Source]] = {source: source for source in get_args(Source)}
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}\Z")
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
+# How a device is talked to, where that is no platform of its own: its texts are those of another.
+_TEXTS_OF: Final = {"vtysh": "frr"}
 _PLATFORM = re.compile(r"[a-z][a-z0-9_-]{0,31}\Z")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z .()_+-]{0,63}\Z")
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:-]{0,127}\Z")
@@ -118,17 +120,22 @@ def parse_observation(body: bytes, now: datetime) -> IntakeObservation:
             _VERSION,
             "must be a version such as 7.14.3, of at most 64 characters",
         ),
-        platform=matching(
-            fields,
-            "platform",
-            _PLATFORM,
-            "must be 1 to 32 lower-case letters, digits, '_' or '-', beginning with a letter",
-        ),
+        platform=_platform(fields),
         source=_source(fields),
         trigger_id=_trigger_id(fields),
         author=_author(fields),
         device_history=parse_device_history(fields),
     )
+
+
+def _platform(fields: dict[str, object]) -> str | None:
+    name = matching(
+        fields,
+        "platform",
+        _PLATFORM,
+        "must be 1 to 32 lower-case letters, digits, '_' or '-', beginning with a letter",
+    )
+    return None if name is None else _TEXTS_OF.get(name, name)
 
 
 def check_text(text: str, sha256_hash: str) -> bytes:

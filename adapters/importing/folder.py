@@ -94,6 +94,7 @@ def _indexed(index: Path, problems: list[str]) -> list[FolderReading]:
     try:
         with index.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file, strict=True)
+            rows.fieldnames = [name.strip().lower() for name in rows.fieldnames or ()]
             missing = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
             if missing:
                 problems.append(f"{INDEX}: the column {', '.join(missing)} is missing")

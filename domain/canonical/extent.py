@@ -84,12 +84,15 @@ def _ends_early(form: LogicalForm, other: LogicalForm) -> bool:
     """Whether a text whose last line has no end may have lost more than that.
 
     Where the other one's has, and this is what that begins with: surely. What another platform
-    writes before its configuration looks like one when it was cut there.
+    writes before its configuration looks like one when it was cut there. Where neither last line
+    has an end, whoever keeps the texts takes it away: then it is changed, and not cut.
     """
     at = len(form.logical) - 1
     if form.logical[:at] == other.logical[:at] and at < len(other.logical):
         there = other.logical[at]
         if there != form.logical[at]:
+            if other.unfinished and at == len(other.logical) - 1:
+                return False
             outside = at == 0 and form.named is not None and not other.unfinished
             return outside or there.startswith(form.logical[at])
         return not other.unfinished and at < len(other.logical) - 1
@@ -97,10 +100,17 @@ def _ends_early(form: LogicalForm, other: LogicalForm) -> bool:
     if last is None:
         return False
     section, line = last
+    if other.unfinished and _extends(next(iter(deque(other.lines, maxlen=1)), None), last):
+        return False
     alike = [one for menu, one in other.lines if menu == section and one.startswith(line)]
     if not any(len(one) > len(line) for one in alike):
         return False
     return sum(one == last for one in form.lines) > alike.count(line)
+
+
+def _extends(one: tuple[str, str] | None, last: tuple[str, str]) -> bool:
+    """Whether a line goes on where another one of its section ends."""
+    return one is not None and one[0] == last[0] and one[1].startswith(last[1])
 
 
 def _lost_a_tail(form: LogicalForm, other: LogicalForm) -> bool:

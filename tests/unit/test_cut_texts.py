@@ -81,8 +81,32 @@ def test_what_changed_before_the_cut_is_told_and_nothing_else(
 
 def test_a_real_export_cut_anywhere_says_nothing_false() -> None:
     for number, text in enumerate(genuine_texts().values()):
-        for at in range(number % 37, len(text), 37 + len(text) // 25):
+        # Without a newline at the end of both, a cut in the last line is a change of it.
+        end = len(text) if text.endswith("\n") else text.rfind("\n") + 1
+        for at in range(number % 37, end, 37 + len(text) // 25):
             nothing_false(text, text[:at])
+
+
+@pytest.mark.parametrize("head", ["", "/ip pool\nadd name=p ranges=1\n"])
+@pytest.mark.parametrize(
+    ("platform", "before", "after"),
+    [
+        ("routeros", "/system identity\nset name=core", "/system identity\nset name=core2"),
+        ("routeros", "/tool romon\nset enabled=yes", "/tool romon\nset enabled=yes secrets=a"),
+        ("ios", "hostname a\nrouter bgp 1\n neighbor x remote-as 2", None),
+    ],
+)
+def test_the_last_line_of_texts_that_are_kept_without_its_end_is_told(
+    platform: str, before: str, after: str | None, head: str
+) -> None:
+    if platform != "routeros":
+        head = head and "ip routing\n"
+    after = f"{before}3" if after is None else after
+    common = "/ip ssh\nset a=1\n" if platform == "routeros" else "ip http server\n"
+    for one, two in ((before, after), (after, before)):
+        assert told(common + one, common + head + two, platform).changes
+        lines = told(common + one, common + two, platform).changes
+        assert len(lines) == (1 if platform == "routeros" else 2)
 
 
 @pytest.mark.parametrize("platform", PROFILES)

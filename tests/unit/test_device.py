@@ -53,7 +53,14 @@ def at(hour: int) -> datetime:
     return DAY + timedelta(hours=hour)
 
 
-def seen(configuration: str, hour: int, *, text: str = "", canonical: str = "routeros/1") -> Any:
+def seen(
+    configuration: str,
+    hour: int,
+    *,
+    text: str = "",
+    canonical: str = "routeros/1",
+    platform: str = "routeros",
+) -> Any:
     """An observation of a configuration (a letter) at an hour, in a text of its own or not."""
     name = f"{configuration}{text}@{hour}{canonical}"
     return Observation(
@@ -66,7 +73,7 @@ def seen(configuration: str, hour: int, *, text: str = "", canonical: str = "rou
         canonical=canonical,
         size_bytes=10,
         line_count=1,
-        platform="routeros",
+        platform=platform,
         os_version=None,
         source="scheduled",
         completeness="complete",
@@ -341,6 +348,29 @@ def test_an_observation_is_compared_by_the_rules_of_the_snapshot() -> None:
     other = replace(seen("A", 3, canonical="routeros/2"), older=(("routeros/1", "another"),))
     events = device.observed(same, other)
     assert [type(event) for event in events] == [DuplicateSkipped, SnapshotCreated]
+
+
+@pytest.mark.parametrize("forgotten", ["text", "cisco"])
+def test_a_text_of_which_nobody_knew_the_platform_is_recorded_anew_with_it(forgotten: str) -> None:
+    device, first = Device(), seen("A", 1, canonical="plain/1", platform=forgotten)
+    known = [
+        replace(
+            seen("A", hour, canonical="ios/3", platform="ios"),
+            older=(("plain/1", first.fingerprint),),
+        )
+        for hour in (2, 3)
+    ]
+    again = replace(
+        seen("A", 4, canonical="plain/1", platform=forgotten),
+        older=(("ios/3", first.fingerprint),),
+    )
+    events = device.observed(first, *known, again)
+    assert [type(event) for event in events] == [
+        SnapshotCreated,
+        SnapshotCreated,
+        DuplicateSkipped,
+        DuplicateSkipped,
+    ]
 
 
 def test_a_recanonicalised_snapshot_is_compared_by_its_new_rules() -> None:

@@ -88,6 +88,13 @@ def test_an_index_may_say_whose_text_each_is(tmp_path: Path) -> None:
     assert [one.platform for one in readings_of(folder)] == [None]
 
 
+@pytest.mark.parametrize("column", ["Platform", "PLATFORM", " platform"])
+def test_a_column_is_known_however_it_is_written(tmp_path: Path, column: str) -> None:
+    head = f"Device,version,Commit_Time,file,{column}"
+    folder = indexed(tmp_path, "s1,0,2024-01-02T00:00:00Z,s1.cfg,ios", head=head)
+    assert [(one.device_id, one.platform) for one in readings_of(folder)] == [("s1", "ios")]
+
+
 def test_a_platform_that_is_none_is_refused(tmp_path: Path) -> None:
     line = "s1,0,2024-01-02T00:00:00Z,s1.cfg,cisco"
     with pytest.raises(FolderUnreadable, match="line 2: platform: must be empty or one of"):

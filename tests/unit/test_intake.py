@@ -114,6 +114,11 @@ def test_all_optional_fields_are_taken_and_unknown_ones_ignored() -> None:
     assert taken.normalization_version is None
 
 
+def test_a_text_that_came_over_vtysh_is_one_of_frr() -> None:
+    assert parse_observation(body(wire(platform="vtysh")), NOW).platform == "frr"
+    assert parse_observation(body(wire(platform="frr")), NOW).platform == "frr"
+
+
 def test_null_and_empty_optional_fields_are_absent_ones() -> None:
     names = ("routeros_version", "platform", "trigger_id")
     for nothing in (None, ""):
