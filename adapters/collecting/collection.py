@@ -28,7 +28,7 @@ from adapters.roles.devices import DeviceRepository
 from adapters.roles.shielding import surely
 from adapters.roles.trigger_endings import collect_lease
 from adapters.ssh.connecting import Seen
-from adapters.ssh.failures import DeviceUnread
+from adapters.ssh.failures import DeviceUnread, JumpHostRefused
 from adapters.ssh.reading import Reading, read_device
 from adapters.ssh.target import HostKey, Limits, Target, Trust
 from domain.collecting import failure_told, host_key_shown, recovered
@@ -242,7 +242,7 @@ class DeviceCollector:
             try:
                 return await read(first)
             except DeviceUnread as error:
-                if error.kind != "auth_failed":
+                if error.kind != "auth_failed" and not isinstance(error, JumpHostRefused):
                     raise
                 # What was looked up a while ago may be the credential before.
                 fresh = await target(began)

@@ -18,7 +18,7 @@ import asyncssh
 from asyncssh import SSHClientConnection, SSHKey, SSHKeyPair
 
 from adapters.ssh.agent import agent_keys
-from adapters.ssh.failures import TRIES_NEXT_ADDRESS, DeviceUnread
+from adapters.ssh.failures import TRIES_NEXT_ADDRESS, DeviceUnread, JumpHostRefused
 from adapters.ssh.target import Credential, HostKey, Target, Trust
 from domain.user_names import is_user_name
 
@@ -113,11 +113,7 @@ async def logged_in(target: Target, seen: Seen, until: float) -> AsyncIterator[S
             try:
                 over = await stack.enter_async_context(logged_in(target.via, seen, until))
             except DeviceUnread as error:
-                # Another host's key is no reason for this device to wait for a person.
-                kind = "unreachable" if error.kind == "host_key_changed" else error.kind
-                raise DeviceUnread(
-                    kind, f"at the jump host {target.via.name}: {error.reason}"
-                ) from error
+                raise _on_the_way(error, target.via.name) from error
             tunnel = over.connection
         session = await _first_answering(target, tunnel, seen, until)
         try:
@@ -125,6 +121,15 @@ async def logged_in(target: Target, seen: Seen, until: float) -> AsyncIterator[S
         finally:
             # Not `close` and wait: a device that hangs must not hold us up.
             session.connection.abort()
+
+
+def _on_the_way(error: DeviceUnread, name: str) -> DeviceUnread:
+    """A jump host's failure as that of a device behind it. Neither another host's key nor its
+    refusal is a reason for this device to wait for a person: nothing of it is to be mended."""
+    reason = f"at the jump host {name}: {error.reason}"
+    if error.kind == "auth_failed" or isinstance(error, JumpHostRefused):
+        return JumpHostRefused(reason)
+    return DeviceUnread("unreachable" if error.kind == "host_key_changed" else error.kind, reason)
 
 
 async def _first_answering(

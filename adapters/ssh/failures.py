@@ -43,5 +43,12 @@ class DeviceUnread(ConfigtrailError):
         self.reason = reason
 
 
+class JumpHostRefused(DeviceUnread):
+    """A host on the way refuses our login: a device behind it tries again by itself."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("unreachable", reason)
+
+
 class NoCommandTaken(DeviceUnread):
     """A device takes no command without a prompt; the connection stands."""

@@ -593,7 +593,10 @@ async def test_requests_of_other_programs_on_nats_may_join_a_collection_under_wa
     assert {one.actor for one in asked} == {"service:nats"}
 
 
-async def test_a_device_behind_a_jump_host_of_the_inventory_is_collected(stack: Stack) -> None:
+@asynccontextmanager
+async def jump_host(passwords: list[str]) -> AsyncIterator[int]:
+    """The port of a host to jump over, which takes these passwords (they may change)."""
+
     class Jump(asyncssh.SSHServer):
         def begin_auth(self, username: str) -> bool:
             return True
@@ -602,7 +605,7 @@ async def test_a_device_behind_a_jump_host_of_the_inventory_is_collected(stack: 
             return True
 
         def validate_password(self, username: str, password: str) -> bool:
-            return password == PASSWORD
+            return password in passwords
 
         def connection_requested(
             self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
@@ -611,21 +614,83 @@ async def test_a_device_behind_a_jump_host_of_the_inventory_is_collected(stack: 
 
     key = asyncssh.generate_private_key("ssh-ed25519")
     acceptor = await asyncssh.create_server(Jump, "127.0.0.1", 0, server_host_keys=[key])
-    gate = settings(acceptor.get_port(), platform="jump")
     try:
-        async with serving(RouterOSDouble()) as double:
-            await stack.collecting().collect(
-                TENANT,
-                DEVICE,
-                settings(double.port, jump="gate"),
-                only(gate=gate),
-                source="scheduled",
-            )
+        yield acceptor.get_port()
     finally:
         acceptor.close()
         await acceptor.wait_closed()
+
+
+async def test_a_device_behind_a_jump_host_of_the_inventory_is_collected(stack: Stack) -> None:
+    async with jump_host([PASSWORD]) as port, serving(RouterOSDouble()) as double:
+        await stack.collecting().collect(
+            TENANT,
+            DEVICE,
+            settings(double.port, jump="gate"),
+            only(gate=settings(port, platform="jump")),
+            source="scheduled",
+        )
     assert await stack.kinds() == ["HostKeyPinned"]
     assert await stack.kinds("gate") == ["HostKeyPinned"]
+
+
+async def test_a_refused_login_at_a_jump_host_stops_no_device_behind_it(stack: Stack) -> None:
+    """It is mended at the jump host: nothing of the device behind it changes then."""
+    ahead = timedelta()
+    role = Collector(
+        stack.rig.nc,
+        stack.rig.js,
+        collecting=stack.collecting(),
+        schedule=stack.schedule,
+        trigger=stack.trigger(),
+        metrics=stack.rig.metrics,
+        at_once=8,
+        clock=lambda: datetime.now(UTC) + ahead,
+    )
+    passwords: list[str] = []
+    async with (
+        jump_host(passwords) as port,
+        serving(RouterOSDouble()) as double,
+        collecting(stack, role),
+    ):
+        gate = settings(port, platform="jump")
+        await stack.registrar.configure(TENANT, "gate", gate, actor=ALICE)
+        behind = settings(double.port, jump="gate")
+        await stack.registrar.configure(TENANT, DEVICE, behind, actor=ALICE)
+        await eventually(lambda: stack.count(CollectionFailed))
+        (failed,) = [
+            one.event
+            for one in await stack.rig.history(TENANT, DEVICE)
+            if isinstance(one.event, CollectionFailed)
+        ]
+        assert failed.kind == "unreachable"
+        assert "at the jump host gate" in failed.message
+        passwords.append(PASSWORD)
+        ahead = timedelta(minutes=2)
+        await stack.registrar.configure(TENANT, "r2", settings(double.port), actor=ALICE)
+        await eventually(lambda: stack.count(CollectionRecovered))
+
+
+async def test_a_jump_host_refuses_a_login_only_with_the_credential_as_it_is_now(
+    stack: Stack,
+) -> None:
+    collector = stack.collecting()
+    secret = stack.folder / "gate"
+    secret.write_text(PASSWORD)
+    passwords = [PASSWORD]
+    async with jump_host(passwords) as port, serving(RouterOSDouble()) as double:
+        gate = settings(port, platform="jump", credential="file:gate", username="jumper")
+        behind = settings(double.port, jump="gate")
+
+        async def read() -> Collected:
+            return await collector.collect(
+                TENANT, DEVICE, behind, only(gate=gate), source="scheduled"
+            )
+
+        await read()
+        secret.write_text("rotated")
+        passwords[:] = ["rotated"]
+        await read()
 
 
 async def test_configuring_the_same_again_is_no_event(stack: Stack) -> None:
