@@ -19,6 +19,7 @@ from asyncssh import SSHClientConnection, SSHKey, SSHKeyPair
 
 from adapters.ssh.agent import agent_keys
 from adapters.ssh.failures import TRIES_NEXT_ADDRESS, DeviceUnread, JumpHostRefused
+from adapters.ssh.private_keys import private_key
 from adapters.ssh.target import Credential, HostKey, Target, Trust
 from domain.user_names import is_user_name
 
@@ -278,16 +279,6 @@ async def _client_keys(credential: Credential) -> AsyncIterator[Sequence[ClientK
         async with agent_keys() as keys:
             yield keys
     elif credential.private_key is not None:
-        yield [_private_key(credential.private_key, credential.passphrase)]
+        yield [await private_key(credential.private_key, credential.passphrase)]
     else:
         yield None
-
-
-def _private_key(text: str, passphrase: str | None) -> SSHKey:
-    failed = ""
-    try:
-        return asyncssh.import_private_key(text, passphrase)
-    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
-        failed = type(error).__name__
-    # Raised out here: the error above may quote the key.
-    raise DeviceUnread("no_credential", f"the private key can't be read ({failed})")

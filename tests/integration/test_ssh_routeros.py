@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import subprocess
+import threading
+from pathlib import Path
 from typing import Any
 
 import asyncssh
@@ -251,6 +254,46 @@ async def test_a_key_that_cannot_be_read_is_told_without_quoting_it() -> None:
     credential = Credential(username="backup", private_key="-----BEGIN nonsense s3cret")
     async with serving(RouterOSDouble()) as double:
         with pytest.raises(DeviceUnread) as failed:
+            await read(target(double.port, credential=credential))
+    assert failed.value.kind == "no_credential"
+    assert "s3cret" not in f"{failed.value!r} {failed.value.__cause__!r}"
+
+
+def _made_key(folder: Path, passphrase: str) -> str:
+    path = folder / "key"
+    made = ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", str(path)]
+    subprocess.run(made, check=True)
+    return path.read_text()
+
+
+async def test_a_key_with_a_passphrase_is_read_once_and_off_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = await asyncio.to_thread(_made_key, tmp_path, "pass phrase")
+    key = asyncssh.import_private_key(text, "pass phrase")
+    real, where = asyncssh.import_private_key, list[threading.Thread]()
+
+    def noted(*given: Any) -> asyncssh.SSHKey:
+        where.append(threading.current_thread())
+        return real(*given)
+
+    monkeypatch.setattr(asyncssh, "import_private_key", noted)
+    credential = Credential(username="backup", private_key=text, passphrase="pass phrase")
+    async with serving(RouterOSDouble(authorized_key=key)) as double:
+        wanted = target(double.port, credential=credential)
+        await asyncio.gather(*(read(wanted) for _ in range(4)))
+    assert len(where) == 1
+    assert where[0] is not threading.current_thread()
+
+
+@pytest.mark.parametrize("passphrase", [None, "", "wrong s3cret", "\ud800"])
+async def test_a_key_without_its_passphrase_is_told_without_quoting_either(
+    tmp_path: Path, passphrase: str | None
+) -> None:
+    text = await asyncio.to_thread(_made_key, tmp_path, "pass phrase")
+    credential = Credential(username="backup", private_key=text, passphrase=passphrase)
+    async with serving(RouterOSDouble()) as double:
+        with pytest.raises(DeviceUnread, match="see to it and its passphrase") as failed:
             await read(target(double.port, credential=credential))
     assert failed.value.kind == "no_credential"
     assert "s3cret" not in f"{failed.value!r} {failed.value.__cause__!r}"
