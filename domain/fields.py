@@ -155,7 +155,8 @@ def given_of(
 
 def is_reference(text: str) -> bool:
     """Whether a text says where a secret lies."""
-    return _CREDENTIAL.match(text) is not None
+    # No place's name can have a NUL.
+    return _CREDENTIAL.match(text) is not None and "\0" not in text
 
 
 def is_label(text: str) -> bool:

@@ -221,8 +221,8 @@ class Credentials:
     def _file(self, place: str) -> str:
         if not self._trusted:
             return read_file(self._folder, place)
-        path = (self._folder / place).resolve()
-        return _content(path if path.exists() else Path(place).expanduser(), place)
+        path = _resolved(self._folder, place)
+        return _content(path if path.exists() else _of_its_user(place), place)
 
 
 def unfit_for_collectors(reference: str | None) -> str | None:
@@ -234,17 +234,35 @@ def unfit_for_collectors(reference: str | None) -> str | None:
             f"must be env:{ENVIRONMENT_PREFIX}NAME where collectors are to use it, or store:NAME "
             "(configtrail credentials set)"
         )
-    if scheme == "file" and Path(os.path.normpath(name)).parts[0] == os.pardir:
+    place = Path(os.path.normpath(name))
+    if scheme == "file" and not place.name:
+        return "must name a file in the collectors' folder of credentials, not a folder"
+    if scheme == "file" and place.parts[0] == os.pardir:
         return "must lie in the collectors' folder of credentials (CONFIGTRAIL_CREDENTIALS_DIR)"
     return None
 
 
 def read_file(folder: Path, place: str) -> str:
     """A credential's text from the folder of credentials. Raises `DeviceUnread`."""
-    path = (folder / place).resolve()
+    path = _resolved(folder, place)
     if not path.is_relative_to(folder.resolve()):
         raise _missing(f"file:{place}", f"must lie in {folder}")
     return _content(path, place)
+
+
+def _resolved(folder: Path, place: str) -> Path:
+    """Where a place of the folder lies. Raises `DeviceUnread`."""
+    try:
+        return (folder / place).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle; no name of a file
+        raise _missing(f"file:{place}", "can be no file") from error
+
+
+def _of_its_user(place: str) -> Path:
+    try:
+        return Path(place).expanduser()
+    except RuntimeError as error:
+        raise _missing(f"file:{place}", "names a user who has no folder here") from error
 
 
 def _content(path: Path, place: str) -> str:

@@ -322,3 +322,30 @@ async def test_hosts_that_cannot_be_resolved_are_told_with_all_other_mistakes(
         ("fleet.csv line 2", "address"),
         ("fleet.csv line 5", "address"),
     ]
+
+
+@pytest.mark.parametrize("reference", ["file:.", "file:a/..", "file:./", "file:a/../.."])
+async def test_a_folder_is_no_credential_and_told_with_all_other_mistakes(
+    tmp_path: Path, reference: str
+) -> None:
+    path = tmp_path / "fleet.csv"
+    path.write_text(
+        f"name,address,platform,credential\nr1,127.0.0.1,ios,{reference}\nr2,127.0.0.1,toaster,\n"
+    )
+    with pytest.raises(InventoryRefused) as found:
+        await resolvable_entries(judge_inventory(path))
+    assert [(one.where, one.field) for one in found.value.problems] == [
+        ("fleet.csv line 3", "platform"),
+        ("fleet.csv line 2", "credential"),
+    ]
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize("place", [".", "a/..", "a\0b", "\ud800"])
+async def test_what_can_be_no_file_is_no_credential(
+    tmp_path: Path, place: str, trusted: bool
+) -> None:
+    credentials = Credentials(cast(CredentialStore, None), None, tmp_path, trusted=trusted)
+    with pytest.raises(DeviceUnread) as failed:
+        await credentials.find("acme", f"file:{place}", None)
+    assert failed.value.kind == "no_credential"

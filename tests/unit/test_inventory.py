@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import posixpath
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.collecting.credentials import unfit_for_collectors
 from adapters.collecting.files import read_inventory
 from adapters.ssh.profiles import PLATFORMS
 from domain.events import DeviceSettings
-from domain.fields import Problem, given_of, seconds_until_open
+from domain.fields import Problem, given_of, is_reference, seconds_until_open
 from domain.inventory import (
     InventoryRefused,
     Row,
@@ -361,3 +363,18 @@ def test_whatever_stands_in_the_fields_is_taken_or_told(fields: dict[str, str]) 
 )
 def test_a_window_says_how_long_to_wait(window: str | None, hour: int, hours: int) -> None:
     assert seconds_until_open(window, hour * 3600) == hours * 3600
+
+
+@given(st.text(st.sampled_from("a./\\\0 \n\ud800"), max_size=8))
+def test_of_every_file_that_a_credential_may_name_it_is_known_whether_it_is_fit(
+    place: str,
+) -> None:
+    told = unfit_for_collectors(f"file:{place}")
+    inside = [one for one in posixpath.normpath(place).split("/") if one not in ("", ".")]
+    assert bool(told) or bool(inside)
+
+
+def test_a_reference_has_no_character_that_no_name_can_have() -> None:
+    assert is_reference("file:a b")
+    assert not is_reference("file:a\0b")
+    assert not is_reference("env:\0")
