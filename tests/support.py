@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar, overload
 
@@ -47,3 +47,24 @@ async def eventually(
         if asyncio.get_running_loop().time() > deadline:
             raise AssertionError(f"not so after {within:g} s; last seen: {value!r}")
         await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def answering(said: bytes) -> AsyncIterator[int]:
+    """A port that says one and the same to whoever asks something."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            with contextlib.suppress(ConnectionError):
+                await reader.read(1)
+                writer.write(said)
+                writer.write_eof()
+                await reader.read()
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import logging
 import time
 import urllib.request
@@ -48,7 +49,7 @@ class SigningKeys:
             if one is not None and not _is_safe(one):
                 raise InvalidInput(
                     "CONFIGTRAIL_OIDC_ISSUER and CONFIGTRAIL_OIDC_JWKS_URL",
-                    "must begin with https:// (http:// only on this machine)",
+                    "must begin with https:// (http:// only on this machine), and name no user",
                 )
         self._issuer = issuer
         self._url = url
@@ -84,7 +85,15 @@ class SigningKeys:
             url = self._url or await self._discovered()
             said: Any = msgspec.json.decode(await self._fetch(url))
             found = [key for one in list(said["keys"]) if (key := _understood(one)) is not None]
-        except (OSError, ValueError, KeyError, TypeError, msgspec.DecodeError) as error:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            RecursionError,
+            msgspec.DecodeError,
+            http.client.HTTPException,
+        ) as error:
             raise Unavailable(
                 _WHO, f"its keys can't be fetched ({type(error).__name__})"
             ) from error
@@ -111,9 +120,15 @@ def _understood(said: Any) -> Key | None:
 
 
 def _is_safe(url: str) -> bool:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises where it is no number
+    except ValueError:
+        return False
     local = parts.hostname in ("127.0.0.1", "localhost", "::1")
-    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and local))
+    # A user and a password could not be used, and would be quoted by errors.
+    safe = bool(parts.hostname) and "@" not in parts.netloc
+    return safe and (parts.scheme == "https" or (parts.scheme == "http" and local))
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -30,12 +31,23 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
+def host_of(url: str) -> str:
+    """The host and port of a URL, without the user and password that it may name."""
+    try:
+        parts = urlsplit(url)
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError:
+        return "the server"
+    return f"{parts.hostname or 'the server'}{port}"
+
+
 def get_json(url: str, headers: Mapping[str, str]) -> dict[str, Any]:
     """The JSON object at a URL; blocks. Raises `HttpFailed`."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    if parts.scheme not in ("http", "https"):
+    host = host_of(url)
+    if not url.lower().startswith(("http://", "https://")):
         raise HttpFailed(host, "its address must begin with http:// or https://")
+    if "@" in url.split("/")[2]:
+        raise HttpFailed(host, "its address must name no user and no password: it takes a token")
     request = urllib.request.Request(url, headers={"Accept": "application/json", **headers})
     opener = urllib.request.build_opener(_NoRedirect)
     try:
@@ -44,11 +56,12 @@ def get_json(url: str, headers: Mapping[str, str]) -> dict[str, Any]:
     except urllib.error.HTTPError as error:
         error.close()  # its answer is open still
         raise HttpFailed(host, f"it answers {error.code}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        # Its type only: it may quote the address, or what the server said.
         raise HttpFailed(host, f"it can't be asked ({type(error).__name__})") from None
     try:
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise HttpFailed(host, "its answer is no JSON object")

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from msgspec.structs import replace
 
-from adapters.collecting.fetching import HttpFailed, get_json
+from adapters.collecting.fetching import HttpFailed, get_json, host_of
 from adapters.ssh.profiles import PLATFORMS
 from domain.events import GivenSettings
 from domain.fields import FIELDS, JUMP_PLATFORM, OF_ONE_DEVICE, Problem, check_names, given_of
@@ -64,15 +64,15 @@ async def read_netbox(address: str, token: str, defaults: Mapping[str, str]) -> 
     asked: set[str] = set()
     while url is not None:
         if url in asked:
-            raise HttpFailed(urlsplit(base).netloc, "its pages lead in a circle")
+            raise HttpFailed(host_of(base), "its pages lead in a circle")
         asked.add(url)
         page = await asyncio.to_thread(get_json, url, headers)
         results, following = page.get("results"), page.get("next")
         if not isinstance(results, list):
-            raise HttpFailed(urlsplit(base).netloc, "its answer is no page of devices")
+            raise HttpFailed(host_of(base), "its answer is no page of devices")
         for device in results:
             if not isinstance(device, dict):
-                raise HttpFailed(urlsplit(base).netloc, "its answer is no page of devices")
+                raise HttpFailed(host_of(base), "its answer is no page of devices")
             where = f"NetBox device {device.get('id')}"
             problems += _odd_fields(device, where)
             fields = _fields(device, fallback)
@@ -81,15 +81,22 @@ async def read_netbox(address: str, token: str, defaults: Mapping[str, str]) -> 
             else:
                 rows.append(Row(where, fields, fallback))
         url = following if isinstance(following, str) else None
-        if url is not None and urlsplit(url)[:2] != urlsplit(base)[:2]:
+        if url is not None and not _same_server(url, base):
             # The token must not go to wherever an answer points.
-            raise HttpFailed(urlsplit(base).netloc, "its next page lies on another server")
+            raise HttpFailed(host_of(base), "its next page lies on another server")
     if not rows and not problems:
         rule = (
             "must be there: it shows none with an address and a platform; may the token see them?"
         )
         problems.append(Problem("NetBox", "devices", rule))
     return NetBoxDevices(judge(rows, PLATFORMS, problems), left_out)
+
+
+def _same_server(url: str, base: str) -> bool:
+    try:
+        return urlsplit(url)[:2] == urlsplit(base)[:2]
+    except ValueError:
+        return False
 
 
 def _odd_fields(device: Mapping[str, Any], where: str) -> list[Problem]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +26,7 @@ from adapters.ssh.target import Credential
 from domain.events import GivenSettings
 from domain.fields import Problem
 from domain.inventory import InventoryRefused
+from tests.support import answering
 
 TOKEN = "0123456789abcdef"
 # As NetBox makes them since 4.5.
@@ -274,6 +276,56 @@ async def test_a_secret_of_a_vault_is_read_and_its_token_follows_no_redirect() -
             assert failed.value.kind == "no_credential"
             assert TOKEN not in str(failed.value)
         assert vault.stolen == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"SSH-2.0-Dompfaff\r\n",
+        b"",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nDompfaff",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n{Dompfaff",
+        b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 100_000,
+    ],
+)
+async def test_a_server_that_speaks_no_http_is_told_and_not_quoted(said: bytes) -> None:
+    async with answering(said) as port:
+        url = f"http://127.0.0.1:{port}"
+        with pytest.raises(DeviceUnread) as failed:
+            await Vault(url, TOKEN).read("secret/routers")
+        assert failed.value.kind == "no_credential"
+        with pytest.raises(HttpFailed) as refused:
+            await read_netbox(url, TOKEN, {})
+    assert "Dompfaff" not in f"{failed.value} {refused.value}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:Dompfaff@vault",
+        "https://user:Dompfaff@127.0.0.1:1/x",
+        "http://Dompfaff@[",
+        "http://127.0.0.1:Dompfaff",
+        "http://127.0.0.1:1/a b",
+        "Dompfaff",
+    ],
+)
+async def test_a_secret_in_an_address_is_in_no_error(url: str) -> None:
+    with pytest.raises(DeviceUnread) as failed:
+        await Vault(url, TOKEN).read("secret/routers")
+    assert failed.value.kind == "no_credential"
+    with pytest.raises(HttpFailed) as refused:
+        await read_netbox(url, TOKEN, {})
+    told = [failed.value, refused.value]
+    assert "Dompfaff" not in "".join("".join(traceback.format_exception(one)) for one in told)
+
+
+async def test_a_next_page_that_is_no_address_is_told() -> None:
+    with serving() as netbox:
+        netbox.devices = [device(number) for number in range(1, 6)]
+        netbox.next_host = "http://["
+        with pytest.raises(HttpFailed, match="another server"):
+            await read_netbox(netbox.url, TOKEN, {})
 
 
 async def test_a_secret_that_many_ask_for_at_once_is_looked_for_once(tmp_path: Path) -> None:

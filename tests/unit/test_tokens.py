@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +16,7 @@ from adapters.settings import Settings
 from domain.access import EVERY_TENANT, Permission, Role, granted
 from domain.errors import InvalidInput, Unauthenticated, Unavailable
 from tests.identity import AUDIENCE, Provider
+from tests.support import answering
 
 
 class Clock:
@@ -161,6 +163,22 @@ def test_keys_come_by_a_safe_way_only() -> None:
     for url in ("http://idp.example", "file:///etc/passwd", "ftp://127.0.0.1", "idp.example"):
         with pytest.raises(InvalidInput):
             SigningKeys(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://user:Dompfaff@idp.example", "https://[", "https://idp.example:Dompfaff"]
+)
+def test_an_address_that_holds_a_secret_or_is_none_is_refused(url: str) -> None:
+    with pytest.raises(InvalidInput, match="must begin with https") as refused:
+        SigningKeys(url)
+    assert "Dompfaff" not in "".join(traceback.format_exception(refused.value))
+
+
+@pytest.mark.parametrize("said", [b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 100_000])
+async def test_a_provider_that_speaks_no_http_can_not_be_asked(said: bytes) -> None:
+    async with answering(said) as port:
+        with pytest.raises(Unavailable):
+            await SigningKeys(f"http://127.0.0.1:{port}").get("key")
 
 
 def test_rules_look_into_objects_and_lists() -> None:
