@@ -122,7 +122,6 @@ def create_app(system: System) -> FastAPI:
     authorise.know(app)
     describe(app)
     app.state.allowed = Allowed(routes_of(app).values())
-    app.add_middleware(Slashes)
     app.add_middleware(
         Guard,
         metrics=system.metrics,
@@ -132,6 +131,8 @@ def create_app(system: System) -> FastAPI:
         rates=Rates(settings.rate_per_second, settings.rate_burst),
         origins=Origins(settings.http_cors_origins),
     )
+    # Outside the guard: the address that it decides by is the one that routes are looked for by.
+    app.add_middleware(Slashes)
     proxies = _proxies(settings)
     if proxies:
         # Outermost: limits and the audit trail are about who asks, not about who passes it on.

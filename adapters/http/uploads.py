@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel
+from starlette.routing import compile_path
 from starlette.types import Scope
 
 from adapters.http.access import Permission, requires
@@ -28,7 +29,10 @@ AT_ONCE: Final = 4
 OF_ONE: Final = 3
 _STATUS: Final = {"created": 201, "partial": 201, "duplicate": 200, "pending": 202}
 _KEY = re.compile(r"[\x21-\x7e]{1,128}\Z")
-_PATH = re.compile(r"/api/tenants/[^/]+/devices/.+/config\Z", re.DOTALL)
+_DEVICE: Final = "/api/tenants/{tenant}/devices/{device:path}"
+_CONFIG: Final = "/config"
+# As the route itself is found, so that no address is an upload's to the guard alone.
+_PATH: Final = compile_path(_DEVICE + _CONFIG)[0]
 
 
 class UploadOut(BaseModel):
@@ -73,21 +77,22 @@ def upload_out(device_id: str, done: Uploaded) -> UploadOut:
 
 
 def is_upload(scope: Scope) -> bool:
-    """Whether the request may have a body of a configuration's size, which its route bounds."""
+    """Whether the request may have a body of a configuration's size, which its route bounds. The
+    encoded slashes of its address are marked (`Slashes`)."""
     return scope["method"] == "PUT" and _PATH.match(scope["path"]) is not None
 
 
 def router(system: System) -> APIRouter:
     """The routes of this module."""
     routes = APIRouter(
-        prefix="/api/tenants/{tenant}/devices/{device:path}",
+        prefix=_DEVICE,
         tags=["config"],
         dependencies=[requires(Permission.UPLOAD)],
     )
     room = Turns("the intake of uploads", AT_ONCE, of_one=OF_ONE)
 
     @routes.put(
-        "/config",
+        _CONFIG,
         response_model=UploadOut,
         responses=_DESCRIBED,
         openapi_extra=_DESCRIBED_BODY,
