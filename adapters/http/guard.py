@@ -193,7 +193,7 @@ class Guard:
         origin = headers.get("origin")
         if preflight is not None or scope["method"] in _READING or self._origins.allows(origin):
             return preflight
-        foreign = origin is not None and urlsplit(origin).netloc != host
+        foreign = origin is not None and _netloc(origin) != host
         if foreign or headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             return error_response(403, "cross_site", "requests from other sites are refused")
         return None
@@ -291,6 +291,14 @@ async def _whole(receive: Receive) -> Receive:
         return messages.popleft() if messages else await receive()
 
     return again
+
+
+def _netloc(origin: str) -> str | None:
+    """The host that an Origin header names; None for what is no origin at all."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _name(host: str) -> str:

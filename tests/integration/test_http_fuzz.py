@@ -10,6 +10,7 @@ import gzip
 import json
 import os
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.embedded.nats import EmbeddedNats
+from adapters.http.app import create_app, serve
 from tests.serving import HOME, NOON, TEXTS, Api, program, settings_for
 
 EXAMPLES = int(os.environ.get("CONFIGTRAIL_FUZZ_EXAMPLES", "40"))
@@ -43,6 +45,13 @@ words = st.sampled_from(
     ]
 )
 texts = st.text(max_size=60) | words
+visible = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=30)
+broken_names = st.sampled_from(
+    [
+        *(b"http://[", b"http://[::1", b"http://a]b", b"http://[v1.x]", b"//[", b"[::1", b"a]b"),
+        *("http://\u2100".encode(), b"http://\xff", b"http://127.0.0.1:99999999", b"null", b""),
+    ]
+)
 
 
 @pytest.fixture
@@ -139,6 +148,26 @@ async def test_uploads(api: Api) -> None:
         check(http.put(f"{HOME}/r1/config", content=packed, params=params, headers=headers))
 
     await fuzz(api, run)
+
+
+async def test_names_of_hosts_and_origins(api: Api) -> None:
+    """Also where every name of a host is answered to."""
+    open_to_all = api.system.settings.model_copy(update={"http_names": "*"})
+    started: asyncio.Queue[str] = asyncio.Queue()
+    app = create_app(replace(api.system, settings=open_to_all))
+    server = asyncio.create_task(serve(app, "127.0.0.1", 0, started=started.put_nowait))
+    addresses = st.sampled_from([api.address, await started.get()])
+    names = st.sampled_from([b"Origin", b"Host", b"Sec-Fetch-Site"])
+    named = st.dictionaries(names, broken_names | visible.map(str.encode), min_size=1)
+
+    @fuzzed
+    @given(addresses, st.sampled_from(["GET", "PUT", "POST", "OPTIONS"]), named)
+    def run(http: httpx.Client, address: str, method: str, more: dict[bytes, bytes]) -> None:
+        check(http.request(method, f"{address}{HOME}/r1/config", headers=list(more.items())))
+
+    await fuzz(api, run)
+    server.cancel()
+    await asyncio.wait([server])
 
 
 async def test_filters_ids_and_cursors(api: Api) -> None:

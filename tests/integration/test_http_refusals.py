@@ -141,6 +141,7 @@ async def test_requests_from_other_sites_and_to_other_names_are_refused(api: Api
         {"Origin": "null"},
         {"Origin": "http://127.0.0.1:1"},
         {"Origin": ""},
+        *({"Origin": bad} for bad in ("http://[", "http://[::1", "http://a]b", "http://[x]")),
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
     ):
