@@ -1,7 +1,8 @@
 """A tenant's signed log: its checkpoint, its tiles, and proofs, as texts of the C2SP standards.
 
 Nothing of it says what other tenants did. The proof that an event is in the stream's log as well
-holds hashes only.
+holds hashes only, besides the event's own leaf: that is of the audit trail, and so are proofs of
+events. All else is hashes, for whoever reads.
 """
 
 from __future__ import annotations
@@ -108,13 +109,15 @@ def router(system: System) -> APIRouter:
         "/proofs/{position}",
         response_class=Response,
         responses=_INCLUDED,
-        dependencies=[requires(Permission.READ)],
+        dependencies=[requires(Permission.AUDIT)],
     )
     async def inclusion(
         tenant: TenantId,
         position: Annotated[int, Path(ge=1, le=MAX_SIZE)],
         log: Literal["tenant", "stream"] = "tenant",
     ) -> Response:
+        """That an event is in the log, with its leaf: what kind of event, of what, when it was
+        stored and how large it is. So it is for those who may read the audit trail."""
         proof = await prove_event(system, tenant, position, in_stream=log == STREAM_LOG)
         return _text(str(proof))
 

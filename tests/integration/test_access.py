@@ -26,7 +26,7 @@ from adapters.settings import Settings
 from domain.access import EVERY_TENANT, PERMISSIONS, Permission, Role
 from domain.errors import InvalidInput
 from domain.events import AccessRefused, ContentRevealed
-from domain.granting import REFUSALS_BRANCH
+from domain.granting import KEYS_BRANCH, REFUSALS_BRANCH
 from projections.access import AccessKey, find_key
 from projections.rows import Reader
 from tests.identity import AUDIENCE, Provider
@@ -318,6 +318,33 @@ async def test_who_asks_for_more_than_they_may_is_told_of_by_name(served: Served
         ("forbidden", "audit", "service:key/tests-admin", key.split("_")[1]),
         ("too_many_requests", None, "service:key/tests-admin", key.split("_")[1]),
     }
+
+
+async def test_proofs_tell_nothing_of_the_audit_trail_to_who_may_not_read_it(
+    served: Served,
+) -> None:
+    """A proof has the event's leaf in it: what kind of event it was, when, and how large."""
+    log = "/api/tenants/acme/log"
+    keys = {role: await api_key(served.system, role, "acme") for role in Role}
+    [made, *_] = [one async for one in served.system.events.read_branch("acme", KEYS_BRANCH)]
+
+    async def ask(role: Role, path: str) -> httpx.Response:
+        mine = {"Authorization": f"Bearer {keys[role]}"}
+        return await served.http.get(f"{log}/{path}", headers=mine)
+
+    async def sealed() -> bool:
+        return (await ask(Role.AUDITOR, f"proofs/{made.position}")).status_code == 200
+
+    await eventually(sealed)
+    for more in ("", "?log=stream"):
+        for role in Role:
+            answer = await ask(role, f"proofs/{made.position}{more}")
+            may = Permission.AUDIT in PERMISSIONS[role]
+            assert answer.status_code == (200 if may else 403), (role, more)
+            assert ("tlog-proof" in answer.text) == may
+    # Hashes, and how many events there are, are for whoever reads.
+    for path in ("checkpoint", "state", "consistency?old=1", "tile/0/000.p/1"):
+        assert (await ask(Role.VIEWER, path)).status_code == 200, path
 
 
 async def test_a_key_is_kept_as_a_hash_and_its_use_is_known(served: Served) -> None:
