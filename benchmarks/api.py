@@ -27,6 +27,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, NamedTuple, cast
 
 import uvloop
@@ -176,7 +177,7 @@ async def make_key(system: System) -> str:
     access = next(one for one in system.projections if one.name == "access")
     async with running({"access": access.run}):
         made = await system.keys.create(
-            EVERY_TENANT, "benchmark", Role.ADMIN, actor="system:benchmark"
+            EVERY_TENANT, f"benchmark-{token_hex(4)}", Role.ADMIN, actor="system:benchmark"
         )
         await access.wait(made.position)
     return made.text

@@ -49,6 +49,20 @@ class InvalidInput(ConfigtrailError):
         self.rule = rule
 
 
+class NameTaken(InvalidInput):
+    """A key that is in force has the name that another one was to have. `whose`: that key's
+    tenant, in words."""
+
+    def __init__(self, key_id: str, whose: str) -> None:
+        super().__init__(
+            "name",
+            f"is that of the key {key_id} of {whose}, which is in force; revoke that one, or "
+            "choose another name",
+        )
+        self.key_id = key_id
+        self.whose = whose
+
+
 class NotUnderstood(ConfigtrailError):
     """A line of a configuration is not in the form that its platform writes.
 

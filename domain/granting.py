@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from domain.access import EVERY_TENANT, PERMISSIONS, Permission, Role
 from domain.envelope import Head, NewEvent, StoredEvent, new_event
-from domain.errors import InvalidInput
+from domain.errors import InvalidInput, NameTaken
 from domain.events import (
     AccessKeyCreated,
     AccessKeyRevoked,
@@ -53,6 +53,38 @@ def keys_of(events: Iterable[StoredEvent]) -> KeyRing:
             case AccessKeyRevoked() as event:
                 revoked.add(event.key_id)
     return KeyRing(head, frozenset(made), frozenset(revoked))
+
+
+def check_name(
+    events: Iterable[StoredEvent],
+    tenant: str,
+    name: str,
+    now: datetime,
+    before: int | None = None,
+) -> None:
+    """Raise `NameTaken` when a key in force has the name that one of `tenant` is to have, by what
+    the branches of keys tell of. `before`: only if it was made before that position.
+
+    Most events name a key by its name alone, so at no moment may a name be two keys'.
+    """
+    in_force: dict[tuple[str, str], StoredEvent] = {}
+    for stored in events:
+        match stored.event:
+            case AccessKeyCreated() as event if event.name == name:
+                in_force[stored.tenant_id, event.key_id] = stored
+            case AccessKeyRevoked() as event:
+                in_force.pop((stored.tenant_id, event.key_id), None)
+    for (of, key_id), stored in in_force.items():
+        assert isinstance(stored.event, AccessKeyCreated)
+        ends = stored.event.expires_at
+        if (ends is None or ends > now) and (before is None or stored.position < before):
+            raise NameTaken(key_id, _whose(granted_tenant(of), tenant))
+
+
+def _whose(tenant: str, asking: str) -> str:
+    if tenant == EVERY_TENANT:
+        return "all tenants"
+    return "this tenant" if tenant == asking else f"the tenant {tenant}"
 
 
 def branch_tenant(tenant: str) -> str:

@@ -9,7 +9,9 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from secrets import token_hex
 
 from adapters.composition import System
 from adapters.composition.stores import Stores, open_stores
@@ -19,6 +21,7 @@ from adapters.roles.differ import Differ
 from adapters.roles.recorder import Recorder
 from domain.access import EVERY_TENANT, Permission, Role
 from domain.envelope import StoredEvent
+from domain.errors import NameTaken
 from tests.support import eventually
 
 MASTER = "EHk0kAIC3m4SpXb0fHCq0o9lDkZlNm9Q6JQ5n0yqQ1s="
@@ -110,14 +113,19 @@ async def api_key(
     expires_at: datetime | None = None,
 ) -> str:
     """A new key of the API, which every read model knows of."""
-    made = await system.keys.create(
+    create = partial(
+        system.keys.create,
         tenant,
-        f"tests-{role.value}",
-        role,
+        role=role,
         actor="system:tests",
         permissions=only,
         expires_at=expires_at,
     )
+    name = f"tests-{role.value}"
+    try:
+        made = await create(name)
+    except NameTaken:
+        made = await create(f"{name}-{token_hex(4)}")
     for worker in system.projections:
         await worker.wait(made.position)
     return made.text

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from secrets import token_hex
 
 from adapters.access.keys import ApiKeys, NewKey
 from adapters.embedded.files import write_private
 from domain.access import EVERY_TENANT, Role
+from domain.errors import NameTaken
 
 NAME = "first-admin"
 FILE = "api.key"
@@ -20,6 +23,11 @@ async def first_key(keys: ApiKeys, folder: Path) -> NewKey | None:
     """
     if (await keys.ring(EVERY_TENANT)).made:
         return None
-    made = await keys.create(EVERY_TENANT, NAME, Role.ADMIN, actor="system:installer")
+    create = partial(keys.create, EVERY_TENANT, role=Role.ADMIN, actor="system:installer")
+    try:
+        made = await create(NAME)
+    except NameTaken:
+        # A tenant has a key of that name: no reason not to start.
+        made = await create(f"{NAME}-{token_hex(4)}")
     write_private(folder / FILE, made.text + "\n")
     return made

@@ -19,9 +19,19 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from adapters.jetstream.buckets import Bucket
-from domain.access import Permission, Principal, Role
-from domain.errors import AppendConflict, NotFound, Unauthenticated
-from domain.granting import KEYS_BRANCH, KeyRing, branch_tenant, key_created, key_revoked, keys_of
+from domain.access import EVERY_TENANT, Permission, Principal, Role
+from domain.envelope import Selection, StoredEvent
+from domain.errors import AppendConflict, NameTaken, NotFound, Unauthenticated
+from domain.granting import (
+    KEYS_BRANCH,
+    NO_TENANT,
+    KeyRing,
+    branch_tenant,
+    check_name,
+    key_created,
+    key_revoked,
+    keys_of,
+)
 from domain.ports import EventStore
 from projections.access import AccessKey, find_key, list_keys
 from projections.rows import Reader
@@ -73,8 +83,11 @@ class ApiKeys:
         permissions: frozenset[Permission] | None = None,
         expires_at: datetime | None = None,
     ) -> NewKey:
-        """Make a key for a tenant, or for `EVERY_TENANT`. It is known once it is projected."""
-        key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
+        """Make a key for a tenant, or for `EVERY_TENANT`. It is known once it is projected.
+
+        Raises `NameTaken` when one in force that the tenant hears of has the name.
+        """
+        key_id, secret, now = secrets.token_hex(8), secrets.token_urlsafe(32), datetime.now(UTC)
         event = key_created(
             tenant,
             key_id=key_id,
@@ -84,15 +97,24 @@ class ApiKeys:
             permissions=permissions,
             expires_at=expires_at,
             actor=actor,
-            occurred_at=datetime.now(UTC),
+            occurred_at=now,
         )
         while True:
             keys = await self.ring(tenant)
+            check_name(await self._beside(tenant), tenant, name, now)
             try:
                 stored = await self._events.append(event, keys.head)
+                break
             except AppendConflict:
                 continue
-            return NewKey(key_id, f"{PREFIX}{key_id}_{secret}", stored.position)
+        # A key for all tenants and one for a tenant are on different branches: of two that are made
+        # at once the later one ends before anybody has it.
+        try:
+            check_name(await self._beside(tenant), tenant, name, now, stored.position)
+        except NameTaken:
+            await self.revoke(tenant, key_id, actor=actor, reason="its name was another key's")
+            raise
+        return NewKey(key_id, f"{PREFIX}{key_id}_{secret}", stored.position)
 
     async def revoke(self, tenant: str, key_id: str, *, actor: str, reason: str | None) -> int:
         """End a key; the position of the event. Raises `NotFound` when none is to be ended."""
@@ -118,6 +140,19 @@ class ApiKeys:
         branch = self._events.read_branch(branch_tenant(tenant), KEYS_BRANCH)
         async with aclosing(branch) as events:
             return keys_of([one async for one in events])
+
+    async def _beside(self, tenant: str) -> tuple[StoredEvent, ...]:
+        """What is told of the keys whose names one of the tenant can be mistaken for: its own and
+        those for all tenants; of one for all tenants, everybody's."""
+        if tenant == EVERY_TENANT:
+            everybody = self._events.read(where=Selection(device_id=KEYS_BRANCH))
+            async with aclosing(everybody) as batches:
+                return tuple([one async for batch in batches for one in batch])
+        found: tuple[StoredEvent, ...] = ()
+        for of in (branch_tenant(tenant), NO_TENANT):
+            async with aclosing(self._events.read_branch(of, KEYS_BRANCH)) as branch:
+                found += tuple([one async for one in branch])
+        return found
 
     async def list(
         self, tenant: str, *, after: tuple[datetime, str] | None = None, limit: int | None = None

@@ -349,6 +349,11 @@ def test_keys_are_made_listed_and_revoked(shell: Shell) -> None:
     assert status(key) == 200
     [listed] = json.loads(shell.run("keys", "--json").stdout)
     assert (listed["name"], listed["role"], listed["tenant"]) == ("ci", "viewer", "demo")
+    for another in ((), ("--all-tenants",)):
+        taken = shell.run("keys", "create", "ci", *another)
+        assert taken.returncode == 1
+        assert listed["key_id"] in taken.stderr
+        assert "choose another name" in " ".join(taken.stderr.split())
     assert key.split("_", 2)[2] not in shell.run("keys", "list").stdout
     revoked = shell.run("keys", "revoke", listed["key_id"], "--reason", "done")
     assert revoked.returncode == 0, revoked.stderr

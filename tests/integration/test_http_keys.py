@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import httpx
 import pytest
 
+from adapters.access.first import NAME, first_key
+from adapters.access.keys import BUCKET, ApiKeys
+from adapters.jetstream.buckets import Bucket
+from adapters.memory import MemoryEventStore
 from domain.access import EVERY_TENANT, Permission, Role
 from domain.envelope import new_event
 from domain.events import AccessKeyCreated, AccessKeyRevoked, encode_event
-from domain.granting import KEYS_BRANCH
+from domain.granting import KEYS_BRANCH, NO_TENANT, key_created
 from tests.rig import api_key
 from tests.serving import Api
 from tests.support import eventually
@@ -27,7 +34,8 @@ def bearing(key: str) -> dict[str, str]:
 
 
 async def make(api: Api, key: str, path: str = KEYS, **body: Any) -> httpx.Response:
-    return await api.http.post(path, json={"name": "ci", **body}, headers=bearing(key))
+    named = {"name": f"ci-{token_hex(4)}", **body}
+    return await api.http.post(path, json=named, headers=bearing(key))
 
 
 async def known(api: Api, key: str) -> int:
@@ -39,7 +47,13 @@ async def known(api: Api, key: str) -> int:
 async def test_an_admin_makes_a_key_for_the_tenant_and_ends_it(api: Api) -> None:
     admin = await api_key(api.system, Role.ADMIN, "acme")
     ends = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
-    made = await make(api, admin, role="operator", only=["upload", "read"], expires_at=str(ends))
+    asked: dict[str, Any] = {
+        "name": "ci",
+        "role": "operator",
+        "only": ["upload", "read"],
+        "expires_at": str(ends),
+    }
+    made = await make(api, admin, **asked)
     assert made.status_code == 201
     assert made.headers["cache-control"] == "no-store"
     new = made.json()
@@ -54,7 +68,7 @@ async def test_an_admin_makes_a_key_for_the_tenant_and_ends_it(api: Api) -> None
     assert (one["name"], one["role"], one["tenant"]) == ("ci", "operator", "acme")
     assert one["permissions"] == ["read", "upload"]
     assert datetime.fromisoformat(one["expires_at"]) == ends
-    assert one["created_by"] == "service:key/tests-admin"
+    assert one["created_by"].startswith("service:key/tests-admin-")
     assert new["key"].split("_", 2)[2] not in str(listed)
 
     path = f"{KEYS}/{new['key_id']}/revoke"
@@ -190,6 +204,82 @@ async def test_no_key_outlives_the_one_that_made_it(api: Api) -> None:
         assert (await make(api, admin, expires_at=str(until))).status_code == 201
     lasting = await api_key(api.system, Role.ADMIN, "acme")
     assert (await make(api, lasting)).status_code == 201
+
+
+async def test_no_two_keys_in_force_that_a_tenant_hears_of_have_one_name(api: Api) -> None:
+    """The audit trail has the name alone: as it told at each moment which key that was."""
+    everywhere = await api_key(api.system)
+    keys = {tenant: await api_key(api.system, Role.ADMIN, tenant) for tenant in ("acme", "other")}
+    theirs = "/api/tenants/other/keys"
+    ours = (await make(api, keys["acme"], name="poller")).json()
+    for path, key, whose in ((KEYS, keys["acme"], "this tenant"), (ALL, everywhere, "acme")):
+        refused = await make(api, key, path, name="poller")
+        assert (refused.status_code, refused.json()["field"]) == (422, "name"), path
+        assert ours["key_id"] in refused.json()["detail"]
+        assert whose in refused.json()["detail"]
+        assert "choose another name" in refused.json()["detail"]
+    assert (await make(api, keys["other"], theirs, name="poller")).status_code == 201
+
+    of_all = (await make(api, everywhere, ALL, name="ops")).json()
+    for path, key in ((KEYS, keys["acme"]), (theirs, keys["other"]), (ALL, everywhere)):
+        refused = await make(api, key, path, name="ops")
+        assert (refused.status_code, refused.json()["field"]) == (422, "name"), path
+        assert of_all["key_id"] in refused.json()["detail"]
+    # One that is revoked gives its name free.
+    await api.http.post(f"{ALL}/{of_all['key_id']}/revoke", headers=bearing(everywhere))
+    assert (await make(api, keys["acme"], name="ops")).status_code == 201
+
+
+async def test_a_key_that_has_ended_gives_its_name_free(api: Api) -> None:
+    now = datetime.now(UTC)
+    made = key_created(
+        "acme",
+        key_id="a" * 16,
+        name="poller",
+        role=Role.VIEWER,
+        secret_hash="0" * 64,
+        permissions=None,
+        expires_at=now - timedelta(hours=1),
+        actor="user:a",
+        occurred_at=now - timedelta(days=1),
+    )
+    ring = await api.system.keys.ring("acme")
+    await api.system.events.append(made, ring.head)
+    admin = await api_key(api.system, Role.ADMIN, "acme")
+    assert (await make(api, admin, name="poller")).status_code == 201
+
+
+async def test_of_keys_that_are_made_at_once_one_gets_the_name(api: Api) -> None:
+    """Also for a tenant and for all tenants: those are on branches of their own."""
+    everywhere = await api_key(api.system)
+    for paths in ((KEYS,) * 4, (KEYS, ALL, "/api/tenants/other/keys", ALL)):
+        name = f"race-{token_hex(4)}"
+        answers = await asyncio.gather(*(make(api, everywhere, one, name=name) for one in paths))
+        assert {one.status_code for one in answers} <= {201, 422}
+        made = [one for one in answers if one.status_code == 201]
+        await api.settled()
+        in_force = [
+            tenant
+            for tenant in (EVERY_TENANT, "acme", "other")
+            for one, _ in await api.system.keys.list(tenant)
+            if one.name == name and one.revoked_at is None
+        ]
+        assert len(in_force) == len(made)
+        assert len(in_force) <= 1 or sorted(in_force) == ["acme", "other"], in_force
+
+
+async def test_the_first_key_is_made_whatever_tenants_called_theirs(
+    api: Api, tmp_path: Path
+) -> None:
+    events = MemoryEventStore()
+    keys = ApiKeys(events, api.system.pool, Bucket(api.system.js, BUCKET))
+    await keys.create("acme", NAME, Role.VIEWER, actor="user:a")
+    first = await first_key(keys, tmp_path)
+    assert first is not None
+    async with aclosing(events.read_branch(NO_TENANT, KEYS_BRANCH)) as branch:
+        [made] = [one.event async for one in branch if isinstance(one.event, AccessKeyCreated)]
+    assert made.key_id == first.key_id
+    assert made.name.startswith(f"{NAME}-")
 
 
 async def test_a_key_that_could_do_nothing_is_not_made(api: Api) -> None:
