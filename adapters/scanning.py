@@ -12,6 +12,7 @@ from typing import Any, Final
 import re2  # type: ignore[import-untyped]
 from msgspec import Struct
 
+from domain.canonical.form import physical_lines
 from domain.errors import InvalidInput, NotRedactable, WorkStopped
 from domain.redaction import Redactor, redacted
 
@@ -81,7 +82,7 @@ def scan(job: ScanJob) -> Scanned | None:
     pattern = _compiled(job.query)
     found: list[Line] = []
     matching = 0
-    for number, line in enumerate(shown.splitlines(), 1):
+    for number, line in enumerate(physical_lines(shown), 1):
         if pattern.search(line) is None:
             continue
         matching += 1
