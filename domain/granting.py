@@ -157,6 +157,13 @@ def check_reason(reason: str | None) -> None:
         raise InvalidInput("reason", f"must be printable and at most {REASON_MAX} characters")
 
 
+def check_reveal_reason(reason: str | None) -> None:
+    """As `check_reason`, for why secrets are shown: one that says nothing is no reason."""
+    check_reason(reason)
+    if reason is not None and not reason.strip():
+        raise InvalidInput("reason", "must say why, and not be blank")
+
+
 def access_refused(
     tenant: str,
     *,
@@ -200,8 +207,8 @@ def content_revealed(
     reason: str | None = None,
 ) -> NewEvent:
     """The event for a text that is about to be shown with the secrets in it. Raises
-    `InvalidInput` for a reason that can't be told."""
-    check_reason(reason)
+    `InvalidInput` for a reason that can't be told, or is blank."""
+    check_reveal_reason(reason)
     event = ContentRevealed(
         actor=actor,
         reveal_id=reveal_id,

@@ -9,7 +9,7 @@ from fastapi import Query, Request
 from adapters.access.revealing import record_reveal
 from adapters.http.access import Permission, may, principal_of, remote_address
 from domain.errors import InvalidInput
-from domain.granting import REASON_MAX, check_reason
+from domain.granting import REASON_MAX, check_reveal_reason
 from projections.backups import Snapshot
 
 if TYPE_CHECKING:
@@ -22,16 +22,19 @@ Reveal = Annotated[
 
 Why = Annotated[
     str | None,
-    Query(max_length=REASON_MAX, description="why secrets are looked at, for the audit trail"),
+    Query(
+        max_length=REASON_MAX,
+        description="why secrets are looked at, for the audit trail; not blank",
+    ),
 ]
 
 
 def allow(request: Request, reveal: bool, reason: str | None) -> None:
     """Raise when secrets are asked for and whoever asks may not see them, or for a reason that
-    can't be told."""
+    can't be told, or is blank."""
     if reveal:
         may(request, Permission.REVEAL)
-        check_reason(reason)
+        check_reveal_reason(reason)
     elif reason is not None:
         raise InvalidInput("reason", "is recorded with reveal=true, and nowhere without it")
 

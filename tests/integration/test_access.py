@@ -208,7 +208,13 @@ async def test_secrets_are_shown_to_those_who_may_and_never_unrecorded(served: S
     history = system.events.read_branch("acme", "r1")
     events = [one.event async for one in history if isinstance(one.event, ContentRevealed)]
     assert [one.reason for one in events] == [None, "ticket 47"]
-    for more in ("&reason=why", "&reveal=true&reason=%0a", f"&reveal=true&reason={'x' * 501}"):
+    for more in (
+        "&reason=why",
+        "&reveal=true&reason=",
+        "&reveal=true&reason=%20",
+        "&reveal=true&reason=%0a",
+        f"&reveal=true&reason={'x' * 501}",
+    ):
         refused = await ask(operator, more)
         assert (refused.status_code, refused.json()["field"]) == (422, "reason"), more
 
