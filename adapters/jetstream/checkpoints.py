@@ -28,6 +28,8 @@ _POSITION = "Configtrail-Position"
 _WRONG_LAST_SEQUENCE = (10071, 10164)
 _NO_MESSAGE = 10037
 _NAME_IN_USE = 10058
+# A position has fewer; `int` refuses very many.
+_DIGITS = 19
 
 
 class StoredNote(Struct, frozen=True):
@@ -98,7 +100,7 @@ class CheckpointStore:
                     raise
                 return None
         assert message.seq is not None
-        position = int((message.headers or {}).get(_POSITION, "0"))
+        position = _position_in((message.headers or {}).get(_POSITION, ""))
         return StoredNote(message.seq, origin, message.data or b"", position)
 
     async def all_of(self, origin: str) -> list[StoredNote]:
@@ -190,9 +192,18 @@ async def read_notes(feed: RawFeed, after: int = 0) -> AsyncGenerator[list[Store
             yield [StoredNote(one.position, _origin(one.subject), one.body) for one in batch]
 
 
+def _position_in(told: str) -> int:
+    """What a note's header says, 0 where it says nothing of use: nobody signed it."""
+    return int(told) if told.isascii() and told.isdigit() and len(told) < _DIGITS else 0
+
+
 def _subject(origin: str) -> str:
     return f"{PREFIX}.{to_token(origin)}"
 
 
 def _origin(subject: str) -> str:
-    return from_token(subject.removeprefix(f"{PREFIX}."))
+    token = subject.removeprefix(f"{PREFIX}.")
+    try:
+        return from_token(token)
+    except ValueError:
+        return token  # somebody else's message: what it says is judged under that name

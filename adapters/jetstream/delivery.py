@@ -22,7 +22,7 @@ from projections.source import Delivered, Unreadable
 _HEADERS = re.compile(
     "NATS/1\\.0\r\ncontent-type: application/json\r\nce-specversion: 1\\.0\r\n"
     "ce-id: (\\S+)\r\nce-source: .+\r\nce-type: (\\S+)\r\nce-subject: .+\r\n"
-    "ce-time: (\\S+)\r\nce-sequence: (\\d+)\r\nNats-Msg-Id: .+\r\n"
+    "ce-time: (\\S+)\r\nce-sequence: (\\d{1,18})\r\nNats-Msg-Id: .+\r\n"
     "(?:Nats-Expected-Last-Subject-Sequence: \\d+\r\n"
     "Nats-Expected-Last-Subject-Sequence-Subject: .+\r\n)?"
     "(?:ce-correlationid: (\\S+)\r\n)?(?:ce-causationid: (\\S+)\r\n)?"

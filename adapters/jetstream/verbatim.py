@@ -13,6 +13,7 @@ from contextlib import aclosing
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
+from adapters.jetstream import wire
 from adapters.jetstream.connection import outage_as_unavailable
 from adapters.jetstream.delivery import DeliveryDecoder
 from adapters.jetstream.passing import passing
@@ -151,8 +152,8 @@ class Reader:
 
 def version_of(block: bytes) -> int | None:
     """The event's place in its device's history, by its header alone; None when it has none."""
-    begin = block.find(_VERSION)
-    if begin < 0:
+    told = block.partition(_VERSION)[2].partition(b"\r\n")[0]
+    try:
+        return wire.version_in(told.decode("ascii"))
+    except ValueError:
         return None
-    told = block[begin + len(_VERSION) : block.index(b"\r\n", begin + 2)]
-    return int(told) if told.isdigit() else None

@@ -12,7 +12,10 @@ from adapters.jetstream import wire
 from adapters.jetstream.batch import in_batch
 from adapters.jetstream.delivery import DeliveryDecoder
 from adapters.jetstream.raw import moment_of
+from adapters.jetstream.verbatim import Reader, version_of
 from domain.envelope import Head, Selection
+from domain.tlog.leaf import RawEvent
+from projections.source import Unreadable
 from tests.behaviour.event_store import NOON, failure
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -63,3 +66,22 @@ def test_what_is_written_is_read_the_fast_way(
     stored, fast = DeliveryDecoder().event(subject.encode(), block, body, 18, 0)
     assert stored == wire.decode(subject, headers, body, 18, EPOCH)
     assert fast
+
+
+@given(st.sampled_from(["9" * 19, "9" * 5000, "-1", "1_0", "one", "٣", ""]), st.booleans())
+def test_what_is_no_version_makes_an_event_unreadable_and_breaks_nothing(
+    told: str, cut: bool
+) -> None:
+    subject, headers, body = wire.encode(failure(1, "r1", "acme"), Head(4, 17))
+    lines = [f"{name}: {value}" for name, value in (headers | {"ce-sequence": told}).items()]
+    block = "\r\n".join(["NATS/1.0", *lines, "", ""]).encode()
+    if cut:  # the header is the last there is, and nothing ends it
+        block = block[: block.index(b"ce-sequence: ") + len(f"ce-sequence: {told}".encode())]
+    assert version_of(block) is None
+    event = RawEvent(18, 0, subject, block, body)
+    assert isinstance(Reader().read(event), Unreadable)
+
+
+@given(st.binary(max_size=60))
+def test_a_version_is_looked_for_in_any_bytes(block: bytes) -> None:
+    version_of(b"NATS/1.0\r\nce-sequence: " + block)
