@@ -20,14 +20,16 @@ from adapters.roles.devices import DeviceRepository
 from adapters.settings import Settings
 from adapters.tlog.reconstruct import AsOf, Told, as_of, story
 from domain.errors import ContentCorrupt, ContentGone, ContentMissing, NotFound
+from projections.source import Delivered, Unreadable
 
 
 class FactOut(BaseModel):
-    """One fact, and where it is proven: leaf `index` of the stream's log."""
+    """One fact, and where it is proven: leaf `index` of the stream's log. Without a version it is
+    an event that can't be read; then `occurred_at` is when it was stored."""
 
     occurred_at: datetime
     position: int
-    version: int
+    version: int | None
     device_id: str
     actor: str
     event: str
@@ -106,6 +108,14 @@ async def reconstruct(
         print_json(StoryOut(facts=[_out(one) for one in facts], configuration=_as_of_out(found)))
     else:
         out.print(_story_table(facts))
+    unread = [one.stored.position for one in facts if isinstance(one.stored, Unreadable)]
+    if unread:
+        err.print(
+            f"{len(unread)} of these events can't be read, first {unread[0]}: what they say is not "
+            "in the story, nor in the configuration",
+            style="yellow",
+            soft_wrap=True,
+        )
     if unseen is not None:
         accused = not isinstance(unseen, ContentGone)
         why = str(unseen)
@@ -136,25 +146,35 @@ def _story_table(facts: Iterable[Told]) -> Table:
     for one in facts:
         stored = one.stored
         made.add_row(
-            cell(when(stored.occurred_at)),
+            cell(when(_happened(stored))),
             cell(stored.position),
             cell(stored.device_id),
-            cell(stored.event.actor),
-            cell(one.words),
+            cell("" if isinstance(stored, Unreadable) else stored.event.actor),
+            cell(one.words, "yellow" if isinstance(stored, Unreadable) else ""),
             cell("yes" if one.sealed else "no", "" if one.sealed else "yellow"),
         )
     return made
 
 
+def _happened(stored: Delivered) -> datetime:
+    return stored.stored_at if isinstance(stored, Unreadable) else stored.occurred_at
+
+
 def _out(one: Told) -> FactOut:
     stored = one.stored
+    version, actor, event = None, "", ""
+    if isinstance(stored, Unreadable):
+        event = stored.type_name
+    else:
+        version, actor = stored.version, stored.event.actor
+        event = type(stored.event).__name__
     return FactOut(
-        occurred_at=stored.occurred_at,
+        occurred_at=_happened(stored),
         position=stored.position,
-        version=stored.version,
+        version=version,
         device_id=stored.device_id,
-        actor=stored.event.actor,
-        event=type(stored.event).__name__,
+        actor=actor,
+        event=event,
         words=one.words,
         index=one.index,
         sealed=one.sealed,

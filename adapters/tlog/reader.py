@@ -8,11 +8,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from msgspec import Struct
 
 from adapters.crypto.keys import KeyRing, MasterKey
+from adapters.jetstream.branch import BranchReader
 from adapters.jetstream.checkpoints import CheckpointStore
 from adapters.jetstream.connection import connect
 from adapters.jetstream.content_store import JetStreamContentStore
 from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.jetstream.key_store import JetStreamKeyStore
+from adapters.jetstream.source import JetStreamSource
+from adapters.jetstream.streams import EVENTS
 from adapters.jetstream.verbatim import RawFeed
 from adapters.retention.explaining import Explanations
 from adapters.settings import Settings
@@ -21,9 +24,12 @@ from domain.tlog.names import LogNames
 
 
 class StreamReader(Struct, frozen=True):
-    """The streams of a deployment, for reading."""
+    """The streams of a deployment, for reading. `source` and `branches` give also what can't be
+    read."""
 
     events: JetStreamEventStore
+    source: JetStreamSource
+    branches: BranchReader
     raw: RawFeed
     checkpoints: CheckpointStore
     content: JetStreamContentStore
@@ -47,6 +53,8 @@ async def open_reader(settings: Settings) -> AsyncIterator[StreamReader]:
         events = JetStreamEventStore(nc, js)
         yield StreamReader(
             events=events,
+            source=JetStreamSource(nc, js),
+            branches=BranchReader(nc, js, EVENTS),
             raw=raw,
             checkpoints=CheckpointStore(js),
             content=JetStreamContentStore(js, keyring, explains=Explanations(events)),

@@ -10,10 +10,11 @@ from typing import assert_never
 import msgspec
 from msgspec import Struct
 
+from adapters.jetstream import wire
+from adapters.jetstream.delivery import readable_or_not
 from adapters.tlog.reader import StreamReader
 from domain.device import History
-from domain.envelope import StoredEvent
-from domain.errors import NotFound
+from domain.errors import NotFound, StreamGap
 from domain.events import (
     AccessKeyCreated,
     AccessKeyRevoked,
@@ -48,12 +49,14 @@ from domain.retention import in_words
 from domain.tlog.checkpoint import parse_checkpoint
 from domain.tlog.names import STREAM_LOG
 from domain.tlog.note import parse_note
+from projections.source import Delivered, Unreadable
 
 
 class Told(Struct, frozen=True):
-    """One fact. `sealed`: it is under the last checkpoint of the stream's log, as leaf `index`."""
+    """One fact, or an event that can't be read. `sealed`: it is under the last checkpoint of the
+    stream's log, as leaf `index`."""
 
-    stored: StoredEvent
+    stored: Delivered
     words: str
     index: int
     sealed: bool
@@ -73,7 +76,8 @@ class AsOf(Struct, frozen=True):
 async def story(
     reader: StreamReader, tenant_id: str, device_id: str | None, until: datetime | None
 ) -> AsyncGenerator[Told, None]:
-    """What happened, in the order of the stream, up to a time.
+    """What happened, in the order of the stream, up to a time. An event that can't be read is told
+    of as that, at the time at which it was stored.
 
     Raises `StreamGap` when the stream, or the device's versions, have a gap.
     """
@@ -83,20 +87,22 @@ async def story(
         sealed = parse_checkpoint(parse_note(stored_note.raw).text).size
     async with aclosing(_events(reader, tenant_id, device_id)) as events:
         async for one in events:
-            if until is None or one.occurred_at <= until:
-                index = one.position - 1
-                yield Told(one, words(one.event), index, one.position <= sealed)
+            happened = one.stored_at if isinstance(one, Unreadable) else one.occurred_at
+            if until is None or happened <= until:
+                said = _unread(one) if isinstance(one, Unreadable) else words(one.event)
+                yield Told(one, said, one.position - 1, one.position <= sealed)
 
 
 async def as_of(
     reader: StreamReader, tenant_id: str, device_id: str, moment: datetime | None
 ) -> AsOf:
-    """The device's configuration as of a time, None for the last one.
+    """The device's configuration as of a time, None for the last one, as far as its events can be
+    read.
 
     Raises `NotFound`, and what the content store raises.
     """
-    async with aclosing(reader.events.read_branch(tenant_id, device_id)) as branch:
-        events = [one async for one in branch]
+    async with aclosing(_branch(reader, tenant_id, device_id)) as branch:
+        events = [one async for one in branch if not isinstance(one, Unreadable)]
     if not events:
         raise NotFound("device", device_id)
     sightings = [
@@ -118,17 +124,44 @@ async def as_of(
 
 async def _events(
     reader: StreamReader, tenant_id: str, device_id: str | None
-) -> AsyncGenerator[StoredEvent, None]:
+) -> AsyncGenerator[Delivered, None]:
     if device_id is not None:
-        async with aclosing(reader.events.read_branch(tenant_id, device_id)) as branch:
+        async with aclosing(_branch(reader, tenant_id, device_id)) as branch:
             async for one in branch:
                 yield one
         return
-    async with aclosing(reader.events.read()) as batches:
+    end = await reader.source.head()
+    if not end:
+        return
+    async with aclosing(reader.source.follow()) as batches:
         async for batch in batches:
             for one in batch:
-                if one.tenant_id == tenant_id:
+                if one.tenant_id == tenant_id and one.position <= end:
                     yield one
+            if batch[-1].position >= end:
+                return
+
+
+async def _branch(
+    reader: StreamReader, tenant_id: str, device_id: str
+) -> AsyncGenerator[Delivered, None]:
+    """A device's events. One that can't be read may be one of its versions, or none."""
+    subjects = wire.branch_filter(tenant_id, device_id)
+    version = unread = 0
+    async with aclosing(reader.branches.read(subjects)) as messages:
+        async for raw in messages:
+            one = readable_or_not(raw.subject, raw.headers, raw.body, raw.position, raw.stored_at)
+            if isinstance(one, Unreadable):
+                unread += 1
+            elif version < one.version <= version + 1 + unread:
+                version, unread = one.version, 0
+            else:
+                raise StreamGap(f"versions of {subjects}", version + 1, one.version)
+            yield one
+
+
+def _unread(one: Unreadable) -> str:
+    return f"this event can't be read: {one.reason}"
 
 
 def words(event: DomainEvent) -> str:
