@@ -19,6 +19,7 @@ from adapters.cli.tables import when
 from adapters.postgres.signed_marks import GivenUp
 from adapters.retention.erasing import check_said
 from adapters.settings import Settings
+from adapters.tlog.losing import is_lost
 from adapters.tlog.proving import names_of
 from domain.errors import InvalidInput
 from domain.tlog.names import STREAM_LOG
@@ -46,6 +47,7 @@ async def accept_loss(
 
     Whoever kept a checkpoint of what is lost, a witness too, sees that it is: so it must be. The
     checkpoints that are given up stay on record with who said so, and audit verify tells of them.
+    Where nothing is lost it refuses, and changes nothing.
     """
     check_said(whoami(), reason)
     async with session(settings, Need.NOTHING) as opened:
@@ -53,7 +55,14 @@ async def accept_loss(
         marks = await log.marks.all_of(settings.log_name)
         if not marks:
             raise InvalidInput("accept-loss", "has nothing to give up: nothing is kept as signed")
-        origin = (await names_of(opened.system)).origin(STREAM_LOG)
+        names = await names_of(opened.system)
+        if not await is_lost(log.events, names, marks.values()):
+            raise InvalidInput(
+                "accept-loss",
+                "has nothing to give up: the stream has all that was signed, so configtrail up "
+                "goes on from it; nothing was changed",
+            )
+        origin = names.origin(STREAM_LOG)
         _, head = await log.events.ends()
         size = marks[origin].size if origin in marks else 0
         told = f"{size} events were signed, and the stream ends at {head}"
