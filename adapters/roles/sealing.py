@@ -70,7 +70,9 @@ class Sealing:
         self._agreed: dict[str, int] = {}
         self._held_to: dict[str, int] = {}
         self._dirty: set[str] = set()
-        self._published: list[Mark] = []
+        self._published: dict[str, Mark] = {}
+        # Whether Postgres keeps all that was published before us.
+        self._complete = False
         self._cosigning = Cosigning(checkpoints)
         self._rebuilding = False
         self._sealed_to = 0
@@ -213,6 +215,8 @@ class Sealing:
                     raise TilesWrong
                 self._agreed[name] = signed.sequence
                 self._held_to[name] = signed.position
+                if signed.position > self._sealed_to and not signed.lost:
+                    self._published[name] = signed.mark  # a round was broken off after it
         self._trees[name] = tree
         return tree
 
@@ -227,12 +231,15 @@ class Sealing:
             return 0
         await self._signed.check_key()
         self._rebuilding = False
+        if not self._complete:
+            await self._signed.keep_lacking()
+            self._complete = True
         made = 0
         for name in sorted(self._dirty - {STREAM_LOG}) + [STREAM_LOG] * (STREAM_LOG in self._dirty):
             made += await self._sign(name)
             self._dirty.discard(name)
-        published, self._published = self._published, []
-        await self._signed.keep(published)
+        published, self._published = self._published, {}
+        await self._signed.keep(list(published.values()))
         if cosign is None:
             self._cosigning.forget()
         else:
@@ -252,6 +259,7 @@ class Sealing:
             if last.sequence != self._agreed.get(name):
                 await self._compare(name, last)
             if last.checkpoint.size == tree.size and not last.lost:
+                self._published[name] = last.mark  # a round was broken off after it
                 return 0
             after = last.sequence
             if last.checkpoint.size == tree.size:
@@ -262,7 +270,7 @@ class Sealing:
             origin, str(note).encode(), after=after, position=position
         )
         self._agreed[name] = after
-        self._published.append(Mark(origin, tree.size, position, str(note)))
+        self._published[name] = Mark(origin, tree.size, position, str(note))
         self._cosigning.add(name, checkpoint, note, position)
         return 1
 

@@ -32,13 +32,21 @@ class KeyRetired(KeyUnavailable):
 
 
 class Signed(Struct, frozen=True):
-    """A log's last checkpoint, the sequence of the log's last note, and how far in the stream it
-    was read. `lost`: that note is an older one, and this one is known from Postgres alone."""
+    """A log's last checkpoint with its note, the sequence of the log's last note, and how far in
+    the stream it was read. `lost`: that note is an older one, and this one is known from Postgres
+    alone."""
 
     checkpoint: Checkpoint
+    note: str
     sequence: int
     position: int
     lost: bool = False
+
+    @property
+    def mark(self) -> Mark:
+        """What Postgres is to keep of it."""
+        origin, size = self.checkpoint.origin, self.checkpoint.size
+        return Mark(origin, size, self.position, self.note)
 
     def broken(self, reason: str) -> LogBroken:
         """The stream is not what this says."""
@@ -101,6 +109,22 @@ class SignedBefore:
         await self._kept.keep(marks)
         self._marks |= {one.origin: one for one in marks}
 
+    async def keep_lacking(self) -> None:
+        """Keep in Postgres what it lacks of what was published: its tables are gone, or whoever
+        published was killed before it kept that. Raises as `last`."""
+        origin = self.names.origin(STREAM_LOG)
+        stream = await self.last(STREAM_LOG)
+        kept = self._marks.get(origin)
+        # The stream's is published last in a round, and kept together with all others.
+        whole = stream is None or (kept is not None and kept.size >= stream.checkpoint.size)
+        found: list[Mark] = []
+        for name in await self.logs():
+            if not whole or self.names.origin(name) not in self._marks:
+                signed = await self.last(name)
+                if signed is not None and not signed.lost:
+                    found.append(signed.mark)
+        await self.keep(found)
+
     async def check_key(self) -> None:
         """Raises `KeyRetired` when the logs were handed over since."""
         handover = await self._checkpoints.last(handover_origin(self._base))
@@ -143,7 +167,7 @@ class SignedBefore:
                 f"the last checkpoint of {stored.origin} is not of this key ({error.reason}); "
                 "put the key back that signed it, or rotate with a hand-over",
             ) from error
-        return Signed(checkpoint, stored.sequence, stored.position)
+        return Signed(checkpoint, stored.raw.decode(), stored.sequence, stored.position)
 
     async def _learn_keys(self) -> None:
         """Which keys' checkpoints are ours to go on from. Raises `KeyRetired`."""
@@ -174,7 +198,8 @@ def _further(signed: Signed | None, mark: Mark) -> Signed | None:
         raise LogBroken(
             mark.origin, mark.size, f"what Postgres keeps of it is no checkpoint: {error.reason}"
         ) from error
-    kept = Signed(checkpoint, signed.sequence if signed else 0, mark.position, lost=True)
+    sequence = signed.sequence if signed else 0
+    kept = Signed(checkpoint, mark.note, sequence, mark.position, lost=True)
     if mark.size > size:
         return kept
     if signed is not None and signed.checkpoint.root != checkpoint.root:

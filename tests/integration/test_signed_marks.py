@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from adapters.cli.log_loss import accept_loss
 from adapters.embedded.nats import EmbeddedNats
-from adapters.jetstream.checkpoints import CHECKPOINTS
+from adapters.jetstream.checkpoints import CHECKPOINTS, CheckpointStore
 from adapters.postgres.pool import open_pool
 from adapters.postgres.signed_marks import Mark, SignedMarks
-from domain.errors import LogBroken
+from domain.errors import InvalidInput, LogBroken
 from domain.tlog.names import STREAM_LOG
 from projections.rows import Pool
 from tests.integration.test_put_back import exchange
 from tests.logs import BASE, Story, assert_truly_signed, names, seal, stored_notes
-from tests.rig import rig
+from tests.rig import MASTER, rig
+from tests.serving import settings_for
 
 OTHERS = (("acme", "other-1"), ("globex", "other-2"))
 
@@ -71,6 +74,38 @@ async def test_another_history_is_not_signed_after_a_return_and_a_recorded_word_
         assert {two.note for two in told} == {two.note for two in given_up}
 
 
+async def test_a_loss_is_accepted_only_where_something_is_lost(
+    nats_server: EmbeddedNats, postgres_dsn: str, pool: Pool, tmp_path: Path
+) -> None:
+    settings = settings_for(nats_server, postgres_dsn, tmp_path, master_key=MASTER, log_name=BASE)
+    marks = SignedMarks(pool)
+    async with rig(nats_server.url) as one:
+        await Story(one, seed=4).tell(30)
+        await seal(one, pool)
+        await Story(one, seed=5, devices=(("hooli", "r1"),)).tell(5)
+        before = await marks.all_of(BASE)
+        for _ in range(2):
+            with pytest.raises(InvalidInput, match="the stream has all that was signed"):
+                await accept_loss(settings, reason="a try", yes=True)
+            # Lost checkpoints are no lost history: the sealer publishes them again.
+            await one.js.delete_stream(CHECKPOINTS)
+            await one.checkpoints.ensure()
+        assert await marks.all_of(BASE) == before
+        assert await marks.given_up(BASE) == []
+
+
+@pytest.mark.parametrize("grown", [0, 60], ids=["it is shorter", "it has grown since"])
+async def test_a_loss_is_accepted_where_the_stream_is_not_what_was_signed(
+    nats_server: EmbeddedNats, postgres_dsn: str, pool: Pool, tmp_path: Path, grown: int
+) -> None:
+    await lose(nats_server, pool, tmp_path / "nats", tmp_path / "copy")
+    settings = settings_for(nats_server, postgres_dsn, tmp_path, master_key=MASTER, log_name=BASE)
+    async with rig(nats_server.url) as one:
+        await Story(one, seed=3, devices=OTHERS).tell(grown)
+        assert await accept_loss(settings, reason="the disk is gone", yes=True) == 0
+    assert await SignedMarks(pool).all_of(BASE) == {}
+
+
 async def test_lost_checkpoints_of_a_whole_history_are_published_again(
     nats_server: EmbeddedNats, pool: Pool
 ) -> None:
@@ -102,6 +137,55 @@ async def test_an_installation_of_before_goes_on_and_has_marks_from_then_on(
         assert await seal(one, pool) > 0
         origin = (await names(one)).origin(STREAM_LOG)
         assert (await marks.all_of(BASE))[origin].size == (await one.raw.ends())[1]
+
+
+async def test_marks_that_are_gone_are_kept_anew_before_anything_happens(
+    nats_server: EmbeddedNats, pool: Pool
+) -> None:
+    async with rig(nats_server.url) as one:
+        await Story(one).tell(40)
+        await seal(one, pool)
+        marks = SignedMarks(pool)
+        before = await marks.all_of(BASE)
+        await pool.execute("DROP SCHEMA configtrail_signed CASCADE")
+        assert await seal(one, pool) == 0
+        assert await marks.all_of(BASE) == before
+        # A sealer that was killed after it published, and before it kept that.
+        await pool.execute("UPDATE configtrail_signed.marks SET size = size - 1")
+        assert await seal(one, pool) == 0
+        assert await marks.all_of(BASE) == before
+
+
+@pytest.mark.parametrize("grown", [False, True])
+async def test_a_round_that_was_broken_off_is_kept_too(
+    nats_server: EmbeddedNats, pool: Pool, *, grown: bool
+) -> None:
+    async with rig(nats_server.url) as one:
+        await Story(one).tell(10)
+        await seal(one, pool)
+        await Story(one, seed=2, devices=(("acme", "new"),)).tell(5)
+        tenant = (await names(one)).origin("tenant/acme")
+        checkpoints = one.checkpoints
+
+        class Killed(Exception):
+            pass
+
+        class Breaking(CheckpointStore):
+            async def append(
+                self, origin: str, raw: bytes, *, after: int, position: int = 0
+            ) -> int:
+                if origin != tenant:
+                    raise Killed
+                return await super().append(origin, raw, after=after, position=position)
+
+        with pytest.raises(Killed):
+            await seal(replace(one, checkpoints=Breaking(one.js)), pool)
+        if grown:
+            await Story(one, seed=3, devices=(("acme", "newer"),)).tell(5)
+        await seal(one, pool)
+        told = await checkpoints.last(tenant)
+        assert told is not None
+        assert (await SignedMarks(pool).all_of(BASE))[tenant].note.encode() == told.raw
 
 
 async def test_a_mark_only_grows_and_is_of_its_deployment(pool: Pool) -> None:
