@@ -444,6 +444,19 @@ class Unavailable(ConfigtrailError):
         self.reason = reason
 
 
+class StreamMissing(Unavailable):
+    """A stream that was there is not. It may come back, from a copy; whoever needs it waits."""
+
+    def __init__(self, stream: str) -> None:
+        reason = (
+            "it is not there, so somebody deleted it; stop all programs and put it back from a "
+            "copy (docs/operator.md, When something is gone)"
+        )
+        ConfigtrailError.__init__(self, f"{stream}: {reason}")
+        self.service = stream
+        self.reason = reason
+
+
 class AccessRefused(ConfigtrailError):
     """A server answers, and refuses who asks. Waiting does not help."""
 

@@ -13,7 +13,6 @@ from urllib.parse import quote
 
 import msgspec
 import typer
-from nats.js.errors import NotFoundError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from adapters.cli.arguments import since_time
@@ -22,7 +21,7 @@ from adapters.cli.session import log_session
 from adapters.replay import FileCheckpoint, Replay
 from adapters.settings import Settings
 from domain.envelope import Selection, StoredEvent
-from domain.errors import InvalidInput, Unavailable
+from domain.errors import InvalidInput, StreamMissing, Unavailable
 from domain.events import EVENT_NAMES
 from domain.upcast import type_of
 
@@ -107,7 +106,7 @@ async def replay(
     async with log_session(settings) as events:
         try:
             head = await events.head()
-        except NotFoundError as error:
+        except StreamMissing as error:
             raise Unavailable("the log", "there is none yet; start configtrail up there") from error
         run = Replay(
             events,

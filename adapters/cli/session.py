@@ -170,7 +170,8 @@ async def _opened(stack: AsyncExitStack, settings: Settings) -> System:
     seconds = settings.connect_seconds
     try:
         async with asyncio.timeout(seconds):
-            return await stack.enter_async_context(open_system(settings))
+            # A stream that somebody deleted is made anew by `configtrail up` alone.
+            return await stack.enter_async_context(open_system(settings, anew=False))
     except TimeoutError as error:
         raise Unavailable("NATS or Postgres", f"no connection within {seconds:g} s") from error
 

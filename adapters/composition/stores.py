@@ -63,18 +63,24 @@ async def open_stores(
     intake_max_bytes: int,
     master_key: str | None,
     key_file: Path,
+    anew: bool = True,
 ) -> AsyncIterator[Stores]:
     """Connect, waiting for NATS, and make what is absent (streams, buckets, a first master key).
 
-    Raises `StreamMisconfigured` or `KeyUnavailable` when what is there is not right.
+    Raises `StreamMisconfigured` or `KeyUnavailable` when what is there is not right; without `anew`
+    `StreamMissing` for a stream that is absent from where streams were made before.
     """
     nc = await connect(url, name=name)
     try:
         js = nc.jetstream(timeout=10)
-        await ensure_streams(js, replicas=replicas, intake_max_bytes=intake_max_bytes)
+        key_store = JetStreamKeyStore(js)
+        # The keys are made after the streams.
+        create = anew or not await key_store.is_made()
+        await ensure_streams(
+            js, replicas=replicas, intake_max_bytes=intake_max_bytes, create=create
+        )
         checkpoints = CheckpointStore(js)
         await checkpoints.ensure(replicas)
-        key_store = JetStreamKeyStore(js)
         await key_store.ensure(replicas)
         leases = Leases(js)
         await leases.ensure(replicas)

@@ -107,11 +107,12 @@ class System:
 
 
 @asynccontextmanager
-async def open_system(settings: Settings) -> AsyncIterator[System]:
+async def open_system(settings: Settings, *, anew: bool = True) -> AsyncIterator[System]:
     """Connect everything; waits for NATS and Postgres and says so each few seconds.
 
     Needs `nats_url` and `postgres_dsn`. Makes what is absent (streams, buckets, a first master
-    key) and raises `StreamMisconfigured` or `KeyUnavailable` when what is there is not right.
+    key) and raises `StreamMisconfigured` or `KeyUnavailable` when what is there is not right;
+    without `anew` `StreamMissing` for a stream that was there before.
     """
     if settings.nats_url is None or settings.postgres_dsn is None:
         raise InvalidInput(
@@ -127,6 +128,7 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
                 intake_max_bytes=settings.intake_max_bytes,
                 master_key=given.get_secret_value() if given else None,
                 key_file=settings.key_file,
+                anew=anew,
             )
         )
         rows = await stack.enter_async_context(open_rows(settings))

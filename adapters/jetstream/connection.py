@@ -18,7 +18,7 @@ from nats.aio.msg import Msg
 
 from adapters.jetstream.address import read_address
 from adapters.jetstream.tap import Tap
-from domain.errors import AccessRefused, Unavailable
+from domain.errors import AccessRefused, StreamMissing, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -200,3 +200,12 @@ def outage_as_unavailable(doing: str) -> Iterator[None]:
         ConnectionError,
     ) as error:
         raise Unavailable("NATS", f"{doing}: {type(error).__name__}") from error
+
+
+@contextmanager
+def missing_as_unavailable(stream: str) -> Iterator[None]:
+    """Turn what tells that the stream is not there into `StreamMissing`."""
+    try:
+        yield
+    except nats.js.errors.NotFoundError as error:
+        raise StreamMissing(stream) from error

@@ -20,7 +20,11 @@ from nats.js.errors import APIError, NotFoundError
 from adapters.jetstream import wire
 from adapters.jetstream.batch import Outgoing, publish_batch
 from adapters.jetstream.branch import BranchReader
-from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
+from adapters.jetstream.connection import (
+    REQUEST_TIMEOUT_SECONDS,
+    missing_as_unavailable,
+    outage_as_unavailable,
+)
 from adapters.jetstream.feed import Feed, message_at
 from adapters.jetstream.parted import FULL
 from adapters.jetstream.publisher import Publisher
@@ -187,7 +191,8 @@ class JetStreamEventStore:
 
     async def mark_at(self, position: int) -> Mark | None:
         """See `domain.ports.EventStore.mark_at`. Answered by the stream's leader."""
-        there = await message_at(self._js, EVENTS, position) if position else None
+        with missing_as_unavailable(EVENTS):
+            there = await message_at(self._js, EVENTS, position) if position else None
         if there is None:
             return None
         found = from_leader(there)
@@ -195,7 +200,7 @@ class JetStreamEventStore:
 
     async def head(self) -> int:
         """See `domain.ports.EventStore.head`."""
-        with outage_as_unavailable("asking for the head of the stream"):
+        with missing_as_unavailable(EVENTS), outage_as_unavailable("asking for the head"):
             return (await self._js.stream_info(EVENTS)).state.last_seq
 
     async def identity(self) -> StreamIdentity:

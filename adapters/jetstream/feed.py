@@ -17,7 +17,11 @@ from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 from nats.js.errors import NotFoundError
 
-from adapters.jetstream.connection import RETRY_SECONDS, outage_as_unavailable
+from adapters.jetstream.connection import (
+    RETRY_SECONDS,
+    missing_as_unavailable,
+    outage_as_unavailable,
+)
 from adapters.jetstream.passing import passing
 from adapters.jetstream.pull import Puller, PullLost
 from adapters.jetstream.raw import RawMessage, from_delivery, from_leader
@@ -75,7 +79,8 @@ class Feed:
 
     async def identity(self) -> StreamIdentity:
         """Name and creation time of the stream."""
-        with outage_as_unavailable("asking for the stream's identity"):
+        name = self._stream
+        with missing_as_unavailable(name), outage_as_unavailable("asking for the identity"):
             info = await self._js.stream_info(self._stream)
         assert info.created is not None
         return StreamIdentity(self._stream, info.created)

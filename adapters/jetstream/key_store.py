@@ -41,6 +41,15 @@ class JetStreamKeyStore:
     def __init__(self, js: JetStreamContext) -> None:
         self._js = js
 
+    async def is_made(self) -> bool:
+        """Whether the bucket is there."""
+        with outage_as_unavailable("looking at the bucket of keys"):
+            try:
+                await self._js.stream_info(_BUCKET_STREAM)
+            except NotFoundError:
+                return False
+            return True
+
     async def ensure(self, replicas: int = 1) -> None:
         """Make the bucket, unless it is there. Raises `StreamMisconfigured` if it forgets keys."""
         with outage_as_unavailable("looking at the bucket of keys"):

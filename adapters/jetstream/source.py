@@ -14,7 +14,11 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
-from adapters.jetstream.connection import RETRY_SECONDS, outage_as_unavailable
+from adapters.jetstream.connection import (
+    RETRY_SECONDS,
+    missing_as_unavailable,
+    outage_as_unavailable,
+)
 from adapters.jetstream.delivery import DeliveryDecoder
 from adapters.jetstream.feed import AGAIN_SECONDS, contiguous, put_back, recreated
 from adapters.jetstream.passing import passing
@@ -42,27 +46,30 @@ class JetStreamSource:
 
     async def head(self) -> int:
         """See `EventSource.head`."""
-        with outage_as_unavailable("asking for the head of the stream"):
+        with missing_as_unavailable(EVENTS), outage_as_unavailable("asking for the head"):
             return (await self._js.stream_info(EVENTS)).state.last_seq
 
     async def identity(self) -> StreamIdentity:
         """See `EventSource.identity`."""
-        with outage_as_unavailable("asking for the stream's identity"):
+        with missing_as_unavailable(EVENTS), outage_as_unavailable("asking for the identity"):
             info = await self._js.stream_info(EVENTS)
         assert info.created is not None
         return StreamIdentity(EVENTS, info.created)
 
     async def at(self, position: int) -> Delivered:
         """See `EventSource.at`."""
-        return await event_at(self._nc, self._decoder, position)
+        with missing_as_unavailable(EVENTS):
+            return await event_at(self._nc, self._decoder, position)
 
     async def branch_head(self, tenant_id: str, device_id: str) -> Head:
         """Where a device's branch ends, whether its events can be decoded or not."""
-        return await end_of_branch(self._nc, self._js, tenant_id, device_id)
+        with missing_as_unavailable(EVENTS):
+            return await end_of_branch(self._nc, self._js, tenant_id, device_id)
 
     async def skipped(self, projection: str, event: Delivered) -> bool:
         """See `EventSource.skipped`."""
-        return await is_skipped(self._nc, self._decoder, projection, event)
+        with missing_as_unavailable(EVENTS):
+            return await is_skipped(self._nc, self._decoder, projection, event)
 
     async def follow(self, after: int = 0) -> AsyncGenerator[list[Delivered], None]:
         """See `EventSource.follow`. Outages are waited out. Raises `StreamMismatch` when the stream

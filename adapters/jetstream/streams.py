@@ -11,7 +11,7 @@ from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import BadRequestError, NotFoundError
 
-from adapters.jetstream.connection import outage_as_unavailable
+from adapters.jetstream.connection import missing_as_unavailable, outage_as_unavailable
 from adapters.jetstream.content_store import content_stream_config
 from adapters.jetstream.dead_letters import dead_letters_stream_config
 from domain.errors import StreamMisconfigured
@@ -153,13 +153,18 @@ def intake_stream_config(max_bytes: int) -> StreamConfig:
     )
 
 
-async def ensure_streams(js: JetStreamContext, *, replicas: int, intake_max_bytes: int) -> None:
+async def ensure_streams(
+    js: JetStreamContext, *, replicas: int, intake_max_bytes: int, create: bool = True
+) -> None:
     """Make absent streams; raise `StreamMisconfigured` for one whose settings lose history.
 
-    Streams with fewer replicas get more; none loses any by itself.
+    Streams with fewer replicas get more; none loses any by itself. Without `create` an absent one
+    raises `StreamMissing`.
     """
     for config in wanted_streams(replicas, intake_max_bytes):
-        await ensure_stream(js, config)
+        assert config.name is not None
+        with missing_as_unavailable(config.name):
+            await ensure_stream(js, config, create=create)
 
 
 async def ensure_stream(js: JetStreamContext, wanted: StreamConfig, *, create: bool = True) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from adapters.embedded.nats import EmbeddedNats
-from tests.serving import (
-    HOME,
-    Api,
-)
+from adapters.jetstream.streams import EVENTS
+from tests.serving import HOME, Api
 from tests.support import eventually
 
 
@@ -34,6 +32,14 @@ async def test_ready_only_while_all_of_it_answers(filled: Api, nats_server: Embe
     assert (await filled.get(f"{HOME}/r1"))["snapshots"] == 3
     await nats_server.start()
     await eventually(lambda: _is_ready(filled))
+
+
+async def test_a_stream_that_is_missing_is_told_and_waited_for(filled: Api) -> None:
+    await filled.system.js.delete_stream(EVENTS)
+    answer = await filled.http.get("/readyz")
+    assert answer.status_code == 503
+    assert any(f"{EVENTS}: it is not there" in one for one in answer.json()["reasons"])
+    assert "configtrail_stream_head NaN" in (await filled.http.get("/metrics")).text
 
 
 async def _is_ready(api: Api) -> bool:
