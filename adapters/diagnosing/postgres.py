@@ -9,11 +9,16 @@ from nats.js.errors import APIError
 
 from adapters.diagnosing.finding import Finding, skew
 from domain.errors import StreamGap, StreamMismatch, Unavailable
-from projections import ALL
+from projections import ALL, parking, rebuilds, stops
 from projections.belonging import strays
-from projections.checkpoints import checkpoints
-from projections.rows import Reader
+from projections.checkpoints import Checkpoint, checkpoints
+from projections.parking import Parked, ParkedCount
+from projections.rows import Connection, Reader
 from projections.source import EventSource
+
+# So many parked events are named.
+NAMED = 5
+_TODO = "see configtrail projections parked, and docs/projections.md"
 
 
 async def look_at_postgres(dsn: str, source: EventSource | None) -> list[Finding]:
@@ -27,20 +32,36 @@ async def look_at_postgres(dsn: str, source: EventSource | None) -> list[Finding
         now: datetime = await connection.fetchval("SELECT now()")
         found = [Finding("Postgres", "fine", " ".join(version.split()[:2]))]
         found += skew("clock of Postgres", now)
-        try:
-            reached = await checkpoints(connection)
-        except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
-            reached = {}
-        head, stray = await _against(connection, source)
-        for one in ALL:
-            if one.name in stray:
-                wrong = stray[one.name].reason
-                found.append(Finding(f"read model {one.name}", "wrong", wrong))
-            else:
-                found.append(_read_model(one.name, reached.get(one.name), head))
-        return found
+        return found + await _read_models(connection, source)
     finally:
         await connection.close()
+
+
+async def _read_models(connection: Connection, source: EventSource | None) -> list[Finding]:
+    try:
+        reached = await checkpoints(connection)
+        stopped = await stops.reasons(connection)
+        parked = await parking.counts(connection)
+        building = {one.projection: one for one in await rebuilds.under_way(connection)}
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+        reached, stopped, parked, building = {}, {}, {}, {}
+    head, stray = await _against(connection, source)
+    found = []
+    for one in ALL:
+        subject = f"read model {one.name}"
+        if one.name in stray:
+            found.append(Finding(subject, "wrong", stray[one.name].reason))
+        else:
+            found.append(_read_model(subject, reached.get(one.name), head, stopped.get(one.name)))
+        if one.name in parked:
+            waiting = not parked[one.name].parked
+            first = await parking.listed(connection, one.name, waiting=waiting, limit=NAMED)
+            found.append(_parked(subject, parked[one.name], first))
+        rebuild = building.get(one.name)
+        if rebuild is not None and rebuild.error is not None:
+            told = f"its rebuild stopped at {rebuild.position}: {rebuild.error}"
+            found.append(Finding(subject, "wrong", told, _TODO))
+    return found
 
 
 def _no_connection(error: Exception) -> Finding:
@@ -67,12 +88,34 @@ async def _against(
         return None, {}
 
 
-def _read_model(name: str, checkpoint: object, head: int | None) -> Finding:
-    subject = f"read model {name}"
-    position = getattr(checkpoint, "position", None)
-    if position is None:
+def _read_model(
+    subject: str, checkpoint: Checkpoint | None, head: int | None, stopped: str | None
+) -> Finding:
+    if checkpoint is None:
         return Finding(subject, "notice", "is not built yet", "start configtrail up")
+    position = checkpoint.position
+    if stopped is not None:
+        of = f" of {head}" if head is not None else ""
+        return Finding(subject, "wrong", f"is stopped at {position}{of}: {stopped}", _TODO)
     if head is not None and position < head:
         told = f"stands at {position} of {head}"
         return Finding(subject, "notice", told, "it follows while configtrail up runs")
     return Finding(subject, "fine", f"holds all events up to {position}")
+
+
+def _parked(subject: str, count: ParkedCount, first: list[Parked]) -> Finding:
+    """Events that it lacks: those that can't be taken in by their positions."""
+    places = [str(one.position) for one in first]
+    if not first:
+        return Finding(subject, "notice", "events that were parked come in just now")
+    if not count.parked:
+        told = f"{count.held} events wait to be tried again, from {first[0].position} on"
+        return Finding(subject, "notice", told, _TODO)
+    places += ["…"] * (count.parked > len(places))
+    one = count.parked == 1
+    told = f"event{'' if one else 's'} {', '.join(places)} can't be taken in and "
+    told += "is parked" if one else "are parked"
+    if count.held:
+        told += f"; {count.held} more wait{'s' if count.held == 1 else ''} behind "
+        told += "it" if one else "them"
+    return Finding(subject, "notice", told, _TODO)
