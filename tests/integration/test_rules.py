@@ -90,6 +90,19 @@ async def test_what_is_recorded_under_unknown_rules_is_recorded_anew(parts: Rig)
     assert [type(one) for one in events] == [SnapshotCreated, SnapshotCreated]
 
 
+async def test_a_forgotten_platform_is_put_right_by_a_reading_that_names_it(parts: Rig) -> None:
+    text = "hostname a\nsnmp-server community geheim RO\nend\n"
+    await read(parts, (text, 0))
+    async with parts.recording():
+        for hour in (1, 2):
+            moment = NOON + timedelta(hours=hour)
+            await parts.intake.publish("acme", "r1", text, moment, platform="ios")
+        await parts.intake_empty()
+    events = [stored.event for stored in await parts.history("acme", "r1")]
+    assert [type(one) for one in events] == [SnapshotCreated, SnapshotCreated, DuplicateSkipped]
+    assert [one.platform for one in events[:2]] == ["text", "ios"]  # type: ignore[union-attr]
+
+
 async def test_recanonicalised_history_is_compared_by_the_new_rules(parts: Rig) -> None:
     await recorded_under_older_rules(parts, FIRST, 0, "routeros/1")
     await recorded_under_older_rules(parts, SECOND, 2, "routeros/1")
