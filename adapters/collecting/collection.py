@@ -6,6 +6,7 @@ sent, the lease is confirmed: a program that was stopped while another took over
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import time
@@ -30,7 +31,7 @@ from adapters.roles.trigger_endings import collect_lease
 from adapters.ssh.connecting import Seen
 from adapters.ssh.failures import DeviceUnread, JumpHostRefused
 from adapters.ssh.reading import Reading, read_device
-from adapters.ssh.target import HostKey, Limits, Target, Trust
+from adapters.ssh.target import Credential, HostKey, Limits, Target, Trust
 from domain.collecting import failure_told, host_key_shown, recovered
 from domain.credentials import reference_to
 from domain.device import DeviceState
@@ -298,9 +299,7 @@ class DeviceCollector:
             name=device_id,
             addresses=settings.addresses,
             port=settings.port,
-            credential=await self._credentials.find(
-                tenant_id, settings.credential, settings.username, since
-            ),
+            credential=await self._credential(tenant_id, settings, since),
             trust=Trust(
                 pinned=HostKey(algorithm=pinned.algorithm, blob=pinned.public_key)
                 if pinned
@@ -311,6 +310,24 @@ class DeviceCollector:
             via=via,
             legacy=settings.legacy,
         )
+
+    async def _credential(
+        self, tenant_id: str, settings: DeviceSettings, since: float
+    ) -> Credential:
+        """Who we are there. A place that says nothing must not hold the lease for ever."""
+        seconds = settings.timeout_seconds
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                return await self._credentials.find(
+                    tenant_id, settings.credential, settings.username, since
+                )
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise DeviceUnread(
+                "no_credential",
+                f"the credential {settings.credential} was not to be had within {seconds} s",
+            ) from error
 
     async def _keys_shown(self, tenant_id: str, seen: Seen) -> None:
         for device_id, key in seen.keys.items():

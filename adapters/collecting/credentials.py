@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import time
 from collections import Counter
 from functools import partial
@@ -268,8 +269,14 @@ def _of_its_user(place: str) -> Path:
 def _content(path: Path, place: str) -> str:
     failed = ""
     try:
-        with path.open("rb") as file:
-            return file.read(FILE_MAX).decode()
+        # Without waiting for somebody who writes, as one that opens a named pipe would.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        try:
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return os.read(descriptor, FILE_MAX).decode()
+        finally:
+            os.close(descriptor)
+        failed = "it is no plain file"
     except OSError as error:
         failed = error.strerror or type(error).__name__
     except UnicodeDecodeError:

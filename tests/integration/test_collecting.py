@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,14 +21,17 @@ from nats.aio.msg import Msg
 from adapters.collecting import collection, once
 from adapters.collecting.collection import Collected, DeviceCollector, Failed, NotDue
 from adapters.collecting.credentials import BUCKET as CREDENTIALS
-from adapters.collecting.credentials import Stored
+from adapters.collecting.credentials import Credentials, Stored
 from adapters.collecting.schedule import Attempt
+from adapters.collecting.vault import Vault
 from adapters.composition import System
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.buckets import Bucket
 from adapters.roles.collector import Collector
+from adapters.roles.devices import DeviceRepository
 from adapters.roles.supervisor import running
 from adapters.roles.trigger import SUBJECT
+from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.reading import Reading, read_device
 from adapters.ssh.target import Target
 from domain.errors import BackupFailed, BackupUnderWay, LeaseHeld, LeaseLost, NotFound
@@ -55,7 +59,7 @@ from tests.collecting_stack import (
     opened_stack,
     settings,
 )
-from tests.doubles.routeros import RouterOSDouble, export_text, serving
+from tests.doubles.routeros import RouterOSDouble, export_text, serving, silent_host
 from tests.support import eventually
 
 
@@ -354,6 +358,35 @@ async def test_a_file_in_the_folder_of_credentials_is_a_secret(stack: Stack) -> 
     async with serving(RouterOSDouble()) as double:
         await collect(stack, settings(double.port, credential="file:routers"))
     assert double.passwords == [PASSWORD]
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+async def test_what_is_no_plain_file_is_no_credential(stack: Stack, trusted: bool) -> None:
+    """Opening a named pipe waits for somebody who writes: for ever, and so does the program."""
+    os.mkfifo(stack.folder / "pipe")
+    (stack.folder / "folder").mkdir()
+    credentials = Credentials(stack.store, None, stack.folder, trusted=trusted)
+    for place in ("pipe", "folder"):
+        with pytest.raises(DeviceUnread, match="no plain file") as failed:
+            await credentials.find(TENANT, f"file:{place}", None)
+        assert failed.value.kind == "no_credential"
+
+
+async def test_the_time_of_a_reading_bounds_the_lookup_of_its_credential(stack: Stack) -> None:
+    async with silent_host() as port:
+        vault = Vault(f"http://127.0.0.1:{port}", "token")
+        collector = DeviceCollector(
+            devices=DeviceRepository(stack.rig.events),
+            credentials=Credentials(stack.store, vault, stack.folder),
+            schedule=stack.schedule,
+            leases=stack.leases,
+            intake=stack.rig.intake,
+            keyring=stack.rig.keyring,
+        )
+        wanted = settings(1, credential="vault:secret/routers", timeout_seconds=1)
+        with pytest.raises(Failed, match="was not to be had within 1 s") as failed:
+            await collector.collect(TENANT, DEVICE, wanted, only(), source="scheduled")
+    assert failed.value.kind == "no_credential"
 
 
 async def test_the_inventory_is_followed_without_a_restart(stack: Stack) -> None:
