@@ -122,7 +122,7 @@ async def apply_inventory(
     async with session(settings, Need.NOTHING) as opened:
         system = opened.system
         registered = await registered_inventory(system.nc, system.js, settings.tenant)
-        plan = plan_of(registered, entries, judged.groups, prune=prune)
+        plan = plan_of(registered, entries, judged.groups, prune=prune, kept=left_out)
         if not dry_run:
             await Registrar(system.devices).apply(
                 settings.tenant, plan, actor=whoami(), origin=origin, prune=prune

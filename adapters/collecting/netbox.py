@@ -23,6 +23,7 @@ from domain.inventory import Judged, Row, judge
 
 PAGE: Final = 500
 _CUSTOM: Final = "configtrail_"
+_PLATFORMS: Final = (*PLATFORMS, JUMP_PLATFORM)
 _TOKEN_2: Final = "nbt_"
 _SLUGS: Final = {
     "mikrotik": "routeros",
@@ -75,9 +76,9 @@ async def read_netbox(address: str, token: str, defaults: Mapping[str, str]) -> 
                 raise HttpFailed(host_of(base), "its answer is no page of devices")
             where = f"NetBox device {device.get('id')}"
             problems += _odd_fields(device, where)
-            fields = _fields(device, fallback)
-            if fields is None:
-                left_out.append(str(device.get("name") or device.get("id")))
+            fields = _fields(device)
+            if not _is_readable(fields, fallback):
+                left_out.append(fields["name"] or str(device.get("id")))
             else:
                 rows.append(Row(where, fields, fallback))
         url = following if isinstance(following, str) else None
@@ -100,34 +101,45 @@ def _same_server(url: str, base: str) -> bool:
 
 
 def _odd_fields(device: Mapping[str, Any], where: str) -> list[Problem]:
-    """The problems of custom fields that are meant for us: secrets, and what is no field."""
-    names = [
-        name.removeprefix(_CUSTOM)
+    """The problems of custom fields that are meant for us: secrets, what is no field, values that
+    nobody can tell what they mean, and platforms that can't be read."""
+    given = {
+        name.removeprefix(_CUSTOM): _plain(value)
         for name, value in _object(device, "custom_fields").items()
-        if name.startswith(_CUSTOM) and _plain(value)
-    ]
-    return [replace(one, field=f"{_CUSTOM}{one.field}") for one in check_names(names, where)]
-
-
-def _fields(device: Mapping[str, Any], fallback: GivenSettings) -> dict[str, str] | None:
-    name = device.get("name")
-    primary = _object(device, "primary_ip")
-    slug = str(_object(device, "platform").get("slug") or "").lower()
-    given = _object(device, "custom_fields")
-    custom = {
-        field: _plain(value)
-        for field in FIELDS
-        if (value := given.get(f"{_CUSTOM}{field}")) is not None
+        if name.startswith(_CUSTOM)
     }
-    platform = custom.get("platform") or _SLUGS.get(slug, slug)
-    address = str(primary.get("address") or "").partition("/")[0]
-    if not name or not (address or custom.get("address")):
-        return None
-    if (platform or fallback.platform) not in (*PLATFORMS, JUMP_PLATFORM):
-        return None
-    site = str(_object(device, "site").get("slug") or "")
-    found = {"name": str(name), "address": address, "group": site}
-    return {**found, **custom, "platform": platform}
+    told = check_names([name for name, text in given.items() if text != ""], where)
+    told += [
+        Problem(where, name, "must be a text, a selection, or an object with a name")
+        for name, text in given.items()
+        if name in FIELDS and text is None
+    ]
+    platform = given.get("platform")
+    if platform and platform not in _PLATFORMS:
+        told.append(Problem(where, "platform", f"must be one of {', '.join(_PLATFORMS)}"))
+    return [replace(one, field=f"{_CUSTOM}{one.field}") for one in told]
+
+
+def _fields(device: Mapping[str, Any]) -> dict[str, str]:
+    """A device's fields; those that it lacks are empty. What is odd is told elsewhere."""
+    slug = str(_object(device, "platform").get("slug") or "").lower()
+    found = {
+        "name": str(device.get("name") or "").strip(),
+        "address": str(_object(device, "primary_ip").get("address") or "").partition("/")[0],
+        "group": str(_object(device, "site").get("slug") or ""),
+        "platform": _SLUGS.get(slug, slug),
+    }
+    given = _object(device, "custom_fields")
+    custom = {field: _plain(given.get(f"{_CUSTOM}{field}")) for field in FIELDS}
+    if custom["platform"] and custom["platform"] not in _PLATFORMS:
+        custom["platform"] = None
+    # An empty field says nothing, and takes nothing away.
+    return {**found, **{field: text for field, text in custom.items() if text}}
+
+
+def _is_readable(fields: Mapping[str, str], fallback: GivenSettings) -> bool:
+    platform = fields["platform"] or fallback.platform
+    return bool(fields["name"] and fields["address"]) and platform in _PLATFORMS
 
 
 def _object(device: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -136,10 +148,20 @@ def _object(device: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _plain(value: Any) -> str:
-    """A custom field's value as text; of a selection that which is meant."""
-    if isinstance(value, dict):
-        value = value.get("value")
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "" if value is None else str(value)
+def _plain(value: Any) -> str | None:
+    """A custom field's value as text: of a selection that which is meant, of an object its name, of
+    several all of them. None: nobody can tell."""
+    match value:
+        case None:
+            return ""
+        case {"value": meant} | {"name": meant}:
+            return None if isinstance(meant, (dict, list)) else _plain(meant)
+        case dict():
+            return None
+        case list():
+            parts = [None if isinstance(one, list) else _plain(one) for one in value]
+            return None if None in parts else " ".join(filter(None, parts))
+        case bool():
+            return "yes" if value else "no"
+        case _:
+            return str(value).strip()

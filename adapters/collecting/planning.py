@@ -4,7 +4,7 @@ that is wrong with it."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -39,24 +39,29 @@ def plan_of(
     groups: Mapping[str, GivenSettings] | None = None,
     *,
     prune: bool = False,
+    kept: Collection[str] = (),
 ) -> Plan:
     """The difference between what is registered and the entries, with the groups that come along.
-    `prune`: registered devices that are no entries are to go.
+    `prune`: registered devices that are no entries are to go, but for those that are `kept`.
 
     Raises `InventoryRefused` when a device leads nowhere with what its group is registered to give.
     """
     now = {**registered.groups, **(groups or {})}
     entries = [one.within(now) for one in entries]
     there = {one.device_id for one in entries}
-    refuse_if_led_astray(Inventory({}, {}) if prune else registered, entries)
+    staying = _without(registered, there.union(kept)) if prune else registered
+    refuse_if_led_astray(staying, entries)
+    if prune:
+        _refuse_if_stranded(staying, there)
     in_use = {one.settings.group for one in entries}
+    in_use |= {registered.devices[one].settings.group for one in kept if one in registered.devices}
     known = [one for one in entries if one.device_id in registered.devices]
     changed = [one for one in known if not _is_so(registered.devices[one.device_id], one)]
     return Plan(
         added=tuple(one for one in entries if one.device_id not in registered.devices),
         changed=tuple(changed),
         unchanged=len(known) - len(changed),
-        absent=tuple(sorted(registered.devices.keys() - there)),
+        absent=tuple(sorted(registered.devices.keys() - there - set(kept))),
         groups=tuple(
             (name, given)
             for name, given in (groups or {}).items()
@@ -64,6 +69,29 @@ def plan_of(
         ),
         unused_groups=tuple(registered.groups.keys() - groups.keys() - in_use) if groups else (),
     )
+
+
+def _without(registered: Inventory, staying: Collection[str]) -> Inventory:
+    """What is registered, without the devices that go."""
+    left = {name: told for name, told in registered.devices.items() if name in staying}
+    return Inventory(left, registered.groups)
+
+
+def _refuse_if_stranded(staying: Inventory, there: Collection[str]) -> None:
+    """Raise `InventoryRefused` when devices that stay, and are no entries, lose their jump host."""
+    problems = [
+        Problem(
+            f"device {name}",
+            "jump",
+            f"is reached through {settings.jump}, which would go: give it another jump host first",
+        )
+        for name, settings in staying.settings().items()
+        if settings.jump is not None
+        and name not in there
+        and settings.jump not in staying.devices.keys() | there
+    ]
+    if problems:
+        raise InventoryRefused(problems)
 
 
 def refuse_if_led_astray(registered: Inventory, entries: Sequence[Entry]) -> None:

@@ -14,18 +14,20 @@ from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from msgspec.structs import replace
 
 from adapters.collecting.credentials import Credentials, CredentialStore, parse_secret
 from adapters.collecting.fetching import HttpFailed
 from adapters.collecting.files import judge_inventory
 from adapters.collecting.netbox import read_netbox
-from adapters.collecting.planning import resolvable_entries
+from adapters.collecting.planning import plan_of, resolvable_entries
+from adapters.collecting.registered import Inventory
 from adapters.collecting.vault import Vault
 from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.target import Credential
-from domain.events import GivenSettings
+from domain.events import DeviceConfigured, GivenSettings
 from domain.fields import Problem
-from domain.inventory import InventoryRefused
+from domain.inventory import Entry, InventoryRefused
 from tests.support import answering
 
 TOKEN = "0123456789abcdef"
@@ -247,6 +249,84 @@ async def test_a_secret_in_a_netbox_and_fields_that_are_none_are_told_and_not_pa
         ("NetBox device 4", "configtrail_token"),
     ]
     assert "hunter2" not in str(found.judged.problems)
+
+
+async def test_a_custom_field_that_is_an_object_of_netbox_is_its_name_or_told() -> None:
+    gate = {"id": 2, "url": "http://x/api/dcim/devices/2/", "display": "gate", "name": "gate"}
+    with serving() as netbox:
+        netbox.devices = [
+            device(1, custom_fields={"configtrail_jump": gate}),
+            device(2, name="gate", custom_fields={"configtrail_platform": "jump"}),
+            device(
+                3, custom_fields={"configtrail_jump": [gate], "configtrail_address": ["a", "b"]}
+            ),
+        ]
+        found = (await read_netbox(netbox.url, TOKEN, {})).judged
+        assert found.problems == []
+        assert [one.settings.jump for one in found.entries] == ["gate", None, "gate"]
+        assert found.entries[2].settings.addresses == ("a", "b")
+        netbox.devices[0] = device(1, custom_fields={"configtrail_jump": {"id": 2}})
+        netbox.devices[1] = device(2, custom_fields={"configtrail_password": {"x": "hunter2"}})
+        netbox.devices[2] = device(3, custom_fields={"configtrail_address": [{"id": 4}]})
+        assert [(one.where, one.field) for one in await _problems(netbox)] == [
+            ("NetBox device 1", "configtrail_jump"),
+            ("NetBox device 2", "configtrail_password"),
+            ("NetBox device 3", "configtrail_address"),
+        ]
+
+
+async def test_an_unknown_platform_in_a_custom_field_is_a_mistake_and_an_empty_field_none() -> None:
+    with serving() as netbox:
+        netbox.devices = [
+            device(1, custom_fields={"configtrail_platform": "toaster"}),
+            device(2, primary_ip=None, custom_fields={"configtrail_platform": "toaster"}),
+            device(3, custom_fields={"configtrail_jump": "r1"}),
+        ]
+        assert [(one.where, one.field) for one in await _problems(netbox)] == [
+            ("NetBox device 1", "configtrail_platform"),
+            ("NetBox device 2", "configtrail_platform"),
+        ]
+        empty = {f"configtrail_{one}": " " for one in ("address", "platform", "group", "name")}
+        netbox.devices = [device(1, custom_fields=empty)]
+        found = (await read_netbox(netbox.url, TOKEN, {})).judged
+    assert found.problems == []
+    (entry,) = found.entries
+    assert (entry.device_id, entry.settings.addresses) == ("r1", ("192.0.2.1",))
+    assert (entry.settings.platform, entry.settings.group) == ("routeros", "berlin")
+
+
+async def test_no_device_that_a_netbox_still_has_is_pruned() -> None:
+    with serving() as netbox:
+        netbox.devices = [device(1), device(2), device(3), device(4)]
+        before = (await read_netbox(netbox.url, TOKEN, {})).judged.entries
+        netbox.devices = [device(1), device(2, primary_ip=None), device(3, platform=None)]
+        found = await read_netbox(netbox.url, TOKEN, {})
+    devices = {one.device_id: _told(one) for one in before}
+    registered = Inventory(devices, {})
+    entries = found.judged.entries
+    plan = plan_of(registered, entries, prune=True, kept=found.left_out)
+    assert plan.absent == ("r4",)
+    devices["r2"] = _told(_behind(before[1], "r4"))
+    with pytest.raises(InventoryRefused) as refused:
+        plan_of(registered, entries, prune=True, kept=found.left_out)
+    assert [(one.where, one.field) for one in refused.value.problems] == [("device r2", "jump")]
+    devices["r2"] = _told(before[1])
+    over = _behind(entries[0], "r3")
+    assert plan_of(registered, [over], prune=True, kept=found.left_out).changed == (over,)
+
+
+def _behind(entry: Entry, jump: str) -> Entry:
+    return replace(entry, own=replace(entry.own, jump=jump)).within({})
+
+
+def _told(entry: Entry) -> DeviceConfigured:
+    return DeviceConfigured(
+        change_id="c",
+        actor="user:alice",
+        settings=entry.settings,
+        own=entry.own,
+        fallback=entry.fallback,
+    )
 
 
 async def test_a_netbox_that_shows_no_device_is_told_and_retires_none() -> None:
