@@ -1,7 +1,9 @@
 """Refused requests as facts: alike ones summed up, so that nobody fills the log by being refused.
 
-Invariant: in each interval a program tells at most `_MOST_APART` kinds of refusal one by one, and
-the others as one event a reason. What can't be told during an outage is summed up further.
+Invariants: in each interval a program tells of one key or user at most `_OF_ONE` kinds of refusal
+one by one, and the others as one event a reason, under their name still; of a tenant's so many
+names; and of those that nobody knows at most `_OF_STRANGERS` kinds. So nobody hides by being
+refused what others were refused. What can't be told during an outage is summed up further.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from collections import Counter
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -16,7 +19,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from adapters.access.keys import ApiKeys
-from domain.access import EVERY_TENANT
+from domain.access import EVERY_TENANT, Principal
 from domain.envelope import Head, NewEvent
 from domain.errors import AppendConflict, Unavailable
 from domain.events import RefusalReason
@@ -25,12 +28,16 @@ from domain.ports import EventStore
 
 log = logging.getLogger(__name__)
 
-_MOST_APART = 20
+_OF_ONE = 10
+_OF_STRANGERS = 20
+# Of those that one tenant knows; the others share a place without a name.
+_NAMES = 40
 NOBODY = "user:anonymous"
 
 
 class Kind(NamedTuple):
-    """What alike refusals have in common. `tenant`: whose the principal is."""
+    """What alike refusals have in common. `tenant`: in whose audit trail they are told; `home`:
+    whose the principal is, or the key was; None: nobody's, as of strangers."""
 
     tenant: str
     actor: str
@@ -38,6 +45,49 @@ class Kind(NamedTuple):
     key_id: str | None = None
     permission: str | None = None
     remote_address: str | None = None
+    home: str | None = None
+
+
+def kind_of(
+    principal: Principal | None,
+    reason: RefusalReason,
+    *,
+    tenant: str | None = None,
+    permission: str | None = None,
+    remote_address: str | None = None,
+) -> Kind:
+    """The kind of a refusal of a principal (None: of a stranger). `tenant`: in whose audit trail
+    it is told, if not in that of their own."""
+    if principal is None:
+        return Kind(EVERY_TENANT, NOBODY, reason, remote_address=remote_address)
+    return Kind(
+        tenant or principal.home,
+        principal.actor,
+        reason,
+        principal.key_id,
+        permission,
+        remote_address,
+        # An identity provider may let anybody in: they are no tenant's until something is granted.
+        principal.home if principal.grants else None,
+    )
+
+
+class _Who(NamedTuple):
+    """Whose refusals have a share of their own: a key or a user; without a name all that have
+    none."""
+
+    home: str | None
+    actor: str = NOBODY
+    key_id: str | None = None
+
+    @property
+    def is_named(self) -> bool:
+        return self != _Who(self.home)
+
+    def summed(self, reason: RefusalReason) -> Kind:
+        """What is beyond their share, of a reason."""
+        tenant = self.home or EVERY_TENANT
+        return Kind(tenant, self.actor, reason, self.key_id, home=self.home)
 
 
 class _Sum(Struct):
@@ -51,22 +101,28 @@ class Refusals:
 
     def __init__(self, events: EventStore) -> None:
         self._events = events
-        self._sums: dict[Kind, _Sum] = {}
+        self._sums: dict[_Who, dict[Kind, _Sum]] = {}
+        self._names: Counter[str | None] = Counter()
         self._heads: dict[str, Head] = {}
 
     def note(self, kind: Kind) -> None:
         """A request was refused."""
         now = datetime.now(UTC)
-        if kind not in self._sums and len(self._sums) >= _MOST_APART:
-            kind = Kind(EVERY_TENANT, NOBODY, kind.reason)
-        found = self._sums.setdefault(kind, _Sum(now, now))
+        asking = _Who(kind.home, kind.actor, kind.key_id)
+        who = self._named(asking)
+        sums = self._sums[who]
+        share = _OF_ONE if who.is_named else _OF_STRANGERS
+        if kind not in sums and (who != asking or len(sums) >= share):
+            kind = who.summed(kind.reason)
+        found = sums.setdefault(kind, _Sum(now, now))
         found.count += 1
         found.last_at = now
 
     async def tell(self) -> None:
         """Append what was collected. Raises what the event store raises; nothing is forgotten."""
         # Each kind once, whatever comes meanwhile: that is what the bound is about.
-        for kind, found in list(self._sums.items()):
+        apart = [(who, *one) for who, sums in self._sums.items() for one in sums.items()]
+        for who, kind, found in apart:
             told = found.count
             await self._append(
                 access_refused(
@@ -86,7 +142,25 @@ class Refusals:
             found.count -= told
             found.first_at = found.last_at
             if not found.count:
-                del self._sums[kind]
+                self._forget(who, kind)
+
+    def _named(self, who: _Who) -> _Who:
+        """Who it is told of: without a name when too many of their tenant have one."""
+        if who not in self._sums:
+            if who.is_named and self._names[who.home] >= _NAMES:
+                return self._named(_Who(who.home))
+            self._sums[who] = {}
+            self._names[who.home] += who.is_named
+        return who
+
+    def _forget(self, who: _Who, kind: Kind) -> None:
+        sums = self._sums[who]
+        del sums[kind]
+        if not sums:
+            del self._sums[who]
+            self._names[who.home] -= who.is_named
+            if not self._names[who.home]:
+                del self._names[who.home]
 
     async def _append(self, event: NewEvent) -> None:
         tenant = event.tenant_id

@@ -14,7 +14,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
 from msgspec import Struct
 
-from adapters.access.refusals import NOBODY, Kind, Refusals
+from adapters.access.refusals import NOBODY, Refusals, kind_of
 from adapters.http.slashes import resolve
 from domain.access import EVERY_TENANT, Permission, Principal
 from domain.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
@@ -121,9 +121,7 @@ class Authorise:
         principal = principal_of(request)
         address = remote_address(request)
         if principal is None:
-            self._refusals.note(
-                Kind(EVERY_TENANT, NOBODY, "no_credentials", remote_address=address)
-            )
+            self._refusals.note(kind_of(None, "no_credentials", remote_address=address))
             raise Unauthenticated("no_credentials")
         named: str | None = request.path_params.get("tenant")
         tenant = EVERY_TENANT if named is None else check_tenant_id(named)
@@ -133,13 +131,12 @@ class Authorise:
             return
         known = named is None or principal.knows(tenant)
         self._refusals.note(
-            Kind(
-                tenant if known and named is not None else principal.home,
-                principal.actor,
+            kind_of(
+                principal,
                 "forbidden" if known else "other_tenant",
-                principal.key_id,
-                permission.value,
-                address,
+                tenant=tenant if known and named is not None else None,
+                permission=permission.value,
+                remote_address=address,
             )
         )
         if known:

@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters.access.authentication import Authenticator
-from adapters.access.refusals import NOBODY, Kind, Refusals
+from adapters.access.refusals import NOBODY, Kind, Refusals, kind_of
 from adapters.http.cors import Origins
 from adapters.http.errors import error_response, refusal
 from adapters.http.rates import OF_TENANT, Rates, source_of
@@ -215,7 +215,14 @@ class Guard:
             except Unauthenticated as error:
                 guesses.take()
                 whose = error.tenant or EVERY_TENANT
-                kind = Kind(whose, NOBODY, error.reason, error.key_id, remote_address=address)
+                kind = Kind(
+                    whose,
+                    NOBODY,
+                    error.reason,
+                    error.key_id,
+                    remote_address=address,
+                    home=error.tenant,
+                )
                 self._refusals.note(kind)
                 raise
             except Exception:
@@ -225,7 +232,8 @@ class Guard:
             asking = principal
             self._take(principal, source)
         except TooManyRequests as error:
-            self._refusals.note(_too_many(asking, address))
+            kind = kind_of(asking, "too_many_requests", remote_address=address)
+            self._refusals.note(kind)
             return refusal(error)
         except Exception as error:
             answer = refusal(error)
@@ -254,18 +262,6 @@ class Guard:
         principal: Principal | None = scope.get("state", {}).get("principal")
         who = principal.actor if principal else NOBODY
         log.info("%s %s %d in %.1f ms for %s", method, route, status, seconds * 1000, who)
-
-
-def _too_many(principal: Principal | None, address: str | None) -> Kind:
-    if principal is None:
-        return Kind(EVERY_TENANT, NOBODY, "too_many_requests", remote_address=address)
-    return Kind(
-        principal.home,
-        principal.actor,
-        "too_many_requests",
-        principal.key_id,
-        remote_address=address,
-    )
 
 
 async def _whole(receive: Receive) -> Receive:

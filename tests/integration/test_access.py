@@ -265,6 +265,25 @@ async def test_refusals_are_facts_and_few_however_many_there_were(served: Served
     assert len(nobodys) < 20
 
 
+async def test_who_is_refused_is_named_whatever_strangers_do(served: Served) -> None:
+    system = served.system
+    app = create_app(system)
+    viewer = {"Authorization": f"Bearer {await api_key(system, Role.VIEWER, 'acme')}"}
+    path = "/api/tenants/acme/audit-logs"
+    for number in range(40):
+        transport = httpx.ASGITransport(app, client=(f"192.0.2.{number}", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+            assert (await http.get(path)).status_code == 401
+    assert (await served.http.get(path, headers=viewer)).status_code == 403
+
+    async def told() -> list[AccessRefused]:
+        branch = system.events.read_branch("acme", REFUSALS_BRANCH)
+        return [one.event async for one in branch if isinstance(one.event, AccessRefused)]
+
+    [mine] = await eventually(told)
+    assert (mine.actor, mine.permission) == ("service:key/tests-viewer", "audit")
+
+
 async def test_what_belongs_to_no_tenant_has_an_audit_log_of_its_own(served: Served) -> None:
     """Keys for all tenants, and strangers that were refused: for who audits all tenants."""
     system = served.system
