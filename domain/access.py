@@ -76,12 +76,14 @@ def granted(tenant: str, role: Role, only: frozenset[Permission] | None = None) 
 
 class Principal(Struct, frozen=True, kw_only=True):
     """Who asks. `actor` is how events name them, `key_id` the API key that they came with.
-    `keys_until`: keys that they make end by then; None: those need not end."""
+    `keys_until`: keys that they make end by then; None: those need not end. `until`: when what
+    they came with ends, the key or the token; None: not by itself."""
 
     actor: str
     grants: tuple[Grant, ...] = ()
     key_id: str | None = None
     keys_until: datetime | None = None
+    until: datetime | None = None
 
     @property
     def home(self) -> str:

@@ -189,6 +189,7 @@ class ApiKeys:
             key_id=key.key_id,
             # Else whoever has it could go on for ever.
             keys_until=key.expires_at,
+            until=key.expires_at,
         )
 
     async def _find(

@@ -20,6 +20,8 @@ from domain.errors import InvalidInput, Unauthenticated
 _TOKEN_MAX = 16 * 1024
 _KEY_ID_MAX = 256
 _ACTOR_MAX = 200
+# The last of the year 9999.
+_LAST_DAY = 253_402_214_400
 # Only what is signed with a private key: with a shared secret whoever checks could sign as well.
 _ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}) | frozenset(
     {"ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
@@ -60,6 +62,8 @@ class Tokens:
         can't be had."""
         try:
             claims = await self._claims(token)
+            # It may say a time beyond all dates.
+            until = datetime.fromtimestamp(min(claims["exp"], _LAST_DAY) + self._leeway, UTC)
         except ExpiredTokenError:
             raise Unauthenticated("expired") from None
         except (JoseError, ValueError, TypeError):
@@ -75,6 +79,7 @@ class Tokens:
             grants=grants_of(claims, self._rules),
             # A token ends within the hour; whom it names may be gone within the year.
             keys_until=datetime.fromtimestamp(self._now(), UTC) + self._keys_hold,
+            until=until,
         )
 
     async def _claims(self, token: str) -> Mapping[str, Any]:

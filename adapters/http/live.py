@@ -1,7 +1,8 @@
 """A tenant's events as they come, as server-sent events; each one's id is its stream position.
 
 Invariant: whoever may listen no more, since their key was revoked or their token has ended, gets
-no event later than a moment after that.
+no event later than a moment after that. An end that was known from the begin holds also while
+nobody can be asked.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -105,7 +108,8 @@ def router(system: System) -> APIRouter:
         frames = system.live.listen(tenant, begin, whole=whole)
         # What can be wrong is known before anything is sent.
         first = await anext(frames)
-        return EventStream(_from(first, frames, lambda: still_may(request, tenant, needed)))
+        may = partial(still_may, request, tenant, needed)
+        return EventStream(_from(first, frames, may, principal.until))
 
     async def still_may(request: Request, tenant: str, needed: Permission) -> bool:
         try:
@@ -123,7 +127,10 @@ def router(system: System) -> APIRouter:
 
 
 async def _from(
-    first: Frame, rest: AsyncGenerator[Frame, None], still_may: Callable[[], Awaitable[bool]]
+    first: Frame,
+    rest: AsyncGenerator[Frame, None],
+    still_may: Callable[[], Awaitable[bool]],
+    until: datetime | None,
 ) -> AsyncGenerator[Frame, None]:
     looked = time.monotonic()
     async with aclosing(rest):
@@ -134,4 +141,8 @@ async def _from(
                     log.info("a listener may listen no more; its feed ends")
                     return
                 looked = time.monotonic()
+            # After the look, which may take its time in an outage.
+            if until is not None and datetime.now(UTC) >= until:
+                log.info("a listener's key or token has ended; so does its feed")
+                return
             yield frame

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from msgspec import Struct, field
 
 from adapters.embedded.nats import EmbeddedNats
+from adapters.embedded.postgres import EmbeddedPostgres
 from adapters.http import live as http_live
 from adapters.jetstream.streams import EVENTS
 from adapters.live import Live
@@ -309,3 +311,28 @@ async def test_who_may_listen_no_more_gets_nothing_more(
         # The end of the key may still have been told, and whatever came before it was known.
         assert one.ended
         assert [event["type"] for event in one.events if event["position"] not in seen] == []
+
+
+async def test_a_feed_ends_with_its_key_though_nobody_can_be_asked(
+    nats_server: EmbeddedNats, tmp_path: Path
+) -> None:
+    postgres = EmbeddedPostgres(
+        tmp_path / "postgres", password=secrets.token_hex(16), durable=False
+    )
+    await postgres.start()
+    settings = settings_for(nats_server, postgres.dsn, tmp_path, live_heartbeat_seconds=0.2)
+    async with program(settings) as api, AsyncExitStack() as stack:
+        ends = datetime.now(UTC) + timedelta(seconds=10)
+        endless = await api_key(api.system, Role.VIEWER, "acme")
+        ending = await api_key(api.system, Role.VIEWER, "acme", expires_at=ends)
+        staying, going = [
+            await stack.enter_async_context(listening(api, key=key)) for key in (endless, ending)
+        ]
+        await postgres.stop()
+        await eventually(lambda: going.ended, within=60)
+        assert datetime.now(UTC) >= ends
+        await observed(api, 1)
+        await eventually(partial(got, staying, 1), within=60)
+        assert (going.events, staying.ended) == ([], False)
+        await postgres.start()
+    await postgres.stop()

@@ -88,6 +88,17 @@ async def test_clocks_may_differ_by_the_leeway(provider: Provider, clock: Clock)
         await tokens_of(provider, clock, oidc_leeway_seconds=0).principal(ended)
 
 
+async def test_until_when_a_token_is_good_is_known(provider: Provider, clock: Clock) -> None:
+    """Also of one that is good for longer than there are dates."""
+    tokens = tokens_of(provider, clock, oidc_leeway_seconds=30)
+    soon = int(time.time()) + 60
+    ends = datetime.fromtimestamp(soon + 30, UTC)
+    last = datetime(9999, 12, 31, 0, 0, 30, tzinfo=UTC)
+    for claimed, until in ((soon, ends), (10**15, last), (10**400, last)):
+        token = provider.token(provider.claims(exp=claimed))
+        assert (await tokens.principal(token)).until == until
+
+
 async def test_a_new_key_is_fetched_and_unknown_ones_at_most_once_a_minute(
     provider: Provider, clock: Clock
 ) -> None:
