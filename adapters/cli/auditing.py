@@ -76,6 +76,7 @@ class ReportOut(BaseModel):
     gone: int
     lingering: int
     unreadable: int
+    others: int
     handed_over: list[str]
     given_up: list[GivenUpOut]
     findings: list[FindingOut]
@@ -274,6 +275,7 @@ def _report_out(report: Report, given_up: Sequence[GivenUp]) -> ReportOut:
         gone=report.gone,
         lingering=report.lingering,
         unreadable=report.unreadable,
+        others=report.others,
         handed_over=list(report.handed_over),
         given_up=[given_up_out(one) for one in given_up],
         findings=[
@@ -323,6 +325,12 @@ def _tell(report: Report, given_up: Sequence[GivenUp]) -> None:
             soft_wrap=True,
         )
     tell_given_up(given_up)
+    if report.others:
+        err.print(
+            f"{report.others} checkpoints are of another log, such as one of a former name or "
+            "stream: they say nothing of this one",
+            soft_wrap=True,
+        )
     if report.gone:
         err.print(f"{report.gone} of the texts expired or were erased, as events say")
     if report.lingering:

@@ -56,7 +56,8 @@ class Report(Struct, frozen=True):
     gone, and their removal is not finished.
     `unreadable` ones are in the log as they are stored, and no reader can, or may, make sense of
     them; rows of their devices' later events are held back. `handed_over`: the deployment's keys
-    that count only because a trusted one handed over to them."""
+    that count only because a trusted one handed over to them. `others`: checkpoints of other logs,
+    as of a name that the deployment had before; they say nothing of this stream."""
 
     findings: tuple[Finding, ...]
     events: int
@@ -70,6 +71,7 @@ class Report(Struct, frozen=True):
     lingering: int
     unreadable: int
     handed_over: tuple[str, ...] = ()
+    others: int = 0
 
     @property
     def ok(self) -> bool:
@@ -134,6 +136,7 @@ async def verify(evidence: Evidence, options: Options, progress: Progress | None
         lingering=derived.contents[2],
         unreadable=derived.unreadable,
         handed_over=tuple(str(VerifierKey(names.base, one)) for one in judged.led_to),
+        others=judged.others,
     )
 
 

@@ -17,11 +17,13 @@ from domain.tlog.note import ED25519, Check, Note, VerifierKey, parse_note, veri
 
 class Judged(Struct, frozen=True):
     """What the notes say, as far as they verify, and what is wrong with the others. `led_to`: the
-    public keys that count only because a trusted one handed over to them."""
+    public keys that count only because a trusted one handed over to them. `others`: how many notes
+    are of another log, and say nothing of this stream."""
 
     claims: tuple[Claim, ...]
     findings: tuple[Finding, ...]
     led_to: tuple[bytes, ...] = ()
+    others: int = 0
 
 
 def judge_notes(
@@ -43,16 +45,17 @@ def judge_notes(
     findings: list[Finding] = []
     before: dict[str, Claim] = {}
     last: dict[str, tuple[int, Note]] = {}
+    others = 0
     notes = list(notes)
     trust = _trust(notes, names.base, trusted, check, findings)
     for sequence, origin, raw in notes:
         if origin == handover_origin(names.base):
             continue
         try:
-            note = parse_note(raw)
-            checkpoint = parse_checkpoint(note.text)
-            if checkpoint.origin != origin:
-                raise NotVerified("the checkpoint", f"it is of {checkpoint.origin}")
+            if sequence and _is_another_logs(origin, raw, names, check):
+                others += 1
+                continue
+            note, checkpoint = _checkpoint_of(origin, raw)
             _check_signed(note, checkpoint, trust.at(sequence), check)
         except _ReSigned as error:
             findings.append(Finding("checkpoint", "re-signed", sequence, str(error)))
@@ -92,7 +95,29 @@ def judge_notes(
             if quorum is not None:
                 detail += f"; {quorum} of {parties} must have cosigned it"
             findings.append(Finding("checkpoint", "unwitnessed", sequence, detail))
-    return Judged(tuple(claims), tuple(findings), tuple(trust.led_to))
+    return Judged(tuple(claims), tuple(findings), tuple(trust.led_to), others)
+
+
+def _checkpoint_of(origin: str, raw: bytes) -> tuple[Note, Checkpoint]:
+    note = parse_note(raw)
+    checkpoint = parse_checkpoint(note.text)
+    if checkpoint.origin != origin:
+        raise NotVerified("the checkpoint", f"it is of {checkpoint.origin}")
+    return note, checkpoint
+
+
+def _is_another_logs(origin: str, raw: bytes, names: LogNames, check: Check) -> bool:
+    """Whether it is a whole note of a log that can say nothing of this stream, such as one of a
+    name that the deployment had before. Who signed it is not asked: nothing is believed of it.
+    Raises `NotVerified` when it is no such note, nor one of ours."""
+    if names.may_speak_of_this(origin):
+        return False
+    base = origin.rpartition("/")[0]
+    if origin == handover_origin(base):
+        parse_handover(base, raw, check)
+    else:
+        _checkpoint_of(origin, raw)
+    return True
 
 
 def _cosigned(note: Note, witnesses: Sequence[VerifierKey], check: Check) -> set[bytes]:

@@ -67,6 +67,11 @@ class LogNames:
             return None
         return log
 
+    def may_speak_of_this(self, origin: str) -> bool:
+        """Whether what is signed under that name may be meant for this stream: not that of another
+        deployment's log, nor of another stream's."""
+        return origin == self._stream or origin.startswith(f"{self.base}/{_TENANT}")
+
     def is_another_streams(self, origin: str) -> bool:
         """Whether it names the log of this deployment's stream as it was before it was made anew,
         or of another stream."""

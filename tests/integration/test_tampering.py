@@ -33,6 +33,7 @@ from domain.errors import ContentCorrupt, ContentMissing
 from domain.events import ContentRef, SnapshotCreated
 from domain.ports import ContentKind
 from domain.tlog.checkpoint import Checkpoint, parse_checkpoint
+from domain.tlog.handover import handover_origin, handover_text
 from domain.tlog.leaf import RawEvent
 from domain.tlog.names import STREAM_LOG, LogNames, tenant_log
 from domain.tlog.note import Note, parse_note
@@ -108,6 +109,10 @@ class Copy:
 
     def put_note(self, index: int, note: Note) -> None:
         self.stored_notes[index] = replace(self.stored_notes[index], raw=str(note).encode())
+
+    def add_note(self, origin: str, raw: bytes) -> None:
+        self.last_note += 1
+        self.stored_notes.append(StoredNote(self.last_note, origin, raw))
 
     def renumber(self) -> None:
         self.events = [replace(one, position=at) for at, one in enumerate(self.events, 1)]
@@ -522,6 +527,49 @@ async def test_what_nobody_can_read_is_in_the_log_and_nobody_is_accused_for_it(
     assert (report.ok, report.unreadable) == (True, 1)
     assert alter_body(told, random.Random(3))[1] == "altered"
     assert not (await verify(told, OPTIONS)).ok
+
+
+async def test_checkpoints_of_a_former_name_or_stream_are_told_of_and_hide_nothing(
+    told: Copy,
+) -> None:
+    other = SigningKey(bytes(range(1, 33)))
+    former = replace(told.stream, created=told.stream.created - timedelta(days=1))
+    root = bytes(32)
+    before = [
+        *(
+            LogNames("configtrail.example/old", former).origin(one)
+            for one in (STREAM_LOG, "tenant/acme")
+        ),
+        LogNames(BASE, former).origin(STREAM_LOG),
+    ]
+    for key in (KEY, other):
+        for origin in before:
+            told.add_note(origin, str(key.note(Checkpoint(origin, 10_000, root))).encode())
+    text = handover_text("configtrail.example/old", KEY.public, other.public)
+    both = (
+        KEY.sign_text("configtrail.example/old", text),
+        other.sign_text("configtrail.example/old", text),
+    )
+    told.add_note(handover_origin("configtrail.example/old"), str(Note(text, both)).encode())
+    report = await verify(told, OPTIONS)
+    assert (report.findings, report.others) == ((), 7)
+    # A claim about this stream is found wherever it stands, and so is what is no note at all.
+    now = LogNames(BASE, told.stream)
+    for origin in (now.origin(STREAM_LOG), now.origin("tenant/acme")):
+        forked = str(KEY.note(Checkpoint(origin, 1, root))).encode()
+        for place, kind in ((before[0], "altered"), (before[2], "altered"), (origin, "forked")):
+            one = copy.deepcopy(told)
+            one.add_note(place, forked)
+            report = await verify(one, OPTIONS)
+            assert {(two.what, two.kind) for two in report.findings} >= {("checkpoint", kind)}
+            assert report.others == 7
+    told.add_note(before[0], b"none")
+    told.add_note(handover_origin("configtrail.example/old"), forked)
+    report = await verify(told, OPTIONS)
+    assert [two.kind for two in report.findings] == ["altered", "altered"]
+    # Where somebody asks about one that was kept elsewhere, it is not passed over.
+    report = await verify(told, replace(OPTIONS, outside=(told.stored_notes[-9].raw,)))
+    assert any(two.position == 0 for two in report.findings)
 
 
 async def test_a_tail_that_is_gone_with_its_checkpoints_shows_by_one_kept_elsewhere(
