@@ -11,16 +11,23 @@ import asyncio
 from pathlib import Path
 
 from adapters.crypto.signing import SigningKey, check_ed25519
-from adapters.jetstream.checkpoints import CheckpointStore
+from adapters.jetstream.checkpoints import CheckpointStore, StoredNote
 from domain.errors import KeyUnavailable, LogBroken, NotVerified
 from domain.tlog.checkpoint import parse_checkpoint
 from domain.tlog.handover import handover_origin, handover_text, parse_handover
 from domain.tlog.note import Note, parse_note, verified
 
+_WAY_OUT = (
+    "; put back the key that signed it. If the streams were put back to a copy of before a key was "
+    "handed over, and that one is gone: docs/audit.md, When history is lost"
+)
+
 
 async def hand_over(checkpoints: CheckpointStore, base: str, path: Path) -> Path:
     """Make a new key, publish the hand-over, and put the new key in the old one's place. Called
     again after a crash, it goes on. Returns where the old key is now.
+
+    Before anything is published, the key must have signed every log's last checkpoint.
 
     Raises `KeyUnavailable`, `Overtaken` when somebody else hands over, `LogBroken` when a last
     checkpoint is not of the old key, and `Unavailable`.
@@ -34,6 +41,7 @@ async def hand_over(checkpoints: CheckpointStore, base: str, path: Path) -> Path
     if done is None or (done.old, done.new) != (old.public, new.public):
         if done is not None and done.new != old.public:
             raise KeyUnavailable(f"the log key in {path}", "it is not the one that signs now")
+        await _unsigned_by(checkpoints, base, old, new)
         text = handover_text(base, old.public, new.public)
         note = Note(text, (old.sign_text(base, text), new.sign_text(base, text)))
         after = last.sequence if last else 0
@@ -49,26 +57,38 @@ async def _sign_too(
     checkpoints: CheckpointStore, base: str, old: SigningKey, new: SigningKey
 ) -> None:
     """Add the new key's signature to the last checkpoint of every log, where it is missing."""
+    for last in await _unsigned_by(checkpoints, base, old, new):
+        note = parse_note(last.raw)
+        signed = new.sign_text(last.origin, note.text)
+        both = Note(note.text, (note.signatures[0], signed, *note.signatures[1:]))
+        await checkpoints.append(
+            last.origin, str(both).encode(), after=last.sequence, position=last.position
+        )
+
+
+async def _unsigned_by(
+    checkpoints: CheckpointStore, base: str, old: SigningKey, new: SigningKey
+) -> list[StoredNote]:
+    """The last checkpoints that lack the new key's signature. Raises `LogBroken` when one of them
+    is not of the old key: whoever trusts that one could not be led on from there."""
+    found: list[StoredNote] = []
     for origin in await checkpoints.origins():
         if origin == handover_origin(base) or not origin.startswith(f"{base}/"):
             continue
         last = await checkpoints.last(origin)
         if last is None:
             continue
-        note = parse_note(last.raw)
-        signed = new.sign_text(origin, note.text)
-        if signed in note.signatures:
-            continue
         try:
+            note = parse_note(last.raw)
+            if new.sign_text(origin, note.text) in note.signatures:
+                continue
             if parse_checkpoint(note.text).origin != origin:
                 raise NotVerified("the checkpoint", "it is of another log")
             verified(note, [old.verifier(origin)], check_ed25519)
         except NotVerified as error:
-            raise LogBroken(origin, 0, error.reason) from error
-        both = Note(note.text, (note.signatures[0], signed, *note.signatures[1:]))
-        await checkpoints.append(
-            origin, str(both).encode(), after=last.sequence, position=last.position
-        )
+            raise LogBroken(origin, 0, error.reason, _WAY_OUT) from error
+        found.append(last)
+    return found
 
 
 def _made(path: Path) -> SigningKey:

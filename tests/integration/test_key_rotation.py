@@ -14,7 +14,7 @@ from adapters.jetstream.checkpoints import StoredNote
 from adapters.postgres.pool import open_pool
 from adapters.roles.signed_before import KeyRetired
 from adapters.tlog.handing import hand_over
-from domain.errors import KeyUnavailable
+from domain.errors import KeyUnavailable, LogBroken
 from domain.tlog.checkpoint import Checkpoint
 from domain.tlog.findings import Finding
 from domain.tlog.handover import handover_origin, handover_text
@@ -135,3 +135,17 @@ async def test_a_hand_over_that_was_broken_off_is_finished(connected: Rig, tmp_p
     SigningKey.generate_file(stranger)
     with pytest.raises(KeyUnavailable, match="not the one that signs now"):
         await hand_over(connected.checkpoints, BASE, stranger)
+
+
+async def test_a_key_that_did_not_sign_the_last_checkpoints_publishes_nothing(
+    connected: Rig, pool: Pool, tmp_path: Path
+) -> None:
+    """As after a copy of before an earlier rotation was put back: the key is newer than it."""
+    await Story(connected).tell(10)
+    await seal(connected, pool)
+    before = await stored_notes(connected)
+    newer = SigningKey.generate_file(tmp_path / "log.key")
+    with pytest.raises(LogBroken, match="put back the key that signed it"):
+        await hand_over(connected.checkpoints, BASE, tmp_path / "log.key")
+    assert await stored_notes(connected) == before
+    assert SigningKey.from_file(tmp_path / "log.key").public == newer.public
