@@ -32,28 +32,25 @@ class Answer(Struct, frozen=True):
 
 
 class WitnessBook:
-    """The table, which `SignedMarks.ensure` makes. Only changes are written."""
+    """The table, which `SignedMarks.ensure` makes. Only changes are written, whoever wrote before:
+    another program may have sealed in between."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._last: dict[tuple[str, str], Asked] = {}
 
     async def write(self, asked: Asked) -> None:
         """Keep it."""
-        key = (asked.witness, asked.origin)
-        if self._last.get(key) == asked:
-            return
         await self._pool.execute(
             f"INSERT INTO {SCHEMA}.witnesses AS kept (witness, origin, outcome, told)"
             " VALUES ($1, $2, $3, $4) ON CONFLICT (witness, origin) DO UPDATE SET"
             " outcome = excluded.outcome, told = excluded.told,"
-            " since = CASE WHEN kept.outcome = excluded.outcome THEN kept.since ELSE now() END",
+            " since = CASE WHEN kept.outcome = excluded.outcome THEN kept.since ELSE now() END"
+            " WHERE (kept.outcome, kept.told) <> (excluded.outcome, excluded.told)",
             asked.witness,
             asked.origin,
             asked.outcome,
             asked.told,
         )
-        self._last[key] = asked
 
 
 async def answers(reader: Reader, base: str, origin: str | None = None) -> list[Answer]:

@@ -215,5 +215,10 @@ async def test_the_book_tells_since_when_a_witness_answers_so(pool: Pool) -> Non
         if told == "no answer":
             since = found.since
     assert found.since == since
+    # Another program sealed in between, and the witness answered it.
+    await WitnessBook(pool).write(Asked(NAMES[0], origin, "cosigned"))
+    await book.write(found.asked)
+    (after,) = await answers(pool, BASE)
+    assert after.asked == found.asked
     assert await answers(pool, BASE, f"{BASE}/tenant/other") == []
     assert await answers(pool, "configtrail.example/another") == []
