@@ -23,7 +23,7 @@ from adapters.jetstream.streams import EVENTS
 from adapters.jetstream.tap import TappedMessage
 from domain.envelope import StreamIdentity
 from domain.errors import NotFound
-from domain.tlog.leaf import RawEvent, duplicate_header
+from domain.tlog.leaf import RawEvent, duplicate_header, subject_bytes, subject_of
 from projections.source import Delivered
 
 log = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ def decode(message: TappedMessage) -> tuple[RawEvent, int]:
     event = RawEvent(
         int(tokens[place]),
         int(tokens[place + 2]),
-        message.subject.decode(),
+        subject_of(message.subject),
         message.headers,
         message.data,
     )
@@ -145,7 +145,11 @@ class Reader:
     def read_closely(self, event: RawEvent) -> tuple[Delivered, bool]:
         """The same, and whether other readers may read something else: a header is there twice."""
         stored, ours = self._decoder.event(
-            event.subject.encode(), event.block, event.body, event.position, event.stored_ns
+            subject_bytes(event.subject),
+            event.block,
+            event.body,
+            event.position,
+            event.stored_ns,
         )
         return stored, not ours and duplicate_header(event.block) is not None
 

@@ -34,7 +34,7 @@ from adapters.roles.signed_before import KeyRetired
 from adapters.tlog.proofs import Prover
 from adapters.witness.client import Witnesses
 from domain.errors import KeyUnavailable, LeaseHeld, LeaseLost
-from domain.tlog.leaf import RawEvent
+from domain.tlog.leaf import RawEvent, subject_bytes
 from projections.outages import is_outage, reason_of
 
 log = logging.getLogger(__name__)
@@ -234,7 +234,7 @@ class Sealer:
         log.error("event %d: %s", event.position, reason)
         await self._dead_letters.put(
             "sealer",
-            event.subject,
+            subject_bytes(event.subject).decode(errors="replace"),
             event.body,
             field="headers",
             rule=reason,

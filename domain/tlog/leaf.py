@@ -26,7 +26,8 @@ _NAME = re.compile(rb"\r\n([^:\r\n]*[^:\r\n\t ])[\t ]*:")
 
 class RawEvent(Struct, frozen=True):
     """An event as it is stored. `stored_ns` is in nanoseconds since 1970; `block` the headers from
-    `NATS/1.0` to the empty line, with both line ends."""
+    `NATS/1.0` to the empty line, with both line ends. A subject need not be UTF-8: bytes that are
+    not stand in it as `subject_of` reads them."""
 
     position: int
     stored_ns: int
@@ -35,9 +36,19 @@ class RawEvent(Struct, frozen=True):
     body: bytes
 
 
+def subject_of(raw: bytes) -> str:
+    """A subject as text, whatever bytes it is of."""
+    return raw.decode(errors="surrogateescape")
+
+
+def subject_bytes(subject: str) -> bytes:
+    """The bytes that `subject_of` read."""
+    return subject.encode(errors="surrogateescape")
+
+
 def leaf_data(stream: str, event: RawEvent) -> bytes:
     """The leaf of an event of a stream."""
-    subject = event.subject.encode()
+    subject = subject_bytes(event.subject)
     return b"".join(
         (
             _prefix(stream),
@@ -82,7 +93,7 @@ def parse_leaf(data: bytes) -> Leaf:
             name.decode(),
             position,
             stored_ns,
-            subject.decode(),
+            subject_of(subject),
             hashes[:32],
             int.from_bytes(hashes[32:40], "big"),
             hashes[40:],

@@ -158,7 +158,10 @@ class Bundle:
                 parts = one["subject"].split(".")
                 ours = len(parts) == 4 and parts[1] == about["tenant_token"]
                 need(ours, f"event {position} is of another tenant")
-                subject, stream = one["subject"].encode(), about["stream"].encode()
+                subject, stream = (
+                    one["subject"].encode("utf-8", "surrogateescape"),
+                    about["stream"].encode(),
+                )
                 data = b"configtrail/leaf/v1\n" + struct.pack(">H", len(stream)) + stream
                 data += struct.pack(">QQH", position, stored_ns, len(subject)) + subject
                 data += sha256(block) + struct.pack(">Q", len(body)) + sha256(body)
