@@ -14,6 +14,7 @@ from adapters.postgres.tiles import TileStore
 from adapters.roles.cosigning import Cosign
 from adapters.roles.sealer import Sealer
 from adapters.roles.sealing import Sealing, TilesWrong
+from adapters.witness.client import Witnesses
 from domain.envelope import Head, NewEvent
 from domain.tlog.checkpoint import Checkpoint, parse_checkpoint
 from domain.tlog.leaf import RawEvent, hash_of
@@ -96,13 +97,18 @@ async def seal(rig: Rig, pool: Pool, key: SigningKey = KEY, cosign: Cosign | Non
             async with aclosing(rig.raw.read(work.position)) as batches:
                 async for batch in batches:
                     await work.apply(batch)
-            return await work.seal(cosign)
+            made = await work.seal()
+            if cosign is not None:
+                await work.ask(cosign)
+            return made
         except TilesWrong:
             assert not rebuild
             rebuild = True
 
 
-async def sealer_role(rig: Rig, pool: Pool, *, every: float = 0.1) -> Sealer:
+async def sealer_role(
+    rig: Rig, pool: Pool, *, every: float = 0.1, witnesses: Witnesses | None = None
+) -> Sealer:
     """The role."""
     leases = Leases(rig.js)
     await leases.ensure()
@@ -119,13 +125,17 @@ async def sealer_role(rig: Rig, pool: Pool, *, every: float = 0.1) -> Sealer:
         base=BASE,
         every=every,
         lease_seconds=2,
+        witnesses=witnesses,
     )
 
 
 @asynccontextmanager
-async def sealer(rig: Rig, pool: Pool, *, every: float = 0.1) -> AsyncIterator[None]:
+async def sealer(
+    rig: Rig, pool: Pool, *, every: float = 0.1, witnesses: Witnesses | None = None
+) -> AsyncIterator[None]:
     """The role, running while the block runs."""
-    task = asyncio.create_task((await sealer_role(rig, pool, every=every)).run())
+    role = await sealer_role(rig, pool, every=every, witnesses=witnesses)
+    task = asyncio.create_task(role.run())
     try:
         yield
     finally:

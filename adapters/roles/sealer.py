@@ -188,12 +188,21 @@ class Sealer:
         coming: asyncio.Future[list[RawEvent]] = asyncio.ensure_future(anext(feed))
         asked: list[tuple[Msg, int]] = []
         due = loop.time()
+        # Witnesses are asked beside sealing: whoever answers slowly, or never, holds nothing up.
+        asking: asyncio.Task[None] | None = None
+        known = False
         try:
             while True:
+                if asking is not None and asking.done():
+                    asking.result()
+                    asking = None
+                    self._metrics.unwitnessed.set(sealing.unwitnessed)
                 woken = asyncio.ensure_future(self._wake.wait())
                 wait = max(0.0, due - loop.time()) if sealing.dirty else self._every
-                both: set[asyncio.Future[Any]] = {coming, woken}
-                await asyncio.wait(both, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+                any_of: set[asyncio.Future[Any]] = {coming, woken}
+                if asking is not None:
+                    any_of.add(asking)
+                await asyncio.wait(any_of, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
                 woken.cancel()
                 self._wake.clear()
                 if self._asked:
@@ -209,10 +218,19 @@ class Sealer:
                     coming = asyncio.ensure_future(anext(feed))
                 ready = [msg for msg, position in asked if position <= sealing.position]
                 if ready or loop.time() >= due:
-                    if cosign is not None and loop.time() >= self._renew_at:
-                        await sealing.renew()
-                        self._renew_at = loop.time() + self._witness_every
-                    await sealing.seal(cosign)
+                    if self._witnesses is not None and not sealing.rebuilding:
+                        if loop.time() >= self._renew_at:
+                            await sealing.renew()
+                            self._renew_at = loop.time() + self._witness_every
+                        elif not known:
+                            # Whom another sealer, or we before an outage, asked in vain.
+                            await sealing.renew(self._witnesses.lacks_one)
+                        known = True
+                    await sealing.seal()
+                    if cosign is None:
+                        sealing.ask_nobody()
+                    elif asking is None and sealing.unwitnessed:
+                        asking = asyncio.create_task(sealing.ask(cosign), name="cosigning")
                     self._metrics.unwitnessed.set(sealing.unwitnessed)
                     due = loop.time() + self._every
                     self._metrics.log_position.set(sealing.position)
@@ -223,6 +241,12 @@ class Sealer:
             self._asked[:0] = [msg for msg, _ in asked]
             coming.cancel()
             await asyncio.wait([coming])
+            if asking is not None:
+                # Whoever seals next finds what lacks a witness, and asks again.
+                asking.cancel()
+                (ended,) = await asyncio.gather(asking, return_exceptions=True)
+                if isinstance(ended, Exception):
+                    log.info("sealer: asking witnesses ended: %s", ended)
             await feed.aclose()
 
     async def _on_request(self, msg: Msg) -> None:

@@ -29,7 +29,7 @@ from domain.errors import NotVerified, StreamGap
 from domain.tlog.checkpoint import Checkpoint
 from domain.tlog.leaf import RawEvent, duplicate_header, hash_of
 from domain.tlog.names import STREAM_LOG, tenant_log, tenant_of_subject
-from domain.tlog.note import parse_note
+from domain.tlog.note import Note, parse_note
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +130,11 @@ class Sealing:
         return bool(self._dirty)
 
     @property
+    def rebuilding(self) -> bool:
+        """Whether the tiles do not hold yet all that is signed."""
+        return self._rebuilding and self.position < self._sealed_to
+
+    @property
     def unwitnessed(self) -> int:
         """Of how many logs the last checkpoint lacks a witness."""
         return self._cosigning.waiting
@@ -220,14 +225,14 @@ class Sealing:
         self._trees[name] = tree
         return tree
 
-    async def seal(self, cosign: Cosign | None = None) -> int:
-        """Sign every log that grew, the stream's last; returns how many were signed. `cosign` adds
-        what witnesses say, to these and to those that had no witness before.
+    async def seal(self) -> int:
+        """Sign every log that grew, the stream's last; returns how many were signed. No witness is
+        waited for: see `ask`.
 
         Raises `Overtaken` when another sealer was faster, `TilesWrong`, `LogBroken` and
         `KeyUnavailable`.
         """
-        if self._rebuilding and self.position < self._sealed_to:
+        if self.rebuilding:
             return 0
         await self._signed.check_key()
         self._rebuilding = False
@@ -236,14 +241,11 @@ class Sealing:
             self._complete = True
         made = 0
         for name in sorted(self._dirty - {STREAM_LOG}) + [STREAM_LOG] * (STREAM_LOG in self._dirty):
-            made += await self._sign(name)
+            async with self._cosigning.publishing:
+                made += await self._sign(name)
             self._dirty.discard(name)
         published, self._published = self._published, {}
         await self._signed.keep(list(published.values()))
-        if cosign is None:
-            self._cosigning.forget()
-        else:
-            await self._cosigning.ask(cosign, self._agreed)
         self._evict()
         self.checkpoints_made += made
         return made
@@ -274,17 +276,34 @@ class Sealing:
         self._cosigning.add(name, checkpoint, note, position)
         return 1
 
-    async def renew(self) -> None:
-        """Have witnesses asked anew, at the next round, about every log's last checkpoint: so a log
-        in which nothing happens is seen to be the same, now. Raises as `seal`."""
+    async def ask(self, cosign: Cosign) -> None:
+        """Ask witnesses about the last checkpoints that lack one, and publish what they say. Logs
+        may be sealed meanwhile. Raises `Overtaken` and `Unavailable`."""
+        await self._cosigning.ask(cosign, self._agreed)
+
+    def ask_nobody(self) -> None:
+        """There are no witnesses."""
+        self._cosigning.forget()
+
+    async def renew(self, lacking: Callable[[Note], bool] | None = None) -> None:
+        """Have witnesses asked anew about every log's last checkpoint: so a log in which nothing
+        happens is seen to be the same, now. With `lacking` only about those whose note is, and only
+        those that it lacks. Not while tiles are built. Raises as `seal`."""
         for name in await self._signed.logs():
             stored = await self._checkpoints.last(self.names.origin(name))
             if stored is None:
                 continue
+            note = parse_note(stored.raw)
+            if lacking is not None and not lacking(note):
+                continue
             last = self._signed.opened(stored)
-            if last.sequence != self._agreed.get(name):
-                await self._compare(name, last)
-            self._cosigning.add(name, last.checkpoint, parse_note(stored.raw), last.position)
+            async with self._cosigning.publishing:
+                if last.sequence < self._agreed.get(name, 0):
+                    continue  # it was signed meanwhile, and is to be asked about already
+                if last.sequence != self._agreed.get(name):
+                    await self._compare(name, last)
+                add = self._cosigning.add if lacking is None else self._cosigning.add_lacking
+                add(name, last.checkpoint, note, last.position)
 
     async def _compare(self, name: str, last: Signed) -> None:
         """Whether our tree begins with what was signed. When the tiles say no, only building them

@@ -78,6 +78,11 @@ class Witnesses:
         self._away: dict[str, float] = {}
         self._refused: dict[tuple[str, str], float] = {}
 
+    def lacks_one(self, note: Note) -> bool:
+        """Whether one of them has not cosigned it."""
+        there = {(one.name, one.key_id) for one in note.signatures}
+        return any((one.key.name, one.key.key_id) not in there for one in self._addresses)
+
     async def cosign(
         self, prover: Prover, name: str, checkpoint: Checkpoint, note: Note
     ) -> Cosigned:

@@ -135,6 +135,15 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
         await eventually(ready, within=60)
         await one.run("import", str(exports(tmp_path / "exports")))
         await one.run("audit", "seal")
+
+        async def cosigned() -> bool:
+            state = json.loads((await one.told("audit", "state", "--json", status=1))[0])
+            told = {two["name"]: (two["outcome"], two["lacking"]) for two in state["witnesses"]}
+            away = told.get(AWAY.name, ("", 0))
+            return told.get(NAME) == ("cosigned", 0) and away[0] == "away"
+
+        # Nobody waits for witnesses: what they say follows.
+        await eventually(cosigned, within=30)
         yield one
     finally:
         if not program.ended:

@@ -104,7 +104,8 @@ async def one_round(rig: Rig, pool: Pool, party: Party, steps: Steps) -> None:
     # In one go, however they came: each go is a step.
     async with aclosing(rig.raw.read(work.position)) as batches:
         await work.apply([event async for batch in batches for event in batch])
-    await work.seal(await party.cosign(rig, pool))
+    await work.seal()
+    await work.ask(await party.cosign(rig, pool))
 
 
 async def _unexpected(event: RawEvent, reason: str) -> None:

@@ -16,6 +16,8 @@ from adapters.postgres.signed_marks import SignedMarks
 from adapters.postgres.tiles import TileStore
 from adapters.postgres.witness_book import Asked, WitnessBook, answers
 from adapters.roles.cosigning import Cosign
+from adapters.roles.sealer import SEAL_SUBJECT
+from adapters.roles.sealing import Sealing
 from adapters.tlog.proofs import Prover
 from adapters.witness.client import WitnessAddress, Witnesses
 from adapters.witness.posting import Answered
@@ -26,8 +28,19 @@ from domain.tlog.judging import judge_notes
 from domain.tlog.names import STREAM_LOG
 from domain.tlog.note import COSIGNATURE, VerifierKey, cosignature_time, parse_note
 from projections.rows import Pool
-from tests.logs import BASE, KEY, Story, names, seal, sealing, stored_notes
+from tests.logs import (
+    BASE,
+    KEY,
+    Story,
+    assert_truly_signed,
+    names,
+    seal,
+    sealer,
+    sealing,
+    stored_notes,
+)
 from tests.rig import Rig, rig
+from tests.support import eventually
 
 NAMES = ("witness.example/a", "witness.example/b", "witness.example/c")
 
@@ -40,6 +53,8 @@ class Party:
         self.away: set[str] = set()
         self.refused: set[str] = set()
         self.told: list[Asked] = []
+        self.asked, self.answering = asyncio.Event(), asyncio.Event()
+        self.answering.set()
         keys = [SigningKey(bytes([number]) * 32) for number in (1, 2, 3)]
         self.verifiers = [
             key.verifier(name, COSIGNATURE) for name, key in zip(NAMES, keys, strict=True)
@@ -55,11 +70,15 @@ class Party:
             for number, (name, key) in enumerate(zip(NAMES, keys, strict=True))
         }
 
+    def witnesses(self) -> Witnesses:
+        """As a program that starts now knows them."""
+        addresses = [WitnessAddress(f"http://{one.name}", one) for one in self.verifiers]
+        return Witnesses(addresses, post=self._post, report=self._report)
+
     async def cosign(self, rig: Rig, pool: Pool) -> Cosign:
         """What a program that starts now gives to its sealer."""
-        addresses = [WitnessAddress(f"http://{one.name}", one) for one in self.verifiers]
         prover = Prover(TileStore(pool), rig.checkpoints, await names(rig))
-        return partial(Witnesses(addresses, post=self._post, report=self._report).cosign, prover)
+        return partial(self.witnesses().cosign, prover)
 
     async def _report(self, asked: Asked) -> None:
         await asyncio.sleep(0)
@@ -68,6 +87,8 @@ class Party:
     async def _post(self, url: str, body: bytes) -> Answered:
         await asyncio.sleep(0)
         name = url.removeprefix("http://").removesuffix("/add-checkpoint")
+        self.asked.set()
+        await self.answering.wait()
         if name in self.away:
             raise OSError("it is away")
         if any(log.encode() in body for log in self.refused):
@@ -86,6 +107,12 @@ async def connected(nats_server: EmbeddedNats) -> AsyncIterator[Rig]:
 async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
     async with open_pool(postgres_dsn) as one:
         yield one
+
+
+async def sealed(work: Sealing, cosign: Cosign) -> int:
+    made = await work.seal()
+    await work.ask(cosign)
+    return made
 
 
 async def judged(
@@ -141,10 +168,10 @@ async def test_witnesses_are_asked_anew_about_a_log_in_which_nothing_happens(
     await work.open()
     cosign = await party.cosign(connected, pool)
     count = len(await stored_notes(connected))
-    assert await work.seal(cosign) == 0
+    assert await sealed(work, cosign) == 0
     assert len(await stored_notes(connected)) == count
     await work.renew()
-    assert await work.seal(cosign) == 0
+    assert await sealed(work, cosign) == 0
     assert await cosigned_at(connected) == {first + 86_400}
     logs = len({one.origin for one in await stored_notes(connected)})
     assert len(await stored_notes(connected)) == count + logs
@@ -152,14 +179,14 @@ async def test_witnesses_are_asked_anew_about_a_log_in_which_nothing_happens(
     # Of one that is away then, what it said before stays.
     party.now, party.away = party.now + 86_400, {NAMES[1]}
     await work.renew()
-    await work.seal(cosign)
+    await sealed(work, cosign)
     assert await cosigned_at(connected) == {first + 86_400, first + 2 * 86_400}
     assert await judged(connected, party.verifiers) == ()
     story = Story(connected, seed=2, devices=(("acme", "later"),))
     await story.tell(5)
     async for batch in connected.raw.read(work.position):
         await work.apply(batch)
-    assert await work.seal(cosign) == 2
+    assert await sealed(work, cosign) == 2
     assert await judged(connected, party.verifiers, 2) == ()
 
 
@@ -189,17 +216,61 @@ async def test_one_that_was_away_is_asked_again_though_others_have_cosigned(
     await work.open()
     async for batch in connected.raw.read(work.position):
         await work.apply(batch)
-    logs = await work.seal(await party.cosign(connected, pool))
+    logs = await sealed(work, await party.cosign(connected, pool))
     assert work.unwitnessed == logs
     assert {one.outcome for one in party.told if one.witness == NAMES[1]} == {"away"}
     before = len(await stored_notes(connected))
     party.away, party.told = set(), []
     # Its pause is over: as after a start.
-    assert await work.seal(await party.cosign(connected, pool)) == 0
+    assert await sealed(work, await party.cosign(connected, pool)) == 0
     assert {(one.witness, one.outcome) for one in party.told} == {(NAMES[1], "cosigned")}
     assert len(await stored_notes(connected)) == before + logs
     assert work.unwitnessed == 0
     assert await judged(connected, party.verifiers) == ()
+
+
+async def test_a_witness_that_does_not_answer_holds_up_no_sealing(
+    connected: Rig, pool: Pool, tmp_path: Path
+) -> None:
+    party = Party(tmp_path)
+    party.answering.clear()
+    story = Story(connected)
+    await story.tell(20)
+    stream = (await names(connected)).origin(STREAM_LOG)
+
+    async def witnessed() -> bool:
+        return await judged(connected, party.verifiers) == ()
+
+    async with sealer(connected, pool, witnesses=party.witnesses()):
+        await asyncio.wait_for(party.asked.wait(), 30)
+        await story.tell(20)
+        await connected.nc.request(SEAL_SUBJECT, b"", timeout=10)
+        signed = await assert_truly_signed(connected)
+        assert signed[stream][-1].size == story.told
+        assert await cosigned_at(connected) == set()
+        party.answering.set()
+        await eventually(witnessed, within=20)
+    await assert_truly_signed(connected, repeated=True)
+
+
+async def test_what_lacks_a_witness_is_known_again_after_a_start(
+    connected: Rig, pool: Pool, tmp_path: Path
+) -> None:
+    party = Party(tmp_path)
+    party.away = {NAMES[1]}
+    await Story(connected).tell(30)
+    await seal(connected, pool, cosign=await party.cosign(connected, pool))
+    logs = len({one.origin for one in await stored_notes(connected)})
+    work = sealing(connected, pool)
+    await work.open()
+    await work.renew(party.witnesses().lacks_one)
+    assert work.unwitnessed == logs
+    party.away, party.told = set(), []
+    assert await sealed(work, await party.cosign(connected, pool)) == 0
+    assert {(one.witness, one.outcome) for one in party.told} == {(NAMES[1], "cosigned")}
+    assert (work.unwitnessed, await judged(connected, party.verifiers)) == (0, ())
+    await work.renew(party.witnesses().lacks_one)
+    assert work.unwitnessed == 0
 
 
 async def test_the_book_tells_since_when_a_witness_answers_so(pool: Pool) -> None:
