@@ -16,6 +16,7 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfi
 from nats.js.errors import APIError, BadRequestError, NotFoundError
 
 from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
+from adapters.jetstream.headers import number_in
 from adapters.jetstream.verbatim import RawFeed
 from domain.errors import StreamMisconfigured, Unavailable
 from domain.ids import from_token, to_token
@@ -28,8 +29,6 @@ _POSITION = "Configtrail-Position"
 _WRONG_LAST_SEQUENCE = (10071, 10164)
 _NO_MESSAGE = 10037
 _NAME_IN_USE = 10058
-# A position has fewer; `int` refuses very many.
-_DIGITS = 19
 
 
 class StoredNote(Struct, frozen=True):
@@ -194,7 +193,10 @@ async def read_notes(feed: RawFeed, after: int = 0) -> AsyncGenerator[list[Store
 
 def _position_in(told: str) -> int:
     """What a note's header says, 0 where it says nothing of use: nobody signed it."""
-    return int(told) if told.isascii() and told.isdigit() and len(told) < _DIGITS else 0
+    try:
+        return number_in(told)
+    except ValueError:
+        return 0
 
 
 def _subject(origin: str) -> str:

@@ -5,10 +5,13 @@ The client looks at each character of each name; but there are few names, and th
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Final
 
 _NAMES_KEPT: Final = 1024
+# Postgres and streams count no further, and `int` refuses very many digits.
+_NUMBER: Final = re.compile(r"[0-9]{1,18}\Z", re.ASCII)
 
 
 def header_lines(raw: bytes) -> dict[str, str]:
@@ -21,6 +24,13 @@ def header_lines(raw: bytes) -> dict[str, str]:
         if name is not None:
             found[name] = value.strip().decode("utf-8", "replace")
     return found
+
+
+def number_in(told: str) -> int:
+    """A count as it is spelt in a header: a version, a position. `ValueError` for anything else."""
+    if not _NUMBER.match(told):
+        raise ValueError("not a number")
+    return int(told)
 
 
 @lru_cache(_NAMES_KEPT)

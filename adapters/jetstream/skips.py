@@ -12,7 +12,7 @@ from nats.js import JetStreamContext
 
 from adapters.jetstream import wire
 from adapters.jetstream.delivery import DeliveryDecoder
-from adapters.jetstream.headers import header_lines
+from adapters.jetstream.headers import header_lines, number_in
 from adapters.jetstream.passing import passing
 from adapters.jetstream.pull import Puller, PullLost
 from adapters.jetstream.raw import from_delivery
@@ -27,7 +27,6 @@ from projections.parking import skip_branches
 from projections.source import Delivered
 
 _SKIPPED = EventSkipped.__name__
-_DIGITS = 19  # of a version that Postgres can hold
 
 
 async def event_at(nc: Client, decoder: DeliveryDecoder, position: int) -> Delivered:
@@ -91,10 +90,11 @@ async def _last_version(nc: Client, js: JetStreamContext, subjects: str, until: 
 def _version(headers: Mapping[str, str], position: int) -> int | None:
     """A message's place in its device's history, if it has one: it can't be further than its
     position is in the stream."""
-    told = headers.get("ce-sequence", "")
-    if not told.isascii() or not told.isdigit() or len(told) > _DIGITS:
+    try:
+        version = number_in(headers.get("ce-sequence", ""))
+    except ValueError:
         return None
-    return int(told) if 1 <= int(told) <= position else None
+    return version if 1 <= version <= position else None
 
 
 def _decoded(decoder: DeliveryDecoder, raw: RawEvent) -> Delivered:

@@ -13,9 +13,9 @@ from contextlib import aclosing
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
-from adapters.jetstream import wire
 from adapters.jetstream.connection import outage_as_unavailable
 from adapters.jetstream.delivery import DeliveryDecoder
+from adapters.jetstream.headers import number_in
 from adapters.jetstream.passing import passing
 from adapters.jetstream.pull import PullLost
 from adapters.jetstream.source import RawPuller
@@ -158,6 +158,6 @@ def version_of(block: bytes) -> int | None:
     """The event's place in its device's history, by its header alone; None when it has none."""
     told = block.partition(_VERSION)[2].partition(b"\r\n")[0]
     try:
-        return wire.version_in(told.decode("ascii"))
+        return number_in(told.decode("ascii"))
     except ValueError:
         return None

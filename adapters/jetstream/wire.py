@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 
 from nats.aio.msg import Msg
 
+from adapters.jetstream.headers import number_in
 from adapters.jetstream.raw import RawMessage, from_delivery
 from domain.envelope import Head, NewEvent, Selection, StoredEvent
 from domain.errors import MalformedEvent
@@ -28,8 +29,6 @@ _CONDITION = (
 )
 # Printable ASCII except space, double quote and percent.
 _PLAIN = re.compile(r"[!#$&-~]*\Z")
-# What is stored may say anything: no version has more digits, and `int` refuses very many.
-_VERSION = re.compile(r"[0-9]{1,18}\Z", re.ASCII)
 _SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 
 
@@ -111,7 +110,7 @@ def decode(
         event = read_event(headers["ce-type"], body, position)
         return StoredEvent(
             position=position,
-            version=version_in(headers["ce-sequence"]),
+            version=number_in(headers["ce-sequence"]),
             stored_at=stored_at,
             event_id=headers["ce-id"],
             tenant_id=_id(parts[1]),
@@ -126,13 +125,6 @@ def decode(
         raise MalformedEvent(position, f"the header {error.args[0]} is missing") from error
     except ValueError as error:
         raise MalformedEvent(position, "a header or subject has a malformed value") from error
-
-
-def version_in(told: str) -> int:
-    """A device's version as it is spelt in a header; `ValueError` for anything else."""
-    if not _VERSION.match(told):
-        raise ValueError("not a version")
-    return int(told)
 
 
 # Ids come again and again: for a fleet of this size each is spelt once.

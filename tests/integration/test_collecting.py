@@ -478,19 +478,25 @@ async def test_a_manual_backup_joins_a_collection_under_way_when_asked_to(stack:
     assert set(outcomes[1:]) <= {"succeeded", "duplicate"}
 
 
-async def test_who_joined_waits_for_a_slow_recorder_and_the_device_is_read_once(
-    stack: Stack,
-) -> None:
-    double = RouterOSDouble(hold=asyncio.Event())
+async def answering_as_busy(stack: Stack) -> list[bytes]:
+    """Answer as a collector would while it reads the device, which is not to be asked again; what
+    was asked."""
     asked: list[bytes] = []
 
     async def answer(msg: Msg) -> None:
-        """As a collector would while it reads the device; it is not to be asked again."""
         status = "failed" if asked else "locked"
         asked.append(msg.data)
         await msg.respond(json.dumps({"status": status}).encode())
 
     await stack.rig.nc.subscribe(SUBJECT, cb=answer)
+    return asked
+
+
+async def test_who_joined_waits_for_a_slow_recorder_and_the_device_is_read_once(
+    stack: Stack,
+) -> None:
+    double = RouterOSDouble(hold=asyncio.Event())
+    asked = await answering_as_busy(stack)
     async with serving(double):
         under_way = asyncio.create_task(collect(stack, settings(double.port)))
         await eventually(lambda: len(double.commands) == 2)
@@ -511,15 +517,7 @@ async def test_who_joined_a_collection_that_syslog_set_off_has_its_end_and_no_up
     stack: Stack,
 ) -> None:
     double = RouterOSDouble(hold=asyncio.Event())
-    asked: list[bytes] = []
-
-    async def answer(msg: Msg) -> None:
-        """As a collector would while it reads the device; it is not to be asked again."""
-        status = "failed" if asked else "locked"
-        asked.append(msg.data)
-        await msg.respond(json.dumps({"status": status}).encode())
-
-    await stack.rig.nc.subscribe(SUBJECT, cb=answer)
+    asked = await answering_as_busy(stack)
     async with serving(double), stack.rig.recording():
         under_way = asyncio.create_task(collect(stack, settings(double.port), source="pushed"))
         await eventually(lambda: len(double.commands) == 2)

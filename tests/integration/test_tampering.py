@@ -114,6 +114,14 @@ class Copy:
         self.last_note += 1
         self.stored_notes.append(StoredNote(self.last_note, origin, raw))
 
+    def end_notes_with(self, index: int) -> None:
+        self.stored_notes = self.stored_notes[: index + 1]
+        self.last_note = len(self.stored_notes)
+
+    def end_with(self, position: int) -> None:
+        self.events, self.audit = self.events[:position], self.audit[:position]
+        self.last = position
+
     def renumber(self) -> None:
         self.events = [replace(one, position=at) for at, one in enumerate(self.events, 1)]
         self.last = len(self.events)
@@ -578,11 +586,8 @@ async def test_a_tail_that_is_gone_with_its_checkpoints_shows_by_one_kept_elsewh
     index, checkpoint = told.checkpoints(STREAM_LOG)[-1]
     kept = told.stored_notes[index].raw
     before = told.checkpoints(STREAM_LOG)[-2]
-    told.stored_notes = told.stored_notes[: before[0] + 1]
-    told.last_note = len(told.stored_notes)
-    told.events = told.events[: before[1].size]
-    told.audit = told.audit[: before[1].size]
-    told.last = len(told.events)
+    told.end_notes_with(before[0])
+    told.end_with(before[1].size)
     assert (await verify(told, OPTIONS)).ok, "this no log can tell by itself"
     report = await verify(told, replace(OPTIONS, outside=(kept,)))
     assert first_of(report, "event") == ("event", "truncated", before[1].size + 1)
@@ -597,11 +602,8 @@ async def test_a_tenants_tail_that_is_gone_shows_by_its_own_checkpoint_kept_else
     index, checkpoint = told.checkpoints(log)[-1]
     kept = told.stored_notes[index].raw
     before = told.checkpoints(STREAM_LOG)[-2]
-    told.stored_notes = told.stored_notes[: before[0] + 1]
-    told.last_note = len(told.stored_notes)
-    told.events = told.events[: before[1].size]
-    told.audit = told.audit[: before[1].size]
-    told.last = len(told.events)
+    told.end_notes_with(before[0])
+    told.end_with(before[1].size)
     report = await verify(told, replace(OPTIONS, outside=(kept,)))
     (found,) = report.findings
     assert (found.what, found.kind) == ("checkpoint", "truncated")
@@ -615,11 +617,8 @@ async def test_what_postgres_keeps_counts_where_the_checkpoints_lack_it(told: Co
         told.stored_notes
     ), "it is among them"
     before = told.checkpoints(STREAM_LOG)[-2]
-    told.stored_notes = told.stored_notes[: before[0] + 1]
-    told.last_note = len(told.stored_notes)
+    told.end_notes_with(before[0])
     assert (await verify(told, replace(OPTIONS, kept=(kept,)))).ok, "the events are all there"
-    told.events = told.events[: before[1].size]
-    told.audit = told.audit[: before[1].size]
-    told.last = len(told.events)
+    told.end_with(before[1].size)
     report = await verify(told, replace(OPTIONS, kept=(kept,)))
     assert first_of(report, "event") == ("event", "truncated", before[1].size + 1)
