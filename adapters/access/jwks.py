@@ -6,7 +6,6 @@ import asyncio
 import http.client
 import logging
 import time
-import urllib.request
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ import msgspec
 from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry, Key
 
+from adapters.outgoing import straight
 from domain.errors import InvalidInput, Unavailable
 
 log = logging.getLogger(__name__)
@@ -131,14 +131,7 @@ def _is_safe(url: str) -> bool:
     return safe and (parts.scheme == "https" or (parts.scheme == "http" and local))
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Another place than the settings name is none to get keys from."""
-
-    def redirect_request(self, *given: Any) -> None:
-        return None
-
-
-_opener = urllib.request.build_opener(_NoRedirect)
+_opener = straight()
 
 
 async def _fetched(url: str) -> bytes:

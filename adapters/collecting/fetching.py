@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from adapters.outgoing import straight
 from domain.errors import ConfigtrailError
 
 SECONDS: Final = 30.0
@@ -22,13 +23,6 @@ class HttpFailed(ConfigtrailError):
     def __init__(self, host: str, reason: str) -> None:
         super().__init__(f"{host}: {reason}")
         self.reason = reason
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A token must not follow to wherever a server points."""
-
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        return None
 
 
 def host_of(url: str) -> str:
@@ -49,7 +43,7 @@ def get_json(url: str, headers: Mapping[str, str]) -> dict[str, Any]:
     if "@" in url.split("/")[2]:
         raise HttpFailed(host, "its address must name no user and no password: it takes a token")
     request = urllib.request.Request(url, headers={"Accept": "application/json", **headers})
-    opener = urllib.request.build_opener(_NoRedirect)
+    opener = straight()
     try:
         with opener.open(request, timeout=SECONDS) as answer:
             body = answer.read(MOST_BYTES)

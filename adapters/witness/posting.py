@@ -11,6 +11,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from adapters.outgoing import straight
+
 TIMEOUT_SECONDS = 5.0
 _ANSWER_MAX = 64 * 1024
 _PIECE = 4096
@@ -21,13 +23,6 @@ class Answered(Struct, frozen=True):
 
     status: int
     body: bytes
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """What a witness says comes from where it was asked, not from wherever it points."""
-
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        return None
 
 
 class Poster:
@@ -52,7 +47,7 @@ class Poster:
 
 def _post(url: str, body: bytes, seconds: float) -> Answered:
     request = urllib.request.Request(url, data=body, method="POST")
-    opener = urllib.request.build_opener(_NoRedirect)
+    opener = straight()
     deadline = time.monotonic() + seconds
     try:
         try:
