@@ -7,7 +7,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from projections.backups.queries import SNAPSHOT, SNAPSHOTS, Snapshot
-from projections.rows import NO_PLACE, Place, Reader, struct, structs
+from projections.rows import NEWEST, Place, Reader, struct, structs
 
 
 class Validity(Struct, frozen=True, kw_only=True):
@@ -42,23 +42,20 @@ VALIDITY = """
     FROM (
         SELECT snapshot_id, collected_at AS valid_from, position,
                lag(collected_at) OVER newest_first AS valid_until,
-               lag(position) OVER newest_first AS next_position
+               lag(collected_at, 1, 'infinity') OVER newest_first AS next_at,
+               lag(position, 1, 0::bigint) OVER newest_first AS next_position
         FROM configtrail.observations
         WHERE tenant_id = $1 AND device_id = $2 AND starts_run
-          AND (collected_at, position)
-              <= (coalesce($5, 'infinity'::timestamptz), coalesce($6::bigint, 0))
+          AND (collected_at, position) <= ($5, $6)
         WINDOW newest_first AS (ORDER BY collected_at DESC, position DESC)
     ) run
     CROSS JOIN LATERAL (
         SELECT o.collected_at AS confirmed_until FROM configtrail.observations o
         WHERE o.tenant_id = $1 AND o.device_id = $2
-          AND (o.collected_at, o.position) < (
-              coalesce(run.valid_until, 'infinity'), coalesce(run.next_position, 0)
-          )
+          AND (o.collected_at, o.position) < (run.next_at, run.next_position)
         ORDER BY o.collected_at DESC, o.position DESC LIMIT 1
     ) last
-    WHERE (run.valid_from, run.position)
-          < (coalesce($5, 'infinity'::timestamptz), coalesce($6::bigint, 0))
+    WHERE (run.valid_from, run.position) < ($5, $6)
     ORDER BY run.valid_from DESC, run.position DESC LIMIT $3 OFFSET $4
 """
 
@@ -80,7 +77,7 @@ async def validity(
     before: Place | None = None,
 ) -> list[Validity]:
     """When which snapshot held, newest first. A late one in the middle of A shows A, L, A."""
-    time, position = before or NO_PLACE
+    place = before or NEWEST
     return structs(
-        Validity, await reader.fetch(VALIDITY, tenant_id, device_id, limit, offset, time, position)
+        Validity, await reader.fetch(VALIDITY, tenant_id, device_id, limit, offset, *place)
     )

@@ -7,7 +7,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from domain.events import Attribution, BackupOutcome, Completeness, Source
-from projections.rows import NO_PLACE, Place, Reader, struct, structs
+from projections.rows import NEWEST, Place, Reader, struct, structs
 
 
 class Device(Struct, frozen=True, kw_only=True):
@@ -159,8 +159,7 @@ GET_DEVICE = f"SELECT {_DEVICE} FROM configtrail.devices WHERE tenant_id = $1 AN
 LIST_SNAPSHOTS = f"""
     SELECT {SNAPSHOT} {SNAPSHOTS}
     WHERE s.tenant_id = $1 AND s.device_id = $2
-      AND (s.collected_at, s.position)
-          < (coalesce($5, 'infinity'::timestamptz), coalesce($6::bigint, 0))
+      AND (s.collected_at, s.position) < ($5, $6)
     ORDER BY s.collected_at DESC, s.position DESC LIMIT $3 OFFSET $4
 """
 
@@ -260,10 +259,9 @@ async def list_snapshots(
     before: Place | None = None,
 ) -> list[Snapshot]:
     """The device's snapshots by collection time, newest first. In all: `Device.snapshots`."""
-    time, position = before or NO_PLACE
+    place = before or NEWEST
     return structs(
-        Snapshot,
-        await reader.fetch(LIST_SNAPSHOTS, tenant_id, device_id, limit, offset, time, position),
+        Snapshot, await reader.fetch(LIST_SNAPSHOTS, tenant_id, device_id, limit, offset, *place)
     )
 
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from projections.diffs.history import HistoryEntry, entry_columns
 from projections.diffs.queries import SECTIONS
-from projections.rows import NO_PLACE, Place, Reader
+from projections.rows import NEWEST, Place, Reader
 
 # So many changes are looked at for one page that filters by what changed.
 SCANNED = 1_000
@@ -61,8 +61,7 @@ FEED = f"""
           AND ($2::text IS NULL OR o.device_id = $2)
           AND o.collected_at >= coalesce($3::timestamptz, '-infinity')
           AND o.collected_at < coalesce($4::timestamptz, 'infinity')
-          AND (o.collected_at, o.position)
-              < (coalesce($5::timestamptz, 'infinity'), coalesce($6::bigint, 0))
+          AND (o.collected_at, o.position) < ($5, $6)
         ORDER BY o.collected_at DESC, o.position DESC LIMIT $7
     ),
     scanned AS MATERIALIZED (
@@ -127,8 +126,7 @@ LAST_SCANNED = """
       AND ($2::text IS NULL OR o.device_id = $2)
       AND o.collected_at >= coalesce($3::timestamptz, '-infinity')
       AND o.collected_at < coalesce($4::timestamptz, 'infinity')
-      AND (o.collected_at, o.position)
-          < (coalesce($5::timestamptz, 'infinity'), coalesce($6::bigint, 0))
+      AND (o.collected_at, o.position) < ($5, $6)
     ORDER BY o.collected_at DESC, o.position DESC OFFSET $7 LIMIT 1
 """
 
@@ -148,7 +146,7 @@ async def change_feed(
     """
     filtered = wanted.section is not None or wanted.risk is not None
     looked_at = max(scan, limit + 1) if filtered else limit + 1
-    key = (tenant_id, wanted.device_id, wanted.since, wanted.until, *(before or NO_PLACE))
+    key = (tenant_id, wanted.device_id, wanted.since, wanted.until, *(before or NEWEST))
     risk = None if wanted.risk is None else [{"risks": [wanted.risk]}]
     records = await reader.fetch(FEED, *key, looked_at, limit + 1, wanted.section, risk)
     changes = tuple(msgspec.convert(entry_columns(one), FleetChange) for one in records[:limit])

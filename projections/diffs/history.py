@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from domain.events import Attribution, ChangeSummary, Completeness, SectionChange, Source
 from projections.diffs.queries import SECTIONS, with_sections
-from projections.rows import NO_PLACE, Place, Reader
+from projections.rows import NEWEST, Place, Reader
 
 
 class HistoryDiff(Struct, frozen=True, kw_only=True):
@@ -81,16 +81,12 @@ _RUNS = """
                lag(collected_at) OVER newest_first AS valid_until
         FROM configtrail.observations
         WHERE tenant_id = $1 AND device_id = $2 AND starts_run
-          AND (collected_at, position)
-              <= (coalesce($3, 'infinity'::timestamptz), coalesce($4::bigint, 0))
+          AND (collected_at, position) <= ($3, $4)
         WINDOW newest_first AS (ORDER BY collected_at DESC, position DESC)
     )
 """
 # The last one of the page before is read for what held after it, and not listed again.
-_BEHIND = """
-    WHERE (collected_at, position)
-          < (coalesce($3, 'infinity'::timestamptz), coalesce($4::bigint, 0))
-"""
+_BEHIND = "WHERE (collected_at, position) < ($3, $4)"
 
 # Only changes that touch a section or one below it.
 _IN_SECTION = """
@@ -162,7 +158,7 @@ async def config_history(
     `section`: only those that touch this section or one below it (`/ip firewall`). `before`: only
     those behind the place of an entry.
     """
-    key = (tenant_id, device_id, *(before or NO_PLACE))
+    key = (tenant_id, device_id, *(before or NEWEST))
     if section is None:
         records = await reader.fetch(HISTORY, *key, limit, offset)
     else:
@@ -179,7 +175,7 @@ async def count_history(
         count = await reader.fetchval(COUNT_HISTORY, tenant_id, device_id)
     else:
         count = await reader.fetchval(
-            COUNT_HISTORY_OF_SECTION, tenant_id, device_id, *NO_PLACE, section
+            COUNT_HISTORY_OF_SECTION, tenant_id, device_id, *NEWEST, section
         )
     return count
 
