@@ -58,6 +58,8 @@ _DEVICE = "'tenant-' || lpad((d % $1)::text, 3, '0'), 'router-' || lpad(d::text,
 _ID = "md5(d || '.' || {})::uuid::text"
 _TIME = "'2016-01-01Z'::timestamptz + k * interval '1 day'"
 _PLACE = "(k::bigint * $2 + d) * 8"
+_SECTIONS = """'[{"section": "/ip firewall filter", "added": 2, "removed": 1},
+    {"section": "/ip address", "added": 2, "removed": 1}]'"""
 _GRID = "FROM generate_series(0, $2 - 1) d, generate_series(0, $3 - 1) k"
 
 # Each takes the numbers of tenants and devices, and of snapshots or (at the end) of audit rows.
@@ -95,16 +97,11 @@ _STATEMENTS = (
     """,
     f"""
         INSERT INTO diffs (tenant_id, device_id, from_snapshot_id, to_snapshot_id, lines_added,
-            lines_removed, coarse, content_sequence, commitment, summaries, summaries_more,
-            position, occurred_at)
+            lines_removed, coarse, content_sequence, commitment, sections, summaries,
+            summaries_more, position, occurred_at)
         SELECT {_DEVICE}, {_ID.format("(k - 1)")}, {_ID.format("k")}, 4, 2, false, {_PLACE},
-            md5('c' || k), '[]', 0, {_PLACE} + 7, {_TIME}
+            md5('c' || k), {_SECTIONS}, '[]', 0, {_PLACE} + 7, {_TIME}
         {_GRID} WHERE k > 0
-    """,
-    f"""
-        INSERT INTO changes SELECT {_DEVICE}, {_ID.format("(k - 1)")}, {_ID.format("k")}, o,
-            (ARRAY['/ip firewall filter', '/ip address'])[o + 1], 2, 1
-        {_GRID}, generate_series(0, 1) o WHERE k > 0
     """,
     f"""
         INSERT INTO audit SELECT p, 'tenant-' || lpad((p % $1)::text, 3, '0'), 'event.' || p,

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import msgspec
 from msgspec import Struct
 
-from projections.diffs.history import HistoryEntry, entry_columns
-from projections.diffs.queries import SECTIONS
+from projections.diffs.history import DIFF, HistoryEntry, entries
+from projections.diffs.queries import touches
 from projections.rows import NEWEST, Place, Reader
 
 # So many changes are looked at for one page that filters by what changed.
@@ -67,11 +66,10 @@ FEED = f"""
     scanned AS MATERIALIZED (
         SELECT * FROM looked_at
         WHERE ($9::text IS NULL OR (
-                  SELECT bool_or(c.section = $9 OR starts_with(c.section, $9 || ' '))
-                  FROM configtrail.changes c
-                  WHERE c.tenant_id = $1 AND c.device_id = looked_at.device_id
-                    AND c.to_snapshot_id = looked_at.snapshot_id
-                    AND c.from_snapshot_id = ({_BEFORE.format("looked_at")})))
+                  SELECT {touches("$9")} FROM configtrail.diffs d
+                  WHERE d.tenant_id = $1 AND d.device_id = looked_at.device_id
+                    AND d.to_snapshot_id = looked_at.snapshot_id
+                    AND d.from_snapshot_id = ({_BEFORE.format("looked_at")})))
           AND ($10::jsonb IS NULL OR (
                   SELECT d.summaries @> $10 FROM configtrail.diffs d
                   WHERE d.tenant_id = $1 AND d.device_id = looked_at.device_id
@@ -89,9 +87,7 @@ FEED = f"""
            ) AS previous_completeness,
            s.warnings, s.source, s.actor, t.actor AS asked_by, s.trigger_id,
            s.changed_by, s.size_bytes, s.line_count, s.platform, s.os_version,
-           d.lines_added, d.lines_removed, d.coarse, d.content_sequence,
-           d.summaries, d.summaries_more, d.changes_sequence, d.changes_commitment,
-           section_names, sections_added, sections_removed
+           {DIFF}
     FROM scanned
     CROSS JOIN LATERAL (
         SELECT * FROM configtrail.snapshots s
@@ -115,7 +111,6 @@ FEED = f"""
           AND d.to_snapshot_id = scanned.snapshot_id AND d.from_snapshot_id = before.snapshot_id
         LIMIT 1
     ) d ON true
-    {SECTIONS}
     ORDER BY scanned.collected_at DESC, scanned.position DESC
 """
 
@@ -149,7 +144,7 @@ async def change_feed(
     key = (tenant_id, wanted.device_id, wanted.since, wanted.until, *(before or NEWEST))
     risk = None if wanted.risk is None else [{"risks": [wanted.risk]}]
     records = await reader.fetch(FEED, *key, looked_at, limit + 1, wanted.section, risk)
-    changes = tuple(msgspec.convert(entry_columns(one), FleetChange) for one in records[:limit])
+    changes = tuple(entries(FleetChange, records[:limit]))
     if len(records) > limit:
         last = changes[-1]
         return FeedPage(changes=changes, next_before=(last.collected_at, last.place))

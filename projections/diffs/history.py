@@ -5,14 +5,16 @@ The two stand at positions of their own: a snapshot may be seen here before its 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import TypeVar
 
 import asyncpg
 import msgspec
 from msgspec import Struct
 
 from domain.events import Attribution, ChangeSummary, Completeness, SectionChange, Source
-from projections.diffs.queries import SECTIONS, with_sections
+from projections.diffs.queries import touches
 from projections.rows import NEWEST, Place, Reader
 
 
@@ -24,11 +26,16 @@ class HistoryDiff(Struct, frozen=True, kw_only=True):
     lines_removed: int
     coarse: bool
     content_sequence: int
+    sections: tuple[SectionChange, ...]
     summaries: tuple[ChangeSummary, ...]
     summaries_more: int
     changes_sequence: int | None
     changes_commitment: str | None
-    sections: tuple[SectionChange, ...]
+
+
+_OF_DIFF = HistoryDiff.__struct_fields__
+# They come last in a record of an entry.
+DIFF = ", ".join(f"d.{name}" for name in _OF_DIFF)
 
 
 class HistoryEntry(Struct, frozen=True, kw_only=True):
@@ -89,13 +96,13 @@ _RUNS = """
 _BEHIND = "WHERE (collected_at, position) < ($3, $4)"
 
 # Only changes that touch a section or one below it.
-_IN_SECTION = """
+_IN_SECTION = f"""
     AND EXISTS (
-        SELECT FROM configtrail.changes c
-        WHERE c.tenant_id = $1 AND c.device_id = $2
-          AND c.to_snapshot_id = runs.snapshot_id
-          AND c.from_snapshot_id = runs.previous_snapshot_id
-          AND (c.section = $5 OR starts_with(c.section, $5 || ' '))
+        SELECT FROM configtrail.diffs d
+        WHERE d.tenant_id = $1 AND d.device_id = $2
+          AND d.to_snapshot_id = runs.snapshot_id
+          AND d.from_snapshot_id = runs.previous_snapshot_id
+          AND {touches("$5")}
     )
 """
 
@@ -109,17 +116,19 @@ def _history_sql(also: str, limit: str, offset: str) -> str:
         SELECT page.snapshot_id, page.previous_snapshot_id, page.collected_at, page.valid_until,
                page.position AS place, s.position, s.version,
                page.collected_at > s.first_seen AS returned, s.late,
-               s.completeness, (
-                   SELECT p.completeness FROM configtrail.snapshots p
-                   WHERE p.tenant_id = $1 AND p.device_id = $2
-                     AND p.snapshot_id = page.previous_snapshot_id
-               ) AS previous_completeness,
+               s.completeness,
+               CASE lead(page.snapshot_id) OVER listed WHEN page.previous_snapshot_id
+                   THEN lead(s.completeness) OVER listed
+                   ELSE (
+                       SELECT p.completeness FROM configtrail.snapshots p
+                       WHERE p.tenant_id = $1 AND p.device_id = $2
+                         AND p.snapshot_id = page.previous_snapshot_id
+                   )
+               END AS previous_completeness,
                s.warnings, s.source, s.actor, t.actor AS asked_by, s.trigger_id,
                s.changed_by,
                s.size_bytes, s.line_count, s.platform, s.os_version,
-               d.lines_added, d.lines_removed, d.coarse, d.content_sequence,
-               d.summaries, d.summaries_more, d.changes_sequence, d.changes_commitment,
-               section_names, sections_added, sections_removed
+               {DIFF}
         FROM page
         JOIN configtrail.snapshots s
           ON s.tenant_id = $1 AND s.device_id = $2 AND s.snapshot_id = page.snapshot_id
@@ -128,7 +137,7 @@ def _history_sql(also: str, limit: str, offset: str) -> str:
         LEFT JOIN configtrail.diffs d
           ON d.tenant_id = $1 AND d.device_id = $2 AND d.to_snapshot_id = page.snapshot_id
          AND d.from_snapshot_id = page.previous_snapshot_id
-        {SECTIONS}
+        WINDOW listed AS (ORDER BY page.collected_at DESC, page.position DESC)
         ORDER BY page.collected_at DESC, page.position DESC
     """
 
@@ -163,7 +172,7 @@ async def config_history(
         records = await reader.fetch(HISTORY, *key, limit, offset)
     else:
         records = await reader.fetch(HISTORY_OF_SECTION, *key, section, limit, offset)
-    return [entry_of(record) for record in records]
+    return entries(HistoryEntry, records)
 
 
 async def count_history(
@@ -180,14 +189,17 @@ async def count_history(
     return count
 
 
-def entry_of(record: asyncpg.Record) -> HistoryEntry:
-    """The entry in a record."""
-    return msgspec.convert(entry_columns(record), HistoryEntry)
+Entry = TypeVar("Entry", bound=HistoryEntry)
 
 
-def entry_columns(record: asyncpg.Record) -> dict[str, object]:
-    """The record's columns, those of the difference gathered under `diff`."""
-    columns = with_sections(record)
-    counts = {name: columns.pop(name) for name in HistoryDiff.__struct_fields__}
-    known = counts["content_sequence"] is not None
-    return {**columns, "diff": counts if known else None}
+def entries(kind: type[Entry], records: Sequence[asyncpg.Record]) -> list[Entry]:
+    """The entries in records, whose last columns are those of the difference."""
+    names = tuple(records[0].keys())[: -len(_OF_DIFF)] if records else ()
+    found = []
+    for record in records:
+        values = tuple(record)
+        diff = dict(zip(_OF_DIFF, values[len(names) :], strict=True))
+        known = diff["content_sequence"] is not None
+        entry = dict(zip(names, values[: len(names)], strict=True), diff=diff if known else None)
+        found.append(msgspec.convert(entry, kind))
+    return found

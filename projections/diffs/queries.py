@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import asyncpg
-import msgspec
 from msgspec import Struct
 
 from domain.events import Attribution, ChangeSummary, SectionChange
-from projections.rows import Reader
+from projections.rows import Reader, struct, structs
 
 
 class Diff(Struct, frozen=True, kw_only=True):
@@ -39,16 +37,14 @@ class Diff(Struct, frozen=True, kw_only=True):
     changed_by: Attribution | None
 
 
-SECTIONS = """
-    LEFT JOIN LATERAL (
-        SELECT array_agg(c.section ORDER BY c.ordinal) AS section_names,
-               array_agg(c.added ORDER BY c.ordinal) AS sections_added,
-               array_agg(c.removed ORDER BY c.ordinal) AS sections_removed
-        FROM configtrail.changes c
-        WHERE c.tenant_id = d.tenant_id AND c.device_id = d.device_id
-          AND c.to_snapshot_id = d.to_snapshot_id AND c.from_snapshot_id = d.from_snapshot_id
-    ) AS sections ON true
-"""
+def touches(section: str) -> str:
+    """Whether the diff `d` touches a section or one below it."""
+    return f"""EXISTS (
+        SELECT FROM jsonb_array_elements(d.sections) AS of(one),
+             LATERAL (SELECT of.one ->> 'section') AS named(section)
+        WHERE named.section = {section} OR starts_with(named.section, {section} || ' ')
+    )"""
+
 
 # Of a diff between neighbours in time; another one spans more than the newer one's change.
 _CHANGED_BY = """
@@ -61,20 +57,20 @@ _CHANGED_BY = """
 
 _DIFF = """
     d.tenant_id, d.device_id, d.from_snapshot_id, d.to_snapshot_id, d.lines_added,
-    d.lines_removed, d.coarse, d.content_sequence, d.commitment, d.summaries, d.summaries_more,
-    d.changes_sequence, d.changes_commitment, d.position, d.occurred_at, changed_by,
-    section_names, sections_added, sections_removed
+    d.lines_removed, d.coarse, d.content_sequence, d.commitment, d.sections, d.summaries,
+    d.summaries_more, d.changes_sequence, d.changes_commitment, d.position, d.occurred_at,
+    changed_by
 """
 
 GET_DIFF = f"""
-    SELECT {_DIFF} FROM configtrail.diffs d {SECTIONS} {_CHANGED_BY}
+    SELECT {_DIFF} FROM configtrail.diffs d {_CHANGED_BY}
     WHERE d.tenant_id = $1 AND d.device_id = $2
       AND d.from_snapshot_id = $3 AND d.to_snapshot_id = $4
 """
 
 # The diffs of a device, by when they were worked out.
 LIST_DIFFS = f"""
-    SELECT {_DIFF} FROM configtrail.diffs d {SECTIONS} {_CHANGED_BY}
+    SELECT {_DIFF} FROM configtrail.diffs d {_CHANGED_BY}
     WHERE d.tenant_id = $1 AND d.device_id = $2
     ORDER BY d.position DESC LIMIT $3 OFFSET $4
 """
@@ -104,17 +100,14 @@ async def get_diff(
 ) -> Diff | None:
     """The recorded difference between two snapshots; None when nobody worked it out (yet)."""
     record = await reader.fetchrow(GET_DIFF, tenant_id, device_id, from_snapshot_id, to_snapshot_id)
-    return None if record is None else _diff(record)
+    return struct(Diff, record)
 
 
 async def list_diffs(
     reader: Reader, tenant_id: str, device_id: str, *, limit: int = 100, offset: int = 0
 ) -> list[Diff]:
     """The device's recorded differences, the last one worked out first."""
-    return [
-        _diff(record)
-        for record in await reader.fetch(LIST_DIFFS, tenant_id, device_id, limit, offset)
-    ]
+    return structs(Diff, await reader.fetch(LIST_DIFFS, tenant_id, device_id, limit, offset))
 
 
 async def predecessor_of(
@@ -135,20 +128,3 @@ async def diff_of_snapshot(
     if before is None:
         return None
     return await get_diff(reader, tenant_id, device_id, before, snapshot_id)
-
-
-def _diff(record: asyncpg.Record) -> Diff:
-    return msgspec.convert(with_sections(record), Diff)
-
-
-def with_sections(record: asyncpg.Record) -> dict[str, object]:
-    """The record's columns, those of its sections gathered under `sections`."""
-    columns = dict(record)
-    names = columns.pop("section_names") or ()
-    added = columns.pop("sections_added") or ()
-    removed = columns.pop("sections_removed") or ()
-    columns["sections"] = [
-        SectionChange(section=name, added=plus, removed=minus)
-        for name, plus, minus in zip(names, added, removed, strict=True)
-    ]
-    return columns

@@ -1,7 +1,8 @@
 """The tables of the read model `diffs`."""
 
-TABLES = ("diffs", "changes")
+TABLES = ("diffs",)
 
+# `sections` and `summaries` stand in the rows: they are read with them, and found by nothing else.
 DDL = """
 CREATE TABLE IF NOT EXISTS diffs (
     tenant_id text COLLATE "C" NOT NULL,
@@ -13,6 +14,7 @@ CREATE TABLE IF NOT EXISTS diffs (
     coarse boolean NOT NULL,
     content_sequence bigint NOT NULL,
     commitment text NOT NULL,
+    sections jsonb NOT NULL,
     summaries jsonb NOT NULL,
     summaries_more bigint NOT NULL,
     changes_sequence bigint,
@@ -20,17 +22,5 @@ CREATE TABLE IF NOT EXISTS diffs (
     position bigint NOT NULL,
     occurred_at timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, device_id, to_snapshot_id, from_snapshot_id)
-);
-
-CREATE TABLE IF NOT EXISTS changes (
-    tenant_id text COLLATE "C" NOT NULL,
-    device_id text COLLATE "C" NOT NULL,
-    from_snapshot_id text COLLATE "C" NOT NULL,
-    to_snapshot_id text COLLATE "C" NOT NULL,
-    ordinal integer NOT NULL,
-    section text NOT NULL,
-    added bigint NOT NULL,
-    removed bigint NOT NULL,
-    PRIMARY KEY (tenant_id, device_id, to_snapshot_id, from_snapshot_id, ordinal)
 );
 """

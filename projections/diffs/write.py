@@ -52,6 +52,7 @@ _DIFF_COLUMNS = (
     "coarse",
     "content_sequence",
     "commitment",
+    "sections",
     "summaries",
     "summaries_more",
     "changes_sequence",
@@ -59,23 +60,12 @@ _DIFF_COLUMNS = (
     "position",
     "occurred_at",
 )
-_CHANGE_COLUMNS = (
-    "tenant_id",
-    "device_id",
-    "from_snapshot_id",
-    "to_snapshot_id",
-    "ordinal",
-    "section",
-    "added",
-    "removed",
-)
 
 
 class DiffOps(Struct):
     """Rows to add, in the order of the columns above."""
 
     diffs: list[tuple[Any, ...]] = field(default_factory=list)
-    changes: list[tuple[Any, ...]] = field(default_factory=list)
 
 
 def fold(batch: Sequence[StoredEvent]) -> DiffOps:
@@ -84,20 +74,25 @@ def fold(batch: Sequence[StoredEvent]) -> DiffOps:
     for stored in batch:
         match stored.event:
             case DiffGenerated() as event:
-                key = (
-                    stored.tenant_id,
-                    stored.device_id,
-                    event.from_snapshot_id,
-                    event.to_snapshot_id,
-                )
                 ops.diffs.append(
                     (
-                        *key,
+                        stored.tenant_id,
+                        stored.device_id,
+                        event.from_snapshot_id,
+                        event.to_snapshot_id,
                         event.lines_added,
                         event.lines_removed,
                         event.coarse,
                         event.content.sequence,
                         event.content.commitment,
+                        [
+                            {
+                                "section": storable(one.section),
+                                "added": one.added,
+                                "removed": one.removed,
+                            }
+                            for one in event.sections
+                        ],
                         msgspec.to_builtins(event.changes),
                         event.changes_more,
                         event.changes_content.sequence if event.changes_content else None,
@@ -106,10 +101,6 @@ def fold(batch: Sequence[StoredEvent]) -> DiffOps:
                         stored.occurred_at,
                     )
                 )
-                ops.changes += [
-                    (*key, ordinal, storable(change.section), change.added, change.removed)
-                    for ordinal, change in enumerate(event.sections)
-                ]
             case (
                 SnapshotCreated()
                 | DuplicateSkipped()
@@ -148,7 +139,7 @@ class Diffs:
     """The projection `diffs`."""
 
     name = "diffs"
-    version = 2
+    version = 3
     tables = TABLES
     ddl = DDL
 
@@ -159,4 +150,3 @@ class Diffs:
     async def write(self, connection: Connection, ops: DiffOps) -> None:
         """Add that to the tables."""
         await copy_rows(connection, "diffs", _DIFF_COLUMNS, ops.diffs)
-        await copy_rows(connection, "changes", _CHANGE_COLUMNS, ops.changes)

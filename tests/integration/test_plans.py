@@ -39,7 +39,7 @@ from tests.support import eventually
 
 LONG = Long(tenants=10, devices=300, snapshots=60, audit=40_000)
 # Those that grow with the history; the others have a row a device.
-GROWING = frozenset({"snapshots", "observations", "diffs", "changes", "audit"})
+GROWING = frozenset({"snapshots", "observations", "diffs", "audit"})
 
 
 @pytest.fixture

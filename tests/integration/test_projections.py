@@ -319,7 +319,7 @@ async def test_a_newer_version_shuts_the_older_out(pool: Pool) -> None:
     "loss",
     [
         "DROP SCHEMA configtrail CASCADE",
-        "DROP TABLE configtrail.snapshots, configtrail.changes, configtrail.audit,"
+        "DROP TABLE configtrail.snapshots, configtrail.diffs, configtrail.audit,"
         " configtrail.fleet, configtrail.access_keys",
         "DELETE FROM configtrail.checkpoints",
     ],
