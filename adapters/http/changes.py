@@ -23,7 +23,7 @@ from adapters.http.params import (
 from adapters.http.shown import Out
 from domain.errors import InvalidInput
 from domain.ids import check_device_id
-from projections.diffs import FeedFilter, FleetChange, change_feed
+from projections.diffs import FeedFilter, HistoryEntry, change_feed
 
 if TYPE_CHECKING:
     from adapters.composition import System
@@ -43,7 +43,7 @@ class ChangesOut(Out):
     next_cursor: str | None
 
 
-def fleet_change_out(change: FleetChange) -> FleetChangeOut:
+def fleet_change_out(change: HistoryEntry) -> FleetChangeOut:
     """A change as it is answered."""
     return FleetChangeOut(device_id=change.device_id, **asdict(history_out(change)))
 

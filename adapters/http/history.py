@@ -15,7 +15,7 @@ from adapters.http.devices import require_device
 from adapters.http.params import DeviceId, PageOf, TenantId, section_named
 from adapters.http.shown import Out
 from adapters.reading import diff_id
-from domain.events import Attribution, ChangeSummary
+from domain.events import Attribution, ChangeSummary, SectionChange
 from projections import diffs
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def history_out(entry: diffs.HistoryEntry) -> HistoryOut:
     diff = entry.diff
     previous = entry.previous_snapshot_id
     sections = diff.sections if diff else ()
-    most = max(sections, key=lambda one: one.added + one.removed, default=None)
+    most = max(sections, key=_lines, default=None)
     return HistoryOut(
         id=f"{entry.snapshot_id}.{entry.collected_at.timestamp():.6f}",
         snapshot_id=entry.snapshot_id,
@@ -174,19 +174,24 @@ def summary_out(one: ChangeSummary) -> SummaryOut:
     )
 
 
+def _lines(one: SectionChange) -> int:
+    return one.added + one.removed
+
+
 def _summary(entry: diffs.HistoryEntry) -> str:
     """What changed in a line, from counts and names of sections only."""
     if entry.previous_snapshot_id is None:
         return FIRST
-    if entry.diff is None:
+    diff = entry.diff
+    if diff is None:
         return "Changed; the difference is being worked out"
-    names = [one.section or "no section" for one in entry.diff.sections[:3]]
-    more = len(entry.diff.sections) - len(names)
-    where = f" in {', '.join(names)}" if names else ""
-    rest = f" and {more} more" if more else ""
-    of = " of texts of which one is incomplete" if entry.of_incomplete else ""
-    lines = f"+{entry.diff.lines_added} -{entry.diff.lines_removed} lines"
-    return f"{lines}{of}{where}{rest}{untold(entry)}"
+    names = ", ".join([one.section or "no section" for one in diff.sections[:3]])
+    where = f" in {names}" if names else ""
+    rest = f" and {len(diff.sections) - 3} more" if len(diff.sections) > 3 else ""
+    lines = f"+{diff.lines_added} -{diff.lines_removed} lines"
+    if entry.of_incomplete:
+        return f"{lines} of texts of which one is incomplete{where}{rest}{UNTOLD}"
+    return f"{lines}{where}{rest}"
 
 
 def untold(entry: diffs.HistoryEntry) -> str:

@@ -1,6 +1,6 @@
 """Read model `diffs`: what differs between snapshots; with `backups`, a device's history."""
 
-from projections.diffs.feed import FeedFilter, FeedPage, FleetChange, change_feed
+from projections.diffs.feed import FeedFilter, FeedPage, change_feed
 from projections.diffs.history import (
     HistoryDiff,
     HistoryEntry,
@@ -19,7 +19,6 @@ __all__ = [
     "Diff",
     "FeedFilter",
     "FeedPage",
-    "FleetChange",
     "HistoryDiff",
     "HistoryEntry",
     "change_feed",

@@ -10,18 +10,12 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from projections.diffs.history import DIFF, HistoryEntry, entries
+from projections.diffs.history import SHOWN, HistoryEntry, entry_of
 from projections.diffs.queries import touches
 from projections.rows import NEWEST, Place, Reader
 
 # So many changes are looked at for one page that filters by what changed.
 SCANNED = 1_000
-
-
-class FleetChange(HistoryEntry, frozen=True, kw_only=True):
-    """A change of one of the devices."""
-
-    device_id: str
 
 
 class FeedFilter(Struct, frozen=True, kw_only=True):
@@ -38,7 +32,7 @@ class FeedFilter(Struct, frozen=True, kw_only=True):
 class FeedPage(Struct, frozen=True, kw_only=True):
     """Changes, newest first. `next_before` is where the next page begins, None on the last one."""
 
-    changes: tuple[FleetChange, ...]
+    changes: tuple[HistoryEntry, ...]
     next_before: Place | None
 
 
@@ -79,15 +73,12 @@ FEED = f"""
     )
     SELECT scanned.device_id, scanned.snapshot_id, before.snapshot_id AS previous_snapshot_id,
            scanned.collected_at, after.collected_at AS valid_until, scanned.position AS place,
-           s.position, s.version, scanned.collected_at > s.first_seen AS returned, s.late,
-           s.completeness, (
+           scanned.collected_at > s.first_seen AS returned, (
                SELECT p.completeness FROM configtrail.snapshots p
                WHERE p.tenant_id = $1 AND p.device_id = scanned.device_id
                  AND p.snapshot_id = before.snapshot_id
            ) AS previous_completeness,
-           s.warnings, s.source, s.actor, t.actor AS asked_by, s.trigger_id,
-           s.changed_by, s.size_bytes, s.line_count, s.platform, s.os_version,
-           {DIFF}
+           t.actor AS asked_by, {SHOWN}
     FROM scanned
     CROSS JOIN LATERAL (
         SELECT * FROM configtrail.snapshots s
@@ -144,7 +135,7 @@ async def change_feed(
     key = (tenant_id, wanted.device_id, wanted.since, wanted.until, *(before or NEWEST))
     risk = None if wanted.risk is None else [{"risks": [wanted.risk]}]
     records = await reader.fetch(FEED, *key, looked_at, limit + 1, wanted.section, risk)
-    changes = tuple(entries(FleetChange, records[:limit]))
+    changes = tuple([entry_of(one) for one in records[:limit]])
     if len(records) > limit:
         last = changes[-1]
         return FeedPage(changes=changes, next_before=(last.collected_at, last.place))

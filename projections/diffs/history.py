@@ -5,9 +5,8 @@ The two stand at positions of their own: a snapshot may be seen here before its 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -18,7 +17,7 @@ from projections.diffs.queries import touches
 from projections.rows import NEWEST, Place, Reader
 
 
-class HistoryDiff(Struct, frozen=True, kw_only=True):
+class HistoryDiff(Struct, frozen=True):
     """The counts of the difference to what held before. The changes in words are content
     `changes_sequence`."""
 
@@ -33,13 +32,11 @@ class HistoryDiff(Struct, frozen=True, kw_only=True):
     changes_commitment: str | None
 
 
-_OF_DIFF = HistoryDiff.__struct_fields__
-# They come last in a record of an entry.
-DIFF = ", ".join(f"d.{name}" for name in _OF_DIFF)
+_OF_DIFF = len(HistoryDiff.__struct_fields__)
 
 
-class HistoryEntry(Struct, frozen=True, kw_only=True):
-    """From `collected_at` on (until `valid_until`, None: still) the device had `snapshot_id`.
+class HistoryEntry(Struct, frozen=True):
+    """From `collected_at` on (until `valid_until`, None: still) a device had `snapshot_id`.
 
     `previous_snapshot_id` held before, None in the first entry. `diff` is None there, and while it
     is not worked out or not projected yet. `returned`: the snapshot was seen in an earlier entry
@@ -50,34 +47,43 @@ class HistoryEntry(Struct, frozen=True, kw_only=True):
     position of the observation that showed the change.
     """
 
+    device_id: str
     snapshot_id: str
     previous_snapshot_id: str | None
     collected_at: datetime
     valid_until: datetime | None
     place: int
+    returned: bool
+    previous_completeness: Completeness | None
+    asked_by: str | None
     position: int
     version: int
-    diff: HistoryDiff | None
-    returned: bool
     late: bool
     completeness: Completeness
-    previous_completeness: Completeness | None
-    warnings: tuple[str, ...]
     source: Source
     actor: str
-    asked_by: str | None
-    changed_by: Attribution | None
     trigger_id: str | None
     size_bytes: int
     line_count: int
     platform: str
     os_version: str | None
+    warnings: tuple[str, ...]
+    changed_by: Attribution | None
+    diff: HistoryDiff | None
 
     @property
     def of_incomplete(self) -> bool:
         """Whether one of the two texts lacks something: lines are counted that may be there."""
         return "partial" in (self.completeness, self.previous_completeness)
 
+
+# What a statement shows of an entry's snapshot and difference, after what is the entry's own.
+SHOWN = """
+    s.position, s.version, s.late, s.completeness, s.source, s.actor, s.trigger_id, s.size_bytes,
+    s.line_count, s.platform, s.os_version, s.warnings, s.changed_by,
+    d.lines_added, d.lines_removed, d.coarse, d.content_sequence, d.sections, d.summaries,
+    d.summaries_more, d.changes_sequence, d.changes_commitment
+"""
 
 # Each change of what a device had, in time order: where its observations begin to show another
 # snapshot than before.
@@ -113,10 +119,9 @@ def _history_sql(also: str, limit: str, offset: str) -> str:
             SELECT * FROM runs {_BEHIND} {also}
             ORDER BY collected_at DESC, position DESC LIMIT {limit} OFFSET {offset}
         )
-        SELECT page.snapshot_id, page.previous_snapshot_id, page.collected_at, page.valid_until,
-               page.position AS place, s.position, s.version,
-               page.collected_at > s.first_seen AS returned, s.late,
-               s.completeness,
+        SELECT s.device_id, page.snapshot_id, page.previous_snapshot_id, page.collected_at,
+               page.valid_until, page.position AS place,
+               page.collected_at > s.first_seen AS returned,
                CASE lead(page.snapshot_id) OVER listed WHEN page.previous_snapshot_id
                    THEN lead(s.completeness) OVER listed
                    ELSE (
@@ -125,10 +130,7 @@ def _history_sql(also: str, limit: str, offset: str) -> str:
                          AND p.snapshot_id = page.previous_snapshot_id
                    )
                END AS previous_completeness,
-               s.warnings, s.source, s.actor, t.actor AS asked_by, s.trigger_id,
-               s.changed_by,
-               s.size_bytes, s.line_count, s.platform, s.os_version,
-               {DIFF}
+               t.actor AS asked_by, {SHOWN}
         FROM page
         JOIN configtrail.snapshots s
           ON s.tenant_id = $1 AND s.device_id = $2 AND s.snapshot_id = page.snapshot_id
@@ -172,7 +174,7 @@ async def config_history(
         records = await reader.fetch(HISTORY, *key, limit, offset)
     else:
         records = await reader.fetch(HISTORY_OF_SECTION, *key, section, limit, offset)
-    return entries(HistoryEntry, records)
+    return [entry_of(one) for one in records]
 
 
 async def count_history(
@@ -189,17 +191,33 @@ async def count_history(
     return count
 
 
-Entry = TypeVar("Entry", bound=HistoryEntry)
+def entry_of(record: asyncpg.Record) -> HistoryEntry:
+    """The entry in a record, whose columns are in the order of the fields: a page has many, and by
+    their names they would take several times as long."""
+    values = tuple(record)
+    *own, warnings, changed_by = values[:-_OF_DIFF]
+    who = None if changed_by is None else msgspec.convert(changed_by, Attribution)
+    fields = [*own, tuple(warnings), who, _diff_of(*values[-_OF_DIFF:])]
+    return HistoryEntry(*fields)
 
 
-def entries(kind: type[Entry], records: Sequence[asyncpg.Record]) -> list[Entry]:
-    """The entries in records, whose last columns are those of the difference."""
-    names = tuple(records[0].keys())[: -len(_OF_DIFF)] if records else ()
-    found = []
-    for record in records:
-        values = tuple(record)
-        diff = dict(zip(_OF_DIFF, values[len(names) :], strict=True))
-        known = diff["content_sequence"] is not None
-        entry = dict(zip(names, values[: len(names)], strict=True), diff=diff if known else None)
-        found.append(msgspec.convert(entry, kind))
-    return found
+def _diff_of(
+    lines_added: int,
+    lines_removed: int,
+    coarse: bool,
+    content_sequence: int | None,
+    sections: list[dict[str, Any]],
+    summaries: list[dict[str, Any]],
+    *others: Any,
+) -> HistoryDiff | None:
+    if content_sequence is None:
+        return None
+    return HistoryDiff(
+        lines_added,
+        lines_removed,
+        coarse,
+        content_sequence,
+        tuple([SectionChange(**one) for one in sections]),
+        tuple([msgspec.convert(one, ChangeSummary) for one in summaries]),
+        *others,
+    )

@@ -22,6 +22,8 @@ from domain.events import (
 from projections import ALL, backups, diffs
 from projections.audit import AuditEntry, AuditFilter, audit_page, get_entry, stream_audit
 from projections.audit.write import ACTIONS
+from projections.diffs.feed import FEED
+from projections.diffs.history import HISTORY, HISTORY_OF_SECTION
 from projections.rows import Pool
 from projections.writer import ProjectionWriter
 from tests.generators import DEVICES, START, STREAM, Fleet, played
@@ -195,6 +197,33 @@ async def test_validity(pool: Pool, fleet: Fleet) -> None:
         assert await backups.validity(pool, *key, limit=4, offset=3) == expected[3:7]
         returned += len(parted) - len({run[0][2] for run in parted})
     assert returned, "no late arrival in the middle of a snapshot's time was played"
+
+
+@pytest.mark.parametrize("statement", [HISTORY, HISTORY_OF_SECTION, FEED])
+async def test_a_change_has_its_columns_in_the_order_of_the_fields(
+    pool: Pool, statement: str
+) -> None:
+    *fields, diff = diffs.HistoryEntry.__struct_fields__
+    assert diff == "diff"
+    async with pool.acquire() as connection:
+        told = (await connection.prepare(statement)).get_attributes()
+    assert [one.name for one in told] == [*fields, *diffs.HistoryDiff.__struct_fields__]
+
+
+async def test_what_was_known_of_the_text_before_is_told_on_every_page(pool: Pool) -> None:
+    for key in DEVICES:
+        whole = await diffs.config_history(pool, *key, limit=1000)
+        known = {
+            one.snapshot_id: one.completeness
+            for one in await backups.list_snapshots(pool, *key, limit=1000)
+        }
+        for one in whole:
+            before = one.previous_snapshot_id
+            assert one.previous_completeness == (None if before is None else known[before])
+        for limit in (1, 3):
+            assert (
+                await diffs.config_history(pool, *key, limit=limit, offset=2) == whole[2:][:limit]
+            )
 
 
 async def test_history_tells_every_change_with_its_true_difference(

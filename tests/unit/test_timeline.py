@@ -28,6 +28,7 @@ def entry(
         sections=(),
     )
     return HistoryEntry(
+        device_id="edge",
         snapshot_id="b" * 64,
         previous_snapshot_id="a" * 64 if before else None,
         collected_at=datetime(2026, 3, 1, tzinfo=UTC),
