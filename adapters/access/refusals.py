@@ -1,9 +1,10 @@
 """Refused requests as facts: alike ones summed up, so that nobody fills the log by being refused.
 
 Invariants: in each interval a program tells of one key or user at most `_OF_ONE` kinds of refusal
-one by one, and the others as one event a reason, under their name still; of a tenant's so many
-names; and of those that nobody knows at most `_OF_STRANGERS` kinds. So nobody hides by being
-refused what others were refused. What can't be told during an outage is summed up further.
+one by one, and the others as one event a reason, under their name still; where a tenant has many
+names at once, of the later ones one event a reason alone; and of those that nobody knows at most
+`_OF_STRANGERS` kinds. So nobody hides by being refused who else was. What can't be told during an
+outage is summed up further.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ log = logging.getLogger(__name__)
 
 _OF_ONE = 10
 _OF_STRANGERS = 20
-# Of those that one tenant knows; the others share a place without a name.
+# Of one tenant, or of those to whom nothing is granted, of whom there may be any number.
 _NAMES = 40
+# Further ones that one tenant knows: of the others nobody is named.
+_NAMES_IN_BRIEF = 960
 NOBODY = "user:anonymous"
 
 
@@ -96,12 +99,19 @@ class _Sum(Struct):
     count: int = 0
 
 
+class _Share(Struct):
+    """What is told of one of them: at most so many kinds one by one, and their sums."""
+
+    most: int
+    sums: dict[Kind, _Sum] = {}
+
+
 class Refusals:
     """Collects refusals, and tells them."""
 
     def __init__(self, events: EventStore) -> None:
         self._events = events
-        self._sums: dict[_Who, dict[Kind, _Sum]] = {}
+        self._shares: dict[_Who, _Share] = {}
         self._names: Counter[str | None] = Counter()
         self._heads: dict[str, Head] = {}
 
@@ -110,18 +120,17 @@ class Refusals:
         now = datetime.now(UTC)
         asking = _Who(kind.home, kind.actor, kind.key_id)
         who = self._named(asking)
-        sums = self._sums[who]
-        share = _OF_ONE if who.is_named else _OF_STRANGERS
-        if kind not in sums and (who != asking or len(sums) >= share):
+        share = self._shares[who]
+        if kind not in share.sums and (who != asking or len(share.sums) >= share.most):
             kind = who.summed(kind.reason)
-        found = sums.setdefault(kind, _Sum(now, now))
+        found = share.sums.setdefault(kind, _Sum(now, now))
         found.count += 1
         found.last_at = now
 
     async def tell(self) -> None:
         """Append what was collected. Raises what the event store raises; nothing is forgotten."""
         # Each kind once, whatever comes meanwhile: that is what the bound is about.
-        apart = [(who, *one) for who, sums in self._sums.items() for one in sums.items()]
+        apart = [(who, *one) for who, of in self._shares.items() for one in of.sums.items()]
         for who, kind, found in apart:
             told = found.count
             await self._append(
@@ -146,18 +155,26 @@ class Refusals:
 
     def _named(self, who: _Who) -> _Who:
         """Who it is told of: without a name when too many of their tenant have one."""
-        if who not in self._sums:
-            if who.is_named and self._names[who.home] >= _NAMES:
-                return self._named(_Who(who.home))
-            self._sums[who] = {}
-            self._names[who.home] += who.is_named
+        if who in self._shares:
+            return who
+        names = self._names[who.home]
+        if not who.is_named:
+            most = _OF_STRANGERS
+        elif names < _NAMES:
+            most = _OF_ONE
+        elif who.home is not None and names < _NAMES + _NAMES_IN_BRIEF:
+            most = 0
+        else:
+            return self._named(_Who(who.home))
+        self._shares[who] = _Share(most)
+        self._names[who.home] += who.is_named
         return who
 
     def _forget(self, who: _Who, kind: Kind) -> None:
-        sums = self._sums[who]
+        sums = self._shares[who].sums
         del sums[kind]
         if not sums:
-            del self._sums[who]
+            del self._shares[who]
             self._names[who.home] -= who.is_named
             if not self._names[who.home]:
                 del self._names[who.home]
