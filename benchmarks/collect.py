@@ -3,11 +3,14 @@
     python -m benchmarks.collect [--devices 1000] [--size 30000] [--at-once 10 100 300]
 
 All devices are doubles of RouterOS in this process, behind one address, on the same machine as the
-collector: half of the work that is measured is theirs. A device counts when its export is durable
-on the intake. The bare handshake is asyncssh's connect and close, with the same algorithms, the
-same password, the same number at once and the same doubles; the bare reading runs the same
-export besides, and throws away what comes. RANCID is its collector for RouterOS
-(`mtlogin` with the commands of `rancid -t routeros`), ten at once, where Debian's package is there.
+collector: half of the work that is measured is theirs. The collector's time goes from its first
+login until the last device's export is durable on the intake and its attempt is told. The bare
+handshake is asyncssh's connect and close, with the same algorithms, the same password, the same
+number at once and the same doubles; the bare reading runs the same export besides, and throws away
+what comes. A round is one of each, one after the other, and a ratio is the median of the rounds'
+own: what else the machine does then touches all three. The processor's time for a device is that of
+the process that logs in alone, and touched least. RANCID is its collector for RouterOS (`mtlogin`
+with the commands of `rancid -t routeros`), ten at once, where Debian's package is there.
 """
 
 from __future__ import annotations
@@ -20,16 +23,20 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
 import asyncssh
+import msgspec
 import uvloop
+from msgspec import Struct
 
 from adapters.collecting.schedule import BUCKET as SCHEDULE
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.streams import INTAKE
 from adapters.ssh.connecting import ENCRYPTION
+from benchmarks.cpu import spent
 from tests.doubles.routeros import RouterOSDouble, export_text, serving
 from tests.fleet_of_doubles import PASSWORD, CollectorProcess, register
 from tests.rig import Rig, rig
@@ -44,8 +51,15 @@ RANCID_DEVICES = 20
 RANCID_AT_ONCE = 10
 
 
-async def bare(port: int, count: int, at_once: int, reading: int) -> float:
-    """Handshakes and logins a second, without anything else; or with the commands of a reading."""
+class Pace(Struct, frozen=True):
+    """Devices a second, and the milliseconds of the processor that the client spent on each."""
+
+    rate: float
+    milliseconds: float
+
+
+async def bare(port: int, count: int, at_once: int, reading: int) -> Pace:
+    """Handshakes and logins, without anything else; or with the commands of a reading."""
     turns = asyncio.Semaphore(at_once)
 
     async def one(number: int) -> None:
@@ -69,12 +83,13 @@ async def bare(port: int, count: int, at_once: int, reading: int) -> float:
                 await connection.run('/export show-sensitive; :put "end"', encoding=None)
             connection.abort()
 
-    started = time.perf_counter()
+    started, processor = time.perf_counter(), time.process_time()
     await asyncio.gather(*(one(number) for number in range(count)))
-    return count / (time.perf_counter() - started)
+    seconds, processor = time.perf_counter() - started, time.process_time() - processor
+    return Pace(count / seconds, 1000 * processor / count)
 
 
-async def bare_in_a_process(port: int, count: int, at_once: int, *, reading: bool) -> float:
+async def bare_in_a_process(port: int, count: int, at_once: int, *, reading: bool) -> Pace:
     """The same from a process of its own, as the collector is one."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.collect", "--bare", str(port), str(count)),
@@ -82,7 +97,7 @@ async def bare_in_a_process(port: int, count: int, at_once: int, *, reading: boo
         stdout=asyncio.subprocess.PIPE,
     )
     out, _ = await process.communicate()
-    return float(out)
+    return msgspec.json.decode(out, type=Pace)
 
 
 class Run:
@@ -94,19 +109,25 @@ class Run:
         self._url = url
         self._count = count
 
-    async def measure(self, at_once: int) -> tuple[float, float]:
-        """Devices a second, and the collector's largest resident memory in MB."""
+    async def measure(self, at_once: int) -> tuple[Pace, float]:
+        """Its pace, and the collector's largest resident memory in MB."""
         await self._parts.js.purge_stream(INTAKE)
         await self._parts.js.purge_stream(f"KV_{SCHEDULE}")
         await self._parts.js.purge_stream("KV_CONFIGTRAIL_LEASES")
         self._double.logins.clear()
-        first: list[float] = []
-        self._double.on_login = lambda _: first.append(time.perf_counter())
         collector = CollectorProcess(self._url, at_once=at_once, lease_seconds=20)
+        first: list[tuple[float, float]] = []
+
+        def begun(_: str) -> None:
+            if not first:
+                first.append((time.perf_counter(), spent(collector.pid)))
+
+        self._double.on_login = begun
         await collector.start()
         try:
-            await eventually(self._all_durable, within=600)
-            seconds = time.perf_counter() - first[0]
+            await eventually(self._all_told, within=600)
+            seconds = time.perf_counter() - first[0][0]
+            processor = spent(collector.pid) - first[0][1]
             memory = _peak_megabytes(collector.pid)
         finally:
             await collector.kill()
@@ -114,10 +135,39 @@ class Run:
             raise SystemExit("a device was read twice")
         if self._double.overlaps:
             raise SystemExit("a device was read twice at once")
-        return self._count / seconds, memory
+        return Pace(self._count / seconds, 1000 * processor / self._count), memory
 
-    async def _all_durable(self) -> bool:
-        return (await self._parts.js.stream_info(INTAKE)).state.messages >= self._count
+    async def _all_told(self) -> bool:
+        for stream in (INTAKE, f"KV_{SCHEDULE}"):
+            if (await self._parts.js.stream_info(stream)).state.messages < self._count:
+                return False
+        return True
+
+
+class Round(Struct, frozen=True):
+    """One of each, one after the other."""
+
+    handshakes: Pace
+    readings: Pace
+    ours: Pace
+
+
+def told(width: int, rounds: list[Round], memory: float) -> str:
+    """The line for one number at once."""
+
+    def middle(value: Callable[[Round], float]) -> float:
+        return median(map(value, rounds))
+
+    return (
+        f"{width:4d} at once: {middle(lambda one: one.ours.rate):6.1f} devices/s; "
+        f"{middle(lambda one: one.ours.rate / one.handshakes.rate):4.0%} of bare handshakes "
+        f"({middle(lambda one: one.handshakes.rate):.1f}/s), "
+        f"{middle(lambda one: one.ours.rate / one.readings.rate):4.0%} of bare readings "
+        f"({middle(lambda one: one.readings.rate):.1f}/s); processor for a device "
+        f"{middle(lambda one: one.ours.milliseconds):.2f} ms, of a bare handshake "
+        f"{middle(lambda one: one.handshakes.milliseconds):.2f}, of a bare reading "
+        f"{middle(lambda one: one.readings.milliseconds):.2f}; memory {memory:.0f} MB"
+    )
 
 
 def _peak_megabytes(pid: int) -> float:
@@ -181,35 +231,30 @@ async def main(count: int, size: int, widths: list[int], repeats: int) -> None:
             print(
                 f"{count} devices, exports of {len(text)} bytes, nats-server with sync_interval "
                 f"always, {os.cpu_count()} cores, asyncssh {asyncssh.__version__}; medians of "
-                f"{repeats}"
+                f"{repeats} rounds"
             )
             await register(parts, double.port, names)
             run = Run(parts, double, server.url, count)
-            rate, memory = await run.measure(widths[-1])
-            print(f"first contact, {widths[-1]} at once: {rate:.0f} devices/s, {memory:.0f} MB")
+            pace, memory = await run.measure(widths[-1])
+            print(
+                f"first contact, {widths[-1]} at once: {pace.rate:.0f} devices/s, {memory:.0f} MB"
+            )
             # From now on the collector knows the devices' versions, as it does day by day.
             async with parts.recording():
                 await parts.intake_empty()
             best = 0.0
             for width in widths:
-                rates, bares, readings, memories = [], [], [], []
+                rounds, memories = [], []
                 for _ in range(repeats):
-                    bares.append(await bare_in_a_process(double.port, count, width, reading=False))
-                    readings.append(
-                        await bare_in_a_process(double.port, count, width, reading=True)
-                    )
-                    rate, memory = await run.measure(width)
-                    rates.append(rate)
+                    handshakes, readings = [
+                        await bare_in_a_process(double.port, count, width, reading=reading)
+                        for reading in (False, True)
+                    ]
+                    pace, memory = await run.measure(width)
+                    rounds.append(Round(handshakes, readings, pace))
                     memories.append(memory)
-                rate, handshakes = median(rates), median(bares)
-                best = max(best, rate)
-                print(
-                    f"{width:4d} at once: {rate:6.1f} devices/s, bare handshakes "
-                    f"{handshakes:6.1f}/s: {rate / handshakes:4.0%}; bare readings "
-                    f"{median(readings):6.1f}/s: {rate / median(readings):4.0%}; memory "
-                    f"{max(memories):.0f} MB",
-                    flush=True,
-                )
+                best = max(best, median(one.ours.rate for one in rounds))
+                print(told(width, rounds, max(memories)), flush=True)
             theirs = await rancid(double.port, folder)
             if theirs is None:
                 print("RANCID is not installed (Debian's package rancid): not compared")
@@ -228,10 +273,10 @@ if __name__ == "__main__":
     parser.add_argument("--devices", type=int, default=1000)
     parser.add_argument("--size", type=int, default=30_000)
     parser.add_argument("--at-once", type=int, nargs="+", default=[10, 100, 300])
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--bare", type=int, nargs=4, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.bare:
-        sys.stdout.write(f"{uvloop.run(bare(*given.bare))}\n")
+        sys.stdout.buffer.write(msgspec.json.encode(uvloop.run(bare(*given.bare))))
     else:
         uvloop.run(main(given.devices, given.size, given.at_once, given.repeats))
