@@ -35,7 +35,7 @@ from msgspec import Struct
 from adapters.collecting.schedule import BUCKET as SCHEDULE
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.streams import INTAKE
-from adapters.ssh.connecting import ENCRYPTION
+from adapters.ssh.algorithms import ENCRYPTION
 from benchmarks.cpu import spent
 from tests.doubles.routeros import RouterOSDouble, export_text, serving
 from tests.fleet_of_doubles import PASSWORD, CollectorProcess, register

@@ -10,62 +10,21 @@ import asyncio
 import base64
 import errno
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final
+from functools import partial
 
 import asyncssh
 from asyncssh import SSHClientConnection, SSHKey, SSHKeyPair
 
 from adapters.ssh.agent import agent_keys
+from adapters.ssh.algorithms import encryption, exchanges, host_key_algorithms, without_kind
 from adapters.ssh.failures import TRIES_NEXT_ADDRESS, DeviceUnread, JumpHostRefused
 from adapters.ssh.private_keys import private_key
 from adapters.ssh.target import Credential, HostKey, Target, Trust
 from domain.user_names import is_user_name
 
-# The pinned key's own kind is asked for first, so that a router which got a second key after an
-# upgrade still shows the one that is known.
-_HOST_KEY_ALGORITHMS: Final = (
-    "ssh-ed25519",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "rsa-sha2-512",
-    "rsa-sha2-256",
-    "ssh-rsa",
-)
-_EXCHANGES: Final = (
-    "mlkem768x25519-sha256",
-    "curve25519-sha256",
-    "curve25519-sha256@libssh.org",
-    "ecdh-sha2-nistp256",
-    "ecdh-sha2-nistp384",
-    "ecdh-sha2-nistp521",
-    "diffie-hellman-group-exchange-sha256",
-    "diffie-hellman-group14-sha256",
-    "diffie-hellman-group16-sha512",
-    "diffie-hellman-group18-sha512",
-)
-# AES-GCM first: the processor does it, and as one operation a packet.
-ENCRYPTION: Final = (
-    "aes128-gcm@openssh.com",
-    "aes256-gcm@openssh.com",
-    "chacha20-poly1305@openssh.com",
-    "aes256-ctr",
-    "aes192-ctr",
-    "aes128-ctr",
-)
-# Only for devices of which the inventory says that they know nothing better: each of these can be
-# broken, by somebody on the way, with effort.
-_LEGACY_ENCRYPTION: Final = ("aes256-cbc", "aes192-cbc", "aes128-cbc", "3des-cbc")
-_LEGACY_EXCHANGES: Final = (
-    "diffie-hellman-group14-sha1",
-    "diffie-hellman-group-exchange-sha1",
-    "diffie-hellman-group1-sha1",
-)
-_LEGACY_HOST_KEYS: Final = ("ssh-dss",)
 ClientKey = SSHKey | SSHKeyPair
-_OF_RSA: Final = ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")
 
 
 class Session:
@@ -88,17 +47,24 @@ class _Client(asyncssh.SSHClient):
     """Judges the host's key. `shown` is what it showed, `refused` that it was the wrong one."""
 
     def __init__(self, trust: Trust) -> None:
-        self._trust = trust
+        self.trust = trust
+        self.forget()
+
+    def forget(self) -> None:
+        """Nothing is shown yet."""
         self.shown: HostKey | None = None
         self.refused = False
 
-    def validate_host_public_key(self, host: str, addr: str, port: int, key: SSHKey) -> bool:
-        shown = HostKey(
-            algorithm=key.get_algorithm(), blob=base64.b64encode(key.public_data).decode()
-        )
+    def judge(self, shown: HostKey) -> bool:
+        """Whether this is the right one."""
         self.shown = shown
-        self.refused = not self._trust.accepts(shown)
+        self.refused = not self.trust.accepts(shown)
         return not self.refused
+
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: SSHKey) -> bool:
+        return self.judge(
+            HostKey(algorithm=key.get_algorithm(), blob=base64.b64encode(key.public_data).decode())
+        )
 
 
 @asynccontextmanager
@@ -167,15 +133,15 @@ async def _connect(
     _check_sendable(credential, credential.username)
     try:
         async with asyncio.timeout(seconds), _client_keys(credential) as keys:
-            return await asyncssh.connect(
+            connect = partial(
+                asyncssh.connect,
                 address,
                 target.port,
                 tunnel=tunnel or (),
                 client_factory=lambda: client,
                 config=None,
                 known_hosts=([], [], []),
-                server_host_key_algs=_algorithms(target.trust, legacy=target.legacy),
-                kex_algs=_with_legacy(_EXCHANGES, _LEGACY_EXCHANGES, legacy=target.legacy),
+                kex_algs=exchanges(legacy=target.legacy),
                 username=credential.username,
                 password=credential.password,
                 client_keys=keys,
@@ -185,12 +151,14 @@ async def _connect(
                 host_based_auth=False,
                 preferred_auth="publickey,password,keyboard-interactive",
                 compression_algs=["none"],
-                encryption_algs=_with_legacy(ENCRYPTION, _LEGACY_ENCRYPTION, legacy=target.legacy),
+                encryption_algs=encryption(legacy=target.legacy),
                 x509_trusted_certs=None,
                 keepalive_interval=0,
                 login_timeout=0,
                 connect_timeout=None,
             )
+            algorithms = host_key_algorithms(target.trust, legacy=target.legacy)
+            return await _with_the_right_key(client, connect, algorithms)
     except TimeoutError as error:
         raise DeviceUnread("timeout", f"no login at {where} within {seconds:.2g} s") from error
     except UnicodeError as error:
@@ -204,6 +172,27 @@ async def _connect(
         if client.shown is not None:
             seen.keys[target.name] = client.shown
             seen.addresses[target.name] = address
+
+
+async def _with_the_right_key(
+    client: _Client, connect: Callable[..., Awaitable[SSHClientConnection]], algorithms: list[str]
+) -> SSHClientConnection:
+    """A connection to who shows a key that is trusted. A fingerprint does not tell of what kind its
+    key is, and a device shows that kind which is asked for first: where one is expected by its
+    fingerprint, the other kinds are asked for as well."""
+    try:
+        return await connect(server_host_key_algs=algorithms)
+    except asyncssh.HostKeyNotVerifiable:
+        first = client.shown
+        others = without_kind(algorithms, first.algorithm) if first else []
+        if first is None or not others or not client.trust.any_kind:
+            raise
+        client.forget()
+    try:
+        return await _with_the_right_key(client, connect, others)
+    except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed):
+        client.judge(first)  # none of its keys is the right one: told is the one that it prefers
+        raise
 
 
 def _check_sendable(credential: Credential, username: str) -> None:
@@ -258,19 +247,6 @@ def _explained(error: Exception, client: _Client, where: str) -> DeviceUnread:
             return DeviceUnread("unreachable", f"{where} can't be reached ({reason})")
         case _:
             raise error
-
-
-def _algorithms(trust: Trust, *, legacy: bool) -> list[str]:
-    known = _with_legacy(_HOST_KEY_ALGORITHMS, _LEGACY_HOST_KEYS, legacy=legacy)
-    if trust.pinned is None:
-        return known
-    own = _OF_RSA if trust.pinned.algorithm == "ssh-rsa" else (trust.pinned.algorithm,)
-    return [*own, *(one for one in known if one not in own)]
-
-
-def _with_legacy(usual: Sequence[str], weak: Sequence[str], *, legacy: bool) -> list[str]:
-    """The weak ones come last: they are used when nothing else is to be had."""
-    return [*usual, *weak] if legacy else list(usual)
 
 
 @asynccontextmanager

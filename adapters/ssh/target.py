@@ -58,6 +58,11 @@ class Trust(Struct, frozen=True, kw_only=True):
             return key.blob == self.pinned.blob
         return self.expected is None or key.fingerprint == self.expected
 
+    @property
+    def any_kind(self) -> bool:
+        """Whether the one key that is accepted may be of any kind: a fingerprint does not tell."""
+        return self.pinned is None and self.expected is not None
+
 
 class Limits(Struct, frozen=True, kw_only=True):
     """How long is waited, in seconds: for the login, for the next byte, for everything."""

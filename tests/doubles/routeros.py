@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -59,6 +59,9 @@ class RouterOSDouble:
     fault: Fault | None = None
     text: str | None = None
     host_key: SSHKey = field(default_factory=lambda: asyncssh.generate_private_key("ssh-ed25519"))
+    more_host_keys: Sequence[SSHKey] = ()
+    """Of other kinds: which one it shows is up to who asks."""
+
     text_of: Callable[[str], str] | None = None
     """The export for a user's name; without it everybody gets `text`."""
 
@@ -92,7 +95,7 @@ class RouterOSDouble:
             lambda: _Server(self),
             self.listen,
             self.port,
-            server_host_keys=[self.host_key],
+            server_host_keys=[self.host_key, *self.more_host_keys],
             process_factory=self._serve,
             encoding=None,
             allow_scp=False,

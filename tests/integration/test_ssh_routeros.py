@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncssh
 import pytest
+from asyncssh import SSHKey
 
 from adapters.ssh.connecting import Seen
 from adapters.ssh.failures import DeviceUnread
@@ -36,8 +37,8 @@ async def read(wanted: Target, seen: Seen | None = None, **given: Any) -> Readin
     return await read_device(wanted, "routeros", seen or Seen(), **given)
 
 
-def host_key(double: RouterOSDouble) -> HostKey:
-    key = double.host_key
+def host_key(double: RouterOSDouble, key: SSHKey | None = None) -> HostKey:
+    key = key or double.host_key
     return HostKey(algorithm=key.get_algorithm(), blob=base64.b64encode(key.public_data).decode())
 
 
@@ -238,6 +239,29 @@ async def test_an_unexpected_host_key_gets_no_login_at_all() -> None:
             await read(target(double.port, trust=Trust(expected=host_key(other).fingerprint)))
         assert failed.value.kind == "host_key_changed"
         await read(target(double.port, trust=Trust(expected=host_key(double).fingerprint)))
+
+
+@pytest.mark.parametrize("kind", ["ssh-rsa", "ecdsa-sha2-nistp384"])
+async def test_an_expected_key_is_found_of_whatever_kind_it_is(kind: str) -> None:
+    other = asyncssh.generate_private_key(kind)
+    async with serving(RouterOSDouble(more_host_keys=[other])) as double:
+        seen, expected = Seen(), host_key(double, other)
+        await read(target(double.port, trust=Trust(expected=expected.fingerprint)), seen)
+        assert seen.keys == {"r1": expected}
+
+
+async def test_who_has_the_expected_key_in_no_kind_is_told_by_the_key_that_is_shown_first() -> None:
+    wanted = RouterOSDouble(host_key=asyncssh.generate_private_key("ssh-rsa"))
+    others = [asyncssh.generate_private_key(one) for one in ("ssh-rsa", "ecdsa-sha2-nistp256")]
+    async with serving(RouterOSDouble(more_host_keys=others)) as double:
+        seen = Seen()
+        with pytest.raises(DeviceUnread, match="another host key") as failed:
+            await read(
+                target(double.port, trust=Trust(expected=host_key(wanted).fingerprint)), seen
+            )
+        assert failed.value.kind == "host_key_changed"
+        assert seen.keys == {"r1": host_key(double)}
+        assert (double.logins, double.passwords) == ([], [])
 
 
 async def test_a_key_is_offered_before_a_password() -> None:
