@@ -1,7 +1,8 @@
 """Answers requests on `config.backup.trigger` by collecting the device.
 
-A request with a `trigger_id` comes from Configtrail's own trigger, which has recorded it. One
-without comes from somebody else: it is recorded first, and then goes the same way.
+A request with the `trigger_id` of a backup that is under way comes from Configtrail's own trigger,
+which has recorded it. Any other comes from somebody else, whatever id it has: it is recorded first,
+and then goes the same way.
 """
 
 from __future__ import annotations
@@ -81,6 +82,8 @@ class Answering:
         """Answer one request, whatever comes of it."""
         try:
             answer = await self._answered(msg.data)
+        except Unavailable as error:
+            answer = Answer("failed", error=str(error))
         except Exception as error:  # noqa: BLE001
             # Whoever waits must hear of it; it is logged with its origin.
             log.error("answering a request for a backup failed: %s", describe(error))
@@ -107,7 +110,9 @@ class Answering:
             settings = await self._collecting.registered(asked.tenant_id, asked.device_id)
         if settings is None or settings.platform == JUMP_PLATFORM:
             return Answer("failed", error="the device is not in the inventory")
-        if asked.trigger_id is None:
+        if asked.trigger_id is None or not await self._trigger.is_under_way(
+            asked.tenant_id, asked.device_id, asked.trigger_id
+        ):
             return await self._recorded_first(asked)
         async with self._turns:
             return await self._collected(asked, settings)
@@ -147,6 +152,6 @@ class Answering:
             return Answer("locked", error=str(error))
         except (BackupFailed, BackupTimedOut) as error:
             return Answer("failed", error=error.reason)
-        except (InvalidInput, Unavailable) as error:
+        except InvalidInput as error:
             return Answer("failed", error=str(error))
         return Answer("success", sha256_hash=done.sha256_hash, message=done.message)

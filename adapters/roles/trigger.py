@@ -151,6 +151,13 @@ class TriggerService:
             log.info("manual backup of %s/%s: %s", tenant_id, device_id, ending.outcome)
         return _result(request, ending, position)
 
+    async def is_under_way(self, tenant_id: str, device_id: str, trigger_id: str) -> bool:
+        """Whether a backup with that id is recorded, and being done now, here or elsewhere. Raises
+        `Unavailable`."""
+        # Its lease is taken after the request is recorded; a replica's log may lag behind that.
+        held = await self._leases.held(lease_name(tenant_id, device_id))
+        return held is not None and held.task == trigger_id
+
     async def _perform(self, request: Request, seconds: float) -> tuple[Ending, int]:
         """Do it, and record its end, under the lease. Every way out records an end."""
         told: list[tuple[Ending, int]] = []

@@ -564,14 +564,15 @@ async def _asked(stack: Stack, times: int) -> bool:
     return await stack.count(ManualBackupTriggered) == times
 
 
+@pytest.mark.parametrize("own", [{}, {"trigger_id": "ticket-4711"}])
 async def test_a_request_of_another_program_on_nats_is_recorded_before_it_is_done(
-    stack: Stack,
+    stack: Stack, own: dict[str, str]
 ) -> None:
     double = RouterOSDouble()
     async with serving(double), collecting(stack, stack.role()):
         await stack.registrar.configure(TENANT, DEVICE, settings(double.port), actor=ALICE)
         await eventually(lambda: stack.count(SnapshotCreated))
-        body = json.dumps({"tenant_id": TENANT, "device_id": DEVICE}).encode()
+        body = json.dumps({"tenant_id": TENANT, "device_id": DEVICE, **own}).encode()
         reply = json.loads((await stack.rig.nc.request(SUBJECT, body, timeout=20)).data)
         nonsense = json.loads((await stack.rig.nc.request(SUBJECT, b"{", timeout=20)).data)
     assert reply["status"] == "success"
