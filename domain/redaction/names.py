@@ -126,9 +126,10 @@ def _is_of_secret(words: list[str]) -> bool:
         return True
     before = words[:-1]
     if last == "key" or last == "keys":
-        if "ssh" in before and _SSH_PUBLIC.isdisjoint(before):
-            return last == "key"
-        return not _SECRET_KEYS.isdisjoint(before)
+        if not _SECRET_KEYS.isdisjoint(before):
+            return True
+        # Several of SSH alone are whom a user or a device trusts.
+        return last == "key" and "ssh" in before and _SSH_PUBLIC.isdisjoint(before)
     if last == "pin":
         return _OTHER_PINS.isdisjoint(before)
     return last == "community" and (not before or not _COMMUNITIES.isdisjoint(before))
