@@ -5,6 +5,10 @@ coroutine) costs three times what decoding an event does. The tap stands in the 
 client's parser: it takes whole messages of tapped subscriptions out of what was read, and hands
 everything else on, in order and unchanged. Connecting, reconnecting, pings and subscriptions stay
 the client's.
+
+But for one thing: a message of which the client could make no text would end its reading for good,
+and with it all that the connection is for. Others may store such ones. It gets them with other
+characters in the place of such bytes, so that whoever reads them says what is wrong with them.
 """
 
 from __future__ import annotations
@@ -20,6 +24,9 @@ from nats.protocol.parser import Parser
 from adapters.jetstream.headers import header_lines
 
 _CRLF = b"\r\n"
+# How the headers of a message begin, and those that tell a status.
+_PLAIN = b"NATS/1.0\r\n"
+_STATUS = b"NATS/1.0 "
 
 
 class TappedMessage(Struct, frozen=True, gc=False):
@@ -108,7 +115,14 @@ class Tap(Parser):
                     break
                 taker = takers.get(words[2])
                 if taker is None or len(words) != with_reply:
-                    place = end
+                    block = buffer[body : body + _size(words[-2])] if with_reply == 6 else b""
+                    if _is_text(buffer[place:line_end], block):
+                        place = end
+                        continue
+                    if begin < place:
+                        await super().parse(buffer[begin:place])
+                    begin = place = end
+                    await super().parse(_as_text(words, block, buffer[body + len(block) : end - 2]))
                     continue
                 if begin < place:
                     await super().parse(buffer[begin:place])
@@ -130,6 +144,31 @@ class Tap(Parser):
                 self._rest = buffer[place:]
             for one in touched:
                 one.taken()
+
+
+def _is_text(line: bytes, block: bytes) -> bool:
+    """Whether the client can make text of a message's first line and of its headers. Of those
+    after a plain first line it can, whatever is in them."""
+    if not line.isascii():
+        return False
+    return not block or block.startswith(_PLAIN) or (block.startswith(_STATUS) and block.isascii())
+
+
+def _as_text(words: list[bytes], block: bytes, payload: bytes) -> bytes:
+    """The message as text: the same words, and headers that begin as headers do."""
+    if block.startswith(_STATUS):
+        # The client cuts these at counted bytes, which must not be amid a character.
+        block = block.decode("ascii", "replace").encode("ascii", "replace")
+    elif block and not block.startswith(_PLAIN):
+        block = _PLAIN + _CRLF
+    sizes = [b"%d" % len(block)] if words[0] == b"HMSG" else []
+    sizes.append(b"%d" % (len(block) + len(payload)))
+    line = b" ".join([*(_told(one) for one in words[: -len(sizes)]), *sizes])
+    return line + _CRLF + block + payload + _CRLF
+
+
+def _told(raw: bytes) -> bytes:
+    return raw.decode(errors="replace").encode()
 
 
 # Messages are of few sizes, and `int` takes a fifth of what a message costs here.

@@ -123,6 +123,37 @@ async def test_a_closed_tap_takes_nothing_more_and_a_new_connection_begins_clean
     assert client.passed == [(7, b"a.b", b"$JS.ACK.x", HEADERS, b"4")]
 
 
+WORD = st.binary(min_size=1, max_size=12).map(lambda raw: b"".join(raw.split()) or b"\xff")
+BLOCK = st.builds(
+    lambda first, rest: first + rest,
+    st.sampled_from(
+        (HEADERS, b"NATS/1.0", b"NATS/1.0\r\n", b"NATS/1.0 503 ", b"NATS/1.0 \xff", b"")
+    ),
+    st.binary(max_size=12),
+)
+
+
+@given(WORD, WORD, BLOCK, st.binary(max_size=12))
+async def test_the_client_can_make_text_of_what_is_handed_on_and_goes_on_after_it(
+    subject: bytes, reply: bytes, block: bytes, data: bytes
+) -> None:
+    client = Passed()
+    Tap.install(client)
+    tap = Tap.of(client)
+    assert tap is not None
+    sizes = b"%d %d" % (len(block), len(block) + len(data))
+    line = b" ".join((b"HMSG", subject, b"8", reply, sizes))
+    await tap.parse(line + b"\r\n" + block + data + b"\r\n" + hmsg(8, b"next"))
+    (first, second) = client.passed
+    assert isinstance(first, tuple)
+    sid, told_subject, told_reply, headers, told = first
+    assert (sid, told) == (8, data)
+    assert told_subject.decode() == subject.decode(errors="replace")
+    assert told_reply.decode() == reply.decode(errors="replace")
+    await Client()._process_headers(headers)
+    assert second == (8, b"a.b", b"$JS.ACK.x", HEADERS, b"next")
+
+
 async def test_what_is_no_protocol_is_refused() -> None:
     client, taker = Passed(), Kept()
     Tap.install(client)
