@@ -45,8 +45,6 @@ class SharedSource:
             try:
                 while not rider.left_behind:
                     batch = await train.next(rider)
-                    if not batch:
-                        continue
                     yield batch
                     position = rider.position = batch[-1].position
                     train.make_room()
@@ -106,28 +104,26 @@ class _Train:
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._reading = asyncio.create_task(self._read(source))
+        self._reading.add_done_callback(lambda _: self._news.set())  # its end is news too
 
     def passes(self, position: int) -> bool:
         """Whether the next event after `position` is kept here, or comes next."""
         return self.begin <= position <= self.end and not self._reading.done()
 
     async def next(self, rider: _Rider) -> Sequence[Delivered]:
-        """What follows for the rider, as one batch was read; waits for it. Empty when there may be
-        more to know. Raises what the reading raised, after all that came before."""
+        """What follows for the rider, as one batch was read; waits for it. Raises what the reading
+        raised, after all that came before."""
         while rider.position >= self.end:
             if self._reading.done():
                 self._reading.result()
                 raise RuntimeError("the feed of events ended")
             self._news.clear()
-            waiting = asyncio.ensure_future(self._news.wait())
-            try:
-                await asyncio.wait((waiting, self._reading), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                waiting.cancel()
-        for _, batch in self._batches:
-            if batch[-1].position > rider.position:
-                return batch[max(0, rider.position + 1 - batch[0].position) :]
-        return ()
+            await self._news.wait()
+        wanted = rider.position + 1
+        for _, batch in reversed(self._batches):  # nearly always the last one
+            if batch[0].position <= wanted:
+                return batch[wanted - batch[0].position :]
+        raise RuntimeError(f"position {wanted} is not kept for who follows")
 
     def make_room(self) -> None:
         """Forget what all riders had, but for the last of it, while it is new."""
@@ -154,6 +150,9 @@ class _Train:
                 self._batches.append((asyncio.get_running_loop().time(), batch))
                 self.end = batch[-1].position
                 self._news.set()
+                # Decoding a batch holds up whoever awaits Postgres: they get their turn between
+                # two, also where a long queue of messages is here already.
+                await asyncio.sleep(0)
                 while self.end - self._passed() >= MOST_KEPT:
                     await self._wait_for_room()
 
