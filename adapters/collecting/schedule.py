@@ -1,6 +1,8 @@
-"""When a device is read next, and the record of its last attempt that all collectors share.
+"""When a device is read next, the record of its last attempt that all collectors share, and that
+it told of a change which nobody has read yet.
 
-The record is no fact: lost, every device is due at once, and nothing else happens.
+These records are no facts: without the first every device is due at once, without the second a
+change is read when its device is due.
 """
 
 from __future__ import annotations
@@ -16,11 +18,12 @@ from adapters.jetstream.buckets import Bucket
 from adapters.ssh.failures import WAITS_FOR_A_PERSON
 from domain.events import DeviceSettings
 from domain.fields import seconds_until_open
-from domain.ids import to_token
+from domain.ids import from_token, to_token
 
 BUCKET: Final = "CONFIGTRAIL_SCHEDULE"
 BACK_OFF_MINUTES: Final = (1, 5, 15, 60)
 _JITTER: Final = 0.1
+_CHANGED: Final = "changed"
 
 
 class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -34,7 +37,7 @@ class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Schedule:
-    """The last attempts, by device."""
+    """The last attempts and the reported changes, by device."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
@@ -49,6 +52,25 @@ class Schedule:
         await self._bucket.put(
             msgspec.json.encode(attempt), to_token(tenant_id), to_token(device_id)
         )
+
+    async def report(self, tenant_id: str, device_id: str, at: datetime) -> None:
+        """A device told of a change, which is to be read."""
+        value = at.astimezone(UTC).isoformat().encode()
+        await self._bucket.put(value, to_token(tenant_id), to_token(device_id), _CHANGED)
+
+    async def settle(self, tenant_id: str, device_id: str) -> None:
+        """What it told of is read."""
+        await self._bucket.drop(to_token(tenant_id), to_token(device_id), _CHANGED)
+
+    async def reported(self) -> dict[tuple[str, str], datetime]:
+        """The devices that told of a change which is not read, and when it was last told."""
+        found = {}
+        for name in await self._bucket.matching("*", "*", _CHANGED):
+            told = await self._bucket.get(*name)
+            if told is not None:
+                key = from_token(name[0]), from_token(name[1])
+                found[key] = datetime.fromisoformat(told.decode())
+        return found
 
 
 def mark_of(settings: DeviceSettings, trust: str = "", secret: str = "") -> str:

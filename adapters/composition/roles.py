@@ -39,6 +39,7 @@ def collecting_roles(system: System) -> dict[str, Role]:
         found["syslog"] = SyslogListener(
             settings.syslog_listen,
             senders=Senders(collector.settings_at, relay_networks(settings.syslog_relays)),
+            hear=collector.hear,
             hurry=collector.hurry,
             metrics=system.metrics,
         ).run

@@ -27,6 +27,7 @@ class Bucket:
         self._js = js
         self._bucket = bucket
         self._kept_seconds = kept_seconds
+        self._prefix = f"$KV.{bucket}."
         self._open: KeyValue | None = None
 
     async def ensure(self, replicas: int = 1) -> None:
@@ -80,15 +81,25 @@ class Bucket:
         with outage_as_unavailable(f"removing from {self._bucket}"):
             await (await self._kv()).purge(".".join(name))
 
+    async def drop(self, *name: str) -> None:
+        """Remove a value, and leave nothing in its place that says so."""
+        with outage_as_unavailable(f"removing from {self._bucket}"):
+            subject = f"{self._prefix}{'.'.join(name)}"
+            await self._js.purge_stream(f"KV_{self._bucket}", subject=subject)
+
     async def names(self, first: str) -> list[str]:
         """The second tokens of all names that begin with a token."""
-        prefix = f"$KV.{self._bucket}.{first}."
+        return [name for _, name in await self.matching(first, "*")]
+
+    async def matching(self, *pattern: str) -> list[tuple[str, ...]]:
+        """All names, in order, whose tokens are those of a pattern; `*` stands for any."""
+        subjects = f"{self._prefix}{'.'.join(pattern)}"
         found = []
         with outage_as_unavailable(f"listing {self._bucket}"):
-            info = await self._js.stream_info(f"KV_{self._bucket}", subjects_filter=f"{prefix}>")
+            info = await self._js.stream_info(f"KV_{self._bucket}", subjects_filter=subjects)
         for subject in sorted(info.state.subjects or {}):
-            name = subject.removeprefix(prefix)
-            if await self.get(first, name) is not None:
+            name = tuple(subject.removeprefix(self._prefix).split("."))
+            if await self.get(*name) is not None:
                 found.append(name)
         return found
 

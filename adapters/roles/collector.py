@@ -28,6 +28,7 @@ from adapters.collecting.collection import DeviceCollector, Failed, NotDue
 from adapters.collecting.planned import Planned, now_utc
 from adapters.collecting.registered import TYPES as INVENTORY
 from adapters.collecting.registered import Registry
+from adapters.collecting.reported import ReportedChanges
 from adapters.collecting.schedule import Attempt, Schedule, mark_of
 from adapters.jetstream.intake import IntakeFull
 from adapters.jetstream.latest import LatestEvents, LeftOut, Told
@@ -86,6 +87,7 @@ class Collector:
             collecting, trigger, self._settings_of, self._secret_of, at_once
         )
         self._registry = Registry()
+        self._reported = ReportedChanges(schedule, clock)
         self._planned: dict[Key, Planned] = {}
         self._queue: list[tuple[float, int, Key, int]] = []
         self._order = itertools.count()
@@ -102,16 +104,27 @@ class Collector:
         """The devices that are collected now."""
         return {key: one.settings for key, one in self._planned.items() if one.settings}
 
+    def hear(self, tenant_id: str, device_id: str) -> None:
+        """A device says that it changes: it will be hurried once it came to rest."""
+        if self._is_collected((tenant_id, device_id)):
+            self._reported.note((tenant_id, device_id))
+
     def hurry(self, tenant_id: str, device_id: str) -> bool:
         """Collect a device as soon as there is room, because it said that it changed; False when
         it is not collected here."""
         key = (tenant_id, device_id)
-        planned = self._planned.get(key)
-        if planned is None or planned.settings is None or not planned.settings.enabled:
+        if not self._is_collected(key):
+            self._reported.settle(key, self._reported.newest(key))
             return False
+        self._reported.note(key)
+        planned = self._planned[key]
         planned.source = "pushed"
         self._place(key, planned, self._clock())
         return True
+
+    def _is_collected(self, key: Key) -> bool:
+        planned = self._planned.get(key)
+        return planned is not None and planned.settings is not None and planned.settings.enabled
 
     async def _settings_of(self, tenant_id: str, device_id: str) -> DeviceSettings | None:
         planned = self._planned.get((tenant_id, device_id))
@@ -125,6 +138,7 @@ class Collector:
         """Keep up with the inventory. Requests are answered only while there is a device: who has
         collectors of their own, and no inventory here, is not disturbed."""
         subscription: Subscription | None = None
+        told = False
 
         async def on_request(msg: Msg) -> None:
             group.create_task(self._answering.answer(msg))
@@ -134,6 +148,9 @@ class Collector:
                 async for newest in changes:
                     for stored in newest.events:
                         self._apply(stored)
+                    if newest.complete and not told:
+                        group.create_task(self._reported.run(self.hurry))
+                        told = True
                     has_devices = bool(self.settings_at())
                     if has_devices and subscription is None:
                         subscription = await self._nc.subscribe(SUBJECT, queue=QUEUE, cb=on_request)
@@ -259,8 +276,10 @@ class Collector:
         before = planned.turn
         again: float | None = None
         source, planned.source = planned.source, "scheduled"
+        reported = self._reported.newest(key) if source == "pushed" else None
         try:
             again = await self._collect(key, planned, source)
+            self._reported.settle(key, reported)
         except (LeaseHeld, LeaseLost, IntakeFull, Unavailable) as error:
             log.info("%s/%s is not collected now: %s", *key, error)
             # Who holds it may be dead: looked at again twice in the time that its lease lasts.

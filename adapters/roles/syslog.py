@@ -29,13 +29,15 @@ _REFRESH_SECONDS: Final = 2.0
 
 
 class SyslogListener:
-    """Listens on `host:port`. `hurry` collects a device soon."""
+    """Listens on `host:port`. `hear` is told at once of a device that changes, `hurry` collects it
+    when it came to rest."""
 
     def __init__(
         self,
         listen: str,
         *,
         senders: Senders,
+        hear: Callable[[str, str], None],
         hurry: Callable[[str, str], bool],
         metrics: Metrics,
         quiet: float = QUIET_SECONDS,
@@ -44,6 +46,7 @@ class SyslogListener:
     ) -> None:
         self._host, self._port = _listen_address(listen)
         self._senders = senders
+        self._hear = hear
         self._hurry = hurry
         self._metrics = metrics
         self._quiet = quiet
@@ -99,6 +102,8 @@ class SyslogListener:
     def _heard(self, key: Key) -> None:
         """Wait until the device was quiet for a while, but not for ever."""
         loop = asyncio.get_running_loop()
+        if key not in self._since:
+            self._hear(*key)
         since = self._since.setdefault(key, loop.time())
         timer = self._timers.pop(key, None)
         if timer is not None:

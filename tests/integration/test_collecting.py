@@ -18,10 +18,11 @@ import asyncssh
 import pytest
 from nats.aio.msg import Msg
 
-from adapters.collecting import collection, once
+from adapters.collecting import collection, once, reported
 from adapters.collecting.collection import Collected, DeviceCollector, Failed, NotDue
 from adapters.collecting.credentials import BUCKET as CREDENTIALS
 from adapters.collecting.credentials import Credentials, Stored
+from adapters.collecting.planned import now_utc
 from adapters.collecting.schedule import Attempt
 from adapters.collecting.vault import Vault
 from adapters.composition import System
@@ -785,6 +786,77 @@ async def test_a_reported_change_is_read_at_once_though_the_device_is_planned_an
         busy.hold.set()
         await eventually(partial(stack.count, SnapshotCreated))
     assert len(double.logins) == 1
+
+
+async def test_a_reported_change_is_read_though_the_collector_that_heard_of_it_is_gone(
+    stack: Stack,
+) -> None:
+    first, double = stack.role(), RouterOSDouble()
+    async with serving(double):
+        async with collecting(stack, first):
+            await stack.registrar.configure(TENANT, DEVICE, settings(double.port), actor=ALICE)
+            await eventually(partial(stack.count, SnapshotCreated))
+            double.hold = asyncio.Event()
+            assert first.hurry(TENANT, DEVICE)
+            await eventually(stack.schedule.reported)
+            await eventually(lambda: len(double.logins) == 2)
+        double.hold = None
+        async with collecting(stack, stack.role()):
+            await eventually(partial(stack.count, DuplicateSkipped))
+            await eventually(partial(_nothing_reported, stack))
+    fact = (await stack.rig.history(TENANT, DEVICE))[-1].event
+    assert isinstance(fact, DuplicateSkipped)
+    assert fact.source == "pushed"
+
+
+async def test_a_change_that_somebody_else_was_told_of_is_read_here_once_it_is_overdue(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reported, "LOOK_SECONDS", 0.05)
+    double = RouterOSDouble()
+    role = stack.role()
+    async with serving(double), collecting(stack, role):
+        for name in (DEVICE, "r2"):
+            await stack.registrar.configure(TENANT, name, settings(double.port), actor=ALICE)
+            await eventually(partial(stack.count, SnapshotCreated, name))
+        now = datetime.now(UTC)
+        await stack.schedule.report(TENANT, "r2", now)
+        await stack.schedule.report(TENANT, "gone", now - timedelta(hours=1))
+        await stack.schedule.report(TENANT, DEVICE, now - timedelta(hours=1))
+        await eventually(partial(stack.count, DuplicateSkipped))
+        await eventually(partial(_only_reported, stack, "r2"))
+    assert await stack.count(DuplicateSkipped, "r2") == 0
+
+
+async def test_what_a_device_tells_while_it_is_read_is_not_settled_by_that_reading(
+    stack: Stack,
+) -> None:
+    changes, key = reported.ReportedChanges(stack.schedule, now_utc), (TENANT, DEVICE)
+    changes.note(key)
+    before = changes.newest(key)
+    changes.note(key)
+    changes.settle(key, before)
+    assert changes.newest(key) is not None
+    changes.settle(key, changes.newest(key))
+    assert changes.newest(key) is None
+
+
+async def test_a_change_of_a_device_that_is_not_collected_is_not_written_down(stack: Stack) -> None:
+    role, double = stack.role(), RouterOSDouble(hold=asyncio.Event())
+    async with serving(double), collecting(stack, role):
+        await stack.registrar.configure(TENANT, DEVICE, settings(double.port), actor=ALICE)
+        await eventually(lambda: len(double.logins) == 1)
+        role.hear(TENANT, "r2")
+        role.hear(TENANT, DEVICE)
+        await eventually(partial(_only_reported, stack, DEVICE))
+
+
+async def _nothing_reported(stack: Stack) -> bool:
+    return not await stack.schedule.reported()
+
+
+async def _only_reported(stack: Stack, device: str) -> bool:
+    return set(await stack.schedule.reported()) == {(TENANT, device)}
 
 
 async def _has(stack: Stack, kind: type[object], times: int) -> bool:

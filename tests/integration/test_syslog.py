@@ -101,6 +101,7 @@ async def test_senders_are_known_by_address_and_relays_by_the_name_they_tell() -
 @asynccontextmanager
 async def listening(
     hurried: list[Key],
+    heard: list[Key] | None = None,
     *,
     quiet: float = 0.05,
     longest: float = 30,
@@ -110,12 +111,14 @@ async def listening(
         hurried.append((tenant, device))
         return True
 
+    heard = [] if heard is None else heard
     metrics = Metrics()
     senders = Senders(lambda: DEVICES, [])
     await senders.refresh()
     listener = SyslogListener(
         "127.0.0.1:0",
         senders=senders,
+        hear=lambda *key: heard.append(key),
         hurry=hurry,
         metrics=metrics,
         quiet=quiet,
@@ -143,10 +146,12 @@ async def test_a_burst_over_udp_and_tcp_is_one_collection() -> None:
 
 async def test_a_device_that_never_rests_is_collected_all_the_same() -> None:
     hurried: list[Key] = []
-    async with listening(hurried, quiet=30, longest=0.2) as (port, _):
+    heard: list[Key] = []
+    async with listening(hurried, heard, quiet=30, longest=0.2) as (port, _):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.sendto(b"system,info filter rule added by admin", ("127.0.0.1", port))
             await eventually(lambda: hurried)
+    assert heard == hurried
 
 
 @pytest.mark.parametrize(
@@ -259,4 +264,10 @@ def test_wrong_settings_are_told() -> None:
     with pytest.raises(InvalidInput):
         relay_networks("everybody")
     with pytest.raises(InvalidInput):
-        SyslogListener("here", senders=Senders(dict, []), hurry=lambda *_: True, metrics=Metrics())
+        SyslogListener(
+            "here",
+            senders=Senders(dict, []),
+            hear=lambda *_: None,
+            hurry=lambda *_: True,
+            metrics=Metrics(),
+        )
