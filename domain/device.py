@@ -280,7 +280,8 @@ def evolve(state: DeviceState, stored: StoredEvent) -> DeviceState:
         case DeviceConfigured() as event:
             return replace(state, configured=event)
         case DeviceRetired():
-            return replace(state, configured=None)
+            # Its failures are over: back in the inventory, one of the same kind is a new one.
+            return replace(state, configured=None, failing_kinds=())
         case GroupConfigured() as event:
             return replace(state, group=event.defaults)
         case GroupRemoved():

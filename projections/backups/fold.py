@@ -91,6 +91,7 @@ class BackupOps(Struct):
     `observations` are rows, of which those in `late` may stand between others: there, runs begin
     anew. `sightings` are of snapshots that were created before the batch. `gone` are texts that are
     not kept any more: of a snapshot or, without one, of all before a position, and how they went.
+    Failures of `retired` devices from before are over; those in `devices` are from after that.
     """
 
     devices: dict[DeviceKey, DeviceChange] = field(default_factory=dict)
@@ -101,6 +102,7 @@ class BackupOps(Struct):
     asked: dict[Key, tuple[str, datetime]] = field(default_factory=dict)
     finished: dict[Key, Finish] = field(default_factory=dict)
     gone: list[tuple[str, str, str | None, int, str]] = field(default_factory=list)
+    retired: set[DeviceKey] = field(default_factory=set)
 
 
 def fold(batch: Sequence[StoredEvent]) -> BackupOps:
@@ -137,6 +139,10 @@ def fold(batch: Sequence[StoredEvent]) -> BackupOps:
                 # At the same time the one recorded later is the newest.
                 if device.failure is None or event.attempted_at >= device.failure.attempted_at:
                     device.failure = event
+            case DeviceRetired():
+                # Nobody reads it any more, so nothing would ever end its failure.
+                device.failure = None
+                ops.retired.add(key)
             case ContentExpired() as event:
                 ops.gone.append((*key, event.snapshot_id, stored.position, "expired"))
             case ContentShredded():
@@ -147,7 +153,6 @@ def fold(batch: Sequence[StoredEvent]) -> BackupOps:
                 | SnapshotRecanonicalised()
                 | CollectionRecovered()
                 | DeviceConfigured()
-                | DeviceRetired()
                 | GroupConfigured()
                 | GroupRemoved()
                 | CredentialSet()

@@ -102,7 +102,8 @@ class Trigger(Struct, frozen=True, kw_only=True):
 
 
 class TenantStats(Struct, frozen=True, kw_only=True):
-    """A tenant in numbers. `failing` devices are those whose newest reading failed."""
+    """A tenant in numbers. `failing` devices are those whose newest reading failed, and that were
+    not taken out of the inventory since."""
 
     devices: int
     snapshots: int

@@ -129,6 +129,13 @@ UPSERT_DEVICES = """
             THEN excluded.last_failure_message ELSE d.last_failure_message END
 """
 
+FORGET_FAILURES = """
+    UPDATE devices d
+    SET last_failure_at = NULL, last_failure_kind = NULL, last_failure_message = NULL
+    FROM unnest($1::text[], $2::text[]) AS retired(tenant_id, device_id)
+    WHERE d.tenant_id = retired.tenant_id AND d.device_id = retired.device_id
+"""
+
 # Since when the current configuration holds, where late observations may have moved that.
 MEND_LAST_CHANGED = """
     UPDATE devices d
@@ -175,7 +182,7 @@ class Backups:
     """The projection `backups`."""
 
     name = "backups"
-    version = 4
+    version = 5
     tables = TABLES
     ddl = DDL
 
@@ -190,6 +197,8 @@ class Backups:
         await copy_rows(connection, "snapshots", _SNAPSHOT_COLUMNS, snapshots)
         await _confirm(connection, ops)
         await copy_rows(connection, "observations", _OBSERVATION_COLUMNS, ops.observations)
+        if ops.retired:
+            await connection.execute(FORGET_FAILURES, *columns_of(sorted(ops.retired), 2))
         await connection.execute(UPSERT_DEVICES, *columns_of(_device_rows(ops), 14))
         if ops.late:
             await connection.execute(MEND_RUNS, *columns_of(ops.late, 4))

@@ -12,6 +12,7 @@ from adapters.postgres.pool import open_pool
 from domain.errors import InvalidInput
 from domain.events import (
     CollectionFailed,
+    DeviceRetired,
     DiffGenerated,
     DuplicateSkipped,
     ManualBackupFinished,
@@ -90,13 +91,20 @@ async def test_devices(pool: Pool, fleet: Fleet) -> None:
             assert device.last_position == events[-1].position
             current = next(one for one in created if one.snapshot_id == seen[-1][2])
             assert (device.platform, device.os_version) == (current.platform, current.os_version)
+            gone = [one.position for one in events if isinstance(one.event, DeviceRetired)]
             failure = max(
                 (
                     (one.event.attempted_at, one.position, one.event)
                     for one in events
                     if isinstance(one.event, CollectionFailed)
+                    and one.position > max(gone, default=0)
                 ),
+                default=None,
             )
+            if failure is None:
+                assert (device.last_failure_at, device.last_failure_kind) == (None, None)
+                assert (device.last_failure_message, device.failing) == (None, False)
+                continue
             assert device.last_failure_at == failure[0]
             assert device.last_failure_kind == failure[2].kind
             assert device.last_failure_message == failure[2].message.replace("\x00", "\ufffd")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from domain.collecting import failure_told
 from domain.decisions import (
     MOST_SECTIONS,
     collection_failed,
@@ -32,9 +34,10 @@ from domain.device import (
     evolve,
     needs_history,
 )
-from domain.envelope import Head, NewEvent, StoredEvent
+from domain.envelope import Head, NewEvent, StoredEvent, new_event
 from domain.events import (
     ContentRef,
+    DeviceRetired,
     DiffGenerated,
     DuplicateSkipped,
     SectionChange,
@@ -464,6 +467,31 @@ def test_of_the_kinds_of_failure_that_were_told_the_newest_are_known() -> None:
             )
         )
     assert device.state.failing_kinds == (*kinds[2:-2], kinds[-1], kinds[-2])
+
+
+def test_a_device_that_is_back_in_the_inventory_has_no_failures_told() -> None:
+    device = Device()
+    failed = partial(
+        failure_told,
+        tenant_id="acme",
+        device_id="edge1",
+        kind="timeout",
+        message="no answer",
+        attempted_at=at(2),
+        source="scheduled",
+        attempt=1,
+        trigger_id=None,
+    )
+    told = failed(device.state, failure_id="f1")
+    assert told is not None
+    device.append(told)
+    assert failed(device.state, failure_id="f2") is None
+    device.append(
+        new_event(
+            "acme", "edge1", "retired.1", at(3), DeviceRetired(actor="user:ann", change_id="1")
+        )
+    )
+    assert failed(device.state, failure_id="f3") is not None
 
 
 def test_a_missing_or_repeated_version_is_refused() -> None:

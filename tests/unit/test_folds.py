@@ -111,6 +111,8 @@ class BackupTables:
                 row[3] = min(row[3] or change.oldest, change.oldest)
                 row[4] = max(row[4] or change.newest, change.newest)
             row[5] = change.current or row[5]
+            if device in ops.retired:
+                row[6] = None
             failure, before = change.failure, row[6]
             if failure and (not before or failure.attempted_at >= before.attempted_at):
                 row[6] = failure
