@@ -11,13 +11,14 @@ from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from domain.envelope import StoredEvent
     from domain.events import RefusalReason
 
 
+_NAMED_MOST = 5
 _UNAUTHENTICATED = {
     "no_credentials": "this needs credentials: Authorization: Bearer <API key or token>",
     "expired": "the credentials have expired",
@@ -121,6 +122,23 @@ class MalformedEvent(ConfigtrailError):
         super().__init__(f"event {position} can't be decoded: {reason}")
         self.position = position
         self.reason = reason
+
+
+class EventsUnread(ConfigtrailError):
+    """What is asked hangs on newest events that can't be read. `what` is that, `unread` names whose
+    events they are, and why each can't be read; `way_out` is what else there is to do."""
+
+    def __init__(self, what: str, unread: Mapping[str, str], way_out: str = "") -> None:
+        names = list(unread)
+        more = f" and {len(names) - _NAMED_MOST} more" if len(names) > _NAMED_MOST else ""
+        super().__init__(
+            f"{what} can't be told, since the newest events of "
+            f"{', '.join(names[:_NAMED_MOST])}{more} can't be read ({names[0]}: "
+            f"{unread[names[0]]}); nothing was done: run a version of Configtrail that can read "
+            f"them{way_out}"
+        )
+        self.what = what
+        self.unread = dict(unread)
 
 
 class AppendConflict(ConfigtrailError):

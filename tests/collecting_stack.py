@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from nats.js import JetStreamContext
+
 from adapters.collecting.collection import DeviceCollector, Inventory
 from adapters.collecting.credentials import BUCKET as CREDENTIALS
 from adapters.collecting.credentials import Credentials, CredentialStore, Stored
@@ -19,6 +21,7 @@ from adapters.roles.collector import Collector
 from adapters.roles.devices import DeviceRepository
 from adapters.roles.trigger import TriggerService
 from domain.events import DeviceSettings
+from domain.ids import to_token
 from tests.rig import Rig, rig
 
 TENANT, DEVICE, ALICE = "acme", "r1", "user:alice"
@@ -74,6 +77,10 @@ class Stack:
     def registrar(self) -> Registrar:
         return Registrar(DeviceRepository(self.rig.events))
 
+    async def unreadable(self, branch: str, name: str, version: int = 2) -> None:
+        """An event of that type, of another version or (of version 1) a broken one."""
+        await unreadable(self.rig.js, TENANT, branch, name, version)
+
     async def kinds(self, device: str = DEVICE) -> list[str]:
         """The device's events, by name."""
         return [type(one.event).__name__ for one in await self.rig.history(TENANT, device)]
@@ -81,6 +88,20 @@ class Stack:
     async def count(self, kind: type[object], device: str = DEVICE) -> int:
         found = await self.rig.history(TENANT, device)
         return sum(isinstance(one.event, kind) for one in found)
+
+
+async def unreadable(
+    js: JetStreamContext, tenant: str, branch: str, name: str, version: int = 2
+) -> None:
+    """An event that this program can't read: of another version or (of version 1) a broken one."""
+    headers = {
+        "ce-id": f"{tenant}-{branch}-{name}",
+        "ce-type": f"configtrail.{name}.v{version}",
+        "ce-time": "2026-01-01T00:00:00Z",
+        "ce-sequence": "1",
+    }
+    subject = f"configtrail.{to_token(tenant)}.{to_token(branch)}.{name}"
+    await js.publish(subject, b"{}", headers=headers)
 
 
 @asynccontextmanager

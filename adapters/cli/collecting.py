@@ -13,16 +13,17 @@ from rich.table import Table
 
 from adapters.cli.arguments import Json
 from adapters.cli.console import err, harmless, out, print_json
+from adapters.cli.inventory import tell_left_out
 from adapters.cli.session import PROJECTED_SECONDS, Need, projected, session
 from adapters.cli.tables import SHORT_ID, cell, table
 from adapters.collecting.files import read_inventory
 from adapters.collecting.once import GOOD, Result, collect_once
-from adapters.collecting.registered import registered_devices
+from adapters.collecting.registered import registered_inventory
 from adapters.composition import collecting_roles
 from adapters.embedded.runtime import running
 from adapters.roles import supervisor
 from adapters.settings import Settings
-from domain.errors import InvalidInput
+from domain.errors import EventsUnread, InvalidInput
 from domain.fields import JUMP_PLATFORM
 from domain.ids import check_device_id
 
@@ -69,16 +70,20 @@ async def collect(
     if not once:
         raise typer.BadParameter("say --once; `configtrail collector` collects on a schedule")
     only = frozenset(check_device_id(one) for one in device or ())
-    given = None
+    given, left_out = None, dict[str, str]()
     if inventory is not None:
         given = {one.device_id: one.settings for one in read_inventory(inventory)}
     async with session(settings, Need.EVERYTHING) as opened:
         system = opened.system
         collector = system.collecting
         if given is None:
-            given = await registered_devices(system.nc, system.js, settings.tenant)
+            registered = await registered_inventory(system.nc, system.js, settings.tenant)
+            given, left_out = registered.settings(), registered.unread()
+            tell_left_out(registered)
         else:
             collector = collector.trusting()
+        for name in sorted(only & left_out.keys()):
+            raise EventsUnread(f"how {name} is to be read", {name: left_out[name]})
         for name in sorted(only - given.keys()):
             raise InvalidInput("device", f"{name} is not in the inventory")
         for name in sorted(only):
@@ -106,7 +111,8 @@ async def collect(
             )
         await projected(system, await system.events.head(), PROJECTED_SECONDS)
     _show(results, as_json=as_json)
-    return 0 if all(one.outcome in GOOD for one in results) else 1
+    missed = left_out and not only
+    return 0 if not missed and all(one.outcome in GOOD for one in results) else 1
 
 
 async def collector(settings: Settings, *, at_once: AtOnce = None) -> int:

@@ -20,6 +20,7 @@ from adapters.cli.tables import cell, table, when
 from adapters.collecting.credential_changes import CredentialKeeper, stored_credentials
 from adapters.collecting.credentials import FILE_MAX, Stored, parse_secret
 from adapters.collecting.grouping import named
+from adapters.collecting.guarding import refuse_if_used
 from adapters.collecting.registered import host_keys, registered_inventory
 from adapters.collecting.registering import Registrar
 from adapters.http.groups import CredentialOut
@@ -104,12 +105,9 @@ async def remove_credential(
     async with session(settings, Need.NOTHING) as opened:
         system = opened.system
         inventory = await registered_inventory(system.nc, system.js, settings.tenant)
+        if not force:
+            refuse_if_used(inventory, name)
         users = inventory.users(reference_to(name))
-        if users and not force:
-            raise InvalidInput(
-                "credential",
-                f"is used by {named(users)}; give them another one first, or say --force",
-            )
         await CredentialKeeper(system.credentials, system.devices).remove(
             settings.tenant, name, actor=whoami(), reason=reason, used_by=len(users)
         )

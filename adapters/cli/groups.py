@@ -10,16 +10,16 @@ import typer
 from adapters.cli.arguments import Device, Json
 from adapters.cli.backup import whoami
 from adapters.cli.console import err, harmless, out, print_json
-from adapters.cli.inventory import pairs_of, tell_unset
+from adapters.cli.inventory import pairs_of, tell_left_out, tell_unset
 from adapters.cli.session import Need, session
 from adapters.cli.tables import cell, table
-from adapters.collecting.grouping import judged_group, refuse_if_in_use
+from adapters.collecting.grouping import judged_group
+from adapters.collecting.guarding import refuse_if_in_use
 from adapters.collecting.registered import registered_inventory
 from adapters.collecting.registering import Registrar
 from adapters.http.groups import group_out
 from adapters.http.inventory import settings_out
 from adapters.settings import Settings
-from domain.errors import NotFound
 from domain.events import GivenSettings
 from domain.groups import GIVEN, NOTHING
 
@@ -35,6 +35,7 @@ async def list_groups(settings: Settings, *, as_json: Json = False) -> int:
     """List the registered groups: what they give, and to how many devices."""
     async with session(settings, Need.NOTHING) as opened:
         found = await registered_inventory(opened.system.nc, opened.system.js, settings.tenant)
+    tell_left_out(found)
     if as_json:
         print_json([group_out(name, found) for name in found.groups])
         return 0
@@ -80,9 +81,7 @@ async def show_device(settings: Settings, *, device: Device, as_json: Json = Fal
     """Show how a device is read, and where each setting comes from."""
     async with session(settings, Need.NOTHING) as opened:
         found = await registered_inventory(opened.system.nc, opened.system.js, settings.tenant)
-    if device not in found.devices:
-        raise NotFound("device in the inventory", device)
-    now, origins = found.settings()[device], found.origins(device)
+    now, origins = found.device(device)
     if as_json:
         print_json(settings_out(device, now, origins))
         return 0

@@ -18,15 +18,10 @@ from adapters.cli.session import Need, session
 from adapters.cli.tables import cell, table
 from adapters.collecting.credentials import read_file
 from adapters.collecting.files import judge_inventory
+from adapters.collecting.guarding import refuse_if_jumped_over
 from adapters.collecting.netbox import read_netbox
-from adapters.collecting.planning import (
-    Plan,
-    plan_of,
-    refuse_if_jumped_over,
-    refuse_if_led_astray,
-    resolvable_entries,
-)
-from adapters.collecting.registered import registered_inventory
+from adapters.collecting.planning import Plan, plan_of, refuse_if_led_astray, resolvable_entries
+from adapters.collecting.registered import Inventory, registered_inventory
 from adapters.collecting.registering import Registrar
 from adapters.composition import System
 from adapters.http.inventory import settings_out
@@ -35,6 +30,7 @@ from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.profiles import PLATFORMS
 from domain.credentials import stored_name
 from domain.errors import InvalidInput
+from domain.groups import group_of
 from domain.inventory import Entry, Row, judge
 
 NETBOX_TOKEN = "CONFIGTRAIL_NETBOX_TOKEN"
@@ -58,6 +54,7 @@ async def list_inventory(settings: Settings, *, as_json: Json = False) -> int:
     async with session(settings, Need.NOTHING) as opened:
         inventory = await registered_inventory(opened.system.nc, opened.system.js, settings.tenant)
     found = inventory.settings()
+    tell_left_out(inventory)
     if as_json:
         print_json(
             [settings_out(name, one, inventory.origins(name)) for name, one in found.items()]
@@ -77,9 +74,6 @@ async def list_inventory(settings: Settings, *, as_json: Json = False) -> int:
         )
     if found:
         out.print(made)
-    for branch, reason in inventory.left_out.items():
-        told = f"{branch.strip()} is left out and not collected: {reason}"
-        err.print(harmless(told), markup=False)
     err.print(harmless(f"{len(found)} devices of tenant {settings.tenant}"), markup=False)
     return 0
 
@@ -123,10 +117,11 @@ async def apply_inventory(
         system = opened.system
         registered = await registered_inventory(system.nc, system.js, settings.tenant)
         plan = plan_of(registered, entries, judged.groups, prune=prune, kept=left_out)
-        if not dry_run:
-            await Registrar(system.devices).apply(
-                settings.tenant, plan, actor=whoami(), origin=origin, prune=prune
-            )
+        registrar = Registrar(system.devices)
+        if dry_run:
+            await registrar.refuse_if_unread(settings.tenant, plan, prune=prune)
+        else:
+            await registrar.apply(settings.tenant, plan, actor=whoami(), origin=origin, prune=prune)
         named = (one.settings.credential for one in (*plan.added, *plan.changed))
         await tell_unset(system, settings.tenant, named)
     _show(plan, left_out, pruned=prune, dry_run=dry_run, as_json=as_json)
@@ -146,7 +141,7 @@ async def set_device(
     async with session(settings, Need.NOTHING) as opened:
         system = opened.system
         registered = await registered_inventory(system.nc, system.js, settings.tenant)
-        known = registered.devices.keys() - {device}
+        known = registered.devices.keys() | registered.unread().keys()
         (entry,) = await resolvable_entries(
             judge([row], PLATFORMS, known=known, groups=registered.groups)
         )
@@ -180,6 +175,14 @@ async def remove_device(
         )
     err.print(harmless(f"{device}: retired; its history stays"), markup=False)
     return 0
+
+
+def tell_left_out(inventory: Inventory) -> None:
+    """Name the devices and groups of which can't be told how they are, and why."""
+    groups = {name: why for name, why in inventory.left_out.items() if group_of(name) is not None}
+    for name, why in {**groups, **inventory.unread()}.items():
+        told = f"{name.strip()} is left out and not collected: {why}"
+        err.print(harmless(told), markup=False)
 
 
 async def tell_unset(system: System, tenant_id: str, references: Iterable[str | None]) -> None:

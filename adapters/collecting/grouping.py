@@ -10,7 +10,7 @@ from adapters.ssh.profiles import PLATFORMS
 from domain.errors import InvalidInput
 from domain.events import GivenSettings
 from domain.fields import OF_ONE_DEVICE, Problem, check_names, given_of
-from domain.groups import changed_by, check_group, settings_now
+from domain.groups import changed_by, check_group, group_branch, settings_now
 from domain.inventory import Entry, InventoryRefused, jump_problems
 
 _NAMED_MOST = 5
@@ -43,6 +43,9 @@ def judged_group(
             _SETTING_OF.get(name, name) for name, value in fields.items() if not value.strip()
         ]
         given = changed_by(inventory.groups.get(group, GivenSettings()), given, without)
+    why = inventory.left_out.get(group_branch(group))
+    if why is not None:
+        problems.append(Problem(where, "name", f"what it gives now can't be read: {why}"))
     if not problems:
         problems += _led_astray(inventory, group, given)
     if problems:
@@ -60,18 +63,15 @@ def _led_astray(inventory: Inventory, group: str, given: GivenSettings) -> list[
         for name, told in inventory.devices.items()
     ]
     members = frozenset(f"device {name}" for name in inventory.members(group))
-    known = inventory.devices.keys()
+    unread = inventory.unread()
+    known = inventory.devices.keys() | unread.keys()
     told = [one for one in jump_problems(entries, known) if one.where in members]
-    if given.jump not in known and not told:
+    if given.jump in unread:
+        rule = f"names a device whose newest event can't be read: {unread[given.jump]}"
+        told.append(Problem(f"group {group}", "jump", rule))
+    elif given.jump not in known and not told:
         told.append(Problem(f"group {group}", "jump", "must name a device of this inventory"))
     return told
-
-
-def refuse_if_in_use(inventory: Inventory, group: str) -> None:
-    """Raise `InvalidInput` while a group has devices: they would lose what it gives them."""
-    members = inventory.members(group)
-    if members:
-        raise InvalidInput("group", f"has devices: {named(members)}; move them to another first")
 
 
 def named(devices: Sequence[str]) -> str:

@@ -10,15 +10,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from adapters.collecting.credentials import unfit_for_collectors
-from adapters.collecting.grouping import named
 from adapters.collecting.registered import Inventory
 from domain.collecting import says_the_same
-from domain.errors import InvalidInput
 from domain.events import DeviceConfigured, GivenSettings
 from domain.fields import Problem
+from domain.groups import group_branch
 from domain.inventory import Entry, InventoryRefused, Judged, jump_problems
 
 _AT_ONCE = 64
+_UNREAD = "is registered by an event that can't be read"
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -44,24 +44,22 @@ def plan_of(
     """The difference between what is registered and the entries, with the groups that come along.
     `prune`: registered devices that are no entries are to go, but for those that are `kept`.
 
-    Raises `InventoryRefused` when a device leads nowhere with what its group is registered to give.
+    Raises `InventoryRefused` when a device leads nowhere with what its group is registered to give,
+    and where something hangs on an event that can't be read.
     """
     now = {**registered.groups, **(groups or {})}
     entries = [one.within(now) for one in entries]
     there = {one.device_id for one in entries}
-    staying = _without(registered, there.union(kept)) if prune else registered
-    refuse_if_led_astray(staying, entries)
-    if prune:
-        _refuse_if_stranded(staying, there)
+    told = registered.told
+    known = [one for one in entries if one.device_id in told]
+    changed = [one for one in known if not _is_so(told[one.device_id], one)]
     in_use = {one.settings.group for one in entries}
-    in_use |= {registered.devices[one].settings.group for one in kept if one in registered.devices}
-    known = [one for one in entries if one.device_id in registered.devices]
-    changed = [one for one in known if not _is_so(registered.devices[one.device_id], one)]
-    return Plan(
-        added=tuple(one for one in entries if one.device_id not in registered.devices),
+    in_use |= {told[one].settings.group for one in kept if one in told}
+    plan = Plan(
+        added=tuple(one for one in entries if one.device_id not in told),
         changed=tuple(changed),
         unchanged=len(known) - len(changed),
-        absent=tuple(sorted(registered.devices.keys() - there - set(kept))),
+        absent=tuple(sorted(told.keys() - there - set(kept))),
         groups=tuple(
             (name, given)
             for name, given in (groups or {}).items()
@@ -69,53 +67,89 @@ def plan_of(
         ),
         unused_groups=tuple(registered.groups.keys() - groups.keys() - in_use) if groups else (),
     )
+    staying = _without(registered, plan.absent) if prune else registered
+    problems = [
+        Problem(f"group {name}", "name", _unread(registered, group_branch(name)))
+        for name in groups or {}
+        if group_branch(name) in registered.left_out
+    ]
+    problems += _led_astray(staying, entries)
+    if prune:
+        problems += _stranded(staying, there, plan)
+    if problems:
+        raise InventoryRefused(problems)
+    return plan
 
 
-def _without(registered: Inventory, staying: Collection[str]) -> Inventory:
+def _without(registered: Inventory, going: Collection[str]) -> Inventory:
     """What is registered, without the devices that go."""
-    left = {name: told for name, told in registered.devices.items() if name in staying}
-    return Inventory(left, registered.groups)
+    left, waiting = (
+        {name: told for name, told in each.items() if name not in going}
+        for each in (registered.devices, registered.waiting)
+    )
+    return replace(registered, devices=left, waiting=waiting)
 
 
-def _refuse_if_stranded(staying: Inventory, there: Collection[str]) -> None:
-    """Raise `InventoryRefused` when devices that stay, and are no entries, lose their jump host."""
+def _stranded(staying: Inventory, there: Collection[str], plan: Plan) -> list[Problem]:
+    """The problems of devices that stay, and are no entries: those that would lose their jump host,
+    and those that may, or their group, since it can't be told."""
+    going = frozenset(plan.absent)
     problems = [
         Problem(
             f"device {name}",
             "jump",
-            f"is reached through {settings.jump}, which would go: give it another jump host first",
+            f"is reached through {jump}, which would go: give it another jump host first",
         )
-        for name, settings in staying.settings().items()
-        if settings.jump is not None
-        and name not in there
-        and settings.jump not in staying.devices.keys() | there
+        for name, jump in staying.known("jump").items()
+        if jump in going and name not in there
     ]
-    if problems:
-        raise InventoryRefused(problems)
+    unread = staying.unread("jump") if going else {}
+    unread |= staying.unread_devices if plan.unused_groups else {}
+    problems += [
+        Problem(
+            f"device {name}",
+            "event",
+            f"whether it needs what would go (--prune) can't be told: {why}",
+        )
+        for name, why in unread.items()
+        if name not in there
+    ]
+    return problems
 
 
 def refuse_if_led_astray(registered: Inventory, entries: Sequence[Entry]) -> None:
     """Raise `InventoryRefused` when entries are reached through devices that are neither among them
-    nor registered, or through themselves."""
+    nor registered, or through themselves, or hang on an event that can't be read."""
+    problems = _led_astray(registered, entries)
+    if problems:
+        raise InventoryRefused(problems)
+
+
+def _led_astray(registered: Inventory, entries: Sequence[Entry]) -> list[Problem]:
     there = {one.device_id for one in entries}
+    unread = registered.unread()
+    problems = []
+    for one in entries:
+        group, jump = group_branch(one.settings.group or ""), one.settings.jump
+        if one.device_id in registered.left_out:
+            problems.append(Problem(one.where, "name", _unread(registered, one.device_id)))
+        if group in registered.left_out:
+            problems.append(Problem(one.where, "group", _unread(registered, group)))
+        if jump in unread and jump not in there:
+            problems.append(Problem(one.where, "jump", f"{_UNREAD}: {unread[jump]}"))
     others = [
         Entry(name, settings, f"device {name}")
         for name, settings in registered.settings().items()
         if name not in there
     ]
     places = {one.where for one in entries}
-    known = there | registered.devices.keys()
-    problems = [one for one in jump_problems([*entries, *others], known) if one.where in places]
-    if problems:
-        raise InventoryRefused(problems)
+    known = there | registered.devices.keys() | unread.keys()
+    jumps = jump_problems([*entries, *others], known)
+    return problems + [one for one in jumps if one.where in places]
 
 
-def refuse_if_jumped_over(inventory: Inventory, device_id: str) -> None:
-    """Raise `InvalidInput` while devices are reached through one: they could not be read."""
-    over = [name for name, one in inventory.settings().items() if one.jump == device_id]
-    if over:
-        rule = f"others are reached through it: {named(over)}; give them another jump host first"
-        raise InvalidInput("device", rule)
+def _unread(registered: Inventory, branch: str) -> str:
+    return f"{_UNREAD}: {registered.left_out[branch]}"
 
 
 def _is_so(told: DeviceConfigured, entry: Entry) -> bool:

@@ -12,6 +12,7 @@ from nats.js import JetStreamContext
 
 from adapters.jetstream.latest import LatestEvents, LeftOut, Told
 from domain.credentials import credential_of, reference_to, stored_name
+from domain.errors import EventsUnread, NotFound
 from domain.events import (
     CredentialRemoved,
     CredentialSet,
@@ -119,15 +120,47 @@ class Registry:
 
 class Inventory(Struct, frozen=True):
     """A tenant's devices as they were told, and its groups, by name. `left_out`: the branches of
-    those of which the newest event can't be read, and why."""
+    those of which the newest event can't be read, and why; they are there, and may be anything.
+    `waiting` are devices whose group is one of them: how they are now can't be told."""
 
     devices: Mapping[str, DeviceConfigured]
     groups: Mapping[str, GivenSettings]
     left_out: Mapping[str, str] = {}
+    waiting: Mapping[str, DeviceConfigured] = {}
 
     def settings(self) -> dict[str, DeviceSettings]:
         """The settings of the devices as they are now."""
         return {name: settings_now(told, self._group(told)) for name, told in self.devices.items()}
+
+    @property
+    def told(self) -> dict[str, DeviceConfigured]:
+        """All devices of which it can be read how they were told."""
+        return {**self.devices, **self.waiting}
+
+    def device(self, name: str) -> tuple[DeviceSettings, dict[str, str]]:
+        """A device's settings, and where each comes from. Raises `NotFound`, and `EventsUnread`
+        where it is not known whether there is such a device, or how it is."""
+        if name in self.devices:
+            told = self.devices[name]
+            return settings_now(told, self._group(told)), self.origins(name)
+        unread = self.unread()
+        if name in unread:
+            raise EventsUnread(f"how {name} is to be read", {name: unread[name]})
+        raise NotFound("device in the inventory", name)
+
+    @property
+    def unread_devices(self) -> dict[str, str]:
+        """The devices of which nothing can be told, and why."""
+        return {name: why for name, why in self.left_out.items() if group_of(name) is None}
+
+    def unread(self, setting: str | None = None) -> dict[str, str]:
+        """The devices of which can't be told how they are, or (`setting`) what that one is; and
+        why."""
+        found = self.unread_devices
+        for name, told in self.waiting.items():
+            if setting is None or getattr(told.own, setting) is None:
+                found[name] = self.left_out[group_branch(told.settings.group or "")]
+        return dict(sorted(found.items()))
 
     def origins(self, name: str) -> dict[str, str]:
         """Where each setting of a device comes from."""
@@ -135,12 +168,21 @@ class Inventory(Struct, frozen=True):
         return origins(told, self._group(told))
 
     def members(self, group: str) -> list[str]:
-        """The devices of a group."""
-        return [name for name, told in self.devices.items() if told.settings.group == group]
+        """The devices of a group, as far as they can be read."""
+        return sorted(name for name, told in self.told.items() if told.settings.group == group)
 
     def users(self, credential: str) -> list[str]:
-        """The devices that have a credential, by its reference."""
-        return [name for name, one in self.settings().items() if one.credential == credential]
+        """The devices that are known to have a credential, by its reference."""
+        return [name for name, one in self.known("credential").items() if one == credential]
+
+    def known(self, setting: str) -> dict[str, object]:
+        """What a setting is, for all devices but those that are `unread` in it."""
+        found = {name: getattr(one, setting) for name, one in self.settings().items()}
+        for name, told in self.waiting.items():
+            own = getattr(told.own, setting)
+            if own is not None:
+                found[name] = own
+        return dict(sorted(found.items()))
 
     def _group(self, told: DeviceConfigured) -> GivenSettings | None:
         return self.groups.get(told.settings.group or "")
@@ -151,22 +193,21 @@ async def registered_inventory(nc: Client, js: JetStreamContext, tenant_id: str)
     found = Registry()
     for stored in await LatestEvents(nc, js, TYPES, tenant_id).load():
         found.apply(stored)
+    known: dict[str, DeviceConfigured] = {}
+    waiting: dict[str, DeviceConfigured] = {}
+    for key, told in sorted(found.devices.items()):
+        (waiting if found.settings(key) is None else known)[key[1]] = told
     return Inventory(
-        devices={
-            name: found.devices[tenant, name]
-            for tenant, name in sorted(found.devices)
-            if found.settings((tenant, name)) is not None
-        },
+        devices=known,
         groups={name: found.groups[tenant, name] for tenant, name in sorted(found.groups)},
-        left_out={name: found.left_out[tenant, name] for tenant, name in sorted(found.left_out)},
+        # A subject that names nobody is of no device that could be in use.
+        left_out={
+            name: found.left_out[tenant, name]
+            for tenant, name in sorted(found.left_out)
+            if tenant == tenant_id
+        },
+        waiting=waiting,
     )
-
-
-async def registered_devices(
-    nc: Client, js: JetStreamContext, tenant_id: str
-) -> dict[str, DeviceSettings]:
-    """The settings of the tenant's devices by id, as of now. Raises `Unavailable`."""
-    return (await registered_inventory(nc, js, tenant_id)).settings()
 
 
 async def told_credentials(

@@ -14,8 +14,9 @@ from adapters.roles.devices import DeviceRepository
 from domain.collecting import configured, host_key_released, retired
 from domain.device import DeviceState
 from domain.envelope import NewEvent
-from domain.errors import InvalidInput, NotFound
+from domain.errors import InvalidInput, MalformedEvent, NotFound, UnknownEventType
 from domain.events import DeviceSettings, GivenSettings
+from domain.fields import Problem
 from domain.groups import (
     NOTHING,
     check_group,
@@ -23,7 +24,7 @@ from domain.groups import (
     group_configured,
     group_removed,
 )
-from domain.inventory import Entry
+from domain.inventory import Entry, InventoryRefused
 
 _AT_ONCE = 64
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}\Z")
@@ -38,7 +39,11 @@ class Registrar:
     async def apply(
         self, tenant_id: str, plan: Plan, *, actor: str, origin: str, prune: bool
     ) -> None:
-        """Carry a plan out; `prune`: absent devices are retired. Broken off, do it again."""
+        """Carry a plan out; `prune`: absent devices are retired. Broken off, do it again.
+
+        Raises `InventoryRefused`, before anything is done, as `refuse_if_unread` does.
+        """
+        await self.refuse_if_unread(tenant_id, plan, prune=prune)
         # Groups first: no device is to be read without what its group gives it.
         for name, given in plan.groups:
             await self.configure_group(tenant_id, name, given, actor=actor, origin=origin)
@@ -63,6 +68,30 @@ class Registrar:
             raise failed.exceptions[0] from failed
         for name in plan.unused_groups if prune else ():
             await self.remove_group(tenant_id, name, actor=actor, reason=f"not in {origin}")
+
+    async def refuse_if_unread(self, tenant_id: str, plan: Plan, *, prune: bool) -> None:
+        """Raise `InventoryRefused` where what a plan changes has events that can't be read, whether
+        or not the inventory hangs on them: nothing can be decided on such a history."""
+        entries = (*plan.added, *plan.changed)
+        wanted = [(group_branch(name), f"group {name}") for name, _ in plan.groups]
+        wanted += [(one.device_id, one.where) for one in entries]
+        if prune:
+            wanted += [(name, f"device {name}") for name in plan.absent]
+            wanted += [(group_branch(name), f"group {name}") for name in plan.unused_groups]
+        turns = asyncio.Semaphore(_AT_ONCE)
+
+        async def problem_of(branch: str, where: str) -> Problem | None:
+            async with turns:
+                try:
+                    await self._devices.refresh(tenant_id, branch)
+                except (MalformedEvent, UnknownEventType) as error:
+                    return Problem(where, "history", f"can't be read: {error}")
+            return None
+
+        found = await asyncio.gather(*(problem_of(branch, where) for branch, where in wanted))
+        problems = [one for one in found if one is not None]
+        if problems:
+            raise InventoryRefused(problems)
 
     async def register(self, tenant_id: str, entry: Entry, *, actor: str, origin: str) -> bool:
         """Add a device or change its settings, those that are its own kept apart from those that

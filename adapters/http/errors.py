@@ -33,9 +33,11 @@ from domain.errors import (
     ContentGone,
     ContentMissing,
     EventsParked,
+    EventsUnread,
     Forbidden,
     InvalidInput,
     KeyUnavailable,
+    MalformedEvent,
     NotFound,
     NotRedactable,
     NotVerified,
@@ -43,6 +45,7 @@ from domain.errors import (
     Unauthenticated,
     Unavailable,
     UnderLegalHold,
+    UnknownEventType,
 )
 from projections.outages import is_outage
 
@@ -70,6 +73,9 @@ _STATUS: tuple[tuple[type[ConfigtrailError], int, str], ...] = (
     (BackupTimedOut, 504, "backup_timed_out"),
     (Unavailable, 503, "unavailable"),
     (EventsParked, 503, "events_parked"),
+    (EventsUnread, 503, "events_unread"),
+    (UnknownEventType, 503, "events_unread"),
+    (MalformedEvent, 503, "events_unread"),
     (KeyUnavailable, 503, "key_unavailable"),
     (NotVerified, 503, "not_verified"),
     (ContentGone, 410, "content_gone"),

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.collecting.checks import REASON_MAX
 from adapters.collecting.credential_changes import stored_credentials
-from adapters.collecting.grouping import judged_group, refuse_if_in_use
+from adapters.collecting.grouping import judged_group
+from adapters.collecting.guarding import refuse_if_in_use
 from adapters.collecting.registered import Inventory, registered_inventory
 from adapters.collecting.registering import Registrar
 from adapters.http.access import Permission, Principal, requires

@@ -10,11 +10,8 @@ from fastapi import APIRouter, Body, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.collecting.checks import REASON_MAX
-from adapters.collecting.planning import (
-    refuse_if_jumped_over,
-    refuse_if_led_astray,
-    resolvable_entries,
-)
+from adapters.collecting.guarding import refuse_if_jumped_over
+from adapters.collecting.planning import refuse_if_led_astray, resolvable_entries
 from adapters.collecting.registered import registered_inventory
 from adapters.collecting.registering import Registrar
 from adapters.http.access import Permission, Principal, requires
@@ -24,7 +21,7 @@ from adapters.http.described import LISTED, REFUSALS
 from adapters.http.params import Cursor, DeviceId, Limit, TenantId
 from adapters.http.shown import Out
 from adapters.ssh.profiles import PLATFORMS
-from domain.errors import InvalidInput, NotFound
+from domain.errors import InvalidInput
 from domain.events import DeviceSettings
 from domain.inventory import InventoryRefused, Row, judge
 
@@ -130,9 +127,7 @@ def router(system: System) -> APIRouter:
     @routes.get("/inventory/{device:path}", dependencies=[requires(Permission.INVENTORY)])
     async def device_settings(tenant: TenantId, device: DeviceId) -> SettingsOut:
         found = await registered_inventory(system.nc, system.js, tenant)
-        if device not in found.devices:
-            raise NotFound("device in the inventory", device)
-        return settings_out(device, found.settings()[device], found.origins(device))
+        return settings_out(device, *found.device(device))
 
     @routes.put("/inventory/{device:path}")
     async def put_device(
@@ -142,7 +137,7 @@ def router(system: System) -> APIRouter:
         plain = {name: text_of(name, value) for name, value in given.items()}
         registered = await registered_inventory(system.nc, system.js, tenant)
         with refused():
-            known = registered.devices.keys() - {device}
+            known = registered.devices.keys() | registered.unread().keys()
             row = Row("the body", {**plain, "name": device})
             (entry,) = await resolvable_entries(
                 judge([row], PLATFORMS, known=known, groups=registered.groups)
@@ -150,7 +145,7 @@ def router(system: System) -> APIRouter:
             refuse_if_led_astray(registered, [entry])
         await registrar.register(tenant, entry, actor=principal.actor, origin="api")
         found = await registered_inventory(system.nc, system.js, tenant)
-        return settings_out(device, found.settings()[device], found.origins(device))
+        return settings_out(device, *found.device(device))
 
     @routes.delete("/inventory/{device:path}", status_code=204)
     async def retire(

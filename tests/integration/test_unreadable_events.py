@@ -18,7 +18,7 @@ from adapters.roles.supervisor import running
 from domain.envelope import Head, new_event
 from domain.events import DeviceConfigured, Fact, GivenSettings, SnapshotCreated
 from domain.groups import group_branch
-from domain.ids import TENANT_BRANCH, to_token
+from domain.ids import TENANT_BRANCH
 from tests.behaviour.event_store import NOON
 from tests.collecting_stack import ALICE, DEVICE, TENANT, Stack, opened_stack, settings
 from tests.doubles.routeros import RouterOSDouble, serving
@@ -29,18 +29,6 @@ from tests.support import eventually
 async def stack(nats_server: EmbeddedNats, tmp_path: Path) -> AsyncIterator[Stack]:
     async with opened_stack(nats_server.url, tmp_path) as opened:
         yield opened
-
-
-async def unreadable(stack: Stack, branch: str, name: str, version: int = 2) -> None:
-    """An event of that type, of another version or (of version 1) a broken one."""
-    headers = {
-        "ce-id": f"{branch}-{name}",
-        "ce-type": f"configtrail.{name}.v{version}",
-        "ce-time": "2026-01-01T00:00:00Z",
-        "ce-sequence": "1",
-    }
-    subject = f"configtrail.{TENANT}.{to_token(branch)}.{name}"
-    await stack.rig.js.publish(subject, b"{}", headers=headers)
 
 
 async def configured(stack: Stack, device: str, *, after: Head, port: int) -> None:
@@ -61,15 +49,15 @@ async def test_a_device_or_group_that_cannot_be_read_is_left_out_and_the_others_
         await stack.registrar.configure_group(
             TENANT, "edge", GivenSettings(port=double.port), actor=ALICE, reason=None
         )
-        await unreadable(stack, "c8", "DeviceConfigured", version=1)
-        await unreadable(stack, "c9", "DeviceConfigured")
-        await unreadable(stack, "c9", "HostKeyChanged")
-        await unreadable(stack, " credential main", "CredentialSet")
+        await stack.unreadable("c8", "DeviceConfigured", version=1)
+        await stack.unreadable("c9", "DeviceConfigured")
+        await stack.unreadable("c9", "HostKeyChanged")
+        await stack.unreadable(" credential main", "CredentialSet")
         async with running({"collector": role.run}):
             await eventually(lambda: (TENANT, "c7") in role.settings_at())
             # Also what comes, and what was readable before.
-            await unreadable(stack, "c7", "DeviceConfigured")
-            await unreadable(stack, group_branch("edge"), "GroupConfigured")
+            await stack.unreadable("c7", "DeviceConfigured")
+            await stack.unreadable(group_branch("edge"), "GroupConfigured")
             await stack.registrar.configure(TENANT, DEVICE, settings(double.port), actor=ALICE)
             await eventually(partial(stack.count, SnapshotCreated))
             assert set(role.settings_at()) == {(TENANT, DEVICE)}
@@ -91,8 +79,8 @@ async def test_what_is_kept_is_judged_without_what_cannot_be_read(
     """Nothing of it is let go, and nothing of it is forgotten where all is meant."""
     of: tuple[type[Fact] | str, ...] = ("RetentionPolicySet", "LegalHoldPlaced")
     for name in of:
-        await unreadable(stack, TENANT_BRANCH, str(name), version)
-    await unreadable(stack, "c9", "SnapshotCreated", version)
+        await stack.unreadable(TENANT_BRANCH, str(name), version)
+    await stack.unreadable("c9", "SnapshotCreated", version)
     nc, js = stack.rig.nc, stack.rig.js
     assert await policies(nc, js) == {}
     assert await ever_held(nc, js, TENANT) == [None]

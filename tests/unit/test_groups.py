@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.collecting.grouping import judged_group, refuse_if_in_use
-from adapters.collecting.planning import plan_of, refuse_if_jumped_over, refuse_if_led_astray
+from adapters.collecting.grouping import judged_group
+from adapters.collecting.guarding import refuse_if_in_use, refuse_if_jumped_over
+from adapters.collecting.planning import plan_of, refuse_if_led_astray
 from adapters.collecting.registered import Inventory, Registry
 from domain.device import DeviceState
 from domain.envelope import StoredEvent, new_event, stored_event
