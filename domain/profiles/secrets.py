@@ -14,15 +14,14 @@ from domain.profiles.finding import Secrets
 from domain.profiles.keys import Keys
 
 # What is hidden already, or empty, is no secret.
-_NONE: Final = r"(?!['\"]?<(?:secret|hidden)(?::[0-9a-f]{8})?>(?:[\s'\";,]|\Z)|''(?!')|\"\"|[\]{;])"
+_HIDDEN: Final = r"['\"]?<(?:secret|hidden)(?::[0-9a-f]{8})?>(?:[\s'\";,]|\Z)"
+_NONE: Final = rf"(?!{_HIDDEN}|''(?!')|\"\"|[\]{{;])"
 QUOTED: Final = r'"(?:[^"\\]|\\.)*"' r"|'[^']*'(?:\\''[^']*')*"
 _WORD: Final = rf"{_NONE}(?P<secret>{QUOTED}|\S+)"
 # Where a semicolon ends what is said.
 _WORD_OF_BRACES: Final = rf"{_NONE}(?P<secret>{QUOTED}|[^\s;]+)"
-# Where quotes in a value are not escaped: up to one with a blank behind it, or to the line's last.
-_WORD_OF_SET: Final = (
-    rf"{_NONE}(?P<secret>(?:{QUOTED})(?=\s|\Z)|'(?s:.)*'(?=[ \t]*\Z)|'(?s:.)*(?=\Z)|\S+)"
-)
+# Where quotes in a value are not escaped, only the line's end ends it: `'it' s x'` is one.
+_WORD_OF_SET: Final = rf"(?!{_HIDDEN}|(?:''|\"\")[ \t]*\Z|[\]{{;])(?P<secret>['\"](?s:.)*\S|\S+)"
 # What may stand behind a secret of several words. It is looked for once in each run of blanks, and
 # it has so many parts at most: else a line would take time by the square of its length.
 _TAIL: Final = (
@@ -151,13 +150,15 @@ JUNOS: Final = _all(
 VYOS: Final = _all(
     r"(?<![\w-])(?:(?:[\w-]+-)?(?:password|passphrase|secret|token|psk)|preshared-key|private-key"
     r"|private key|auth-key|md5-key|plaintext-key|encrypted-key|cak|pin|puk) <S>[ \t]*\Z",
+    # With a node of it behind, or as `show configuration` writes it.
+    rf"^\s*(?:(?:set|delete) service snmp )?community (?!{_HIDDEN})"
+    r"(?P<secret>['\"](?s:.)*['\"]|[^\s'\"]\S*)"
+    r"(?=(?: (?:authorization|client|network) \S+| \{)[ \t]*\Z)",
     # Not the communities of BGP.
     r"^(?!\s*(?:set|delete) policy )(?:.*(?<![\w-]))?community <S>[ \t]*\Z",
     r"\b(?:area|domain)-password (?:md5|plaintext-password) <S>",
     r"^(?!.* (?:public-keys|public key) )(?!.* parameters ip key ).*(?<![\w-])key <S>[ \t]*\Z",
     r"^\s*set service snmp community <S>",
-    # As `show configuration` writes it.
-    r"^\s*community <S>(?= \{)",
     r"\bmd5 key-id \d+ md5-key <S>",
     r"\bprotocols isis interface \S+ password (?:md5|plaintext-password) <S>",
     r"\bnhrp tunnel \S+ (?:cisco-)?authentication <S>",

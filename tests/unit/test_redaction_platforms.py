@@ -172,6 +172,9 @@ set protocols bgp neighbor 192.0.2.2 password '{}'
 set protocols ospf area 0 virtual-link 192.0.2.1 authentication plaintext-password '{}'
 set protocols ospf interface eth0 authentication md5 key-id 1 md5-key '{}'
 set protocols isis area-password plaintext-password '{}'
+set protocols isis interface eth0 password md5 '{}'
+set protocols nhrp tunnel tun0 authentication '{}'
+set container name c environment API_TOKEN value '{}'
 set high-availability vrrp group g authentication password '{}'
 set service https api keys id k key '{}'
 set service dns dynamic name d password '{}'
@@ -441,6 +444,17 @@ def test_words_may_stand_apart_by_any_blanks() -> None:
             apart = indent + line[len(indent) :].replace(" ", blanks) + blanks
             shown = redacted(apart.replace("{}", secret), platform, REDACTOR)
             assert _bare(shown) == _bare(apart.replace("{}", REDACTOR.secret(secret))), line
+
+
+@settings(max_examples=250, deadline=None)
+@given(
+    st.sampled_from(lines_of(PLACES["vyos"])),
+    st.lists(st.sampled_from(("'", '"', " ", "QZXJ", "authorization", "x")), min_size=1),
+)
+def test_a_quote_in_a_value_of_vyos_ends_no_secret(place: str, pieces: list[str]) -> None:
+    before, _, behind = place.replace(" {} ", " '{}' ").partition("{}")
+    shown = redacted(f"{before}{''.join(pieces)}QZXJ{behind}\n", "vyos", REDACTOR)
+    assert _HASH.sub("", shown) == before.removesuffix("'") + behind.removeprefix("'") + "\n"
 
 
 _LONG = {
