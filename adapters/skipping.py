@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from adapters.collecting.checks import check_reason
 from domain.decisions import event_skipped
 from domain.errors import (
     AppendConflict,
@@ -67,8 +68,10 @@ async def skip(
     A rebuild that stopped for it goes on too, whatever the live rows are of.
 
     Doing it again, after having been cut off, is the same as doing it once. Raises `Unavailable`
-    when others always come first, or hold the rows, and as `parked_at`.
+    when others always come first, or hold the rows, `InvalidInput` for a reason that can't be told,
+    and as `parked_at`.
     """
+    check_reason(reason)
     stopped = await _stopped_for(system, projection, position)
     parked: Parked | None = None
     try:

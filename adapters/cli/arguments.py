@@ -141,5 +141,10 @@ To = Annotated[
         help="The same; without it, the current configuration.",
     ),
 ]
+# Streams and tables count no further.
+Position = Annotated[
+    int,
+    typer.Argument(metavar="POSITION", min=1, max=(1 << 63) - 1, help="As the list shows it."),
+]
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, newest first.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, with the fields of the API.")]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import BaseModel
 
-from adapters.cli.arguments import Json, Limit
+from adapters.cli.arguments import Json, Limit, Position
 from adapters.cli.backup import whoami
 from adapters.cli.console import err, out, print_json
 from adapters.cli.projections import Name, projection_named
@@ -19,8 +19,6 @@ from adapters.skipping import parked_at, skip
 from projections import parking
 from projections.projection import Projection
 from projections.retrying import retry
-
-Position = Annotated[int, typer.Argument(metavar="POSITION", min=1, help="As the list shows it.")]
 
 
 class ParkedOut(BaseModel):

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from adapters.cli.arguments import Json
+from adapters.cli.arguments import Json, Position
 from adapters.cli.console import err, harmless, out, print_json
 from adapters.cli.log_keys import InStream, Keys, verifier_keys
 from adapters.cli.session import Need, session
@@ -42,7 +42,7 @@ Kept = Annotated[
 async def prove(
     settings: Settings,
     *,
-    position: Annotated[int, typer.Argument(metavar="POSITION", min=1, help="As in the listing.")],
+    position: Position,
     stream: InStream = False,
 ) -> int:
     """Print the proof that an event is in the log (C2SP tlog-proof)."""

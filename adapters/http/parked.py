@@ -9,6 +9,7 @@ from fastapi import APIRouter, Body, Path, Query, Request, Response
 from msgspec.json import Decoder
 from pydantic import BaseModel, ConfigDict, Field
 
+from adapters.collecting.checks import REASON_MAX
 from adapters.http.access import Permission, Principal, requires
 from adapters.http.answers import answered_listing
 from adapters.http.cursors import Cursors
@@ -16,7 +17,7 @@ from adapters.http.described import LISTED
 from adapters.http.params import PAGE_MAX, Cursor, storable
 from adapters.http.shown import Out
 from adapters.skipping import parked_at, skip
-from domain.errors import InvalidInput, NotFound
+from domain.errors import NotFound
 from projections import parking
 from projections.parking import Parked
 from projections.projection import Projection
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from adapters.composition import System
 
 _BY_PLACE: Decoder[tuple[str, int]] = Decoder(tuple[str, int])
-REASON_MAX = 500
-
 Position = Annotated[int, Path(ge=1, lt=1 << 63)]
 
 
@@ -137,8 +136,6 @@ def router(system: System) -> APIRouter:
         """Let the read model go on without a parked event. That is recorded, as an event of its
         device, and holds for every later rebuild."""
         reason = body.reason if body else None
-        if reason is not None and not reason.isprintable():
-            raise InvalidInput("reason", "must be printable")
         model = projection_named(projection)
         done = await skip(system, model, position, actor=principal.actor, reason=reason)
         return SkippedOut(done=done.done, left=done.left, rebuild=done.rebuild)

@@ -62,6 +62,13 @@ async def test_what_is_parked_in_a_data_folder_is_seen_and_skipped_without_waiti
     )
     status, listed = await commands.json("parked", "list", "--projection", "audit")
     assert (status, [one["position"] for one in listed]) == (0, positions[:-1])
+    for words, wrong, what in (
+        ((str(1 << 70),), 2, "POSITION"),
+        ((str(positions[3]), "--reason", "\udcff"), 1, "must be printable"),
+    ):
+        status, _, told = await commands.run("parked", "skip", "audit", *words)
+        assert (status, what in told) == (wrong, True), told
+    assert (await commands.run("parked", "retry", "audit", str(1 << 70)))[0] == 2
     assert (await commands.run("parked", "skip", "audit", str(positions[3])))[0] == 0
     assert (await commands.run("verify", "audit"))[0] == 0
     status, listed = await commands.json("parked", "list", "--projection", "audit")
