@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec import Struct, field
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
@@ -27,6 +28,7 @@ from projections.parking import skip_branches
 from projections.source import Delivered
 
 _SKIPPED = EventSkipped.__name__
+_BRANCHES_KEPT = 1_000
 
 
 async def event_at(nc: Client, decoder: DeliveryDecoder, position: int) -> Delivered:
@@ -37,22 +39,54 @@ async def event_at(nc: Client, decoder: DeliveryDecoder, position: int) -> Deliv
     return _decoded(decoder, found)
 
 
-async def is_skipped(
-    nc: Client, decoder: DeliveryDecoder, projection: str, event: Delivered
-) -> bool:
-    """Whether the stream says that the projection goes on without this event."""
-    for tenant_id, device_id in skip_branches(event):
-        subject = f"{wire.PREFIX}.{to_token(tenant_id)}.{to_token(device_id)}.{_SKIPPED}"
-        position = event.position
-        while (raw := await next_stored(nc, EVENTS, subject, position + 1)) is not None:
-            position = raw.position
-            told = _decoded(decoder, raw)
-            found = told.event if isinstance(told, StoredEvent) else None
-            if isinstance(found, EventSkipped) and (
-                (found.projection, found.position) == (projection, event.position)
-            ):
+class _Told(Struct):
+    """The skips of one branch, as far as they were read: where each is told, by read model and
+    position, and the last of them."""
+
+    at: dict[tuple[str, int], int] = field(default_factory=dict)
+    last: RawEvent | None = None
+
+
+class Skips:
+    """Which events read models go on without, as the stream says.
+
+    Thousands may be told on one branch, and a rebuild asks for each: so each is read once.
+    """
+
+    def __init__(self, nc: Client, decoder: DeliveryDecoder) -> None:
+        self._nc = nc
+        self._decoder = decoder
+        self._branches: dict[str, _Told] = {}
+
+    async def has(self, projection: str, event: Delivered) -> bool:
+        """Whether the projection goes on without this event."""
+        for tenant_id, device_id in skip_branches(event):
+            subject = f"{wire.PREFIX}.{to_token(tenant_id)}.{to_token(device_id)}.{_SKIPPED}"
+            told = await self._read(subject)
+            if told.at.get((projection, event.position), 0) > event.position:
                 return True
-    return False
+        return False
+
+    async def _read(self, subject: str) -> _Told:
+        told = self._branches.get(subject)
+        if told is None or not await self._stands(told):
+            if len(self._branches) >= _BRANCHES_KEPT:
+                self._branches.clear()
+            told = self._branches[subject] = _Told()
+        while True:
+            known = told.last.position if told.last is not None else 0
+            raw = await next_stored(self._nc, EVENTS, subject, known + 1)
+            if raw is None:
+                return told
+            one = _decoded(self._decoder, raw)
+            if isinstance(one, StoredEvent) and isinstance(one.event, EventSkipped):
+                told.at[one.event.projection, one.event.position] = raw.position
+            told.last = raw
+
+    async def _stands(self, told: _Told) -> bool:
+        """Whether the stream still has what was read, and was not put back or made anew since."""
+        last = told.last
+        return last is None or last == await stored_at(self._nc, EVENTS, last.position)
 
 
 async def end_of_branch(nc: Client, js: JetStreamContext, tenant_id: str, device_id: str) -> Head:

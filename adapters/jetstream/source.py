@@ -23,7 +23,7 @@ from adapters.jetstream.delivery import DeliveryDecoder
 from adapters.jetstream.feed import AGAIN_SECONDS, contiguous, put_back, recreated
 from adapters.jetstream.passing import passing
 from adapters.jetstream.pull import Puller, PullLost
-from adapters.jetstream.skips import end_of_branch, event_at, is_skipped
+from adapters.jetstream.skips import Skips, end_of_branch, event_at
 from adapters.jetstream.streams import EVENTS
 from adapters.jetstream.tap import Tap, TappedMessage
 from domain.envelope import Head, StreamIdentity
@@ -44,6 +44,7 @@ class JetStreamSource:
         self._nc = nc
         self._js = js
         self._decoder = DeliveryDecoder()
+        self._skips = Skips(nc, self._decoder)
 
     async def head(self) -> int:
         """See `EventSource.head`."""
@@ -70,7 +71,7 @@ class JetStreamSource:
     async def skipped(self, projection: str, event: Delivered) -> bool:
         """See `EventSource.skipped`."""
         with missing_as_unavailable(EVENTS):
-            return await is_skipped(self._nc, self._decoder, projection, event)
+            return await self._skips.has(projection, event)
 
     async def follow(self, after: int = 0) -> AsyncGenerator[list[Delivered], None]:
         """See `EventSource.follow`. Outages are waited out. Raises `StreamMismatch` when the stream

@@ -13,19 +13,23 @@ import pytest
 from adapters.composition import System, open_system
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.source import JetStreamSource
+from adapters.jetstream.streams import EVENTS, events_stream_config
 from adapters.roles.supervisor import running
 from adapters.skipping import TRIES, parked_at, skip
 from adapters.tlog.evidence import SystemEvidence
 from adapters.tlog.verify import Options
 from adapters.tlog.verify import verify as verify_log
+from domain.decisions import event_skipped
 from domain.envelope import Head
 from domain.errors import NotFound, PoisonEvent, StreamMismatch, Unavailable
 from domain.events import encode_event
+from domain.ids import TENANT_BRANCH
 from projections import AUDIT, parking, rebuilds
 from projections.belonging import strays
 from projections.builder import ProjectionBuilder
 from projections.checkpoints import wait_projected
 from projections.engine import ProjectionWorker
+from projections.source import Delivered
 from projections.verify import verify
 from tests.behaviour.event_store import append_many, failure
 from tests.integration.test_parking import Allergic
@@ -279,3 +283,48 @@ async def test_nothing_is_skipped_in_rows_of_another_stream(parked: System) -> N
     with pytest.raises(StreamMismatch):
         await skip(parked, AUDIT, (await waiting(parked))[0], actor="user:a", reason=None)
     assert await parked.events.head() == head
+
+
+async def told_as_skipped(system: System, count: int) -> list[Delivered]:
+    """So many events of no tenant, each told as skipped on the branch that they share."""
+    for _ in range(count):
+        await system.js.publish("configtrail.odd", b"")
+    head = Head()
+    for position in range(1, count + 1):
+        event = event_skipped(
+            "-",
+            TENANT_BRANCH,
+            projection=AUDIT.name,
+            position=position,
+            skipped_event_id="",
+            actor="user:a",
+            occurred_at=NOON,
+        )
+        stored = await system.events.append(event, head)
+        head = Head(stored.version, stored.position)
+    return [await system.source.at(position) for position in range(1, count + 1)]
+
+
+async def test_asking_for_each_of_many_skips_on_one_branch_takes_a_few_requests_each(
+    nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path
+) -> None:
+    async with open_system(settings_for(nats_server, postgres_dsn, tmp_path)) as system:
+        odd = await told_as_skipped(system, 60)
+        asked = system.nc.stats["out_msgs"]
+        for event in odd:
+            assert await system.source.skipped(AUDIT.name, event)
+            assert not await system.source.skipped("backups", event)
+        assert system.nc.stats["out_msgs"] - asked < 8 * len(odd)
+
+
+async def test_a_skip_that_the_stream_has_no_more_is_none(
+    nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path
+) -> None:
+    async with open_system(settings_for(nats_server, postgres_dsn, tmp_path)) as system:
+        first, second = await told_as_skipped(system, 2)
+        assert await system.source.skipped(AUDIT.name, first)
+        await system.js.delete_stream(EVENTS)
+        await system.js.add_stream(events_stream_config())
+        assert not await system.source.skipped(AUDIT.name, first)
+        await told_as_skipped(system, 2)
+        assert await system.source.skipped(AUDIT.name, second)
