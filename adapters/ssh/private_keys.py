@@ -12,6 +12,7 @@ import asyncssh
 from asyncssh import SSHKey
 
 from adapters.ssh.failures import DeviceUnread
+from adapters.ssh.key_rounds import too_many_rounds
 
 _KEPT: Final = 256
 # Not the event loop's own threads: others must not wait for keys.
@@ -35,8 +36,11 @@ def _reading(text: str, passphrase: str | None) -> Future[SSHKey | str]:
 
 
 def _read(text: str, passphrase: str | None) -> SSHKey | str:
-    """The key, or the type of the error: the error itself may quote the key."""
+    """The key, or why not: of an error its type, for the error itself may quote the key."""
     try:
+        rounds = too_many_rounds(text)
+        if rounds is not None:
+            return f"its passphrase takes {rounds} rounds: set it anew by ssh-keygen -p -a 100"
         return asyncssh.import_private_key(text, passphrase)
     except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, ValueError) as error:
         return type(error).__name__

@@ -6,12 +6,14 @@ import asyncio
 import base64
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import asyncssh
 import pytest
 from asyncssh import SSHKey
+from asyncssh.asn1 import der_decode, der_encode
 
 from adapters.ssh.connecting import Seen
 from adapters.ssh.failures import DeviceUnread
@@ -321,6 +323,48 @@ async def test_a_key_without_its_passphrase_is_told_without_quoting_either(
             await read(target(double.port, credential=credential))
     assert failed.value.kind == "no_credential"
     assert "s3cret" not in f"{failed.value!r} {failed.value.__cause__!r}"
+
+
+def _with_rounds_of_openssh(folder: Path) -> str:
+    lines = _made_key(folder, "pass phrase").splitlines()
+    raw = bytearray(base64.b64decode("".join(lines[1:-1])))
+    # The name of the function, its options of 24 bytes, of which the salt takes 20.
+    at = raw.index(b"bcrypt") + len("bcrypt") + 4 + 20
+    assert int.from_bytes(raw[at : at + 4]) < 1000
+    raw[at : at + 4] = b"\xff" * 4
+    return "\n".join([lines[0], base64.b64encode(raw).decode(), lines[-1], ""])
+
+
+def _with_rounds_of_pkcs_8(folder: Path) -> str:
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    found: Any = der_decode(key.export_private_key("pkcs8-der", "pass phrase"))
+    (kind, ((function, (salt, _, *more)), cipher)), data = found
+    options = (salt, 2**31 - 1, *more)
+    raw = der_encode(((kind, ((function, options), cipher)), data))
+    body = base64.encodebytes(raw).decode()
+    return f"-----BEGIN ENCRYPTED PRIVATE KEY-----\n{body}-----END ENCRYPTED PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize("made", [_with_rounds_of_openssh, _with_rounds_of_pkcs_8])
+async def test_a_key_that_would_be_tried_without_end_is_refused(
+    tmp_path: Path, made: Callable[[Path], str]
+) -> None:
+    text = await asyncio.to_thread(made, tmp_path)
+    credential = Credential(username="backup", private_key=text, passphrase="pass phrase")
+    async with serving(RouterOSDouble()) as double:
+        with pytest.raises(DeviceUnread, match=r"rounds.*ssh-keygen -p -a") as failed:
+            await read(target(double.port, credential=credential))
+    assert failed.value.kind == "no_credential"
+
+
+@pytest.mark.parametrize("form", ["openssh", "pkcs8-pem", "pkcs1-pem"])
+async def test_keys_with_a_passphrase_are_read_in_all_their_forms(form: str) -> None:
+    key = asyncssh.generate_private_key("ssh-rsa")
+    text = key.export_private_key(form, "pass phrase").decode()
+    credential = Credential(username="backup", private_key=text, passphrase="pass phrase")
+    async with serving(RouterOSDouble(authorized_key=key)) as double:
+        await read(target(double.port, credential=credential))
+    assert double.passwords == []
 
 
 async def test_a_device_behind_a_jump_host_is_read_and_both_show_their_keys() -> None:
