@@ -45,6 +45,7 @@ class AppliedOut(BaseModel):
     retired: list[str]
     absent: list[str]
     left_out: list[str]
+    resting: list[str]
     groups: list[str]
     dry_run: bool
 
@@ -101,6 +102,7 @@ async def apply_inventory(
 ) -> int:
     """Register the devices of a file or a NetBox. With any mistake in it, nothing is done."""
     left_out: list[str] = []
+    resting: list[str] = []
     if (path is None) == (netbox is None):
         raise typer.BadParameter("name a file, or --netbox URL")
     if path is not None:
@@ -111,12 +113,15 @@ async def apply_inventory(
         if not token:
             raise typer.BadParameter(f"the token of the NetBox must be in {NETBOX_TOKEN}")
         found = await read_netbox(netbox, token, pairs_of(default or []))
-        judged, origin, left_out = found.judged, "netbox", found.left_out
+        judged, origin = found.judged, "netbox"
+        left_out, resting = found.left_out, found.resting
     entries = await resolvable_entries(judged)
     async with session(settings, Need.NOTHING) as opened:
         system = opened.system
         registered = await registered_inventory(system.nc, system.js, settings.tenant)
-        plan = plan_of(registered, entries, judged.groups, prune=prune, kept=left_out)
+        kept = [*left_out, *resting]
+        plan = plan_of(registered, entries, judged.groups, prune=prune, kept=kept)
+        resting = [one for one in resting if one in registered.devices]
         registrar = Registrar(system.devices)
         if dry_run:
             await registrar.refuse_if_unread(settings.tenant, plan, prune=prune)
@@ -124,7 +129,7 @@ async def apply_inventory(
             await registrar.apply(settings.tenant, plan, actor=whoami(), origin=origin, prune=prune)
         named = (one.settings.credential for one in (*plan.added, *plan.changed))
         await tell_unset(system, settings.tenant, named)
-    _show(plan, left_out, pruned=prune, dry_run=dry_run, as_json=as_json)
+    _show(plan, left_out, resting, pruned=prune, dry_run=dry_run, as_json=as_json)
     return 0
 
 
@@ -213,7 +218,15 @@ def pairs_of(fields: list[str]) -> dict[str, str]:
     return found
 
 
-def _show(plan: Plan, left_out: list[str], *, pruned: bool, dry_run: bool, as_json: bool) -> None:
+def _show(
+    plan: Plan,
+    left_out: list[str],
+    resting: list[str],
+    *,
+    pruned: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     def names(entries: tuple[Entry, ...]) -> list[str]:
         return [one.device_id for one in entries]
 
@@ -226,6 +239,7 @@ def _show(plan: Plan, left_out: list[str], *, pruned: bool, dry_run: bool, as_js
                 retired=list(plan.absent) if pruned else [],
                 absent=[] if pruned else list(plan.absent),
                 left_out=left_out,
+                resting=resting,
                 groups=[name for name, _ in plan.groups],
                 dry_run=dry_run,
             )
@@ -243,6 +257,8 @@ def _show(plan: Plan, left_out: list[str], *, pruned: bool, dry_run: bool, as_js
         made.add_row(cell(name), cell("retired" if pruned else "not in it"), cell("-"))
     for name in left_out:
         made.add_row(cell(name), cell("left out: no address or platform"), cell("netbox"))
+    for name in resting:
+        made.add_row(cell(name), cell("left as it is: not active"), cell("netbox"))
     if made.row_count:
         out.print(made)
     told = f"{len(plan.added)} added, {len(plan.changed)} changed, {plan.unchanged} unchanged"

@@ -1,8 +1,9 @@
 """The inventory of a NetBox: `GET /api/dcim/devices/`, page after page.
 
-A device becomes an entry when it has a name, a primary address and a platform that can be read; the
-others (patch panels, power strips) are left out and named. Its custom fields
-`configtrail_<field>` stand in for fields that NetBox does not have.
+An active device becomes an entry when it has a name, a primary address and a platform that can be
+read; the others (patch panels, power strips) are left out and named. Its custom fields
+`configtrail_<field>` stand in for fields that NetBox does not have. What is not active is no entry:
+out of service it counts as gone, else (offline, planned, a status of somebody's own) it rests.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from domain.inventory import Judged, Row, judge
 PAGE: Final = 500
 _CUSTOM: Final = "configtrail_"
 _PLATFORMS: Final = (*PLATFORMS, JUMP_PLATFORM)
+_ACTIVE: Final = "active"
+_OUT_OF_SERVICE: Final = ("decommissioning", "inventory")
 _TOKEN_2: Final = "nbt_"
 _SLUGS: Final = {
     "mikrotik": "routeros",
@@ -39,10 +42,17 @@ _SLUGS: Final = {
 
 
 class NetBoxDevices(Struct, frozen=True):
-    """The entries with their problems, and the names of devices that were left out."""
+    """The entries with their problems, and the names of devices that are none: active ones that
+    were `left_out`, and those that are not active and not out of service either."""
 
     judged: Judged
     left_out: list[str]
+    resting: list[str]
+
+    @property
+    def kept(self) -> list[str]:
+        """The names of devices that it has, and that stay as they are."""
+        return [*self.left_out, *self.resting]
 
 
 async def read_netbox(address: str, token: str, defaults: Mapping[str, str]) -> NetBoxDevices:
@@ -56,12 +66,13 @@ async def read_netbox(address: str, token: str, defaults: Mapping[str, str]) -> 
     ]
     fallback = given_of(defaults, PLATFORMS, "default", problems)
     base = address.rstrip("/")
-    url: str | None = f"{base}/api/dcim/devices/?status=active&limit={PAGE}"
+    url: str | None = f"{base}/api/dcim/devices/?limit={PAGE}"
     # Tokens of version 2, which NetBox makes since 4.5, are bearer tokens.
     scheme = "Bearer" if token.startswith(_TOKEN_2) else "Token"
     headers = {"Authorization": f"{scheme} {token}"}
     rows: list[Row] = []
     left_out: list[str] = []
+    resting: list[str] = []
     asked: set[str] = set()
     while url is not None:
         if url in asked:
@@ -74,6 +85,12 @@ async def read_netbox(address: str, token: str, defaults: Mapping[str, str]) -> 
         for device in results:
             if not isinstance(device, dict):
                 raise HttpFailed(host_of(base), "its answer is no page of devices")
+            status = _object(device, "status").get("value")
+            if status in _OUT_OF_SERVICE:
+                continue
+            if status != _ACTIVE:
+                resting.append(_fields(device)["name"] or str(device.get("id")))
+                continue
             where = f"NetBox device {device.get('id')}"
             problems += _odd_fields(device, where)
             fields = _fields(device)
@@ -87,10 +104,11 @@ async def read_netbox(address: str, token: str, defaults: Mapping[str, str]) -> 
             raise HttpFailed(host_of(base), "its next page lies on another server")
     if not rows and not problems:
         rule = (
-            "must be there: it shows none with an address and a platform; may the token see them?"
+            "must be there: it shows no active one with an address and a platform; may the token "
+            "see them?"
         )
         problems.append(Problem("NetBox", "devices", rule))
-    return NetBoxDevices(judge(rows, PLATFORMS, problems), left_out)
+    return NetBoxDevices(judge(rows, PLATFORMS, problems), left_out, resting)
 
 
 def _same_server(url: str, base: str) -> bool:

@@ -76,7 +76,6 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Authorization") not in (f"Token {TOKEN}", f"Bearer {TOKEN_2}"):
             self._send(403, {"detail": "Invalid token"})
             return
-        assert query["status"] == ["active"]
         start = int(query.get("offset", ["0"])[0])
         if start and self.server.later is not None:
             status, body = self.server.later
@@ -85,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
         end = 0 if self.server.circle else start + self.server.page
         host = self.server.next_host or self.server.url
         more = end < len(self.server.devices)
-        following = f"{host}/api/dcim/devices/?status=active&limit=2&offset={end}" if more else None
+        following = f"{host}/api/dcim/devices/?limit=2&offset={end}" if more else None
         results = self.server.devices[start : start + self.server.page]
         self._send(200, {"count": 9, "next": following, "previous": None, "results": results})
 
@@ -304,15 +303,37 @@ async def test_no_device_that_a_netbox_still_has_is_pruned() -> None:
     devices = {one.device_id: _told(one) for one in before}
     registered = Inventory(devices, {})
     entries = found.judged.entries
-    plan = plan_of(registered, entries, prune=True, kept=found.left_out)
+    plan = plan_of(registered, entries, prune=True, kept=found.kept)
     assert plan.absent == ("r4",)
     devices["r2"] = _told(_behind(before[1], "r4"))
     with pytest.raises(InventoryRefused) as refused:
-        plan_of(registered, entries, prune=True, kept=found.left_out)
+        plan_of(registered, entries, prune=True, kept=found.kept)
     assert [(one.where, one.field) for one in refused.value.problems] == [("device r2", "jump")]
     devices["r2"] = _told(before[1])
     over = _behind(entries[0], "r3")
-    assert plan_of(registered, [over], prune=True, kept=found.left_out).changed == (over,)
+    assert plan_of(registered, [over], prune=True, kept=found.kept).changed == (over,)
+
+
+async def test_what_a_netbox_has_out_of_service_goes_and_what_only_rests_there_stays() -> None:
+    resting = ("offline", "failed", "planned", "staged", "of-our-own")
+    out_of_service = ("decommissioning", "inventory")
+    with serving() as netbox:
+        netbox.devices = [device(number) for number in range(1, 9)]
+        before = (await read_netbox(netbox.url, TOKEN, {})).judged.entries
+        secret = {"configtrail_password": "s3cret"}
+        netbox.devices = [
+            device(1),
+            *(
+                device(number, status={"value": status}, custom_fields=secret)
+                for number, status in enumerate((*resting, *out_of_service), 2)
+            ),
+        ]
+        found = await read_netbox(netbox.url, TOKEN, {})
+    assert [one.device_id for one in found.judged.entries] == ["r1"]
+    assert found.resting == ["r2", "r3", "r4", "r5", "r6"]
+    registered = Inventory({one.device_id: _told(one) for one in before}, {})
+    plan = plan_of(registered, found.judged.entries, prune=True, kept=found.kept)
+    assert plan.absent == ("r7", "r8")
 
 
 def _behind(entry: Entry, jump: str) -> Entry:
