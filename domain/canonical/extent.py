@@ -85,7 +85,8 @@ def _ends_early(form: LogicalForm, other: LogicalForm) -> bool:
 
     Where the other one's has, and this is what that begins with: surely. What another platform
     writes before its configuration looks like one when it was cut there. Where neither last line
-    has an end, whoever keeps the texts takes it away: then it is changed, and not cut.
+    has an end, whoever keeps the texts takes it away: then it is changed, and not cut, if nothing
+    else is missing.
     """
     at = len(form.logical) - 1
     if form.logical[:at] == other.logical[:at] and at < len(other.logical):
@@ -94,13 +95,15 @@ def _ends_early(form: LogicalForm, other: LogicalForm) -> bool:
             if other.unfinished and at == len(other.logical) - 1:
                 return False
             outside = at == 0 and form.named is not None and not other.unfinished
-            return outside or there.startswith(form.logical[at])
-        return not other.unfinished and at < len(other.logical) - 1
+            if outside or there.startswith(form.logical[at]):
+                return True
+        else:
+            return not other.unfinished and at < len(other.logical) - 1
     last = next(iter(deque(form.lines, maxlen=1)), None)
     if last is None:
         return False
     section, line = last
-    if other.unfinished and _extends(next(iter(deque(other.lines, maxlen=1)), None), last):
+    if other.unfinished and _goes_on_alike(form, other, section):
         return False
     alike = [one for menu, one in other.lines if menu == section and one.startswith(line)]
     if not any(len(one) > len(line) for one in alike):
@@ -108,9 +111,18 @@ def _ends_early(form: LogicalForm, other: LogicalForm) -> bool:
     return sum(one == last for one in form.lines) > alike.count(line)
 
 
-def _extends(one: tuple[str, str] | None, last: tuple[str, str]) -> bool:
-    """Whether a line goes on where another one of its section ends."""
-    return one is not None and one[0] == last[0] and one[1].startswith(last[1])
+def _goes_on_alike(form: LogicalForm, other: LogicalForm, section: str) -> bool:
+    """Whether the other text ends in the same section, has nothing before its last line there that
+    is missing here, and goes on in that where the form ends.
+
+    The beginning of the last line is often that of an earlier one too. But who was cut there lacks
+    what stands between.
+    """
+    if next((menu for menu, _ in deque(other.lines, maxlen=1)), None) != section:
+        return False
+    *here, last = (line for menu, line in form.lines if menu == section)
+    *there, others = (line for menu, line in other.lines if menu == section)
+    return others.startswith(last) and Counter(there) <= Counter(here)
 
 
 def _lost_a_tail(form: LogicalForm, other: LogicalForm) -> bool:

@@ -73,10 +73,69 @@ def test_what_changed_before_the_cut_is_told_and_nothing_else(
     before, whole = text, edited.render()
     cut = whole[: int(len(whole) * part)]
     assume(form_of(cut).cut)
+    assert_nothing_is_told_but_what_changed(before, whole, cut)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(EXPORTS), st.integers(0, 2**32), st.floats(0.5, 1), st.integers(1, 4))
+def test_so_it_is_where_whoever_keeps_the_texts_takes_the_last_newline_away(
+    text: str, seed: int, part: float, edits: int
+) -> None:
+    edited = Edited(text, seed)
+    before = in_menus(edited)
+    for _ in range(edits):
+        edited.edit()
+    whole = in_menus(edited)
+    cut = whole[: int(len(whole) * part)]
+    assume(lost_the_end_of_a_line(before, whole, cut))
+    assert_nothing_is_told_but_what_changed(before, whole, cut)
+
+
+def in_menus(edited: Edited) -> str:
+    """The menus in their order, without a newline at the end."""
+    menus = ((path, *entries) for path, entries in edited.menus.items() if entries)
+    return "\n".join(line for menu in menus for line in menu)
+
+
+SMALL = """/ip ssh
+set a=1
+/ip firewall filter
+add action=accept chain=input
+add action=drop chain=input
+add action=accept chain=input
+add action=drop chain=input
+/ip address
+add address=10.0.0.1/24 interface=e1
+add address=10.0.0.2/24 interface=e2
+add address=10.0.0.3/24 interface=e3
+add address=10.0.0.4/24 interface=e4"""
+
+
+@pytest.mark.parametrize(("one", "other"), [("a=1", "a=2"), ("=e1", "=e9"), ("=drop", "=reject")])
+def test_half_a_line_that_begins_the_last_one_too_is_no_change_of_that(
+    one: str, other: str
+) -> None:
+    whole = SMALL.replace(one, other, 1)
+    places = [at for at in range(1, len(whole)) if lost_the_end_of_a_line(SMALL, whole, whole[:at])]
+    assert len(places) > 100
+    for at in places:
+        assert_nothing_is_told_but_what_changed(SMALL, whole, whole[:at])
+
+
+def assert_nothing_is_told_but_what_changed(before: str, whole: str, cut: str) -> None:
     real = {_key(one) for one in told(before, whole).changes}
     assert {_key(one) for one in told(before, cut).changes} <= real
     real = {_key(one) for one in told(whole, before).changes}
     assert {_key(one) for one in told(cut, before).changes} <= real
+
+
+def lost_the_end_of_a_line(before: str, whole: str, cut: str) -> bool:
+    """Whether a cut is in a line that did not change, and is the last one nowhere: there nobody can
+    tell it from a change."""
+    known, there, left = (list(form_of(one).lines) for one in (before, whole, cut))
+    if not left or len(left) == len(there) or left[-1] == there[len(left) - 1]:
+        return False
+    return there[len(left) - 1] in known[:-1]
 
 
 def test_a_real_export_cut_anywhere_says_nothing_false() -> None:
