@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from domain.errors import MalformedEvent, UnknownEventType
-from domain.events import EVENT_NAMES, DomainEvent, decode_event, event_name
+from domain.events import EVENT_NAMES, EVENT_TYPES, DomainEvent, Fact, decode_event, event_name
 
 _TYPE = re.compile(r"configtrail\.([A-Za-z]+)\.v([1-9][0-9]{0,3})\Z")
 
@@ -46,7 +46,7 @@ def read_event(type_name: str, body: bytes, position: int) -> DomainEvent:
     reading = _reading(type_name)
     if reading is None:
         raise UnknownEventType(type_name, position)
-    name, upcasters = reading
+    kind, upcasters = reading
     try:
         for upcast in upcasters:
             body = upcast(body)
@@ -54,18 +54,20 @@ def read_event(type_name: str, body: bytes, position: int) -> DomainEvent:
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         # The last for what is nested too deeply, also in a field that nobody knows.
         raise MalformedEvent(position, type(error).__name__) from error
-    if event_name(event) != name:
-        raise MalformedEvent(position, f"its header says {name}, its body {event_name(event)}")
+    if type(event) is not kind:
+        told = f"its header says {kind.__name__}, its body {event_name(event)}"
+        raise MalformedEvent(position, told)
     return event
 
 
 @lru_cache(maxsize=256)
-def _reading(type_name: str) -> tuple[str, list[Callable[[bytes], bytes]]] | None:
-    """The event's name, and what its bodies go through; None when the type is none of ours."""
+def _reading(type_name: str) -> tuple[type[Fact], list[Callable[[bytes], bytes]]] | None:
+    """The event's struct, and what its bodies go through; None when the type is none of ours."""
     match = _TYPE.match(type_name)
     if match is None:
         return None
     name, stored_version, latest = match[1], int(match[2]), VERSIONS.get(match[1], 0)
     if stored_version > latest:
         return None
-    return name, [UPCASTERS[name, version] for version in range(stored_version, latest)]
+    kind = EVENT_TYPES[EVENT_NAMES.index(name)]
+    return kind, [UPCASTERS[name, version] for version in range(stored_version, latest)]

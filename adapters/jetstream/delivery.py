@@ -13,6 +13,7 @@ from adapters.jetstream.tap import TappedMessage
 from domain.envelope import StoredEvent
 from domain.errors import MalformedEvent, UnknownEventType
 from domain.ids import from_token
+from domain.tlog.leaf import subject_bytes, subject_of
 from domain.upcast import read_event
 from projections.source import Delivered, Unreadable
 
@@ -40,7 +41,7 @@ class DeliveryDecoder:
     """Decodes deliveries; remembers whose subjects it has seen."""
 
     def __init__(self) -> None:
-        self._owners: dict[bytes, tuple[str, str]] = {}
+        self._owners: dict[bytes | str, tuple[str, str]] = {}
 
     def decode(self, message: TappedMessage) -> Delivered:
         """The event in a delivery, or what can be said of one that can't be decoded."""
@@ -52,10 +53,10 @@ class DeliveryDecoder:
         return self.event(subject, headers, body, int(tail[1]), int(tail[3]))[0]
 
     def event(
-        self, subject: bytes, block: bytes, body: bytes, position: int, stored_ns: int
+        self, subject: bytes | str, block: bytes, body: bytes, position: int, stored_ns: int
     ) -> tuple[Delivered, bool]:
-        """The same of the parts of a message; and whether its headers are as ours are written: then
-        none of them is there twice."""
+        """The same of the parts of a message, its subject as bytes or as `subject_of` reads them;
+        and whether its headers are as ours are written: then none of them is there twice."""
         stored_at = moment_of(stored_ns)
         try:
             found = _HEADERS.match(block.decode())
@@ -81,8 +82,9 @@ class DeliveryDecoder:
             return _slowly(subject, block, body, position, stored_at), False
         return stored, True
 
-    def _owner(self, subject: bytes) -> tuple[str, str]:
-        prefix, tenant, device, _ = subject.decode().split(".")
+    def _owner(self, subject: bytes | str) -> tuple[str, str]:
+        text = subject if isinstance(subject, str) else subject_of(subject)
+        prefix, tenant, device, _ = text.split(".")
         if prefix != wire.PREFIX:
             raise ValueError("not an event's subject")
         if len(self._owners) >= _SUBJECTS_KEPT:
@@ -117,10 +119,11 @@ def readable_or_not(
 
 
 def _slowly(
-    subject: bytes, block: bytes, body: bytes, position: int, stored_at: datetime
+    subject: bytes | str, block: bytes, body: bytes, position: int, stored_at: datetime
 ) -> Delivered:
+    raw = subject_bytes(subject) if isinstance(subject, str) else subject
     return readable_or_not(
-        subject.decode(errors="replace"), _headers_slowly(block), body, position, stored_at
+        raw.decode(errors="replace"), _headers_slowly(block), body, position, stored_at
     )
 
 

@@ -23,7 +23,7 @@ from adapters.jetstream.streams import EVENTS
 from adapters.jetstream.tap import TappedMessage
 from domain.envelope import StreamIdentity
 from domain.errors import NotFound
-from domain.tlog.leaf import RawEvent, duplicate_header, subject_bytes, subject_of
+from domain.tlog.leaf import RawEvent, duplicate_header, subject_of
 from projections.source import Delivered
 
 log = logging.getLogger(__name__)
@@ -120,16 +120,12 @@ def decode(message: TappedMessage) -> tuple[RawEvent, int]:
     """The event in a delivered message, and how many are to follow it."""
     # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<pending>, or the
     # longer form with domain and account hash in front and a token behind (server ADR-15).
-    tokens = message.reply.split(b".")
-    place = 5 if len(tokens) == 9 else 7
+    reply = message.reply
+    tail = reply.rsplit(b".", 4 if reply.count(b".") == 8 else 5)
     event = RawEvent(
-        int(tokens[place]),
-        int(tokens[place + 2]),
-        subject_of(message.subject),
-        message.headers,
-        message.data,
+        int(tail[1]), int(tail[3]), subject_of(message.subject), message.headers, message.data
     )
-    return event, int(tokens[place + 3])
+    return event, int(tail[4])
 
 
 class Reader:
@@ -144,14 +140,12 @@ class Reader:
 
     def read_closely(self, event: RawEvent) -> tuple[Delivered, bool]:
         """The same, and whether other readers may read something else: a header is there twice."""
-        stored, ours = self._decoder.event(
-            subject_bytes(event.subject),
-            event.block,
-            event.body,
-            event.position,
-            event.stored_ns,
+        told = self._decoder.event(
+            event.subject, event.block, event.body, event.position, event.stored_ns
         )
-        return stored, not ours and duplicate_header(event.block) is not None
+        if told[1]:
+            return told[0], False
+        return told[0], duplicate_header(event.block) is not None
 
 
 def version_of(block: bytes) -> int | None:

@@ -237,8 +237,9 @@ class _Derived:
             return
         stored: list[StoredEvent] = []
         withheld: dict[int, str] = {}
+        read = self._reader.read_closely
         for event in batch:
-            one, ambiguous = self._reader.read_closely(event)
+            one, ambiguous = read(event)
             branch = _branch(event)
             if isinstance(one, Unreadable):
                 self._check_version(event, branch, version_of(event.block))
@@ -247,7 +248,8 @@ class _Derived:
                 self._blocked[event.position] = branch
                 continue
             self._check_version(event, branch, one.version)
-            self.unreadable += ambiguous
+            if ambiguous:
+                self.unreadable += 1
             if type(one.event) is EventSkipped and one.event.projection == Audit.name:
                 self._skip(one.event.position)
             if branch in self._held:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import sha256
 
@@ -21,10 +22,11 @@ from domain.errors import NotVerified
 
 _DOMAIN = b"configtrail/leaf/v1\n"
 _NUMBERS = struct.Struct(">QQH")
+_LENGTH = struct.Struct(">Q")
 _NAME = re.compile(rb"\r\n([^:\r\n]*[^:\r\n\t ])[\t ]*:")
 
 
-class RawEvent(Struct, frozen=True):
+class RawEvent(Struct, frozen=True, gc=False):
     """An event as it is stored. `stored_ns` is in nanoseconds since 1970; `block` the headers from
     `NATS/1.0` to the empty line, with both line ends. A subject need not be UTF-8: bytes that are
     not stand in it as `subject_of` reads them."""
@@ -38,25 +40,29 @@ class RawEvent(Struct, frozen=True):
 
 def subject_of(raw: bytes) -> str:
     """A subject as text, whatever bytes it is of."""
-    return raw.decode(errors="surrogateescape")
+    return raw.decode("utf-8", "surrogateescape")
 
 
 def subject_bytes(subject: str) -> bytes:
     """The bytes that `subject_of` read."""
-    return subject.encode(errors="surrogateescape")
+    return subject.encode("utf-8", "surrogateescape")
 
 
 def leaf_data(stream: str, event: RawEvent) -> bytes:
     """The leaf of an event of a stream."""
-    subject = subject_bytes(event.subject)
+    return _leaf(_prefix(stream), event)
+
+
+def _leaf(prefix: bytes, event: RawEvent) -> bytes:
+    subject, body = subject_bytes(event.subject), event.body
     return b"".join(
         (
-            _prefix(stream),
+            prefix,
             _NUMBERS.pack(event.position, event.stored_ns, len(subject)),
             subject,
             sha256(event.block).digest(),
-            len(event.body).to_bytes(8, "big"),
-            sha256(event.body).digest(),
+            _LENGTH.pack(len(body)),
+            sha256(body).digest(),
         )
     )
 
@@ -104,7 +110,13 @@ def parse_leaf(data: bytes) -> Leaf:
 
 def hash_of(stream: str, event: RawEvent) -> bytes:
     """The leaf hash of an event of a stream."""
-    return sha256(b"\x00" + leaf_data(stream, event)).digest()
+    return hashes_of(stream, (event,))[0]
+
+
+def hashes_of(stream: str, events: Iterable[RawEvent]) -> list[bytes]:
+    """The leaf hashes of events of a stream."""
+    prefix = b"\x00" + _prefix(stream)
+    return [sha256(_leaf(prefix, one)).digest() for one in events]
 
 
 def duplicate_header(block: bytes) -> bytes | None:

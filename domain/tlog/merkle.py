@@ -35,14 +35,24 @@ class Frontier:
         self.size = 0
         self._peaks: list[bytes] = []
 
-    def append(self, leaf: bytes) -> None:
-        """One more leaf, by its hash."""
-        peaks, node, rest = self._peaks, leaf, self.size
-        while rest & 1:
-            node = sha256(b"\x01" + peaks.pop() + node).digest()
+    def extend(self, leaves: Iterable[bytes]) -> None:
+        """More leaves, by their hashes."""
+        nodes, peaks, rest = list(leaves), self._peaks, self.size
+        self.size += len(nodes)
+        left: list[bytes] = []
+        # Level by level: the peak of that height, if there is one, stands before the new nodes;
+        # what has no neighbour then is the peak of that height.
+        while nodes:
+            if rest & 1:
+                nodes.insert(0, peaks.pop())
+            if len(nodes) & 1:
+                left.append(nodes.pop())
+            pairs = iter(nodes)
+            nodes = [
+                sha256(b"\x01" + one + two).digest() for one, two in zip(pairs, pairs, strict=True)
+            ]
             rest >>= 1
-        peaks.append(node)
-        self.size += 1
+        peaks += reversed(left)
 
     def root(self) -> bytes:
         """The tree's root as of now."""
@@ -62,8 +72,7 @@ def joined(nodes: Sequence[bytes]) -> bytes:
 def root_of(leaves: Iterable[bytes]) -> bytes:
     """The root over leaf hashes."""
     tree = Frontier()
-    for leaf in leaves:
-        tree.append(leaf)
+    tree.extend(leaves)
     return tree.root()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC
+from functools import lru_cache
 
 from domain.envelope import StreamIdentity
 from domain.errors import InvalidInput
@@ -14,6 +15,7 @@ _TENANT = "tenant/"
 _MAX_BASE = 100
 
 
+@lru_cache(4_096)
 def tenant_log(tenant_id: str) -> str:
     """The log of one tenant's events."""
     return _TENANT + to_token(tenant_id)
@@ -24,6 +26,8 @@ def tenant_of(log: str) -> str | None:
     return from_token(log.removeprefix(_TENANT)) if log.startswith(_TENANT) else None
 
 
+# Subjects come again and again: each is judged once, of a fleet of this size.
+@lru_cache(65_536)
 def tenant_of_subject(subject: str) -> str | None:
     """Whose event it is; None when the subject does not tell."""
     parts = subject.split(".")

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from domain.errors import InvalidInput
-from domain.ids import check_tenant_id, from_token
 from domain.tlog.findings import Claim, Finding, Suspect
-from domain.tlog.leaf import RawEvent, hash_of
+from domain.tlog.leaf import RawEvent, hashes_of
 from domain.tlog.merkle import Frontier
-from domain.tlog.names import STREAM_LOG, tenant_log
+from domain.tlog.names import STREAM_LOG, tenant_log, tenant_of_subject
 
 
 class StreamCheck:
@@ -27,7 +25,6 @@ class StreamCheck:
             self._open.setdefault(claim.log, []).append(claim)
         # The size at which each log has its next claim.
         self._due = {log: waiting[-1].size for log, waiting in self._open.items()}
-        self._logs: dict[str, str | None] = {}
         self._wrong: list[Claim] = []
         self._matched: dict[str, int] = {}
         self._gap: int | None = None
@@ -46,25 +43,32 @@ class StreamCheck:
 
     def feed(self, events: Sequence[RawEvent]) -> None:
         """The next events, as the stream gives them."""
-        stream, tree, due = self._stream, self._trees[STREAM_LOG], self._due
+        events = self._gapless(events)
+        leaves = hashes_of(self._stream, events)
+        self._extend(STREAM_LOG, leaves)
+        grown: dict[str, list[bytes]] = {}
+        for event, leaf in zip(events, leaves, strict=True):
+            tenant = tenant_of_subject(event.subject)
+            if tenant is not None:
+                grown.setdefault(tenant, []).append(leaf)
+        for tenant, own in grown.items():
+            self._extend(tenant_log(tenant), own)
+
+    def _gapless(self, events: Sequence[RawEvent]) -> Sequence[RawEvent]:
+        """The events before the first gap: no root can be right from there on."""
+        first = self.position + 1
+        if self._gap is None and [one.position for one in events] == list(
+            range(first, first + len(events))
+        ):
+            self.position += len(events)
+            return events
+        before = 0
         for event in events:
             if event.position != self.position + 1:
                 self._leap(event.position)
             self.position = event.position
-            if self._gap is not None:
-                continue  # no root can be right from here on
-            leaf = hash_of(stream, event)
-            tree.append(leaf)
-            if due.get(STREAM_LOG) == tree.size:
-                self._compare(STREAM_LOG, tree)
-            log = self._log_of(event.subject)
-            if log is not None:
-                own = self._trees.get(log)
-                if own is None:
-                    own = self._trees[log] = Frontier()
-                own.append(leaf)
-                if due.get(log) == own.size:
-                    self._compare(log, own)
+            before += self._gap is None
+        return events[:before]
 
     def finish(self, last: int) -> Suspect | None:
         """The stream ends here; it says itself that its last position is `last`.
@@ -92,14 +96,17 @@ class StreamCheck:
         if self._gap is None:
             self._gap = min(expected, found)
 
-    def _log_of(self, subject: str) -> str | None:
-        token = subject.split(".", 2)[1] if subject.count(".") == 3 else ""
-        if token not in self._logs:
-            try:
-                self._logs[token] = tenant_log(check_tenant_id(from_token(token)))
-            except (ValueError, InvalidInput):
-                self._logs[token] = None
-        return self._logs[token]
+    def _extend(self, log: str, leaves: Sequence[bytes]) -> None:
+        tree = self._trees.get(log)
+        if tree is None:
+            tree = self._trees[log] = Frontier()
+        while leaves:
+            # Up to the next size that was signed.
+            some = max(0, self._due.get(log, 0) - tree.size) or len(leaves)
+            tree.extend(leaves[:some])
+            leaves = leaves[some:]
+            if self._due.get(log) == tree.size:
+                self._compare(log, tree)
 
     def _compare(self, log: str, tree: Frontier) -> None:
         root, waiting = tree.root(), self._open[log]

@@ -12,7 +12,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest_asyncio
@@ -38,7 +38,7 @@ from domain.tlog.leaf import RawEvent
 from domain.tlog.names import STREAM_LOG, LogNames, tenant_log
 from domain.tlog.note import Note, parse_note
 from projections import ALL
-from projections.audit.write import Audit
+from projections.audit.write import COLUMNS, Audit
 from projections.writer import ProjectionWriter
 from tests.logs import BASE, KEY, Story, seal
 from tests.rig import rig
@@ -144,6 +144,58 @@ async def test_a_read_model_that_is_behind_is_not_accused(
         assert (report.rows, report.awaited) == (15, report.events - 15)
 
 
+# What each column of a row is set to; times also to such as Python has none of.
+WRONG_VALUES = (
+    "tenant_id = tenant_id || '-'",
+    "event_id = event_id || '-'",
+    "occurred_at = occurred_at + interval '1 microsecond'",
+    "occurred_at = 'infinity'",
+    "occurred_at = '0044-03-15 BC'",
+    "stored_at = stored_at - interval '1 microsecond'",
+    "stored_at = '20000-01-01'",
+    "stored_at = '9999-12-31 23:59:59.999999+00'",
+    "actor = actor || '-'",
+    "action = 'device_configured_'",
+    "resource_type = resource_type || '-'",
+    "resource_id = upper(resource_id) || '-'",
+    "device_id = device_id || '-'",
+    "version = version + 1",
+    "correlation_id = coalesce(correlation_id, '') || '-'",
+    "causation_id = coalesce(causation_id, '') || '-'",
+    "details = details || ' '",
+)
+
+
+async def test_a_row_in_postgres_with_one_other_value_is_named(
+    nats_server: EmbeddedNats, postgres_dsn: str
+) -> None:
+    async with rig(nats_server.url) as one, open_pool(postgres_dsn) as pool:
+        story = Story(one, seed=6)
+        await story.tell(len(WRONG_VALUES) + 5)
+        source = JetStreamSource(one.nc, one.js)
+        writer = ProjectionWriter(pool, Audit(), source)
+        await writer.prepare(await one.raw.identity())
+        head = (await one.raw.ends())[1]
+        await writer.apply([await source.at(position) for position in range(1, head + 1)])
+        await seal(one, pool)
+        evidence = SystemEvidence(one.raw, one.notes, TileStore(pool), pool, one.content)
+        options = replace(OPTIONS, content=False)
+        await pool.execute("SET timezone = 'Asia/Kathmandu'")
+        assert (await verify(evidence, options)).findings == ()
+        for position, wrong in enumerate(WRONG_VALUES, 2):
+            await pool.execute(
+                f"UPDATE configtrail.audit SET {wrong} WHERE position = $1", position
+            )
+        report = await verify(evidence, options)
+        assert [(found.what, found.kind, found.position) for found in report.findings] == [
+            ("audit row", "altered", position) for position, _ in enumerate(WRONG_VALUES, 2)
+        ]
+        assert {column.split()[0] for column in WRONG_VALUES} == {*COLUMNS} - {"position"}
+        # The session goes back to the pool as it was.
+        moment = await pool.fetchval("SELECT min(stored_at) FROM configtrail.audit")
+        assert isinstance(moment, datetime)
+
+
 async def _told(nats: EmbeddedNats, dsn: str, *, tail: int, strange: bool = False) -> Copy:
     async with rig(nats.url) as one, open_pool(dsn) as pool:
         story = Story(one, seed=11)
@@ -174,7 +226,7 @@ async def _told(nats: EmbeddedNats, dsn: str, *, tail: int, strange: bool = Fals
             notes,
             last_note,
             await evidence.signed_leaves(1_000_000),
-            [row async for page in evidence.rows() for row in page.rows],
+            [tuple(row) async for page in evidence.rows() for row in page.rows],
             events[-1].position,
         )
 

@@ -104,8 +104,16 @@ def test_roots_are_those_of_the_reference_implementation() -> None:
     tree = Frontier()
     assert tree.root() == EMPTY_ROOT == defined_root([])
     for data, root in zip(REFERENCE, REFERENCE_ROOTS, strict=True):
-        tree.append(leaf_hash(data))
+        tree.extend((leaf_hash(data),))
         assert tree.root().hex() == root
+
+
+@given(st.lists(st.integers(0, 40), max_size=8))
+def test_leaves_make_the_same_tree_however_many_come_at_once(counts: list[int]) -> None:
+    tree = Frontier()
+    for count in counts:
+        tree.extend(LEAVES[tree.size : tree.size + count])
+        assert tree.root() == defined_root(LEAVES[: tree.size])
 
 
 def test_roots_are_as_defined_for_every_small_size() -> None:
