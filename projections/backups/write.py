@@ -225,8 +225,11 @@ async def _confirm(connection: Connection, ops: BackupOps) -> None:
     status = await connection.execute(CONFIRM, *columns_of(rows, 6))
     if status != f"UPDATE {len(rows)}":
         first = min(seen.position for seen in ops.sightings.values())
+        # Parked is what was tried alone, so this is about one event.
         raise MalformedEvent(
-            first, "it, or one of those after it, confirms a snapshot that its device does not have"
+            first,
+            "it confirms a snapshot that is not among its device's here; where the event of that "
+            "snapshot was skipped, skip this one too",
         )
 
 

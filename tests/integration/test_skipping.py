@@ -19,12 +19,13 @@ from adapters.skipping import TRIES, parked_at, skip
 from adapters.tlog.evidence import SystemEvidence
 from adapters.tlog.verify import Options
 from adapters.tlog.verify import verify as verify_log
+from benchmarks.history import history
 from domain.decisions import event_skipped
-from domain.envelope import Head
+from domain.envelope import Head, StoredEvent
 from domain.errors import NotFound, PoisonEvent, StreamMismatch, Unavailable
-from domain.events import encode_event
+from domain.events import DuplicateSkipped, SnapshotCreated, encode_event
 from domain.ids import TENANT_BRANCH
-from projections import AUDIT, parking, rebuilds
+from projections import AUDIT, BACKUPS, parking, rebuilds
 from projections.belonging import strays
 from projections.builder import ProjectionBuilder
 from projections.checkpoints import wait_projected
@@ -33,6 +34,7 @@ from projections.source import Delivered
 from projections.verify import verify
 from tests.behaviour.event_store import append_many, failure
 from tests.integration.test_parking import Allergic
+from tests.publishing import publish
 from tests.serving import NOON, TEXTS, Api, settings_for
 
 PARK = """
@@ -328,3 +330,23 @@ async def test_a_skip_that_the_stream_has_no_more_is_none(
         assert not await system.source.skipped(AUDIT.name, first)
         await told_as_skipped(system, 2)
         assert await system.source.skipped(AUDIT.name, second)
+
+
+async def test_what_confirms_a_skipped_snapshot_says_that_it_is_to_be_skipped_too(
+    nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path
+) -> None:
+    async with open_system(settings_for(nats_server, postgres_dsn, tmp_path)) as system:
+        await publish(system.nc, history(4, devices=1), EVENTS)
+        events = [await system.source.at(position) for position in range(1, 5)]
+        kinds = [type(one.event) for one in events if isinstance(one, StoredEvent)]
+        assert kinds == [SnapshotCreated, *[DuplicateSkipped] * 3]
+        model = Allergic(BACKUPS, 1)
+        worker = ProjectionWorker(system.pool, system.source, model)
+        async with running({"backups": worker.run}):
+            await wait_projected(system.pool, [model], 4, 20)
+        for position in range(1, 5):
+            done = await skip(system, model, position, actor="user:a", reason=None)
+            told = await parking.listed(system.pool, model.name)
+            assert [one.position for one in told] == [position + 1][: done.left]
+            assert all("skip this one too" in (one.error or "") for one in told)
+        assert await waiting(system) == []
