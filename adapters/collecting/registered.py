@@ -40,12 +40,14 @@ class Registry:
 
     `left_out`: the branches of which the newest event can't be read, and why. Such a device has no
     settings, nor have those of such a group, until another event says how it is.
+    `doubted`: the same of credentials, of which what is stored is used.
     """
 
     def __init__(self) -> None:
         self.devices: dict[Key, DeviceConfigured] = {}
         self.groups: dict[Key, GivenSettings] = {}
         self.left_out: dict[Key, str] = {}
+        self.doubted: dict[Key, str] = {}
         self._credentials: dict[Key, str] = {}
         self._positions: dict[Key, int] = {}
 
@@ -58,6 +60,7 @@ class Registry:
         if isinstance(stored, LeftOut):
             return self._leave_out(branch, stored)
         self.left_out.pop(branch, None)
+        self.doubted.pop(branch, None)
         match stored.event:
             case DeviceConfigured() as event:
                 self.devices[branch] = event
@@ -91,6 +94,7 @@ class Registry:
         credential, group = credential_of(branch[1]), group_of(branch[1])
         if credential is not None:
             # What is stored counts, and not what is told of it: it may be another one now.
+            self.doubted[branch] = event.reason
             self._credentials[branch[0], credential] = f"event {event.position}"
             return list(self._users(branch[0], reference_to(credential)))
         self.left_out[branch] = event.reason

@@ -191,8 +191,16 @@ class Collector:
         credential = credential_of(event.device_id)
         if credential is not None:
             self._collecting.credential_set(event.tenant_id, credential)
-        known = self._registry.left_out.get(branch)
+        known, doubted = self._registry.left_out.get(branch), self._registry.doubted.get(branch)
         self._take_over(self._registry.apply(event))
+        if self._registry.doubted.get(branch) != doubted:
+            log.error(
+                "%s: the newest event of the credential %s can't be read, and what is stored is "
+                "used: %s",
+                event.tenant_id,
+                credential,
+                event.reason,
+            )
         if self._registry.left_out.get(branch) != known:
             self._metrics.collections.labels("unreadable_event").inc()
             log.error("%s/%s is left out of what is collected: %s", *branch, event.reason)

@@ -66,6 +66,8 @@ async def test_a_device_or_group_that_cannot_be_read_is_left_out_and_the_others_
             assert set(inventory.left_out) == {"c7", "c8", "c9", group_branch("edge")}
             await configured(stack, "c9", after=Head(1), port=double.port)
             await eventually(lambda: (TENANT, "c9") in role.settings_at())
+    (doubted,) = [one for one in caplog.records if "credential main" in one.getMessage()]
+    assert (doubted.levelno, "what is stored is used" in doubted.getMessage()) == (40, True)
     told = [one.getMessage() for one in caplog.records if "left out" in one.getMessage()]
     assert sorted(line.partition(" is left out")[0] for line in told) == [
         f"{TENANT}/{one}" for one in (group_branch("edge"), "c7", "c8", "c9")
