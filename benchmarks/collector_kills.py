@@ -53,7 +53,9 @@ async def main(kills: int, count: int, interval: int, lease: int) -> int:
                 await eventually(lambda: len(gaps.times) == count, within=120)
                 started = time.monotonic()
                 for kill in range(kills):
-                    # Long enough for the new one to take part, at another moment each time.
+                    # At another moment each time, but not before the new one takes part: on a busy
+                    # machine nobody would ever be at work.
+                    await collectors[kill % 2].at_work()
                     await asyncio.sleep(2 + (kill * 0.37) % 1)
                     await collectors[kill % 2].kill()
                     await collectors[kill % 2].start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from adapters.jetstream.leases import Leases
 from adapters.roles.collector import Collector
 from adapters.roles.trigger import TriggerService
 from tests.rig import rig
+from tests.support import eventually
 
 
 async def collect(url: str, at_once: int, lease_seconds: float) -> None:
@@ -25,7 +27,7 @@ async def collect(url: str, at_once: int, lease_seconds: float) -> None:
         leases = Leases(parts.js)
         schedule = Schedule(Bucket(parts.js, SCHEDULE))
         credentials = CredentialStore(Bucket(parts.js, CREDENTIALS), parts.keyring)
-        await Collector(
+        collector = Collector(
             parts.nc,
             parts.js,
             collecting=DeviceCollector(
@@ -49,7 +51,12 @@ async def collect(url: str, at_once: int, lease_seconds: float) -> None:
             ),
             metrics=parts.metrics,
             at_once=at_once,
-        ).run()
+        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(collector.run())
+            await eventually(collector.settings_at, within=120)
+            sys.stdout.write("ready\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -55,8 +55,17 @@ class CollectorProcess:
     async def start(self) -> None:
         """Start it; it may take a while until it collects."""
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.collector_program", *self._arguments, cwd=ROOT
+            *(sys.executable, "-m", "tests.collector_program", *self._arguments),
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
         )
+
+    async def at_work(self) -> None:
+        """Wait until it knows the inventory, and takes part."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        if await self._process.stdout.readline() != b"ready\n":
+            raise AssertionError("the collector ended before it was at work")
 
     async def kill(self) -> None:
         """SIGKILL, as the kernel's out-of-memory killer would."""

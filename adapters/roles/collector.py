@@ -232,6 +232,10 @@ class Collector:
         if due is None:
             planned.known = False
             due = now + timedelta(seconds=LOOK_SECONDS)
+        elif due <= now and not planned.known:
+            # By chance among those of which nothing is known yet: a collector that is killed again
+            # and again would always begin with the same ones, and never come to the last.
+            due -= timedelta(seconds=random.random() * settings.interval_seconds)
         self._place(key, planned, due)
 
     def _place(self, key: Key, planned: Planned, at: datetime) -> None:

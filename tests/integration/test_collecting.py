@@ -863,6 +863,20 @@ async def _has(stack: Stack, kind: type[object], times: int) -> bool:
     return await stack.count(kind) == times
 
 
+async def test_a_collector_begins_with_other_devices_each_time(stack: Stack) -> None:
+    """One that is killed again and again would never come to those at the end of an order."""
+    names = [f"d{number:02}" for number in range(12)]
+    double = RouterOSDouble()
+    async with serving(double):
+        for name in names:
+            given = settings(double.port, username=name)
+            await stack.registrar.configure(TENANT, name, given, actor=ALICE)
+        async with collecting(stack, stack.role(at_once=1)):
+            await eventually(lambda: len(double.logins) == len(names))
+    assert sorted(double.logins) == names
+    assert double.logins != names
+
+
 async def test_a_clock_that_is_set_back_makes_no_device_wait_for_it(stack: Stack) -> None:
     ahead = timedelta()
     role = Collector(
