@@ -11,6 +11,7 @@ from adapters.collecting.schedule import BUCKET as SCHEDULE
 from adapters.collecting.schedule import Schedule
 from adapters.collecting.vault import Vault
 from adapters.composition.stores import Stores
+from adapters.jetstream.buckets import Bucket
 from adapters.settings import Settings
 
 
@@ -25,7 +26,7 @@ class Collecting:
 
 async def open_collecting(settings: Settings, stores: Stores) -> Collecting:
     """The parts, connected."""
-    credentials = CredentialStore(await stores.bucket(CREDENTIALS), stores.keyring)
+    credentials = CredentialStore(Bucket(stores.js, CREDENTIALS), stores.keyring)
     schedule = Schedule(await stores.bucket(SCHEDULE))
     return Collecting(
         credentials=credentials,

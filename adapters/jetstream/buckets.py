@@ -14,6 +14,7 @@ from nats.js.errors import (
 from nats.js.kv import KeyValue
 
 from adapters.jetstream.connection import outage_as_unavailable
+from domain.errors import StreamMissing
 
 _NAME_IN_USE = 10058
 
@@ -30,12 +31,16 @@ class Bucket:
         self._prefix = f"$KV.{bucket}."
         self._open: KeyValue | None = None
 
-    async def ensure(self, replicas: int = 1) -> None:
-        """Make the bucket, unless it is there."""
+    async def ensure(self, replicas: int = 1, *, create: bool = True) -> None:
+        """Make the bucket, unless it is there. Without `create` an absent one raises
+        `StreamMissing`."""
+        stream = f"KV_{self._bucket}"
         with outage_as_unavailable(f"looking at the bucket {self._bucket}"):
             try:
-                await self._js.stream_info(f"KV_{self._bucket}")
-            except NotFoundError:
+                await self._js.stream_info(stream)
+            except NotFoundError as error:
+                if not create:
+                    raise StreamMissing(stream) from error
                 await self._create(replicas)
 
     async def _create(self, replicas: int) -> None:

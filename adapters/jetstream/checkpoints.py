@@ -18,7 +18,7 @@ from nats.js.errors import APIError, BadRequestError, NotFoundError
 from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
 from adapters.jetstream.headers import number_in
 from adapters.jetstream.verbatim import RawFeed
-from domain.errors import StreamMisconfigured, Unavailable
+from domain.errors import StreamMisconfigured, StreamMissing, Unavailable
 from domain.ids import from_token, to_token
 from domain.tlog.checkpoint import parse_checkpoint
 from domain.tlog.note import parse_note
@@ -67,13 +67,16 @@ class CheckpointStore:
     def __init__(self, js: JetStreamContext) -> None:
         self._js = js
 
-    async def ensure(self, replicas: int = 1) -> None:
-        """Make the stream, unless it is there. Raises `StreamMisconfigured` when it may forget."""
+    async def ensure(self, replicas: int = 1, *, create: bool = True) -> None:
+        """Make the stream, unless it is there. Raises `StreamMisconfigured` when it may forget, and
+        without `create` `StreamMissing` when it is absent."""
         wanted = checkpoints_stream_config(replicas)
         with outage_as_unavailable("looking at the stream of checkpoints"):
             try:
                 live = (await self._js.stream_info(CHECKPOINTS)).config
-            except NotFoundError:
+            except NotFoundError as missing:
+                if not create:
+                    raise StreamMissing(CHECKPOINTS) from missing
                 try:
                     live = (await self._js.add_stream(wanted)).config
                 except BadRequestError as error:

@@ -18,6 +18,7 @@ from nats.js.api import (
     StorageType,
     StreamConfig,
 )
+from nats.js.errors import NotFoundError
 
 from adapters.crypto import blob
 from adapters.crypto.blob import BlobContext
@@ -176,6 +177,22 @@ class JetStreamContentStore:
         """The last sequence that was ever used. Raises `Unavailable`."""
         with outage_as_unavailable("looking at the contents"):
             return (await self._js.stream_info(CONTENT)).state.last_seq
+
+    async def needs_device_keys(self) -> bool:
+        """Whether the newest text is kept under a key of its device, as all are since devices have
+        keys; so may be one that does not tell. Raises `Unavailable`."""
+        with outage_as_unavailable("looking at the contents"):
+            try:
+                last = await self._js.get_last_msg(CONTENT, CONTENT_SUBJECT)
+            except NotFoundError:
+                return False
+        assert last.seq is not None
+        try:
+            stored = await self._stream.read(last.seq)
+            tenant = await self._keyring.tenant(self.whose(stored.subject)[0])
+        except (ContentMissing, ContentCorrupt, KeyDestroyed, InvalidInput, ValueError):
+            return True
+        return blob.key_id_of(stored.body) != tenant.key_id
 
     async def _opened(
         self, tenant_id: str, device_id: str, kind: ContentKind, ref: ContentRef

@@ -19,14 +19,18 @@ from nats.js.api import (
 )
 from nats.js.errors import APIError, BadRequestError, NotFoundError
 
-from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
-from adapters.jetstream.streams import ensure_stream, replicate
-from domain.errors import KeyDestroyed, StreamMisconfigured
+from adapters.jetstream.connection import (
+    REQUEST_TIMEOUT_SECONDS,
+    missing_as_unavailable,
+    outage_as_unavailable,
+)
+from adapters.jetstream.streams import ensure_stream, is_there, replicate
+from domain.errors import KeyDestroyed, StreamMisconfigured, StreamMissing
 from domain.ids import from_token, to_token
 
 BUCKET = "CONFIGTRAIL_KEYS"
+KEYS = f"KV_{BUCKET}"
 DEVICE_KEYS = "CONFIGTRAIL_DEVICE_KEYS"
-_BUCKET_STREAM = f"KV_{BUCKET}"
 _PREFIX = f"$KV.{BUCKET}."
 _DEVICE_PREFIX = "configtrail-keys."
 _OPERATION = "KV-Operation"
@@ -43,28 +47,33 @@ class JetStreamKeyStore:
 
     async def is_made(self) -> bool:
         """Whether the bucket is there."""
-        with outage_as_unavailable("looking at the bucket of keys"):
-            try:
-                await self._js.stream_info(_BUCKET_STREAM)
-            except NotFoundError:
-                return False
-            return True
+        return await is_there(self._js, KEYS)
 
     async def ensure(self, replicas: int = 1) -> None:
-        """Make the bucket, unless it is there. Raises `StreamMisconfigured` if it forgets keys."""
+        """Make what is absent. Raises `StreamMisconfigured` for what forgets keys."""
+        await self.ensure_devices(replicas)
+        await self.ensure_tenants(replicas)
+
+    async def ensure_devices(self, replicas: int, *, create: bool = True) -> None:
+        """As `ensure`, for the stream of devices' keys. Without `create` an absent one raises
+        `StreamMissing`."""
+        with missing_as_unavailable(DEVICE_KEYS):
+            await ensure_stream(self._js, device_keys_config(replicas), create=create)
+
+    async def ensure_tenants(self, replicas: int) -> None:
+        """As `ensure`, for the bucket of tenants' keys."""
         with outage_as_unavailable("looking at the bucket of keys"):
             try:
-                live = (await self._js.stream_info(_BUCKET_STREAM)).config
+                live = (await self._js.stream_info(KEYS)).config
             except NotFoundError:
                 await self._create(replicas)
-                live = (await self._js.stream_info(_BUCKET_STREAM)).config
+                live = (await self._js.stream_info(KEYS)).config
         if live.storage != StorageType.FILE:
-            raise StreamMisconfigured(_BUCKET_STREAM, "storage", StorageType.FILE, live.storage)
+            raise StreamMisconfigured(KEYS, "storage", StorageType.FILE, live.storage)
         if live.max_age:
-            raise StreamMisconfigured(_BUCKET_STREAM, "max_age", 0, live.max_age)
+            raise StreamMisconfigured(KEYS, "max_age", 0, live.max_age)
         # A key that is on one server alone is lost with it, and with it all texts of its tenant.
         await replicate(self._js, live, replicas)
-        await ensure_stream(self._js, device_keys_config(replicas))
 
     async def _create(self, replicas: int) -> None:
         try:
@@ -92,7 +101,7 @@ class JetStreamKeyStore:
                 return await self._js.get_last_msg(*_place(name))
             except NotFoundError as error:
                 if error.err_code != _NO_MESSAGE:
-                    raise
+                    raise StreamMissing(_place(name)[0]) from error
                 return None
 
     async def create(self, name: str, wrapped: bytes) -> bool:
@@ -129,7 +138,7 @@ class JetStreamKeyStore:
                     if await self._last(name) == message:
                         raise
             headers = {_OPERATION: "PURGE"}
-            if stream == _BUCKET_STREAM:
+            if stream == KEYS:
                 headers["Nats-Rollup"] = "sub"
             await self._js.publish(
                 subject, headers=headers, stream=stream, timeout=REQUEST_TIMEOUT_SECONDS
@@ -138,7 +147,7 @@ class JetStreamKeyStore:
     async def names(self) -> list[str]:
         """See `WrappedKeyStore.names`."""
         with outage_as_unavailable("listing the wrapped keys"):
-            info = await self._js.stream_info(_BUCKET_STREAM, subjects_filter=f"{_PREFIX}*")
+            info = await self._js.stream_info(KEYS, subjects_filter=f"{_PREFIX}*")
         return [from_token(subject.removeprefix(_PREFIX)) for subject in info.state.subjects or {}]
 
 
@@ -161,5 +170,5 @@ def device_keys_config(replicas: int) -> StreamConfig:
 def _place(name: str) -> tuple[str, str]:
     """The stream and the subject of a name: only a device's has slashes."""
     if "/" not in name:
-        return _BUCKET_STREAM, _PREFIX + to_token(name)
+        return KEYS, _PREFIX + to_token(name)
     return DEVICE_KEYS, _DEVICE_PREFIX + ".".join(to_token(one) for one in name.split("/", 2))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 from nats.js import JetStreamContext
-from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig, StreamInfo
 from nats.js.errors import BadRequestError, NotFoundError
 
 from adapters.jetstream.connection import missing_as_unavailable, outage_as_unavailable
@@ -183,6 +183,25 @@ async def ensure_stream(js: JetStreamContext, wanted: StreamConfig, *, create: b
     for found in differences(wanted, live):
         raise misconfigured(found)
     await replicate(js, live, wanted.num_replicas or 1)
+
+
+async def is_there(js: JetStreamContext, name: str) -> bool:
+    """Whether a stream of that name is there."""
+    return await _info(js, name) is not None
+
+
+async def held_anything(js: JetStreamContext, name: str) -> bool:
+    """Whether a stream of that name is there, and ever held a message."""
+    found = await _info(js, name)
+    return found is not None and found.state.last_seq > 0
+
+
+async def _info(js: JetStreamContext, name: str) -> StreamInfo | None:
+    with outage_as_unavailable(f"looking at the stream {name}"):
+        try:
+            return await js.stream_info(name)
+        except NotFoundError:
+            return None
 
 
 async def replicate(js: JetStreamContext, live: StreamConfig, replicas: int) -> None:

@@ -7,18 +7,28 @@ import logging
 from pathlib import Path
 
 import pytest
+from nats.js.api import KeyValueConfig
 from nats.js.errors import NotFoundError
 
 from adapters.cli.session import Need, session
+from adapters.collecting.credentials import BUCKET as CREDENTIALS
 from adapters.composition import open_system
+from adapters.crypto.blob import BlobContext, seal
 from adapters.embedded.nats import EmbeddedNats
-from adapters.jetstream.streams import EVENTS, ensure_streams
+from adapters.jetstream.checkpoints import CHECKPOINTS
+from adapters.jetstream.connection import connect
+from adapters.jetstream.content_store import CONTENT
+from adapters.jetstream.dead_letters import DEAD_LETTERS
+from adapters.jetstream.key_store import BUCKET, DEVICE_KEYS, KEYS, device_keys_config
+from adapters.jetstream.streams import EVENTS, INTAKE, ensure_streams
 from adapters.roles.supervisor import running
 from domain.errors import StreamMissing
+from domain.events import ContentRef
 from projections import AUDIT
 from projections.checkpoints import wait_projected
 from projections.engine import ProjectionWorker
 from tests.behaviour.event_store import append_many
+from tests.rig import rig
 from tests.serving import settings_for
 from tests.support import eventually
 
@@ -55,3 +65,74 @@ async def test_who_only_asks_makes_no_stream_that_was_deleted(
                 pass
         with pytest.raises(NotFoundError):
             await js.stream_info(EVENTS)
+
+
+KEPT = (
+    EVENTS,
+    CONTENT,
+    DEAD_LETTERS,
+    INTAKE,
+    CHECKPOINTS,
+    KEYS,
+    DEVICE_KEYS,
+    f"KV_{CREDENTIALS}",
+)
+
+
+@pytest.mark.parametrize("gone", KEPT)
+async def test_who_only_asks_makes_nothing_that_cannot_be_made_again(
+    nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path, gone: str
+) -> None:
+    settings = settings_for(nats_server, postgres_dsn, tmp_path)
+    async with session(settings, Need.NOTHING) as opened:
+        js = opened.system.js
+        await append_many(opened.system.events, 1)
+        await js.delete_stream(gone)
+        with pytest.raises(StreamMissing, match=f"{gone}: .* put it back from a copy"):
+            async with asyncio.timeout(20), session(settings, Need.NOTHING):
+                pass
+        with pytest.raises(NotFoundError):
+            await js.stream_info(gone)
+
+
+async def test_keys_are_not_made_anew_beside_what_is_kept_under_them(
+    nats_server: EmbeddedNats,
+) -> None:
+    async with rig(nats_server.url) as before:
+        await before.content.put("acme", "r1", "snapshot", b"text")
+        await before.js.delete_stream(DEVICE_KEYS)
+        with pytest.raises(StreamMissing, match=DEVICE_KEYS):
+            async with rig(nats_server.url):
+                pass
+        await before.js.delete_stream(KEYS)
+        with pytest.raises(StreamMissing, match=KEYS):
+            async with rig(nats_server.url):
+                pass
+        left = {one.config.name for one in await before.js.streams_info()}
+        assert not left & {DEVICE_KEYS, KEYS}
+        # A person who has no copy says so by making them.
+        await before.js.create_key_value(KeyValueConfig(bucket=BUCKET))
+        await before.js.add_stream(device_keys_config(1))
+        async with rig(nats_server.url) as after:
+            ref = await after.content.put("acme", "r1", "snapshot", b"text")
+            assert await after.content.get("acme", "r1", "snapshot", ref) == b"text"
+
+
+async def test_a_start_that_was_broken_off_goes_on_and_a_newer_program_makes_what_it_has_more(
+    nats_server: EmbeddedNats,
+) -> None:
+    nc = await connect(nats_server.url, name="test")
+    await ensure_streams(nc.jetstream(), replicas=1, intake_max_bytes=1 << 30)
+    async with rig(nats_server.url) as first:
+        # As before devices had keys: texts are under their tenant's.
+        keys = await first.keyring.tenant("acme")
+        sealed, commitment = seal(keys, BlobContext("acme", "r1", "snapshot"), b"text")
+        stored = await first.js.publish("configtrail-content.acme.r1", sealed)
+        ref = ContentRef(sequence=stored.seq, commitment=commitment)
+        for newer in (DEVICE_KEYS, f"KV_{CREDENTIALS}", CHECKPOINTS):
+            await first.js.delete_stream(newer)
+        async with rig(nats_server.url) as second:
+            assert (await second.js.stream_info(DEVICE_KEYS)).state.messages == 0
+            text = await second.content.get("acme", "r1", "snapshot", ref)
+            assert text == b"text"
+    await nc.close()
