@@ -6,7 +6,7 @@ It passes the same suite of behaviour as the store on JetStream.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import UTC, datetime
 
 from domain.envelope import (
@@ -18,7 +18,7 @@ from domain.envelope import (
     StreamIdentity,
     stored_event,
 )
-from domain.errors import AppendConflict, BatchTooLarge, StreamMismatch
+from domain.errors import AppendConflict, BatchTooLarge, ConfigtrailError, StreamMismatch
 from domain.ports import ALL, MAX_TOGETHER
 
 _BATCH = 500
@@ -73,7 +73,12 @@ class MemoryEventStore:
             yield stored
 
     async def read(
-        self, after: int = 0, until: int | None = None, where: Selection = ALL
+        self,
+        after: int = 0,
+        until: int | None = None,
+        where: Selection = ALL,
+        *,
+        unread: Callable[[ConfigtrailError], None] | None = None,
     ) -> AsyncGenerator[list[StoredEvent], None]:
         """See `domain.ports.EventStore.read`."""
         found = [one for one in self._events[after:until] if where.takes(one)]

@@ -125,14 +125,14 @@ class MalformedEvent(ConfigtrailError):
 
 
 class EventsUnread(ConfigtrailError):
-    """What is asked hangs on newest events that can't be read. `what` is that, `unread` names whose
-    events they are, and why each can't be read; `way_out` is what else there is to do."""
+    """What is asked hangs on events that can't be read. `what` is that, `unread` names whose events
+    they are, and why each can't be read; `way_out` is what else there is to do."""
 
     def __init__(self, what: str, unread: Mapping[str, str], way_out: str = "") -> None:
         names = list(unread)
         more = f" and {len(names) - _NAMED_MOST} more" if len(names) > _NAMED_MOST else ""
         super().__init__(
-            f"{what} can't be told, since the newest events of "
+            f"{what} can't be told, since events of "
             f"{', '.join(names[:_NAMED_MOST])}{more} can't be read ({names[0]}: "
             f"{unread[names[0]]}); nothing was done: run a version of Configtrail that can read "
             f"them{way_out}"

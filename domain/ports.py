@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from domain.envelope import Head, Mark, NewEvent, Selection, StoredEvent, StreamIdentity
+from domain.errors import ConfigtrailError
 from domain.events import ContentKind, ContentRef
 
 __all__ = ["ALL", "MAX_TOGETHER", "REFERRED_WITHIN", "ContentKind", "ContentStore", "EventStore"]
@@ -50,10 +51,17 @@ class EventStore(Protocol):
         ...
 
     def read(
-        self, after: int = 0, until: int | None = None, where: Selection = ALL
+        self,
+        after: int = 0,
+        until: int | None = None,
+        where: Selection = ALL,
+        *,
+        unread: Callable[[ConfigtrailError], None] | None = None,
     ) -> AsyncGenerator[list[StoredEvent], None]:
         """All (selected) events after a position, in batches, up to `until` (default: the end as
         of now). Raises `StreamGap` when a position is missing.
+
+        An event that can't be read is raised, or, with `unread`, told to that and passed over.
         """
         ...
 

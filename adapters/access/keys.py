@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 import time
@@ -21,7 +22,16 @@ from msgspec import Struct
 from adapters.jetstream.buckets import Bucket
 from domain.access import EVERY_TENANT, Permission, Principal, Role
 from domain.envelope import Selection, StoredEvent
-from domain.errors import AppendConflict, NameTaken, NotFound, Unauthenticated
+from domain.errors import (
+    AppendConflict,
+    ConfigtrailError,
+    EventsUnread,
+    MalformedEvent,
+    NameTaken,
+    NotFound,
+    Unauthenticated,
+    UnknownEventType,
+)
 from domain.granting import (
     KEYS_BRANCH,
     NO_TENANT,
@@ -35,6 +45,8 @@ from domain.granting import (
 from domain.ports import EventStore
 from projections.access import AccessKey, find_key, list_keys
 from projections.rows import Reader
+
+log = logging.getLogger(__name__)
 
 PREFIX = "ctk_"
 BUCKET = "CONFIGTRAIL_KEY_USE"
@@ -136,23 +148,36 @@ class ApiKeys:
                 continue
 
     async def ring(self, tenant: str) -> KeyRing:
-        """The keys of a tenant as the log has them now."""
+        """The keys of a tenant as the log has them now. Raises `EventsUnread`."""
+        return keys_of(await self._own(tenant))
+
+    async def _own(self, tenant: str) -> tuple[StoredEvent, ...]:
         branch = self._events.read_branch(branch_tenant(tenant), KEYS_BRANCH)
         async with aclosing(branch) as events:
-            return keys_of([one async for one in events])
+            try:
+                return tuple([one async for one in events])
+            except (MalformedEvent, UnknownEventType) as error:
+                what, whose = f"which API keys the tenant {tenant} has", f"the tenant {tenant}"
+                if tenant == EVERY_TENANT:
+                    what, whose = "which API keys for all tenants there are", "those"
+                raise EventsUnread(what, {whose: str(error)}) from error
 
     async def _beside(self, tenant: str) -> tuple[StoredEvent, ...]:
         """What is told of the keys whose names one of the tenant can be mistaken for: its own and
-        those for all tenants; of one for all tenants, everybody's."""
-        if tenant == EVERY_TENANT:
-            everybody = self._events.read(where=Selection(device_id=KEYS_BRANCH))
-            async with aclosing(everybody) as batches:
-                return tuple([one async for batch in batches for one in batch])
-        found: tuple[StoredEvent, ...] = ()
-        for of in (branch_tenant(tenant), NO_TENANT):
-            async with aclosing(self._events.read_branch(of, KEYS_BRANCH)) as branch:
-                found += tuple([one async for one in branch])
-        return found
+        those for all tenants; of one for all tenants, everybody's.
+
+        What can't be read of others is passed over: it is of no key that this program would take,
+        and stops its own tenant's keys alone.
+        """
+        own = await self._own(tenant)
+        others = Selection(
+            tenant_id=None if tenant == EVERY_TENANT else NO_TENANT, device_id=KEYS_BRANCH
+        )
+        found: list[StoredEvent] = []
+        async with aclosing(self._events.read(where=others, unread=_passed_over)) as batches:
+            async for batch in batches:
+                found += [one for one in batch if one.tenant_id != branch_tenant(tenant)]
+        return (*own, *found)
 
     async def list(
         self, tenant: str, *, after: tuple[datetime, str] | None = None, limit: int | None = None
@@ -219,6 +244,10 @@ class ApiKeys:
     async def _last_used(self, key_id: str) -> datetime | None:
         kept = await self._uses.get(key_id)
         return None if kept is None else datetime.fromisoformat(kept.decode())
+
+
+def _passed_over(error: ConfigtrailError) -> None:
+    log.warning("an event of others' API keys is not compared with: %s", error)
 
 
 def _hash(secret: str) -> str:

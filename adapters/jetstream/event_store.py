@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 
@@ -39,7 +39,15 @@ from domain.envelope import (
     StreamIdentity,
     stored_event,
 )
-from domain.errors import AppendConflict, StreamFull, StreamGap, Unavailable
+from domain.errors import (
+    AppendConflict,
+    ConfigtrailError,
+    MalformedEvent,
+    StreamFull,
+    StreamGap,
+    Unavailable,
+    UnknownEventType,
+)
 from domain.ports import ALL
 
 log = logging.getLogger(__name__)
@@ -143,7 +151,12 @@ class JetStreamEventStore:
                 yield stored
 
     async def read(
-        self, after: int = 0, until: int | None = None, where: Selection = ALL
+        self,
+        after: int = 0,
+        until: int | None = None,
+        where: Selection = ALL,
+        *,
+        unread: Callable[[ConfigtrailError], None] | None = None,
     ) -> AsyncGenerator[list[StoredEvent], None]:
         """See `domain.ports.EventStore.read`."""
         end = await self.head() if until is None else until
@@ -154,7 +167,7 @@ class JetStreamEventStore:
             return
         async with aclosing(self._feed.follow(after, subjects)) as batches:
             async for batch in batches:
-                inside = [wire.decode_raw(raw) for raw in batch if raw.position <= end]
+                inside = _decoded([raw for raw in batch if raw.position <= end], unread)
                 if inside:
                     yield inside
                 if batch[-1].position >= end or (subjects and not batch[-1].pending):
@@ -206,6 +219,20 @@ class JetStreamEventStore:
     async def identity(self) -> StreamIdentity:
         """See `domain.ports.EventStore.identity`."""
         return await self._feed.identity()
+
+
+def _decoded(
+    batch: Sequence[RawMessage], unread: Callable[[ConfigtrailError], None] | None
+) -> list[StoredEvent]:
+    found = []
+    for raw in batch:
+        try:
+            found.append(wire.decode_raw(raw))
+        except (MalformedEvent, UnknownEventType) as error:
+            if unread is None:
+                raise
+            unread(error)
+    return found
 
 
 async def _versions(

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -19,8 +20,10 @@ from adapters.jetstream.buckets import Bucket
 from adapters.memory import MemoryEventStore
 from domain.access import EVERY_TENANT, Permission, Role
 from domain.envelope import new_event
+from domain.errors import EventsUnread, NameTaken
 from domain.events import AccessKeyCreated, AccessKeyRevoked, encode_event
 from domain.granting import KEYS_BRANCH, NO_TENANT, key_created
+from tests.collecting_stack import unreadable
 from tests.rig import api_key
 from tests.serving import Api
 from tests.support import eventually
@@ -280,6 +283,26 @@ async def test_the_first_key_is_made_whatever_tenants_called_theirs(
         [made] = [one.event async for one in branch if isinstance(one.event, AccessKeyCreated)]
     assert made.key_id == first.key_id
     assert made.name.startswith(f"{NAME}-")
+
+
+async def test_a_key_event_that_cannot_be_read_stops_the_keys_of_its_tenant_alone(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_key = partial(api.system.keys.create, role=Role.VIEWER, actor="user:ann")
+    await unreadable(api.system.js, "evil", KEYS_BRANCH, "AccessKeyCreated")
+    await make_key("acme", "one")
+    await make_key(EVERY_TENANT, "two")
+    with pytest.raises(EventsUnread, match=r"keys the tenant evil has .* run a version"):
+        await make_key("evil", "three")
+    await unreadable(api.system.js, NO_TENANT, KEYS_BRANCH, "AccessKeyCreated", version=1)
+    await make_key("acme", "four")
+    # What can be read counts all the same.
+    with pytest.raises(NameTaken):
+        await make_key("acme", "two")
+    with pytest.raises(EventsUnread, match="keys for all tenants there are"):
+        await make_key(EVERY_TENANT, "five")
+    told = [one.getMessage() for one in caplog.records if "others' API keys" in one.getMessage()]
+    assert any("event " in one for one in told)
 
 
 async def test_a_key_that_could_do_nothing_is_not_made(api: Api) -> None:
