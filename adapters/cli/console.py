@@ -22,14 +22,16 @@ out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDT
 err = Console(stderr=True, highlight=False)
 
 # C0 and C1 control characters (ECMA-48) but for tab and line feed, and what reorders or hides text
-# (Unicode bidirectional controls and zero-width characters, TR 36).
+# (Unicode bidirectional controls and zero-width characters, TR 36). Half a surrogate pair, as which
+# a byte is told that is no UTF-8, could not be written at all.
 _HARMFUL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
 )
 
 
 def harmless(text: str) -> str:
-    """The text with everything spelt out that could steer a terminal: ESC becomes `\\x1b`."""
+    """The text with everything spelt out that could steer a terminal, or could not be written: ESC
+    becomes `\\x1b`."""
     return _HARMFUL.sub(_spelt, text)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from datetime import datetime
+from typing import TypeVar
 
 import asyncpg
 from nats.js.errors import APIError
@@ -18,6 +20,7 @@ from projections.source import EventSource
 
 # So many parked events are named.
 NAMED = 5
+_T = TypeVar("_T")
 _TODO = "see configtrail projections parked, and docs/projections.md"
 
 
@@ -38,15 +41,18 @@ async def look_at_postgres(dsn: str, source: EventSource | None) -> list[Finding
 
 
 async def _read_models(connection: Connection, source: EventSource | None) -> list[Finding]:
-    try:
-        reached = await checkpoints(connection)
-        stopped = await stops.reasons(connection)
-        parked = await parking.counts(connection)
-        building = {one.projection: one for one in await rebuilds.under_way(connection)}
-    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
-        reached, stopped, parked, building = {}, {}, {}, {}
+    reached = await _if_there(checkpoints(connection))
+    stopped = await _if_there(stops.reasons(connection))
+    parked = await _if_there(parking.counts(connection))
+    building = await _if_there(rebuilds.under_way(connection))
     head, stray = await _against(connection, source)
     found = []
+    if reached is not None and None in (stopped, parked, building):
+        told = "some tables about them are not there, so what is told of them may not be all"
+        mend = "the next start of configtrail up makes them"
+        found.append(Finding("read models", "notice", told, mend))
+    reached, stopped, parked = reached or {}, stopped or {}, parked or {}
+    rebuilding = {one.projection: one for one in building or ()}
     for one in ALL:
         subject = f"read model {one.name}"
         if one.name in stray:
@@ -57,11 +63,20 @@ async def _read_models(connection: Connection, source: EventSource | None) -> li
             waiting = not parked[one.name].parked
             first = await parking.listed(connection, one.name, waiting=waiting, limit=NAMED)
             found.append(_parked(subject, parked[one.name], first))
-        rebuild = building.get(one.name)
+        rebuild = rebuilding.get(one.name)
         if rebuild is not None and rebuild.error is not None:
             told = f"its rebuild stopped at {rebuild.position}: {rebuild.error}"
             found.append(Finding(subject, "wrong", told, _TODO))
     return found
+
+
+async def _if_there(asked: Awaitable[_T]) -> _T | None:
+    """What the ledgers say; None where there is no such table: of before the first start, of an
+    older program, or as somebody dropped it."""
+    try:
+        return await asked
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+        return None
 
 
 def _no_connection(error: Exception) -> Finding:

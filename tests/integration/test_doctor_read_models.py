@@ -53,3 +53,18 @@ async def test_a_read_model_that_stopped_or_lacks_events_is_told_as_that(
         assert stopped.verdict == "wrong"
         assert stopped.told == "is stopped at 3 of 4: nothing of it can be taken in"
         assert "follows" not in (stopped.mend or "")
+
+
+@pytest.mark.parametrize("table", ["stops", "rebuilds", "parked"])
+async def test_a_read_model_is_built_though_a_table_about_it_is_not_there(
+    nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path, table: str
+) -> None:
+    async with open_system(settings_for(nats_server, postgres_dsn, tmp_path)) as system:
+        await append_many(system.events, 3)
+        async with running({"audit": ProjectionWorker(system.pool, system.source, AUDIT).run}):
+            await wait_projected(system.pool, [AUDIT], 3, 20)
+        await system.pool.execute(f"DROP TABLE configtrail.{table}")
+        found = {one.subject: one for one in await look_at_postgres(postgres_dsn, system.source)}
+        assert found["read model audit"].told == "holds all events up to 3"
+        assert found["read models"].verdict == "notice"
+        assert "configtrail up" in (found["read models"].mend or "")
