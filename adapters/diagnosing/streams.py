@@ -22,6 +22,8 @@ from domain.errors import StreamMisconfigured
 FULL_SHARE = 0.8
 FULL = 0.98
 BUCKETS = (KEYS, CREDENTIALS, SCHEDULE, LEASES)
+# Those that whoever needs them makes.
+_MADE_AGAIN = (SCHEDULE, LEASES)
 # Logs of which nothing may be missing.
 _WHOLE = (EVENTS, CHECKPOINTS)
 
@@ -39,11 +41,15 @@ def looked_after(settings: Settings) -> list[StreamConfig]:
 async def look_at_streams(nc: Client, settings: Settings) -> list[Finding]:
     """All streams, then all buckets."""
     found: list[Finding] = []
-    for wanted in looked_after(settings):
+    all_wanted = looked_after(settings)
+    names = [one.name or "" for one in all_wanted] + [f"KV_{one}" for one in BUCKETS]
+    infos = {name: await _info(nc, name) for name in names}
+    begun = any(one is not None and one.state.last_seq for one in infos.values())
+    for wanted in all_wanted:
         assert wanted.name is not None
-        info = await _info(nc, wanted.name)
+        info = infos[wanted.name]
         if info is None:
-            found.append(_absent(wanted.name))
+            found.append(_absent(wanted.name, begun))
             continue
         wrong = [
             Finding(wanted.name, "wrong", str(misconfigured(one)))
@@ -52,9 +58,9 @@ async def look_at_streams(nc: Client, settings: Settings) -> list[Finding]:
         wrong += _state(wanted.name, info, settings.stream_replicas)
         found += wrong or [Finding(wanted.name, "fine", _size(info))]
     for bucket in BUCKETS:
-        info = await _info(nc, f"KV_{bucket}")
+        info = infos[f"KV_{bucket}"]
         if info is None:
-            found.append(_absent(f"bucket {bucket}"))
+            found.append(_absent(f"bucket {bucket}", begun and bucket not in _MADE_AGAIN))
             continue
         wrong = [Finding(f"bucket {bucket}", "wrong", told) for told in _forgets(bucket, info)]
         wrong += _copies(f"bucket {bucket}", info, settings.stream_replicas)
@@ -72,8 +78,16 @@ async def _info(nc: Client, name: str) -> StreamInfo | None:
             return None
 
 
-def _absent(name: str) -> Finding:
-    return Finding(name, "notice", "is not there yet", "start configtrail up")
+def _absent(name: str, lost: bool) -> Finding:
+    """`lost`: others hold something, so it was there too."""
+    if not lost:
+        return Finding(name, "notice", "is not there yet", "start configtrail up")
+    return Finding(
+        name,
+        "wrong",
+        "is not there: somebody deleted it, or no program that has it was started yet",
+        "put it back from a copy; after an upgrade start configtrail up (docs/operator.md)",
+    )
 
 
 def _size(info: StreamInfo) -> str:

@@ -14,12 +14,14 @@ from adapters.cli.session import Need, session
 from adapters.collecting.credentials import BUCKET as CREDENTIALS
 from adapters.composition import open_system
 from adapters.crypto.blob import BlobContext, seal
+from adapters.diagnosing.streams import look_at_streams
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.checkpoints import CHECKPOINTS
 from adapters.jetstream.connection import connect
 from adapters.jetstream.content_store import CONTENT
 from adapters.jetstream.dead_letters import DEAD_LETTERS
 from adapters.jetstream.key_store import BUCKET, DEVICE_KEYS, KEYS, device_keys_config
+from adapters.jetstream.leases import BUCKET as LEASES
 from adapters.jetstream.streams import EVENTS, INTAKE, ensure_streams
 from adapters.roles.supervisor import running
 from domain.errors import StreamMissing
@@ -136,3 +138,19 @@ async def test_a_start_that_was_broken_off_goes_on_and_a_newer_program_makes_wha
             text = await second.content.get("acme", "r1", "snapshot", ref)
             assert text == b"text"
     await nc.close()
+
+
+async def test_doctor_tells_what_was_deleted_from_what_was_not_made_yet(
+    nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path
+) -> None:
+    settings = settings_for(nats_server, postgres_dsn, tmp_path)
+    async with rig(nats_server.url) as before:
+        await append_many(before.events, 1)
+        for gone in (DEVICE_KEYS, f"KV_{CREDENTIALS}", f"KV_{LEASES}"):
+            await before.js.delete_stream(gone)
+        found = {one.subject: one for one in await look_at_streams(before.nc, settings)}
+        for lost in (DEVICE_KEYS, f"bucket {CREDENTIALS}"):
+            assert found[lost].verdict == "wrong"
+            assert "put it back from a copy" in (found[lost].mend or "")
+        # Whoever needs it makes it.
+        assert found[f"bucket {LEASES}"].verdict == "notice"
