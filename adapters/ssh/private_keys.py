@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache
-from typing import Final
+from typing import Final, TypeAlias
 
 import asyncssh
 from asyncssh import SSHKey
@@ -16,13 +15,34 @@ from adapters.ssh.key_rounds import too_many_rounds
 
 _KEPT: Final = 256
 # Not the event loop's own threads: others must not wait for keys.
-_THREADS: Final = ThreadPoolExecutor(2, "private-key")
+_SLOW: Final = ThreadPoolExecutor(2, "private-key")
+# Nor need a key without a passphrase wait for those that have one.
+_QUICK: Final = ThreadPoolExecutor(1, "plain-private-key")
+_Key: TypeAlias = tuple[str, str | None]
+_readings: dict[_Key, _Reading] = {}
+
+
+class _Reading:
+    """A key that is read, or was, and how many wait for it."""
+
+    def __init__(self, text: str, passphrase: str | None) -> None:
+        threads = _QUICK if passphrase is None else _SLOW
+        self.found: Future[SSHKey | str] = threads.submit(_read, text, passphrase)
+        self.waiting = 0
 
 
 async def private_key(text: str, passphrase: str | None) -> SSHKey:
     """A key file's key. Raises `DeviceUnread` (no_credential), which quotes nothing of it."""
-    # Shielded: who gives up must not take it from the others that wait for it.
-    found = await asyncio.shield(asyncio.wrap_future(_reading(text, passphrase)))
+    reading = _reading((text, passphrase))
+    reading.waiting += 1
+    try:
+        # Shielded: who gives up must not take it from the others that wait for it.
+        found = await asyncio.shield(asyncio.wrap_future(reading.found))
+    finally:
+        reading.waiting -= 1
+        # What nobody waits for need not begin: the process ends behind what is to be read.
+        if not reading.waiting and reading.found.cancel():
+            _forget((text, passphrase), reading)
     if isinstance(found, SSHKey):
         return found
     raise DeviceUnread(
@@ -30,9 +50,18 @@ async def private_key(text: str, passphrase: str | None) -> SSHKey:
     )
 
 
-@lru_cache(_KEPT)
-def _reading(text: str, passphrase: str | None) -> Future[SSHKey | str]:
-    return _THREADS.submit(_read, text, passphrase)
+def _reading(key: _Key) -> _Reading:
+    """The one of a key; of many the one that was asked for longest ago is forgotten."""
+    found = _readings.pop(key, None) or _Reading(*key)
+    _readings[key] = found
+    if len(_readings) > _KEPT:
+        del _readings[next(iter(_readings))]
+    return found
+
+
+def _forget(key: _Key, reading: _Reading) -> None:
+    if _readings.get(key) is reading:
+        del _readings[key]
 
 
 def _read(text: str, passphrase: str | None) -> SSHKey | str:
