@@ -200,10 +200,12 @@ async def export_bundle(
     async with session(settings, Need.NOTHING) as opened:
         names = await names_of(opened.system)
         logs = (tenant_log(settings.tenant), STREAM_LOG)
-        devices = opened.system.devices
+        events, source = opened.system.events, opened.system.source
 
         async def recorded(device: str, snapshot_id: str, before_id: str | None) -> None:
-            await record_shown(devices, settings.tenant, device, snapshot_id, reason, before_id)
+            await record_shown(
+                events, source, settings.tenant, device, snapshot_id, reason, before_id
+            )
 
         with progress("events") as moved:
             done = await export(

@@ -16,7 +16,6 @@ from adapters.cli.console import err, harmless, out, print_json
 from adapters.cli.session import reading
 from adapters.cli.tables import cell, table, when
 from adapters.cli.texts import check_reason, print_raw, record_shown
-from adapters.roles.devices import DeviceRepository
 from adapters.settings import Settings
 from adapters.tlog.reconstruct import AsOf, Told, as_of, story
 from domain.errors import ContentCorrupt, ContentGone, ContentMissing, NotFound
@@ -96,8 +95,14 @@ async def reconstruct(
             except (ContentMissing, ContentCorrupt) as error:  # the story is told all the same
                 unseen = error
             if text and found is not None:
-                devices = DeviceRepository(reader.events)
-                await record_shown(devices, settings.tenant, device, found.snapshot_id, reason)
+                await record_shown(
+                    reader.events,
+                    reader.source,
+                    settings.tenant,
+                    device,
+                    found.snapshot_id,
+                    reason,
+                )
     if text:
         if unseen is not None:
             raise unseen

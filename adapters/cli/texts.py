@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from adapters.access.revealing import record_reveal
+from adapters.access.revealing import BranchEnds, record_reveal
 from adapters.cli.arguments import At, Device, From, Json, Reason, Reveal, To
 from adapters.cli.arguments import Snapshot as SnapshotId
 from adapters.cli.backup import whoami
@@ -27,10 +27,10 @@ from adapters.http.configs import config_out
 from adapters.http.devices import require_device
 from adapters.http.differences import diff_out
 from adapters.reading import DiffText
-from adapters.roles.devices import DeviceRepository
 from adapters.settings import Settings
 from domain.access import Principal
 from domain.errors import InvalidInput, NotFound
+from domain.ports import EventStore
 from projections import backups
 from projections.backups import Snapshot
 
@@ -142,7 +142,8 @@ def check_reason(asked: bool, reason: str | None, option: str) -> None:
 
 
 async def record_shown(
-    devices: DeviceRepository,
+    events: EventStore,
+    ends: BranchEnds,
     tenant: str,
     device: str,
     snapshot_id: str,
@@ -152,7 +153,8 @@ async def record_shown(
     """Record that whoever runs the command is about to be shown secrets. Raises when that can't be:
     then they are not shown."""
     await record_reveal(
-        devices,
+        events,
+        ends,
         tenant,
         device,
         snapshot_id,
@@ -167,9 +169,8 @@ async def _record(
     system: System, shown: Snapshot, reason: str | None, before: Snapshot | None = None
 ) -> None:
     before_id = before.snapshot_id if before else None
-    await record_shown(
-        system.devices, shown.tenant_id, shown.device_id, shown.snapshot_id, reason, before_id
-    )
+    device = (shown.tenant_id, shown.device_id)
+    await record_shown(system.events, system.source, *device, shown.snapshot_id, reason, before_id)
 
 
 def print_raw(text: bytes) -> None:

@@ -56,7 +56,8 @@ async def recorded(
     for shown in (snapshot, before) if across else (snapshot,):
         assert shown is not None
         await record_reveal(
-            system.devices,
+            system.events,
+            system.source,
             shown.tenant_id,
             shown.device_id,
             shown.snapshot_id,

@@ -8,13 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from adapters.cli.reconstructing import reconstruct
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream import wire
 from adapters.tlog.reader import StreamReader, open_reader
 from adapters.tlog.reconstruct import Told, story
+from domain.envelope import StoredEvent
 from domain.errors import StreamGap
+from domain.events import ContentRevealed
 from projections.source import Unreadable
 from tests.behaviour.event_store import failure
+from tests.integration.test_recorder import export, record
+from tests.integration.test_recorder import wire as wire_of
 from tests.logs import Story
 from tests.rig import MASTER, Rig, rig
 from tests.serving import settings_for
@@ -83,3 +88,25 @@ async def test_an_event_that_cant_be_read_hides_no_missing_version_but_its_own(
         await put_version(one, 7)
         with pytest.raises(StreamGap, match="expected position 6 and got 7"):
             await all_of(reader, "globex", "r1")
+
+
+async def test_a_text_is_shown_and_recorded_where_an_event_of_the_device_cant_be_read(
+    nats_server: EmbeddedNats,
+    postgres_dsn: str,
+    tmp_path: Path,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    settings = settings_for(nats_server, postgres_dsn, tmp_path, master_key=MASTER, tenant="acme")
+    text = export("192.0.2.1")
+    async with rig(nats_server.url) as one:
+        assert len(await record(one, wire_of(text))) == 1
+        await one.js.publish("configtrail.acme.r1.Unheard", b"{}", headers=STRANGE)
+        assert await reconstruct(settings, device="r1", text=True, reason="case 7") == 0
+    told = capfdbinary.readouterr()
+    assert told.out == text.encode()
+    assert b"1 of these events can't be read" in told.err
+    async with open_reader(settings) as reader:
+        last = (await all_of(reader, "acme", "r1"))[-1].stored
+    assert isinstance(last, StoredEvent)
+    assert isinstance(last.event, ContentRevealed)
+    assert (last.version, last.event.reason) == (2, "case 7")
