@@ -26,6 +26,11 @@ _WAY_OUT = (
     "which stays on record"
 )
 
+_NOT_OURS = (
+    "; if the stream is whole, put the key back that signed it, or, if it is of no key of yours, "
+    "delete that row of configtrail_signed.marks"
+)
+
 
 class KeyRetired(KeyUnavailable):
     """The logs were handed over to another key: load that one, and open anew."""
@@ -140,7 +145,7 @@ class SignedBefore:
         signed = self.opened(stored) if stored is not None else None
         mark = self._marks.get(origin)
         if mark is not None:
-            signed = _further(signed, mark)
+            signed = self._further(signed, mark)
         if signed is None:
             return None
         reached = signed.checkpoint.size if name == STREAM_LOG else signed.position
@@ -169,6 +174,35 @@ class SignedBefore:
             ) from error
         return Signed(checkpoint, stored.raw.decode(), stored.sequence, stored.position)
 
+    def _further(self, signed: Signed | None, mark: Mark) -> Signed | None:
+        """What goes further: the last checkpoint of the stream, or what Postgres keeps; that counts
+        by its signature alone. Raises `LogBroken`."""
+        size = signed.checkpoint.size if signed is not None else 0
+        if mark.size < size:
+            return signed
+        try:
+            note = parse_note(mark.note.encode())
+            checkpoint = parse_checkpoint(note.text)
+            if (checkpoint.origin, checkpoint.size) != (mark.origin, mark.size):
+                told = f"it is of {checkpoint.origin} at size {checkpoint.size}"
+                raise NotVerified("the checkpoint", told)
+            keys = [VerifierKey(mark.origin, public) for public in self._accepted]
+            verified(note, keys, check_ed25519)
+        except NotVerified as error:
+            raise LogBroken(
+                mark.origin,
+                mark.size,
+                f"what Postgres keeps of it is no checkpoint of this key: {error.reason}",
+                _NOT_OURS,
+            ) from error
+        sequence = signed.sequence if signed else 0
+        kept = Signed(checkpoint, mark.note, sequence, mark.position, lost=True)
+        if mark.size > size:
+            return kept
+        if signed is not None and signed.checkpoint.root != checkpoint.root:
+            raise kept.broken("Postgres keeps another root of that size, which was signed before")
+        return signed
+
     async def _learn_keys(self) -> None:
         """Which keys' checkpoints are ours to go on from. Raises `KeyRetired`."""
         notes = await self._checkpoints.all_of(handover_origin(self._base))
@@ -185,23 +219,3 @@ class SignedBefore:
             )
         self._accepted = trust.at(0)
         self._handed_over = notes[-1].sequence if notes else 0
-
-
-def _further(signed: Signed | None, mark: Mark) -> Signed | None:
-    """What goes further: the last checkpoint of the stream, or what Postgres keeps."""
-    size = signed.checkpoint.size if signed is not None else 0
-    if mark.size < size:
-        return signed
-    try:
-        checkpoint = parse_checkpoint(parse_note(mark.note.encode()).text)
-    except NotVerified as error:
-        raise LogBroken(
-            mark.origin, mark.size, f"what Postgres keeps of it is no checkpoint: {error.reason}"
-        ) from error
-    sequence = signed.sequence if signed else 0
-    kept = Signed(checkpoint, mark.note, sequence, mark.position, lost=True)
-    if mark.size > size:
-        return kept
-    if signed is not None and signed.checkpoint.root != checkpoint.root:
-        raise kept.broken("Postgres keeps another root of that size, which was signed before")
-    return signed

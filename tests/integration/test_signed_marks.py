@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace as replace_struct
 
 from adapters.cli.log_loss import accept_loss
+from adapters.crypto.signing import SigningKey
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.checkpoints import CHECKPOINTS, CheckpointStore
 from adapters.postgres.pool import open_pool
 from adapters.postgres.signed_marks import Mark, SignedMarks
 from domain.errors import InvalidInput, LogBroken
+from domain.tlog.checkpoint import Checkpoint
 from domain.tlog.names import STREAM_LOG
 from projections.rows import Pool
 from tests.integration.test_put_back import exchange
@@ -104,6 +107,38 @@ async def test_a_loss_is_accepted_where_the_stream_is_not_what_was_signed(
         await Story(one, seed=3, devices=OTHERS).tell(grown)
         assert await accept_loss(settings, reason="the disk is gone", yes=True) == 0
     assert await SignedMarks(pool).all_of(BASE) == {}
+
+
+OTHER = SigningKey(bytes(32))
+
+
+@pytest.mark.parametrize("wrong", ["of another key", "unsigned", "of another size", "no note"])
+async def test_what_postgres_keeps_counts_only_as_it_was_signed(
+    nats_server: EmbeddedNats, pool: Pool, wrong: str
+) -> None:
+    async with rig(nats_server.url) as one:
+        await Story(one).tell(40)
+        await seal(one, pool)
+        stream = (await names(one)).origin(STREAM_LOG)
+        marks = SignedMarks(pool)
+        mark = (await marks.all_of(BASE))[stream]
+        await Story(one, seed=2, devices=OTHERS).tell(5)
+        larger = Checkpoint(stream, mark.size + 1, bytes(32))
+        signed = str(OTHER.note(larger))
+        note = {
+            "of another key": signed,
+            "unsigned": signed.partition("\n\n")[0] + "\n\n",
+            "of another size": mark.note,
+            "no note": "?",
+        }[wrong]
+        await marks.keep([replace_struct(mark, size=mark.size + 1, note=note)])
+        before = await stored_notes(one)
+        with pytest.raises(LogBroken, match="what Postgres keeps of it is no checkpoint of this"):
+            await seal(one, pool)
+        assert await stored_notes(one) == before
+        await pool.execute("DELETE FROM configtrail_signed.marks WHERE origin = $1", stream)
+        assert await seal(one, pool) > 0
+        await assert_truly_signed(one)
 
 
 async def test_lost_checkpoints_of_a_whole_history_are_published_again(
