@@ -1,7 +1,8 @@
 """Read model `fleet`: a row a device, with what an operator looks for first.
 
-When it was last read and last changed, its last failure, and the manual backups that have no end
-yet. How old a backup is depends on the clock, so the query works it out.
+When it was last read and last changed, its last failure, whether it was taken out of the inventory,
+and the manual backups that have no end yet. How old a backup is depends on the clock, so the query
+works it out.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ CREATE TABLE fleet (
     last_failure_at timestamptz,
     last_failure_kind text,
     last_position bigint NOT NULL,
+    retired boolean NOT NULL DEFAULT false,
     PRIMARY KEY (tenant_id, device_id)
 ) WITH (fillfactor = 70);
 CREATE INDEX fleet_by_backup ON fleet (tenant_id, last_backup NULLS FIRST, device_id);
@@ -88,6 +90,12 @@ UPSERT = """
             THEN excluded.last_failure_kind ELSE f.last_failure_kind END
 """
 
+RETIRE = """
+    UPDATE fleet f SET retired = told.retired
+    FROM unnest($1::text[], $2::text[], $3::boolean[]) AS told(tenant_id, device_id, retired)
+    WHERE f.tenant_id = told.tenant_id AND f.device_id = told.device_id
+"""
+
 # Should an id be used twice, the first one counts.
 ASK = """
     INSERT INTO fleet_triggers (tenant_id, device_id, trigger_id, asked_at, actor)
@@ -104,7 +112,7 @@ END = """
 
 _MEMBER = """
     SELECT f.tenant_id, f.device_id, f.last_backup, f.last_change, f.last_failure_at,
-           f.last_failure_kind, open.trigger_id AS open_trigger_id,
+           f.last_failure_kind, f.retired, open.trigger_id AS open_trigger_id,
            open.asked_at AS open_since, $2::timestamptz - f.last_backup AS age
     FROM configtrail.fleet f
     LEFT JOIN LATERAL (
@@ -126,7 +134,7 @@ LIST_FLEET = f"""
 
 COUNT_STALE = """
     SELECT count(*) FROM configtrail.fleet
-    WHERE tenant_id = $1 AND (last_backup IS NULL OR last_backup < $2)
+    WHERE tenant_id = $1 AND NOT retired AND (last_backup IS NULL OR last_backup < $2)
 """
 
 GET_MEMBER = f"{_MEMBER} WHERE f.tenant_id = $1 AND f.device_id = $3"
@@ -136,8 +144,8 @@ Key: TypeAlias = tuple[str, str]
 
 class Member(Struct, frozen=True, kw_only=True):
     """A device. `age` is that of its last backup, None when it never had one; `last_change` is
-    when its current configuration was first seen; `open_…` is the oldest manual backup without an
-    end."""
+    when its current configuration was first seen; `retired` that it was taken out of the inventory;
+    `open_…` is the oldest manual backup without an end."""
 
     tenant_id: str
     device_id: str
@@ -145,6 +153,7 @@ class Member(Struct, frozen=True, kw_only=True):
     last_change: datetime | None
     last_failure_at: datetime | None
     last_failure_kind: str | None
+    retired: bool
     open_trigger_id: str | None
     open_since: datetime | None
     age: timedelta | None
@@ -163,6 +172,7 @@ class FleetOps(Struct):
     """What a batch does to the tables. `ended` go first, then `asked` come."""
 
     devices: dict[Key, _Change] = field(default_factory=dict)
+    retired: dict[Key, bool] = field(default_factory=dict)
     asked: dict[tuple[str, str, str], tuple[datetime, str]] = field(default_factory=dict)
     ended: set[tuple[str, str, str]] = field(default_factory=set)
     days: Days = field(default_factory=Days)
@@ -172,7 +182,7 @@ class Fleet:
     """The projection `fleet`."""
 
     name = "fleet"
-    version = 2
+    version = 3
     tables = ("fleet", "fleet_triggers", "fleet_days")
     ddl = DDL + days.DDL
 
@@ -201,6 +211,10 @@ class Fleet:
                     before = device.failure
                     if before is None or event.attempted_at >= before.attempted_at:
                         device.failure = event
+                case DeviceRetired():
+                    ops.retired[key] = True
+                case DeviceConfigured():
+                    ops.retired[key] = False
                 case ManualBackupTriggered() as event:
                     asked = (stored.occurred_at, storable(event.actor))
                     ops.asked.setdefault((*key, event.trigger_id), asked)
@@ -212,8 +226,6 @@ class Fleet:
                     | EventSkipped()
                     | SnapshotRecanonicalised()
                     | CollectionRecovered()
-                    | DeviceConfigured()
-                    | DeviceRetired()
                     | GroupConfigured()
                     | GroupRemoved()
                     | CredentialSet()
@@ -240,6 +252,9 @@ class Fleet:
         """Bring that into the tables."""
         rows = [_row(key, change) for key, change in ops.devices.items()]
         await connection.execute(UPSERT, *columns_of(rows, 7))
+        if ops.retired:
+            retired = sorted((*key, now) for key, now in ops.retired.items())
+            await connection.execute(RETIRE, *columns_of(retired, 3))
         await ops.days.write(connection)
         if ops.ended:
             await connection.execute(END, *columns_of(sorted(ops.ended), 3))
@@ -283,7 +298,7 @@ async def list_fleet(
 
 
 async def count_stale(reader: Reader, tenant_id: str, since: datetime) -> int:
-    """How many devices have no backup from a moment on."""
+    """How many devices that are not retired have no backup from a moment on."""
     count: int = await reader.fetchval(COUNT_STALE, tenant_id, since)
     return count
 

@@ -92,8 +92,9 @@ def fleet_table(members: Iterable[Member]) -> Table:
             not one.last_backup or one.last_failure_at > one.last_backup
         )
         failure = f"{when(one.last_failure_at)} {one.last_failure_kind}" if failed else "-"
+        name = f"{one.device_id} (retired)" if one.retired else one.device_id
         made.add_row(
-            cell(one.device_id, "bold"),
+            cell(name, "bold"),
             cell(_age(one.age)),
             cell(when(one.last_backup)),
             cell(when(one.last_change)),

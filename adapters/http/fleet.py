@@ -25,7 +25,8 @@ _BY_BACKUP: Decoder[tuple[datetime | None, str]] = Decoder(tuple[datetime | None
 
 class MemberOut(Out):
     """A device. `age_seconds` is that of its last backup at the begin of this minute, None when it
-    never had one; `open_…` is its oldest manual backup that has no end yet."""
+    never had one; `retired` says that it was taken out of the inventory; `open_…` is its oldest
+    manual backup that has no end yet."""
 
     device_id: str
     last_backup: datetime | None
@@ -33,6 +34,7 @@ class MemberOut(Out):
     last_change: datetime | None
     last_failure_at: datetime | None
     last_failure_kind: str | None
+    retired: bool
     open_trigger_id: str | None
     open_since: datetime | None
 
@@ -46,6 +48,7 @@ def member_out(member: Member) -> MemberOut:
         last_change=member.last_change,
         last_failure_at=member.last_failure_at,
         last_failure_kind=member.last_failure_kind,
+        retired=member.retired,
         open_trigger_id=member.open_trigger_id,
         open_since=member.open_since,
     )

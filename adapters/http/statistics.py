@@ -34,7 +34,8 @@ class DayOut(Out):
 
 class StatisticsOut(Out):
     """`failing` devices are those whose newest reading failed, `stale` ones have no backup since
-    `stale_since`; `days` are all days up to today, the oldest first."""
+    `stale_since` and were not taken out of the inventory; `days` are all days up to today, the
+    oldest first."""
 
     devices: int
     snapshots: int

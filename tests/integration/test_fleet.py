@@ -9,13 +9,15 @@ import pytest
 from adapters.postgres.pool import open_pool
 from domain.events import (
     CollectionFailed,
+    DeviceConfigured,
+    DeviceRetired,
     DuplicateSkipped,
     ManualBackupFinished,
     ManualBackupTriggered,
     SnapshotCreated,
 )
 from projections import FLEET
-from projections.fleet import get_member, list_fleet
+from projections.fleet import count_stale, get_member, list_fleet
 from projections.writer import ProjectionWriter
 from tests.generators import DEVICES, START, STREAM, pieces, played
 from tests.listed import Listed
@@ -56,6 +58,8 @@ async def test_a_row_a_device_says_what_an_operator_looks_for(postgres_dsn: str,
             assert member.last_failure_kind == next(
                 (one.kind for one in reversed(failures) if one.attempted_at == last), None
             )
+            inventory = [one for one in events if isinstance(one, DeviceConfigured | DeviceRetired)]
+            assert member.retired == isinstance(next(reversed(inventory), None), DeviceRetired)
             ended = {one.trigger_id for one in events if isinstance(one, ManualBackupFinished)}
             still_open = [
                 one.trigger_id
@@ -65,3 +69,7 @@ async def test_a_row_a_device_says_what_an_operator_looks_for(postgres_dsn: str,
             assert (member.open_trigger_id in still_open) == bool(still_open)
             assert (member.open_since is None) == (not still_open)
         assert await get_member(pool, "acme", "nobody", NOW) is None
+        for tenant in ("acme", "globex"):
+            listed = await list_fleet(pool, tenant, NOW)
+            stale = sum(not one.retired and (one.last_backup or START) < NOW for one in listed)
+            assert await count_stale(pool, tenant, NOW) == stale
