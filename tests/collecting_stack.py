@@ -20,6 +20,7 @@ from adapters.jetstream.leases import Leases
 from adapters.roles.collector import Collector
 from adapters.roles.devices import DeviceRepository
 from adapters.roles.trigger import TriggerService
+from adapters.ssh.jumping import JumpHosts
 from domain.events import DeviceSettings
 from domain.ids import to_token
 from tests.rig import Rig, rig
@@ -38,7 +39,9 @@ class Stack:
     leases: Leases
     folder: Path
 
-    def collecting(self, lease_seconds: float = 20) -> DeviceCollector:
+    def collecting(
+        self, lease_seconds: float = 20, jump_hosts: JumpHosts | None = None
+    ) -> DeviceCollector:
         """A collector of another program."""
         return DeviceCollector(
             devices=DeviceRepository(self.rig.events),
@@ -48,6 +51,7 @@ class Stack:
             intake=self.rig.intake,
             keyring=self.rig.keyring,
             lease_seconds=lease_seconds,
+            jump_hosts=jump_hosts,
         )
 
     def trigger(self, timeout: float = 20) -> TriggerService:

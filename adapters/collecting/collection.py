@@ -30,6 +30,7 @@ from adapters.roles.shielding import surely
 from adapters.roles.trigger_endings import collect_lease
 from adapters.ssh.connecting import Seen
 from adapters.ssh.failures import DeviceUnread, JumpHostRefused
+from adapters.ssh.jumping import JumpHosts, Jumping
 from adapters.ssh.reading import Reading, read_device
 from adapters.ssh.target import Credential, HostKey, Limits, Target, Trust
 from domain.collecting import failure_told, host_key_shown, recovered
@@ -91,6 +92,7 @@ class DeviceCollector:
         intake: IntakePublisher,
         keyring: KeyRing,
         lease_seconds: float = LEASE_SECONDS,
+        jump_hosts: JumpHosts | None = None,
     ) -> None:
         self._devices = devices
         self._credentials = credentials
@@ -99,6 +101,7 @@ class DeviceCollector:
         self._intake = intake
         self._keyring = keyring
         self.lease_seconds = lease_seconds
+        self._jump_hosts = JumpHosts() if jump_hosts is None else jump_hosts
 
     def trusting(self) -> DeviceCollector:
         """The same for an inventory of whoever runs this program."""
@@ -110,6 +113,7 @@ class DeviceCollector:
             intake=self._intake,
             keyring=self._keyring,
             lease_seconds=self.lease_seconds,
+            jump_hosts=self._jump_hosts,
         )
 
     async def registered(self, tenant_id: str, device_id: str) -> DeviceSettings | None:
@@ -156,7 +160,11 @@ class DeviceCollector:
                 raise NotDue(last, mark)
             failures = 0 if last is None else last.failures
             try:
-                reading = await self._read(tenant_id, device_id, settings, state, inventory)
+                # Who asks for a backup may have mended what was refused.
+                jumping = partial(self._jump_hosts.trying, insists=source == "manual")
+                reading = await self._read(
+                    tenant_id, device_id, settings, state, inventory, jumping
+                )
                 at = datetime.now(UTC)
                 digest = await _checked(reading.text)
             except Exception as error:
@@ -218,6 +226,7 @@ class DeviceCollector:
         settings: DeviceSettings,
         state: DeviceState,
         inventory: Inventory,
+        jumping: Jumping,
     ) -> Reading:
         began = time.monotonic()
         seen = Seen()
@@ -236,6 +245,7 @@ class DeviceCollector:
                 secret_values=settings.secret_values,
                 os_version=state.os_version,
                 asks_history=is_change if settings.history else None,
+                jumping=jumping,
             )
 
         try:

@@ -11,7 +11,7 @@ import base64
 import errno
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 
 import asyncssh
@@ -20,6 +20,7 @@ from asyncssh import SSHClientConnection, SSHKey, SSHKeyPair
 from adapters.ssh.agent import agent_keys
 from adapters.ssh.algorithms import encryption, exchanges, host_key_algorithms, without_kind
 from adapters.ssh.failures import TRIES_NEXT_ADDRESS, DeviceUnread, JumpHostRefused
+from adapters.ssh.jumping import Jumping
 from adapters.ssh.private_keys import private_key
 from adapters.ssh.target import Credential, HostKey, Target, Trust
 from domain.user_names import is_user_name
@@ -68,9 +69,11 @@ class _Client(asyncssh.SSHClient):
 
 
 @asynccontextmanager
-async def logged_in(target: Target, seen: Seen, until: float) -> AsyncIterator[Session]:
+async def logged_in(
+    target: Target, seen: Seen, until: float, jumping: Jumping | None = None
+) -> AsyncIterator[Session]:
     """A login at the first of the target's addresses that answers, before `until` on the loop's
-    clock.
+    clock. `jumping` may keep it from a jump host that refuses us.
 
     Raises `DeviceUnread`. `seen` tells the shown host keys whatever comes.
     """
@@ -78,7 +81,9 @@ async def logged_in(target: Target, seen: Seen, until: float) -> AsyncIterator[S
         tunnel: SSHClientConnection | None = None
         if target.via is not None:
             try:
-                over = await stack.enter_async_context(logged_in(target.via, seen, until))
+                async with nullcontext() if jumping is None else jumping(target.via):
+                    login = logged_in(target.via, seen, until, jumping)
+                    over = await stack.enter_async_context(login)
             except DeviceUnread as error:
                 raise _on_the_way(error, target.via.name) from error
             tunnel = over.connection

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from adapters.ssh.connecting import Seen, Session, logged_in
 from adapters.ssh.history import read_history
+from adapters.ssh.jumping import Jumping
 from adapters.ssh.profiles import ROUTEROS, profile_of
 from adapters.ssh.routeros import Text, read_routeros
 from adapters.ssh.target import Target
@@ -33,15 +34,16 @@ async def read_device(
     secret_values: bool = True,
     os_version: str | None = None,
     asks_history: Callable[[str], Awaitable[bool]] | None = None,
+    jumping: Jumping | None = None,
 ) -> Reading:
     """The device's configuration. Raises `adapters.ssh.failures.DeviceUnread`.
 
     `os_version` is what it had last, as far as known: it saves a question. `asks_history` decides,
     by the text, whether RouterOS is asked who changed it; that this fails is no failure. `seen`
-    holds, whatever comes, the host keys that were shown.
+    holds, whatever comes, the host keys that were shown. `jumping` as for `logged_in`.
     """
     until = asyncio.get_running_loop().time() + target.limits.total
-    async with logged_in(target, seen, until) as session:
+    async with logged_in(target, seen, until, jumping) as session:
         found = await _read(session, target, platform, secret_values, os_version, until)
         history = None
         if platform == ROUTEROS and asks_history is not None and await asks_history(found.text):

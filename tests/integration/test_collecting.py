@@ -33,6 +33,7 @@ from adapters.roles.devices import DeviceRepository
 from adapters.roles.supervisor import running
 from adapters.roles.trigger import SUBJECT
 from adapters.ssh.failures import DeviceUnread
+from adapters.ssh.jumping import JumpHosts
 from adapters.ssh.reading import Reading, read_device
 from adapters.ssh.target import Target
 from domain.errors import BackupFailed, BackupUnderWay, LeaseHeld, LeaseLost, NotFound
@@ -627,7 +628,7 @@ async def test_requests_of_other_programs_on_nats_may_join_a_collection_under_wa
 
 
 @asynccontextmanager
-async def jump_host(passwords: list[str]) -> AsyncIterator[int]:
+async def jump_host(passwords: list[str], tried: list[str] | None = None) -> AsyncIterator[int]:
     """The port of a host to jump over, which takes these passwords (they may change)."""
 
     class Jump(asyncssh.SSHServer):
@@ -638,6 +639,8 @@ async def jump_host(passwords: list[str]) -> AsyncIterator[int]:
             return True
 
         def validate_password(self, username: str, password: str) -> bool:
+            if tried is not None:
+                tried.append(password)
             return password in passwords
 
         def connection_requested(
@@ -673,16 +676,16 @@ async def test_a_refused_login_at_a_jump_host_stops_no_device_behind_it(stack: S
     role = Collector(
         stack.rig.nc,
         stack.rig.js,
-        collecting=stack.collecting(),
+        collecting=stack.collecting(jump_hosts=JumpHosts(lambda: ahead.total_seconds())),
         schedule=stack.schedule,
         trigger=stack.trigger(),
         metrics=stack.rig.metrics,
         at_once=8,
         clock=lambda: datetime.now(UTC) + ahead,
     )
-    passwords: list[str] = []
+    passwords, tried, others = list[str](), list[str](), [f"behind{n}" for n in range(3)]
     async with (
-        jump_host(passwords) as port,
+        jump_host(passwords, tried) as port,
         serving(RouterOSDouble()) as double,
         collecting(stack, role),
     ):
@@ -690,7 +693,11 @@ async def test_a_refused_login_at_a_jump_host_stops_no_device_behind_it(stack: S
         await stack.registrar.configure(TENANT, "gate", gate, actor=ALICE)
         behind = settings(double.port, jump="gate")
         await stack.registrar.configure(TENANT, DEVICE, behind, actor=ALICE)
-        await eventually(lambda: stack.count(CollectionFailed))
+        for one in others:
+            await stack.registrar.configure(TENANT, one, behind, actor=ALICE)
+        for one in (DEVICE, *others):
+            await eventually(partial(stack.count, CollectionFailed, one))
+        assert len(tried) == 1, "each wrong login brings the account nearer to its lock"
         (failed,) = [
             one.event
             for one in await stack.rig.history(TENANT, DEVICE)
@@ -702,6 +709,25 @@ async def test_a_refused_login_at_a_jump_host_stops_no_device_behind_it(stack: S
         ahead = timedelta(minutes=2)
         await stack.registrar.configure(TENANT, "r2", settings(double.port), actor=ALICE)
         await eventually(lambda: stack.count(CollectionRecovered))
+
+
+async def test_a_manual_backup_tries_a_jump_host_that_refused_a_moment_ago(stack: Stack) -> None:
+    collector = stack.collecting()
+    passwords, tried = list[str](), list[str]()
+    async with jump_host(passwords, tried) as port, serving(RouterOSDouble()) as double:
+        gate, behind = settings(port, platform="jump"), settings(double.port, jump="gate")
+
+        async def read(source: Source) -> Collected:
+            return await collector.collect(TENANT, DEVICE, behind, only(gate=gate), source=source)
+
+        with pytest.raises(Failed, match="refuses the login"):
+            await read("scheduled")
+        passwords.append(PASSWORD)
+        with pytest.raises(Failed, match="not asked by each device behind it"):
+            await read("scheduled")
+        assert len(tried) == 1
+        await read("manual")
+        await read("scheduled")
 
 
 async def test_a_jump_host_refuses_a_login_only_with_the_credential_as_it_is_now(

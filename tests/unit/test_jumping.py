@@ -1,0 +1,110 @@
+"""Logins at jump hosts: one is refused for all, and what is not refused is held up for none."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from adapters.ssh.failures import DeviceUnread, Kind
+from adapters.ssh.jumping import JumpHosts
+from adapters.ssh.target import Credential, Target
+
+OLD, NEW = (Credential(username="jumper", password=one) for one in ("old", "new"))
+
+
+class Gate:
+    """A jump host, and who logs in there. `answer` is how that fails."""
+
+    def __init__(self, answer: Kind | None = None) -> None:
+        self.now = 0.0
+        self.answer = answer
+        self.logins: list[Credential] = []
+        self._together: asyncio.Barrier | None = None
+        self._alone = 0
+        self._hosts = JumpHosts(lambda: self.now)
+
+    async def jump(self, credential: Credential = OLD, *, insists: bool = False) -> None:
+        host = Target(name="gate", addresses=("192.0.2.1",), credential=credential)
+        async with self._hosts.trying(host, insists=insists):
+            self.logins.append(credential)
+            if self._together is not None and len(self.logins) > self._alone:
+                await asyncio.wait_for(self._together.wait(), 20)
+            else:
+                await asyncio.to_thread(bool)  # the others come meanwhile
+            if self.answer is not None:
+                raise DeviceUnread(self.answer, "no")
+
+    def expect(self, together: int, alone: int = 1) -> None:
+        """So many log in at once next, behind some who do alone."""
+        self._together, self._alone = asyncio.Barrier(together), len(self.logins) + alone
+
+    async def all_jump(self, count: int) -> list[Kind | None]:
+        told = await asyncio.gather(*(self.jump() for _ in range(count)), return_exceptions=True)
+        assert all(one is None or isinstance(one, DeviceUnread) for one in told)
+        return [one.kind if isinstance(one, DeviceUnread) else None for one in told]
+
+
+async def test_of_many_one_is_refused_and_all_are_told() -> None:
+    gate = Gate("auth_failed")
+    assert await gate.all_jump(30) == ["auth_failed"] * 30
+    assert len(gate.logins) == 1
+    with pytest.raises(DeviceUnread, match="no; it is not asked by each device"):
+        await gate.jump()
+
+
+async def test_it_is_asked_again_a_little_before_its_devices_come_again() -> None:
+    gate = Gate("auth_failed")
+    for number, minutes in enumerate((1, 5, 15, 60, 60), 1):
+        assert await gate.all_jump(3) == ["auth_failed"] * 3
+        gate.now += minutes * 60 * 0.7
+        assert await gate.all_jump(3) == ["auth_failed"] * 3
+        assert len(gate.logins) == number
+        gate.now += minutes * 60 * 0.3
+
+
+async def test_one_that_accepts_is_jumped_over_by_all_at_once() -> None:
+    gate = Gate("auth_failed")
+    await gate.all_jump(3)
+    gate.now, gate.answer = 60.0, None
+    gate.expect(8)
+    assert await gate.all_jump(9) == [None] * 9
+    gate.expect(3, alone=0)
+    gate.answer = "auth_failed"
+    await gate.all_jump(3)
+    gate.now += 45
+    assert await gate.all_jump(9) == ["auth_failed"] * 9
+    assert len(gate.logins) == 13
+
+
+async def test_one_that_is_away_is_waited_for_once() -> None:
+    gate = Gate("timeout")
+    gate.expect(8)
+    assert await gate.all_jump(9) == ["timeout"] * 9
+
+
+async def test_a_person_who_mended_it_is_not_told_what_it_was() -> None:
+    gate = Gate("auth_failed")
+    await gate.all_jump(3)
+    with pytest.raises(DeviceUnread, match=r"no\Z"):
+        await gate.jump(insists=True)
+    gate.answer = None
+    await gate.jump(insists=True)
+    assert await gate.all_jump(3) == [None] * 3
+
+
+async def test_another_credential_is_tried_at_once() -> None:
+    gate = Gate("auth_failed")
+    await gate.all_jump(3)
+    with pytest.raises(DeviceUnread, match=r"no\Z"):
+        await gate.jump(NEW)
+    assert gate.logins == [OLD, NEW]
+
+
+async def test_who_gives_up_leaves_the_turn_to_the_next() -> None:
+    gate = Gate()
+    first, second = (asyncio.create_task(gate.jump()) for _ in range(2))
+    await asyncio.wait([second], timeout=0)
+    first.cancel()
+    await second
+    assert first.cancelled()
