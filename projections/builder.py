@@ -2,12 +2,16 @@
 
 Any number of programs may look for rebuilds that nobody works on; one of them works, and when it
 dies another goes on from where the new tables stand.
+
+A deployment that changes several projections changes the places of all of them or of none: until
+the last one is ready the program of before serves, and afterwards this one does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -43,12 +47,21 @@ _TABLES_GONE = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
 
 
 class ProjectionBuilder:
-    """The rebuilds of one projection."""
+    """The rebuilds of one projection; `beside` are all of the program, whose new versions take
+    their places together."""
 
-    def __init__(self, pool: Pool, source: EventSource, projection: Projection[Any]) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        source: EventSource,
+        projection: Projection[Any],
+        beside: Sequence[Projection[Any]] = (),
+    ) -> None:
         self._pool = pool
         self._source = source
         self._projection = projection
+        self._beside = beside
+        self._told: list[str] = []
         self._lease = Lease(pool, lease_name(projection, BUILD))
         self._patience = Patience(f"rebuild of {projection.name}", pool)
 
@@ -139,9 +152,38 @@ class ProjectionBuilder:
                     await writer.apply(batch)
                 if batch is None or len(batch) < MOST_EVENTS // 2:
                     await writer.refresh()
-                    near = await self._source.head() - writer.position <= NEAR
-                    if near and await self._switch(writer, batches, found):
+                    head = await self._source.head()
+                    if head - writer.position > NEAR or await self._waits(head):
+                        continue
+                    if await self._switch(writer, batches, found):
                         return
+
+    async def _waits(self, head: int) -> bool:
+        """Whether other new versions of the same deployment are not as far yet. One that stopped
+        for an event holds all: so the program of before has all its tables until it is skipped."""
+        live = await checkpoints.checkpoints(self._pool)
+        own = live.get(self.name)
+        if own is None or own.version >= self._projection.version:
+            return False
+        building = {one.projection: one for one in await rebuilds.under_way(self._pool)}
+        behind = []
+        for other in self._beside:
+            standing, build = live.get(other.name), building.get(other.name)
+            if standing is None or standing.version >= other.version or other.name == self.name:
+                continue
+            if (
+                build is None
+                or build.version != other.version
+                or build.error is not None
+                or head - build.position > NEAR
+            ):
+                behind.append(other.name)
+        if behind and behind != self._told:
+            log.info(
+                "rebuild of projection %s: ready, and waits for %s", self.name, ", ".join(behind)
+            )
+        self._told = behind
+        return bool(behind)
 
     async def _switch(self, writer: ProjectionWriter, batches: Prefetch, begun: Rebuild) -> bool:
         """Give the new tables the place of the live ones; False when they have to wait.

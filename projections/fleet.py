@@ -96,6 +96,13 @@ RETIRE = """
     WHERE f.tenant_id = told.tenant_id AND f.device_id = told.device_id
 """
 
+# Nothing would ever end them.
+FORGET_FAILURES = """
+    UPDATE fleet f SET last_failure_at = NULL, last_failure_kind = NULL
+    FROM unnest($1::text[], $2::text[]) AS gone(tenant_id, device_id)
+    WHERE f.tenant_id = gone.tenant_id AND f.device_id = gone.device_id
+"""
+
 # Should an id be used twice, the first one counts.
 ASK = """
     INSERT INTO fleet_triggers (tenant_id, device_id, trigger_id, asked_at, actor)
@@ -169,10 +176,12 @@ class _Change(Struct):
 
 
 class FleetOps(Struct):
-    """What a batch does to the tables. `ended` go first, then `asked` come."""
+    """What a batch does to the tables. Failures of the `forgotten` from before are over, those in
+    `devices` are from after that. `ended` go first, then `asked` come."""
 
     devices: dict[Key, _Change] = field(default_factory=dict)
     retired: dict[Key, bool] = field(default_factory=dict)
+    forgotten: set[Key] = field(default_factory=set)
     asked: dict[tuple[str, str, str], tuple[datetime, str]] = field(default_factory=dict)
     ended: set[tuple[str, str, str]] = field(default_factory=set)
     days: Days = field(default_factory=Days)
@@ -213,6 +222,8 @@ class Fleet:
                         device.failure = event
                 case DeviceRetired():
                     ops.retired[key] = True
+                    ops.forgotten.add(key)
+                    device.failure = None
                 case DeviceConfigured():
                     ops.retired[key] = False
                 case ManualBackupTriggered() as event:
@@ -250,6 +261,8 @@ class Fleet:
 
     async def write(self, connection: Connection, ops: FleetOps) -> None:
         """Bring that into the tables."""
+        if ops.forgotten:
+            await connection.execute(FORGET_FAILURES, *columns_of(sorted(ops.forgotten), 2))
         rows = [_row(key, change) for key, change in ops.devices.items()]
         await connection.execute(UPSERT, *columns_of(rows, 7))
         if ops.retired:

@@ -200,7 +200,7 @@ async def open_system(settings: Settings, *, anew: bool = True) -> AsyncIterator
                 marks=SignedMarks(rows.pool),
             ),
             projections=tuple(ProjectionWorker(rows.pool, shared, one) for one in ALL),
-            builders=tuple(ProjectionBuilder(rows.pool, stores.source, one) for one in ALL),
+            builders=tuple(ProjectionBuilder(rows.pool, stores.source, one, ALL) for one in ALL),
             policies=policies,
         )
         await stores.nc.flush()

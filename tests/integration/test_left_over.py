@@ -21,8 +21,8 @@ from projections.source import Delivered
 from projections.verify import verify
 from tests.generators import played
 from tests.integration.test_parking import Allergic
-from tests.integration.test_rebuilds import caught_up, filled, running
 from tests.listed import Listed
+from tests.rebuilding import caught_up, filled, running
 from tests.support import eventually
 
 

@@ -29,8 +29,8 @@ from projections.rows import Connection, Pool
 from projections.source import Delivered, Unreadable
 from projections.writer import ProjectionWriter
 from tests.generators import STREAM, played
-from tests.integration.test_rebuilds import caught_up, running
 from tests.listed import Listed
+from tests.rebuilding import caught_up, running
 from tests.support import eventually
 
 Key = tuple[str, str]

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
 import pytest
 
 from adapters.postgres.pool import open_pool
-from domain.envelope import StoredEvent, StreamIdentity
+from domain.envelope import StreamIdentity
 from domain.errors import PoisonEvent, StreamMismatch
 from domain.events import DiffGenerated
 from projections import AUDIT, BACKUPS, DIFFS, FLEET, rebuilds
 from projections.audit import audit_page
 from projections.builder import ProjectionBuilder
-from projections.checkpoints import checkpoints, wait_projected
+from projections.checkpoints import checkpoints
 from projections.engine import ProjectionWorker
 from projections.projection import Projection
-from projections.rows import Connection, Pool
-from projections.schema import BUILD, existing
+from projections.rows import Pool
+from projections.schema import BUILD
 from projections.writer import ProjectionWriter, Rewound
 from tests.generators import START, STREAM, played
 from tests.listed import Listed
+from tests.rebuilding import Allergic, Gated, Second, caught_up, filled, running
 from tests.support import eventually
 
 
@@ -32,78 +32,6 @@ from tests.support import eventually
 async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
     async with open_pool(postgres_dsn) as pool:
         yield pool
-
-
-class Second:
-    """The next version of the audit trail: another column, and a table more."""
-
-    name = "audit"
-    version = AUDIT.version + 1
-    tables = ("audit", "audit_actors")
-    ddl = (
-        AUDIT.ddl
-        + "ALTER TABLE audit ADD COLUMN loud text NOT NULL DEFAULT 'yes';"
-        + "CREATE TABLE audit_actors (actor text PRIMARY KEY)"
-    )
-
-    def fold(self, batch: Sequence[StoredEvent]) -> Any:
-        return AUDIT.fold(batch)
-
-    async def write(self, connection: Connection, ops: Any) -> None:
-        await AUDIT.write(connection, ops)
-        await connection.execute(
-            "INSERT INTO audit_actors SELECT DISTINCT unnest($1::text[]) ON CONFLICT DO NOTHING",
-            [row[5] for row in ops],
-        )
-
-
-class Gated:
-    """A projection whose writes into a rebuild wait until they are let through."""
-
-    def __init__(self, inner: Projection[Any]) -> None:
-        self.inner = inner
-        self.name = inner.name
-        self.version = inner.version
-        self.tables = inner.tables
-        self.ddl = inner.ddl
-        self.open = asyncio.Event()
-        self.waiting = asyncio.Event()
-
-    def fold(self, batch: Sequence[StoredEvent]) -> Any:
-        return self.inner.fold(batch)
-
-    async def write(self, connection: Connection, ops: Any) -> None:
-        if "build" in await connection.fetchval("SHOW search_path"):
-            self.waiting.set()
-            await self.open.wait()
-        await self.inner.write(connection, ops)
-
-
-@asynccontextmanager
-async def running(*roles: ProjectionWorker | ProjectionBuilder) -> AsyncIterator[None]:
-    """The roles run while the block runs."""
-    tasks = [asyncio.create_task(one.run()) for one in roles]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        ended = await asyncio.gather(*tasks, return_exceptions=True)
-        assert all(isinstance(one, asyncio.CancelledError) for one in ended), ended
-
-
-async def filled(pool: Pool, projection: Projection[Any], source: Listed) -> None:
-    """Live tables with all events of the source."""
-    async with running(ProjectionWorker(pool, source, projection)):
-        await caught_up(pool, projection, source)
-
-
-async def caught_up(pool: Pool, projection: Projection[Any], source: Listed) -> None:
-    async def made() -> bool:
-        return bool(await existing(pool, "configtrail", ("checkpoints",)))
-
-    await eventually(made)
-    await wait_projected(pool, [projection], await source.head(), 20)
 
 
 async def rows(pool: Pool, projection: Projection[Any]) -> dict[str, list[str]]:
@@ -295,26 +223,6 @@ async def test_a_dropped_schema_ends_a_rebuild_and_everything_comes_back(pool: P
     await rebuilds.begin(pool, AUDIT, STREAM)  # over the tables that were left behind
     await ProjectionBuilder(pool, source, AUDIT).build()
     assert await rows(pool, AUDIT) == before
-
-
-class Allergic:
-    """A projection that can't take one event in."""
-
-    def __init__(self, inner: Projection[Any], position: int) -> None:
-        self.inner = inner
-        self.position: int | None = position
-        self.name = inner.name
-        self.version = inner.version
-        self.tables = inner.tables
-        self.ddl = inner.ddl
-
-    def fold(self, batch: Sequence[StoredEvent]) -> Any:
-        if any(one.position == self.position for one in batch):
-            raise ValueError("this one not")
-        return self.inner.fold(batch)
-
-    async def write(self, connection: Connection, ops: Any) -> None:
-        await self.inner.write(connection, ops)
 
 
 async def test_a_rebuild_stops_at_an_event_that_it_cannot_take_in(pool: Pool) -> None:

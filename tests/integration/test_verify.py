@@ -18,8 +18,8 @@ from projections.verify import Difference, verify
 from projections.writer import ProjectionWriter
 from tests.generators import STREAM, played
 from tests.integration.test_parking import Allergic
-from tests.integration.test_rebuilds import caught_up, running
 from tests.listed import Listed
+from tests.rebuilding import caught_up, running
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from projections.outages import is_outage
 from projections.rows import Pool
 from tests.generators import played
 from tests.integration.test_left_over import Hanging
-from tests.integration.test_rebuilds import caught_up, running
 from tests.listed import Listed
+from tests.rebuilding import caught_up, running
 from tests.support import eventually
 
 
