@@ -77,6 +77,7 @@ class ReportOut(BaseModel):
     lingering: int
     unreadable: int
     others: int
+    behind: int
     handed_over: list[str]
     given_up: list[GivenUpOut]
     findings: list[FindingOut]
@@ -278,6 +279,7 @@ def _report_out(report: Report, given_up: Sequence[GivenUp]) -> ReportOut:
         lingering=report.lingering,
         unreadable=report.unreadable,
         others=report.others,
+        behind=report.behind,
         handed_over=list(report.handed_over),
         given_up=[given_up_out(one) for one in given_up],
         findings=[
@@ -331,6 +333,12 @@ def _tell(report: Report, given_up: Sequence[GivenUp]) -> None:
         err.print(
             f"{report.others} checkpoints are of another log, such as one of a former name or "
             "stream: they say nothing of this one",
+            soft_wrap=True,
+        )
+    if report.behind:
+        err.print(
+            f"{report.behind} logs grew since their witnesses cosigned them, minutes ago at most: "
+            "what came since waits for them",
             soft_wrap=True,
         )
     if report.gone:

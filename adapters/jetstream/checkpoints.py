@@ -1,5 +1,5 @@
 """Signed checkpoints on the stream CONFIGTRAIL_CHECKPOINTS: one subject a log, appended by
-compare-and-swap.
+compare-and-swap, and another for those of them that were cosigned, later than the log grew or not.
 
 Invariant: a note is appended only after the one that its writer saw as the last. So two sealers
 never both publish, and a log's notes are one line of sizes.
@@ -18,10 +18,11 @@ from nats.js.errors import APIError, BadRequestError, NotFoundError
 from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
 from adapters.jetstream.headers import number_in
 from adapters.jetstream.verbatim import RawFeed
-from domain.errors import StreamMisconfigured, StreamMissing, Unavailable
+from domain.errors import NotVerified, StreamMisconfigured, StreamMissing, Unavailable
 from domain.ids import from_token, to_token
 from domain.tlog.checkpoint import parse_checkpoint
-from domain.tlog.note import parse_note
+from domain.tlog.names import cosigned_name, cosigned_origin
+from domain.tlog.note import Note, parse_note
 
 CHECKPOINTS = "CONFIGTRAIL_CHECKPOINTS"
 PREFIX = "configtrail-checkpoints"
@@ -105,6 +106,13 @@ class CheckpointStore:
         position = _position_in((message.headers or {}).get(_POSITION, ""))
         return StoredNote(message.seq, origin, message.data or b"", position)
 
+    async def newest(self, origin: str) -> StoredNote | None:
+        """The log's last note, with what witnesses say of it."""
+        last = await self.last(origin)
+        if last is None:
+            return None
+        return _joined(last, await self.last(cosigned_name(origin)))
+
     async def all_of(self, origin: str) -> list[StoredNote]:
         """All notes of a log that has few, in order."""
         found: list[StoredNote] = []
@@ -123,8 +131,15 @@ class CheckpointStore:
             found.append(StoredNote(message.seq, origin, message.data or b""))
 
     async def of_size(self, origin: str, size: int) -> StoredNote | None:
-        """A note of the log with this size; None when it never had one. Sizes only grow, so it is
-        searched for by halves."""
+        """A note of the log with this size, with what witnesses say of it; None when it never had
+        one."""
+        found = await self._of_size(origin, size)
+        if found is None:
+            return None
+        return _joined(found, await self._of_size(cosigned_name(origin), size))
+
+    async def _of_size(self, origin: str, size: int) -> StoredNote | None:
+        """Sizes only grow, so it is searched for by halves."""
         last = await self.last(origin)
         low, high = 1, last.sequence if last else 0
         while low <= high:
@@ -182,9 +197,11 @@ class CheckpointStore:
 
     async def origins(self) -> list[str]:
         """The names of all logs that have notes."""
+        # What stands under them once more, cosigned, is no log of its own.
         with outage_as_unavailable("listing the logs"):
             info = await self._js.stream_info(CHECKPOINTS, subjects_filter=f"{PREFIX}.>")
-        return sorted(_origin(subject) for subject in info.state.subjects or {})
+        names = [_origin(subject) for subject in info.state.subjects or {}]
+        return sorted(one for one in names if cosigned_origin(one) is None)
 
 
 async def read_notes(feed: RawFeed, after: int = 0) -> AsyncGenerator[list[StoredNote], None]:
@@ -192,6 +209,23 @@ async def read_notes(feed: RawFeed, after: int = 0) -> AsyncGenerator[list[Store
     async with aclosing(feed.read(after)) as batches:
         async for batch in batches:
             yield [StoredNote(one.position, _origin(one.subject), one.body) for one in batch]
+
+
+def _joined(own: StoredNote, cosigned: StoredNote | None) -> StoredNote:
+    """A log's note with the cosignatures that another one has of the same checkpoint."""
+    if cosigned is None:
+        return own
+    note = parse_note(own.raw)
+    try:
+        other = parse_note(cosigned.raw)
+    except NotVerified:
+        return own  # somebody else's message: `audit verify` names it
+    if note.text != other.text:
+        return own
+    there = {(one.name, one.key_id) for one in note.signatures}
+    more = [one for one in other.signatures if (one.name, one.key_id) not in there]
+    joined = Note(note.text, (*note.signatures, *more))
+    return StoredNote(own.sequence, own.origin, str(joined).encode(), own.position)
 
 
 def _position_in(told: str) -> int:

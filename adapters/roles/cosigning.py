@@ -1,4 +1,5 @@
-"""Signed checkpoints on their way to witnesses: published bare first, and once more as cosigned."""
+"""Signed checkpoints on their way to witnesses: published bare first, and what witnesses say beside
+the log's own notes, so that the log may grow meanwhile."""
 
 from __future__ import annotations
 
@@ -6,14 +7,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from adapters.jetstream.checkpoints import CheckpointStore
-from adapters.witness.client import Cosigned
-from domain.tlog.checkpoint import Checkpoint
-from domain.tlog.note import Note, Signature
+from adapters.witness.client import Cosigned, Early
+from domain.errors import NotVerified
+from domain.tlog.checkpoint import Checkpoint, parse_checkpoint
+from domain.tlog.names import cosigned_name
+from domain.tlog.note import Note, Signature, parse_note
 
-Cosign = Callable[[str, Checkpoint, Note], Awaitable[Cosigned]]
+Cosign = Callable[[str, Checkpoint, Note, Early], Awaitable[Cosigned]]
 
 
 class _Bare(Struct, frozen=True):
@@ -32,13 +34,18 @@ class Cosigning:
     def __init__(self, checkpoints: CheckpointStore) -> None:
         self._checkpoints = checkpoints
         self._bare: dict[str, _Bare] = {}
-        # Held over whatever appends to a log's notes: both who signs and who asks do.
-        self.publishing = asyncio.Lock()
+        # Logs about which witnesses are being asked.
+        self._asking: set[str] = set()
 
     @property
     def waiting(self) -> int:
         """Of how many logs it is."""
         return len(self._bare)
+
+    @property
+    def unasked(self) -> bool:
+        """Whether there is a log about which nobody is being asked."""
+        return not self._bare.keys() <= self._asking
 
     def add(self, name: str, checkpoint: Checkpoint, note: Note, position: int) -> None:
         """A checkpoint that was just published, or is published already: then with whatever
@@ -55,30 +62,68 @@ class Cosigning:
         """There are no witnesses."""
         self._bare.clear()
 
-    async def ask(self, cosign: Cosign, agreed: dict[str, int]) -> None:
-        """Publish again, with what witnesses say to it, after the notes that are `agreed` to be the
-        last. Who does not answer is asked again the next time. Logs may be signed meanwhile: then
-        what was said of a former checkpoint is let go. Raises `Overtaken`, `Unavailable`.
+    async def ask(self, cosign: Cosign) -> None:
+        """Ask about all logs at the same time, but those that are being asked about, and publish
+        what is said. Who does not answer is asked again the next time. Logs may be signed
+        meanwhile: what is said of a former checkpoint is published too, for nobody else may ever
+        be as fast as the log grows. Raises `Overtaken`, `Unavailable`.
         """
-        for name, bare in list(self._bare.items()):
-            if self._bare.get(name) is bare:
-                got = await cosign(name, bare.checkpoint, bare.note)
-                async with self.publishing:
-                    if self._bare.get(name) is bare:
-                        await self._publish(name, bare, got, agreed)
+        rounds = [
+            asyncio.create_task(self._round(name, bare, cosign), name=f"cosigning {name}")
+            for name, bare in self._bare.items()
+            if name not in self._asking
+        ]
+        if not rounds:
+            return
+        try:
+            done, _ = await asyncio.wait(rounds, return_when=asyncio.FIRST_EXCEPTION)
+            for one in done:
+                one.result()
+        finally:
+            for one in rounds:
+                one.cancel()
+            await asyncio.wait(rounds)
 
-    async def _publish(self, name: str, bare: _Bare, got: Cosigned, agreed: dict[str, int]) -> None:
-        if got.note != bare.note:
-            there = {(one.name, one.key_id) for one in got.note.signatures}
-            kept = [one for one in bare.earlier if (one.name, one.key_id) not in there]
-            cosigned = Note(bare.note.text, (*got.note.signatures, *kept))
-            agreed[name] = await self._checkpoints.append(
-                bare.checkpoint.origin,
-                str(cosigned).encode(),
-                after=agreed[name],
-                position=bare.position,
-            )
-        if got.complete:
-            del self._bare[name]
-        else:
-            self._bare[name] = replace(bare, note=got.note)
+    async def _round(self, name: str, bare: _Bare, cosign: Cosign) -> None:
+        said = bare.note
+
+        async def publish(note: Note) -> None:
+            nonlocal said
+            if note != said:
+                await self._publish(bare, note)
+                said = note
+
+        self._asking.add(name)
+        try:
+            got = await cosign(name, bare.checkpoint, bare.note, publish)
+            await publish(got.note)
+        finally:
+            self._asking.discard(name)
+        if self._bare.get(name) is bare:  # else it was signed anew, and that one is to be asked of
+            if got.complete:
+                del self._bare[name]
+            else:
+                self._bare[name] = _Bare(bare.checkpoint, got.note, bare.position, bare.earlier)
+
+    async def _publish(self, bare: _Bare, note: Note) -> None:
+        there = {(one.name, one.key_id) for one in note.signatures}
+        kept = [one for one in bare.earlier if (one.name, one.key_id) not in there]
+        cosigned = Note(note.text, (*note.signatures, *kept))
+        under = cosigned_name(bare.checkpoint.origin)
+        last = await self._checkpoints.last(under)
+        if last is not None and _size_in(last.raw) > bare.checkpoint.size:
+            return  # another sealer came further: sizes never go back
+        await self._checkpoints.append(
+            under,
+            str(cosigned).encode(),
+            after=last.sequence if last is not None else 0,
+            position=bare.position,
+        )
+
+
+def _size_in(raw: bytes) -> int:
+    """The size that a note tells; 0 for somebody else's message: `audit verify` names that one."""
+    try:
+        return parse_checkpoint(parse_note(raw).text).size
+    except NotVerified:
+        return 0

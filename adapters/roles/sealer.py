@@ -188,20 +188,19 @@ class Sealer:
         coming: asyncio.Future[list[RawEvent]] = asyncio.ensure_future(anext(feed))
         asked: list[tuple[Msg, int]] = []
         due = loop.time()
-        # Witnesses are asked beside sealing: whoever answers slowly, or never, holds nothing up.
-        asking: asyncio.Task[None] | None = None
+        # Witnesses are asked beside sealing: whoever answers slowly, or never, holds nothing up,
+        # nor does a log about which they are still being asked hold up the others.
+        asking: set[asyncio.Task[None]] = set()
         known = False
         try:
             while True:
-                if asking is not None and asking.done():
-                    asking.result()
-                    asking = None
+                for ended in [one for one in asking if one.done()]:
+                    asking.discard(ended)
+                    ended.result()
                     self._metrics.unwitnessed.set(sealing.unwitnessed)
                 woken = asyncio.ensure_future(self._wake.wait())
                 wait = max(0.0, due - loop.time()) if sealing.dirty else self._every
-                any_of: set[asyncio.Future[Any]] = {coming, woken}
-                if asking is not None:
-                    any_of.add(asking)
+                any_of: set[asyncio.Future[Any]] = {coming, woken, *asking}
                 await asyncio.wait(any_of, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
                 woken.cancel()
                 self._wake.clear()
@@ -229,8 +228,8 @@ class Sealer:
                     await sealing.seal()
                     if cosign is None:
                         sealing.ask_nobody()
-                    elif asking is None and sealing.unwitnessed:
-                        asking = asyncio.create_task(sealing.ask(cosign), name="cosigning")
+                    elif sealing.unasked:
+                        asking.add(asyncio.create_task(sealing.ask(cosign), name="cosigning"))
                     self._metrics.unwitnessed.set(sealing.unwitnessed)
                     due = loop.time() + self._every
                     self._metrics.log_position.set(sealing.position)
@@ -241,12 +240,12 @@ class Sealer:
             self._asked[:0] = [msg for msg, _ in asked]
             coming.cancel()
             await asyncio.wait([coming])
-            if asking is not None:
-                # Whoever seals next finds what lacks a witness, and asks again.
-                asking.cancel()
-                (ended,) = await asyncio.gather(asking, return_exceptions=True)
-                if isinstance(ended, Exception):
-                    log.info("sealer: asking witnesses ended: %s", ended)
+            # Whoever seals next finds what lacks a witness, and asks again.
+            for one in asking:
+                one.cancel()
+            for error in await asyncio.gather(*asking, return_exceptions=True):
+                if isinstance(error, Exception):
+                    log.info("sealer: asking witnesses ended: %s", error)
             await feed.aclose()
 
     async def _on_request(self, msg: Msg) -> None:

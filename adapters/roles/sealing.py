@@ -139,6 +139,11 @@ class Sealing:
         """Of how many logs the last checkpoint lacks a witness."""
         return self._cosigning.waiting
 
+    @property
+    def unasked(self) -> bool:
+        """Whether one of them is there about which nobody is being asked."""
+        return self._cosigning.unasked
+
     def follow(self) -> AsyncGenerator[list[RawEvent], None]:
         """The events after where we stand. Give their batches to `apply`."""
         return self._feed.follow(self.position)
@@ -241,8 +246,7 @@ class Sealing:
             self._complete = True
         made = 0
         for name in sorted(self._dirty - {STREAM_LOG}) + [STREAM_LOG] * (STREAM_LOG in self._dirty):
-            async with self._cosigning.publishing:
-                made += await self._sign(name)
+            made += await self._sign(name)
             self._dirty.discard(name)
         published, self._published = self._published, {}
         await self._signed.keep(list(published.values()))
@@ -277,9 +281,10 @@ class Sealing:
         return 1
 
     async def ask(self, cosign: Cosign) -> None:
-        """Ask witnesses about the last checkpoints that lack one, and publish what they say. Logs
-        may be sealed meanwhile. Raises `Overtaken` and `Unavailable`."""
-        await self._cosigning.ask(cosign, self._agreed)
+        """Ask witnesses about the last checkpoints that lack one, but those about which they are
+        being asked, and publish what they say. Logs may be sealed meanwhile. Raises `Overtaken` and
+        `Unavailable`."""
+        await self._cosigning.ask(cosign)
 
     def ask_nobody(self) -> None:
         """There are no witnesses."""
@@ -290,20 +295,17 @@ class Sealing:
         happens is seen to be the same, now. With `lacking` only about those whose note is, and only
         those that it lacks. Not while tiles are built. Raises as `seal`."""
         for name in await self._signed.logs():
-            stored = await self._checkpoints.last(self.names.origin(name))
+            stored = await self._checkpoints.newest(self.names.origin(name))
             if stored is None:
                 continue
             note = parse_note(stored.raw)
             if lacking is not None and not lacking(note):
                 continue
             last = self._signed.opened(stored)
-            async with self._cosigning.publishing:
-                if last.sequence < self._agreed.get(name, 0):
-                    continue  # it was signed meanwhile, and is to be asked about already
-                if last.sequence != self._agreed.get(name):
-                    await self._compare(name, last)
-                add = self._cosigning.add if lacking is None else self._cosigning.add_lacking
-                add(name, last.checkpoint, note, last.position)
+            if last.sequence != self._agreed.get(name):
+                await self._compare(name, last)
+            add = self._cosigning.add if lacking is None else self._cosigning.add_lacking
+            add(name, last.checkpoint, note, last.position)
 
     async def _compare(self, name: str, last: Signed) -> None:
         """Whether our tree begins with what was signed. When the tiles say no, only building them

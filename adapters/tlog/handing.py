@@ -15,6 +15,7 @@ from adapters.jetstream.checkpoints import CheckpointStore, StoredNote
 from domain.errors import KeyUnavailable, LogBroken, NotVerified
 from domain.tlog.checkpoint import parse_checkpoint
 from domain.tlog.handover import handover_origin, handover_text, parse_handover
+from domain.tlog.names import cosigned_name, cosigned_origin
 from domain.tlog.note import Note, parse_note, verified
 
 _WAY_OUT = (
@@ -59,7 +60,7 @@ async def _sign_too(
     """Add the new key's signature to the last checkpoint of every log, where it is missing."""
     for last in await _unsigned_by(checkpoints, base, old, new):
         note = parse_note(last.raw)
-        signed = new.sign_text(last.origin, note.text)
+        signed = new.sign_text(_log_of(last), note.text)
         both = Note(note.text, (note.signatures[0], signed, *note.signatures[1:]))
         await checkpoints.append(
             last.origin, str(both).encode(), after=last.sequence, position=last.position
@@ -72,12 +73,16 @@ async def _unsigned_by(
     """The last checkpoints that lack the new key's signature. Raises `LogBroken` when one of them
     is not of the old key: whoever trusts that one could not be led on from there."""
     found: list[StoredNote] = []
-    for origin in await checkpoints.origins():
-        if origin == handover_origin(base) or not origin.startswith(f"{base}/"):
-            continue
-        last = await checkpoints.last(origin)
+    logs = [
+        one
+        for one in await checkpoints.origins()
+        if one != handover_origin(base) and one.startswith(f"{base}/")
+    ]
+    for name in (*logs, *map(cosigned_name, logs)):
+        last = await checkpoints.last(name)
         if last is None:
             continue
+        origin = _log_of(last)
         try:
             note = parse_note(last.raw)
             if new.sign_text(origin, note.text) in note.signatures:
@@ -89,6 +94,11 @@ async def _unsigned_by(
             raise LogBroken(origin, 0, error.reason, _WAY_OUT) from error
         found.append(last)
     return found
+
+
+def _log_of(stored: StoredNote) -> str:
+    """The name that a note's signatures are under."""
+    return cosigned_origin(stored.origin) or stored.origin
 
 
 def _made(path: Path) -> SigningKey:

@@ -12,6 +12,7 @@ from adapters.tlog.proofs import Prover, Sealed
 from adapters.tlog.stretch import encoded
 from domain.errors import InvalidInput, NotVerified
 from domain.tlog.checkpoint import parse_checkpoint
+from domain.tlog.names import cosigned_name
 from domain.tlog.note import VerifierKey, parse_note, verified
 
 if TYPE_CHECKING:
@@ -63,11 +64,15 @@ async def _spread(system: System, origin: str, below: int) -> dict[int, StoredNo
     async with aclosing(read_notes(system.log.notes)) as batches:
         async for batch in batches:
             for one in batch:
-                if one.origin != origin:
+                if one.origin not in (origin, cosigned_name(origin)):
                     continue
                 size = parse_checkpoint(parse_note(one.raw).text).size
+                if one.origin != origin:
+                    if size in found:
+                        found[size] = one
+                    continue
                 if size in found or (0 < size < below and count % (1 << step) == 0):
-                    found[size] = one  # of those with one size the last, which is cosigned
+                    found[size] = one  # of those with one size the last
                 count += 1
                 if len(found) > MOST_CHECKPOINTS:
                     step += 1

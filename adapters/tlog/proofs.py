@@ -48,13 +48,13 @@ class Prover:
         self._names = names
 
     async def sealed(self, log: str, size: int | None = None) -> Sealed:
-        """The log's last checkpoint, or the one of a size.
+        """The log's last checkpoint, with what witnesses say of it, or the one of a size.
 
         Raises `NotFound`, `NotVerified`, `Unavailable`.
         """
         origin = self._names.origin(log)
         if size is None:
-            stored = await self._checkpoints.last(origin)
+            stored = await self._checkpoints.newest(origin)
         else:
             stored = await self._checkpoints.of_size(origin, size)
         if stored is None:

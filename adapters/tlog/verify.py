@@ -7,6 +7,7 @@ the first event on that is not what was signed, the latter say nothing and are n
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing
 
@@ -57,7 +58,9 @@ class Report(Struct, frozen=True):
     `unreadable` ones are in the log as they are stored, and no reader can, or may, make sense of
     them; rows of their devices' later events are held back. `handed_over`: the deployment's keys
     that count only because a trusted one handed over to them. `others`: checkpoints of other logs,
-    as of a name that the deployment had before; they say nothing of this stream."""
+    as of a name that the deployment had before; they say nothing of this stream.
+    `behind`: logs whose last checkpoint waits for its witnesses, who cosigned a former one just
+    now."""
 
     findings: tuple[Finding, ...]
     events: int
@@ -72,6 +75,7 @@ class Report(Struct, frozen=True):
     unreadable: int
     handed_over: tuple[str, ...] = ()
     others: int = 0
+    behind: int = 0
 
     @property
     def ok(self) -> bool:
@@ -95,6 +99,7 @@ async def verify(evidence: Evidence, options: Options, progress: Progress | None
         check_ed25519,
         witnesses=options.witnesses,
         quorum=options.quorum,
+        now=time.time(),
     )
     findings = [*judged.findings, *_lost_notes([one.sequence for one in notes], last_note)]
     if last and not findings and not any(one.log == STREAM_LOG for one in judged.claims):
@@ -137,6 +142,7 @@ async def verify(evidence: Evidence, options: Options, progress: Progress | None
         unreadable=derived.unreadable,
         handed_over=tuple(str(VerifierKey(names.base, one)) for one in judged.led_to),
         others=judged.others,
+        behind=judged.behind,
     )
 
 

@@ -1,4 +1,5 @@
-"""Asking witnesses to cosign. A witness that is away, or refuses, never holds up sealing."""
+"""Asking witnesses to cosign. One that is away, slow, or refuses, holds up neither sealing nor the
+others."""
 
 from __future__ import annotations
 
@@ -21,6 +22,8 @@ from domain.tlog.request import WitnessRequest
 log = logging.getLogger(__name__)
 
 PAUSE_SECONDS: Final = 30.0
+# What some have said is passed on when others take longer than this.
+EARLY_SECONDS: Final = 1.0
 _TRIES: Final = 3
 _TOLD_MAX: Final = 300
 
@@ -41,6 +44,7 @@ class Cosigned(Struct, frozen=True):
 
 Report = Callable[[Asked], Awaitable[None]]
 Post = Callable[[str, bytes], Awaitable[Answered]]
+Early = Callable[[Note], Awaitable[None]]
 
 
 def parse_witnesses(text: str) -> tuple[WitnessAddress, ...]:
@@ -77,6 +81,8 @@ class Witnesses:
         # Who is away, is so for all logs; who refuses one may cosign the others.
         self._away: dict[str, float] = {}
         self._refused: dict[tuple[str, str], float] = {}
+        # Each is asked about one log at a time, in the order in which that was wanted.
+        self._turns = {one.url: asyncio.Lock() for one in self._addresses}
 
     def lacks_one(self, note: Note) -> bool:
         """Whether one of them has not cosigned it."""
@@ -84,40 +90,71 @@ class Witnesses:
         return any((one.key.name, one.key.key_id) not in there for one in self._addresses)
 
     async def cosign(
-        self, prover: Prover, name: str, checkpoint: Checkpoint, note: Note
+        self,
+        prover: Prover,
+        name: str,
+        checkpoint: Checkpoint,
+        note: Note,
+        early: Early | None = None,
     ) -> Cosigned:
-        """The note with the cosignatures that it lacks, as far as they could be had."""
-        clock = asyncio.get_running_loop().time
+        """The note with the cosignatures that it lacks, as far as they could be had. All are asked
+        at the same time; `early` gets what some have said, where others are slow."""
+        there = {(one.name, one.key_id) for one in note.signatures}
+        sealed = Sealed(checkpoint, note)
+        turns = [
+            asyncio.create_task(self._turn(one, prover, name, sealed), name=one.key.name)
+            for one in self._addresses
+            if (one.key.name, one.key.key_id) not in there
+        ]
+        waiting = set(turns)
         complete = True
-        for address in self._addresses:
-            key, slot = address.key, (address.url, checkpoint.origin)
-            if any((one.name, one.key_id) == (key.name, key.key_id) for one in note.signatures):
-                continue
-            if clock() < max(self._away.get(address.url, 0.0), self._refused.get(slot, 0.0)):
-                complete = False
-                continue
-            outcome: Outcome = "cosigned"
-            told = ""
-            try:
-                lines = await self._asked(address, prover, name, Sealed(checkpoint, note))
+        try:
+            while waiting:
+                done, waiting = await asyncio.wait(waiting, timeout=EARLY_SECONDS)
+                answers = [one.result() for one in turns if one in done]
+                complete = complete and None not in answers
+                lines = [line for answer in answers for line in answer or ()]
                 note = Note(note.text, (*note.signatures, *lines))
+                if waiting and lines and early is not None:
+                    await early(note)
+        finally:
+            for one in turns:
+                one.cancel()
+            await asyncio.gather(*turns, return_exceptions=True)
+        return Cosigned(note, complete)
+
+    async def _turn(
+        self, address: WitnessAddress, prover: Prover, name: str, sealed: Sealed
+    ) -> list[Signature] | None:
+        """What it says of a checkpoint, when its turn comes; None when that could not be had."""
+        clock = asyncio.get_running_loop().time
+        key, origin = address.key, sealed.checkpoint.origin
+        slot = (address.url, origin)
+        outcome: Outcome = "cosigned"
+        told = ""
+        lines: list[Signature] | None = None
+        async with self._turns[address.url]:
+            if clock() < max(self._away.get(address.url, 0.0), self._refused.get(slot, 0.0)):
+                return None
+            try:
+                lines = await self._asked(address, prover, name, sealed)
             except OSError as error:
-                outcome, told, complete = "away", str(error), False
+                outcome, told = "away", str(error)
                 self._away[address.url] = clock() + PAUSE_SECONDS
             except NotVerified as error:
-                outcome, told, complete = "refused", error.reason, False
+                outcome, told = "refused", error.reason
                 self._refused[slot] = clock() + PAUSE_SECONDS
-            if told:
-                log.warning(
-                    "the witness %s did not cosign %s at size %d: %s",
-                    key.name,
-                    checkpoint.origin,
-                    checkpoint.size,
-                    told,
-                )
-            if self._report is not None:
-                await self._report(Asked(key.name, checkpoint.origin, outcome, told[:_TOLD_MAX]))
-        return Cosigned(note, complete)
+        if told:
+            log.warning(
+                "the witness %s did not cosign %s at size %d: %s",
+                key.name,
+                origin,
+                sealed.checkpoint.size,
+                told,
+            )
+        if self._report is not None:
+            await self._report(Asked(key.name, origin, outcome, told[:_TOLD_MAX]))
+        return lines
 
     async def _asked(
         self, address: WitnessAddress, prover: Prover, name: str, sealed: Sealed

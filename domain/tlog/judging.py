@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from typing import Final
 
 from msgspec import Struct
 
@@ -11,19 +12,40 @@ from domain.errors import NotVerified
 from domain.tlog.checkpoint import Checkpoint, parse_checkpoint
 from domain.tlog.findings import Claim, Finding
 from domain.tlog.handover import HandOver, Trust, handover_origin, parse_handover
-from domain.tlog.names import LogNames
-from domain.tlog.note import ED25519, Check, Note, VerifierKey, parse_note, verified
+from domain.tlog.names import LogNames, cosigned_origin
+from domain.tlog.note import (
+    ED25519,
+    Check,
+    Note,
+    VerifierKey,
+    cosignature_time,
+    parse_note,
+    verified,
+)
+
+# How long a log may grow without its witnesses, who are slower, before that tells something.
+WITNESS_LAG_SECONDS: Final = 300
 
 
 class Judged(Struct, frozen=True):
     """What the notes say, as far as they verify, and what is wrong with the others. `led_to`: the
     public keys that count only because a trusted one handed over to them. `others`: how many notes
-    are of another log, and say nothing of this stream."""
+    are of another log, and say nothing of this stream. `behind`: of how many logs the last
+    checkpoint waits for its witnesses, who cosigned a former one just now."""
 
     claims: tuple[Claim, ...]
     findings: tuple[Finding, ...]
     led_to: tuple[bytes, ...] = ()
     others: int = 0
+    behind: int = 0
+
+
+class _Repeated(Struct):
+    """A checkpoint of a log, with all notes that say it."""
+
+    size: int
+    sequence: int
+    notes: list[Note]
 
 
 def judge_notes(
@@ -34,29 +56,37 @@ def judge_notes(
     *,
     witnesses: Sequence[VerifierKey] = (),
     quorum: int | None = None,
+    now: float | None = None,
 ) -> Judged:
     """The claims in notes (sequence, name of the log by their subject, bytes), in order.
 
     `trusted` are the public keys that may speak for these logs; hand-overs among the notes lead
     from them to others. The last checkpoint of every log must be cosigned by at least `quorum` of
-    the `witnesses`, without it by all of them.
+    the `witnesses`, without it by all of them. A log may grow faster than they answer: with `now`
+    (seconds since 1970) a former one does as well that they cosigned within
+    `WITNESS_LAG_SECONDS` of it.
     """
     claims: list[Claim] = []
     findings: list[Finding] = []
     before: dict[str, Claim] = {}
-    last: dict[str, tuple[int, Note]] = {}
+    said: dict[str, dict[str, _Repeated]] = {}
     others = 0
     notes = list(notes)
     trust = _trust(notes, names.base, trusted, check, findings)
-    for sequence, origin, raw in notes:
-        if origin == handover_origin(names.base):
+    for sequence, under, raw in notes:
+        if under == handover_origin(names.base):
             continue
+        # What is cosigned stands there once more, when witnesses came to it.
+        origin = cosigned_origin(under) or under
         try:
             if sequence and _is_another_logs(origin, raw, names, check):
                 others += 1
                 continue
             note, checkpoint = _checkpoint_of(origin, raw)
-            _check_signed(note, checkpoint, trust.at(sequence), check)
+            place = sequence if origin == under else 0
+            _check_signed(note, checkpoint, trust.at(place), check)
+            if origin != under and note.text not in said.get(names.log(origin) or "", {}):
+                raise NotVerified("the checkpoint", "it was cosigned, and is none of the log")
         except _ReSigned as error:
             findings.append(Finding("checkpoint", "re-signed", sequence, str(error)))
             continue
@@ -71,7 +101,9 @@ def judge_notes(
             continue
         claim = Claim(log, checkpoint.size, checkpoint.root, sequence)
         former = before.get(log)
-        if former is not None and claim.size < former.size and sequence:
+        if origin != under:
+            said[log][note.text].notes.append(note)
+        elif former is not None and claim.size < former.size and sequence:
             findings.append(
                 Finding(
                     "checkpoint",
@@ -82,20 +114,29 @@ def judge_notes(
             )
         elif sequence:
             before[log] = claim
-        if sequence:
-            last[log] = (sequence, note)
+        if sequence and origin == under:
+            repeated = said.setdefault(log, {}).pop(note.text, None) or _Repeated(claim.size, 0, [])
+            repeated.sequence = sequence
+            repeated.notes.append(note)
+            said[log][note.text] = repeated  # the last one of the log is the last one here
         claims.append(claim)
     parties = len({one.public for one in witnesses})
     wanted = parties if quorum is None else quorum
-    for log, (sequence, note) in last.items():
-        agreed = _cosigned(note, witnesses, check)
-        if len(agreed) < wanted:
-            lacking = sorted({one.name for one in witnesses if one.public not in agreed})
-            detail = f"the last checkpoint of {names.origin(log)} lacks {', '.join(lacking)}"
-            if quorum is not None:
-                detail += f"; {quorum} of {parties} must have cosigned it"
-            findings.append(Finding("checkpoint", "unwitnessed", sequence, detail))
-    return Judged(tuple(claims), tuple(findings), tuple(trust.led_to), others)
+    behind = 0
+    for log, by_text in said.items():
+        last, *older = reversed(by_text.values())
+        agreed = _cosigned(last.notes, witnesses, check)
+        if len(agreed) >= wanted:
+            continue
+        if now is not None and any(_just_now(one, witnesses, check, wanted, now) for one in older):
+            behind += 1
+            continue
+        lacking = sorted({one.name for one in witnesses if one.public not in agreed})
+        detail = f"the last checkpoint of {names.origin(log)} lacks {', '.join(lacking)}"
+        if quorum is not None:
+            detail += f"; {quorum} of {parties} must have cosigned it"
+        findings.append(Finding("checkpoint", "unwitnessed", last.sequence, detail))
+    return Judged(tuple(claims), tuple(findings), tuple(trust.led_to), others, behind)
 
 
 def _checkpoint_of(origin: str, raw: bytes) -> tuple[Note, Checkpoint]:
@@ -120,15 +161,37 @@ def _is_another_logs(origin: str, raw: bytes, names: LogNames, check: Check) -> 
     return True
 
 
-def _cosigned(note: Note, witnesses: Sequence[VerifierKey], check: Check) -> set[bytes]:
-    """The public keys of the witnesses that cosigned. A cosignature does not cover its name: a key
-    that is given under two names is one witness."""
-    agreed: set[bytes] = set()
-    for witness in witnesses:
-        with suppress(NotVerified):
-            verified(note, [witness], check)
-            agreed.add(witness.public)
+def _cosigned(
+    notes: Sequence[Note], witnesses: Sequence[VerifierKey], check: Check
+) -> dict[bytes, int]:
+    """The public keys of the witnesses that cosigned one of these notes, and when they last did. A
+    cosignature does not cover its name: a key that is given under two names is one witness."""
+    agreed: dict[bytes, int] = {}
+    for note in notes:
+        for witness in witnesses:
+            with suppress(NotVerified):
+                verified(note, [witness], check)
+                times = [
+                    cosignature_time(one) or 0
+                    for one in note.signatures
+                    if (one.name, one.key_id) == (witness.name, witness.key_id)
+                ]
+                agreed[witness.public] = max(agreed.get(witness.public, 0), *times)
     return agreed
+
+
+def _just_now(
+    one: _Repeated, witnesses: Sequence[VerifierKey], check: Check, wanted: int, now: float
+) -> bool:
+    """Whether enough witnesses cosigned it, by their clocks, a short while before or after now."""
+
+    def recent(seconds: int | None) -> bool:
+        return seconds is not None and abs(now - seconds) <= WITNESS_LAG_SECONDS
+
+    # What its signatures say of their time is looked at before they are checked: there may be many.
+    if not any(recent(cosignature_time(it)) for note in one.notes for it in note.signatures):
+        return False
+    return sum(map(recent, _cosigned(one.notes, witnesses, check).values())) >= wanted
 
 
 def _trust(

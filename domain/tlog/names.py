@@ -39,6 +39,20 @@ def tenant_of_subject(subject: str) -> str | None:
         return None  # what belongs to no tenant is in the stream's log
 
 
+_COSIGNED = "/cosigned"
+
+
+def cosigned_name(origin: str) -> str:
+    """Under which name the checkpoints of a log stand once more, with what witnesses say of them.
+    Witnesses may be slower than the log grows; so these have their own order."""
+    return origin + _COSIGNED
+
+
+def cosigned_origin(name: str) -> str | None:
+    """The log whose cosigned checkpoints stand under that name; None for all other names."""
+    return name.removesuffix(_COSIGNED) if name.endswith(_COSIGNED) else None
+
+
 class LogNames:
     """The logs over one stream. `base` names the deployment; a stream that was made anew has the
     same name and another creation time, and so another log."""

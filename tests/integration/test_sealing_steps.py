@@ -127,9 +127,9 @@ async def test_whichever_step_was_the_last_the_next_sealer_goes_on_from_it(
             await story.tell(devices)
             with pytest.raises(Ended):
                 await one_round(connected, pool, party, Steps(step, after=after))
-            await assert_truly_signed(connected, repeated=True)
+            await assert_truly_signed(connected)
             # It is not the last one's memory that the next one works from.
             await seal(connected, pool, cosign=await party.cosign(connected, pool))
-            signed = await assert_truly_signed(connected, repeated=True)
+            signed = await assert_truly_signed(connected)
             stream = signed[(await names(connected)).origin(STREAM_LOG)]
             assert stream[-1].size == story.told, (step, after)

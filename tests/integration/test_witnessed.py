@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
@@ -23,9 +23,10 @@ from adapters.witness.client import WitnessAddress, Witnesses
 from adapters.witness.posting import Answered
 from adapters.witness.state import WitnessState
 from adapters.witness.witness import Witness
+from domain.tlog.checkpoint import Checkpoint, parse_checkpoint
 from domain.tlog.findings import Finding
-from domain.tlog.judging import judge_notes
-from domain.tlog.names import STREAM_LOG
+from domain.tlog.judging import WITNESS_LAG_SECONDS, Judged, judge_notes
+from domain.tlog.names import STREAM_LOG, cosigned_name
 from domain.tlog.note import COSIGNATURE, VerifierKey, cosignature_time, parse_note
 from projections.rows import Pool
 from tests.logs import (
@@ -55,6 +56,8 @@ class Party:
         self.told: list[Asked] = []
         self.asked, self.answering = asyncio.Event(), asyncio.Event()
         self.answering.set()
+        # What is to come before a witness answers, by its name.
+        self.before: dict[str, Callable[[], Awaitable[object]]] = {}
         keys = [SigningKey(bytes([number]) * 32) for number in (1, 2, 3)]
         self.verifiers = [
             key.verifier(name, COSIGNATURE) for name, key in zip(NAMES, keys, strict=True)
@@ -89,6 +92,8 @@ class Party:
         name = url.removeprefix("http://").removesuffix("/add-checkpoint")
         self.asked.set()
         await self.answering.wait()
+        if name in self.before:
+            await self.before[name]()
         if name in self.away:
             raise OSError("it is away")
         if any(log.encode() in body for log in self.refused):
@@ -118,6 +123,12 @@ async def sealed(work: Sealing, cosign: Cosign) -> int:
 async def judged(
     rig: Rig, witnesses: list[VerifierKey], quorum: int | None = None
 ) -> tuple[Finding, ...]:
+    return (await judged_at(rig, witnesses, quorum)).findings
+
+
+async def judged_at(
+    rig: Rig, witnesses: list[VerifierKey], quorum: int | None = None, now: float | None = None
+) -> Judged:
     notes = [(one.sequence, one.origin, one.raw) for one in await stored_notes(rig)]
     return judge_notes(
         notes,
@@ -126,12 +137,21 @@ async def judged(
         check_ed25519,
         witnesses=witnesses,
         quorum=quorum,
-    ).findings
+        now=now,
+    )
+
+
+async def cosigned_sizes(rig: Rig, log: str = STREAM_LOG) -> list[int]:
+    """The sizes of a log that all witnesses have cosigned, in the order of their notes."""
+    under = cosigned_name((await names(rig)).origin(log))
+    notes = [parse_note(one.raw) for one in await stored_notes(rig) if one.origin == under]
+    whole = [one for one in notes if {it.name for it in one.signatures} >= set(NAMES)]
+    return [parse_checkpoint(one.text).size for one in whole]
 
 
 async def cosigned_at(rig: Rig) -> set[int]:
     """When the last checkpoint of the stream's log was cosigned, by whomever."""
-    last = await rig.checkpoints.last((await names(rig)).origin(STREAM_LOG))
+    last = await rig.checkpoints.newest((await names(rig)).origin(STREAM_LOG))
     assert last is not None
     times = {cosignature_time(one) for one in parse_note(last.raw).signatures if one.name in NAMES}
     return {one for one in times if one is not None}
@@ -173,7 +193,7 @@ async def test_witnesses_are_asked_anew_about_a_log_in_which_nothing_happens(
     await work.renew()
     assert await sealed(work, cosign) == 0
     assert await cosigned_at(connected) == {first + 86_400}
-    logs = len({one.origin for one in await stored_notes(connected)})
+    logs = len(await connected.checkpoints.origins())
     assert len(await stored_notes(connected)) == count + logs
     assert await judged(connected, party.verifiers) == ()
     # Of one that is away then, what it said before stays.
@@ -250,7 +270,101 @@ async def test_a_witness_that_does_not_answer_holds_up_no_sealing(
         assert await cosigned_at(connected) == set()
         party.answering.set()
         await eventually(witnessed, within=20)
-    await assert_truly_signed(connected, repeated=True)
+    await assert_truly_signed(connected)
+
+
+async def test_what_is_said_of_a_former_checkpoint_is_kept(
+    connected: Rig, pool: Pool, tmp_path: Path
+) -> None:
+    """All witnesses are slower than sealing: the log has grown whenever one of them answers."""
+    party = Party(tmp_path)
+    story = Story(connected)
+    await story.tell(30)
+    work = sealing(connected, pool)
+    await work.open()
+    cosign = await party.cosign(connected, pool)
+    signed: list[int] = []
+
+    async def grow() -> None:
+        await story.tell(3)
+        async for batch in connected.raw.read(work.position):
+            await work.apply(batch)
+        await work.seal()
+
+    async for batch in connected.raw.read(work.position):
+        await work.apply(batch)
+    await work.seal()
+    for _ in range(3):
+        signed.append(work.position)
+        party.before[NAMES[2]] = grow
+        await work.ask(cosign)
+        assert work.position > signed[-1]
+    assert await cosigned_sizes(connected) == signed
+    await assert_truly_signed(connected)
+    # Sizes do not go back for who reads the last one; and a verifier sees who was asked just now.
+    last = await connected.checkpoints.newest((await names(connected)).origin(STREAM_LOG))
+    assert last is not None
+    assert parse_checkpoint(parse_note(last.raw).text).size == work.position
+    for late, kinds in ((WITNESS_LAG_SECONDS, set()), (WITNESS_LAG_SECONDS + 1, {"unwitnessed"})):
+        found = await judged_at(connected, party.verifiers, now=party.now + late)
+        assert {one.kind for one in found.findings} == kinds
+        assert (found.behind > 0) == (not kinds)
+    assert {one.kind for one in await judged(connected, party.verifiers)} == {"unwitnessed"}
+    del party.before[NAMES[2]]
+    await work.ask(cosign)
+    assert work.unwitnessed == 0
+    assert await judged(connected, party.verifiers) == ()
+
+
+async def test_a_slow_witness_delays_no_other_one_and_a_log_no_other_log(
+    connected: Rig, pool: Pool, tmp_path: Path
+) -> None:
+    party = Party(tmp_path)
+    await Story(connected).tell(30)
+    answering = asyncio.Event()
+    party.before[NAMES[0]] = answering.wait
+    work = sealing(connected, pool)
+    await work.open()
+    async for batch in connected.raw.read(work.position):
+        await work.apply(batch)
+    await work.seal()
+    asking = asyncio.create_task(work.ask(await party.cosign(connected, pool)))
+
+    async def all_logs_by_others() -> bool:
+        return await judged(connected, party.verifiers[1:]) == ()
+
+    try:
+        await eventually(all_logs_by_others, within=20)
+        assert not asking.done()
+        assert not work.unasked
+    finally:
+        answering.set()
+        await asking
+    assert await judged(connected, party.verifiers) == ()
+    assert work.unwitnessed == 0
+
+
+async def test_what_was_cosigned_and_is_no_checkpoint_of_the_log_is_told(
+    connected: Rig, pool: Pool, tmp_path: Path
+) -> None:
+    party = Party(tmp_path)
+    await Story(connected).tell(30)
+    await seal(connected, pool, cosign=await party.cosign(connected, pool))
+    under = cosigned_name((await names(connected)).origin(STREAM_LOG))
+    last = await connected.checkpoints.last(under)
+    assert last is not None
+    other = KEY.note(Checkpoint(under.removesuffix("/cosigned"), 7, bytes(32)))
+    at = await connected.checkpoints.append(under, str(other).encode(), after=last.sequence)
+    (found,) = await judged(connected, party.verifiers)
+    assert (found.kind, found.position) == ("altered", at)
+    # Nor does anything that stands there keep witnesses from being asked.
+    await connected.checkpoints.append(under, b"nothing", after=at)
+    work = sealing(connected, pool)
+    await work.open()
+    await work.renew()
+    await sealed(work, await party.cosign(connected, pool))
+    assert work.unwitnessed == 0
+    assert {one.kind for one in await judged(connected, party.verifiers)} == {"altered"}
 
 
 async def test_what_lacks_a_witness_is_known_again_after_a_start(
@@ -260,7 +374,7 @@ async def test_what_lacks_a_witness_is_known_again_after_a_start(
     party.away = {NAMES[1]}
     await Story(connected).tell(30)
     await seal(connected, pool, cosign=await party.cosign(connected, pool))
-    logs = len({one.origin for one in await stored_notes(connected)})
+    logs = len(await connected.checkpoints.origins())
     work = sealing(connected, pool)
     await work.open()
     await work.renew(party.witnesses().lacks_one)
