@@ -208,7 +208,10 @@ async def read_notes(feed: RawFeed, after: int = 0) -> AsyncGenerator[list[Store
     """All notes of all logs after a sequence, in order. `feed` is that of the checkpoints."""
     async with aclosing(feed.read(after)) as batches:
         async for batch in batches:
-            yield [StoredNote(one.position, _origin(one.subject), one.body) for one in batch]
+            yield [
+                StoredNote(one.position, _origin(one.subject), one.body, _read_to(one.block))
+                for one in batch
+            ]
 
 
 def _joined(own: StoredNote, cosigned: StoredNote | None) -> StoredNote:
@@ -226,6 +229,11 @@ def _joined(own: StoredNote, cosigned: StoredNote | None) -> StoredNote:
     more = [one for one in other.signatures if (one.name, one.key_id) not in there]
     joined = Note(note.text, (*note.signatures, *more))
     return StoredNote(own.sequence, own.origin, str(joined).encode(), own.position)
+
+
+def _read_to(block: bytes) -> int:
+    told = block.partition(f"\r\n{_POSITION}: ".encode())[2].partition(b"\r\n")[0]
+    return _position_in(told.decode(errors="replace"))
 
 
 def _position_in(told: str) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import datetime
@@ -19,6 +20,7 @@ from msgspec import Struct
 
 from adapters.tlog.archive import Archive, Spool
 from adapters.tlog.bundled_texts import Shown, add_texts
+from adapters.tlog.choosing import chosen
 from adapters.tlog.cutting import Progress, cut_of
 from adapters.tlog.offline.joined import verifier
 from adapters.tlog.older import older
@@ -87,7 +89,8 @@ async def export(
     progress: Progress | None = None,
 ) -> Exported:
     """Write the bundle of what the stream stored of a tenant from `since` to `until`, as far as it
-    is sealed. Never over a file that is there. `kept`: checkpoints of the tenant's log that its
+    is sealed; where witnesses are slower than the log grows, as far as they cosigned it just now.
+    Never over a file that is there. `kept`: checkpoints of the tenant's log that its
     reader has; the proofs that it only grew since go with it. With `shown`, which records it first,
     the texts are in it as they are.
 
@@ -96,7 +99,8 @@ async def export(
     """
     prover = await prover_of(system)
     log, feed = tenant_log(tenant_id), system.log.events
-    sealed, stream_sealed = await prover.sealed(log), await prover.sealed(STREAM_LOG)
+    names = await names_of(system)
+    sealed, stream_sealed = await chosen(system, names, log, keys, kept, time.time())
     from_ns = 0 if since is None else _nanoseconds(since)
     to_ns = 2**63 - 1 if until is None else _nanoseconds(until) + 999
     with Archive(path) as archive, Spool(path.parent) as lines, Spool(path.parent) as leaves:
@@ -115,7 +119,6 @@ async def export(
             async for event in events:
                 read.take(event)
         read.check(sealed, stream_sealed)
-        names = await names_of(system)
         about = {
             "format": "configtrail/bundle@v1",
             "tenant": tenant_id,

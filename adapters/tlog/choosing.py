@@ -1,42 +1,126 @@
-"""Which checkpoints a bundle is about: the last ones, or, where the logs grow faster than their
-witnesses answer, the last ones that those have cosigned."""
+"""Which checkpoints a bundle is about: the last ones; or, where the logs grow faster than witnesses
+answer, those that more of them have cosigned, a short while ago."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections import deque
+from collections.abc import Iterable, Sequence
+from contextlib import aclosing
+from itertools import product
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
 from adapters.crypto.signing import check_ed25519
-from adapters.jetstream.checkpoints import StoredNote
+from adapters.jetstream.checkpoints import StoredNote, read_notes
 from adapters.tlog.proofs import Sealed
-from domain.errors import NotVerified
+from adapters.witness.client import parse_witnesses
+from domain.errors import NotFound, NotVerified
 from domain.tlog.checkpoint import parse_checkpoint
 from domain.tlog.judging import WITNESS_LAG_SECONDS
-from domain.tlog.names import cosigned_origin
-from domain.tlog.note import Note, VerifierKey, cosignature_time, parse_note, verified
+from domain.tlog.names import STREAM_LOG, LogNames, cosigned_name
+from domain.tlog.note import Signature, VerifierKey, cosignature_time, parse_note, verified
 
-# So many of a log's last cosigned checkpoints are looked at.
-_MOST = 256
+if TYPE_CHECKING:
+    from adapters.composition import System
+
+# So many of a log's last cosigned notes are looked at.
+_MOST: Final = 256
 
 
-class Cosigned(Struct, frozen=True):
-    """A checkpoint that all witnesses have cosigned, up to which position of the stream its log was
-    read for it, and when the last of them did so that did so first."""
+class Candidate(Struct, frozen=True):
+    """A checkpoint of a log, up to which position of the stream the log was read for it, and how
+    many witnesses have cosigned it."""
 
     sealed: Sealed
     position: int
-    seconds: int
+    witnesses: int
 
 
-class Choosing:
-    """Takes the notes of two logs, a tenant's and the stream's, in their order."""
+def choose(own: Iterable[Candidate], stream: Iterable[Candidate]) -> tuple[Sealed, Sealed] | None:
+    """One of a tenant's log and one of the stream's that covers all of it: first such that as many
+    witnesses as can be have cosigned both, then with as many events. None when there are no two."""
+    pairs = [
+        (min(one.witnesses, two.witnesses), one.sealed, two.sealed)
+        for one, two in product(own, stream)
+        if one.position <= two.sealed.checkpoint.size
+    ]
+    best = max(
+        pairs, key=lambda it: (it[0], it[1].checkpoint.size, it[2].checkpoint.size), default=None
+    )
+    return best and best[1:]
 
-    def __init__(
-        self, log: str, stream_log: str, keys: Sequence[VerifierKey], witnesses: set[VerifierKey]
-    ) -> None:
-        self._keys = keys
-        self._witnesses = {(one.name, one.key_id) for one in witnesses}
-        self._found: dict[str, list[StoredNote]] = {log: [], stream_log: []}
-        self._log, self._stream_log = log, stream_log
+
+async def chosen(
+    system: System,
+    names: LogNames,
+    log: str,
+    keys: Sequence[VerifierKey],
+    kept: Sequence[bytes],
+    now: float,
+) -> tuple[Sealed, Sealed]:
+    """The checkpoints that a bundle of a tenant's log is to be about: its own, and the stream's.
+    None that is older than those that its reader has `kept`.
+
+    Raises `NotFound` when one of them has none, `NotVerified` for a kept one that is none."""
+    least = max((parse_checkpoint(parse_note(one).text).size for one in kept), default=0)
+    known = parse_witnesses(system.settings.witnesses)
+    witnesses = {(one.key.name, one.key.key_id) for one in known}
+    origins = [names.origin(one) for one in (log, STREAM_LOG)]
+    last: list[StoredNote] = []
+    for origin in origins:
+        newest = await system.log.checkpoints.newest(origin)
+        if newest is None:
+            raise NotFound("checkpoint of", origin)
+        last.append(newest)
+    former = await _former(system, origins) if witnesses else {}
+    found: list[list[Candidate]] = []
+    for origin, newest in zip(origins, last, strict=True):
+        one = _sealed(newest)
+        there = {(it.name, it.key_id) for it in one.note.signatures}
+        candidates = [Candidate(one, newest.position, len(there & witnesses))]
+        for stored in former.get(cosigned_name(origin), ()):
+            cosigned = _cosigned(
+                stored, [key for key in keys if key.name == origin], witnesses, now
+            )
+            if cosigned is not None:
+                candidates.append(cosigned)
+        found.append(candidates)
+    found[0] = [one for one in found[0] if one.sealed.checkpoint.size >= least] or found[0][:1]
+    return choose(*found) or (found[0][0].sealed, found[1][0].sealed)
+
+
+async def _former(system: System, origins: Sequence[str]) -> dict[str, deque[StoredNote]]:
+    found: dict[str, deque[StoredNote]] = {
+        cosigned_name(origin): deque(maxlen=_MOST) for origin in origins
+    }
+    async with aclosing(read_notes(system.log.notes)) as batches:
+        async for batch in batches:
+            for one in batch:
+                if one.origin in found:
+                    found[one.origin].append(one)
+    return found
+
+
+def _cosigned(
+    stored: StoredNote, keys: Sequence[VerifierKey], witnesses: set[tuple[str, bytes]], now: float
+) -> Candidate | None:
+    """What was cosigned, when that was just now, and with a key that the bundle's reader has."""
+    try:
+        sealed = _sealed(stored)
+        verified(sealed.note, keys, check_ed25519)
+    except NotVerified:
+        return None
+    there = {(one.name, one.key_id) for one in sealed.note.signatures if _is_recent(one, now)}
+    count = len(there & witnesses)
+    return Candidate(sealed, stored.position, count) if count else None
+
+
+def _is_recent(one: Signature, now: float) -> bool:
+    seconds = cosignature_time(one)
+    return seconds is not None and abs(now - seconds) <= WITNESS_LAG_SECONDS
+
+
+def _sealed(stored: StoredNote) -> Sealed:
+    note = parse_note(stored.raw)
+    return Sealed(parse_checkpoint(note.text), note)

@@ -93,7 +93,7 @@ async def made(nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path) -> 
                 checkpoints=one.checkpoints,
                 tiles=TileStore(pool),
             ),
-            settings=SimpleNamespace(log_name=BASE),
+            settings=SimpleNamespace(log_name=BASE, witnesses=""),
             content=one.content,
         )
         keys = tuple(KEY.verifier(known.origin(log)) for log in (tenant_log(TENANT), STREAM_LOG))

@@ -77,7 +77,7 @@ async def test_it_is_named_by_verification_and_by_the_bundles_verifier(
         log = SimpleNamespace(
             events=one.raw, notes=one.notes, checkpoints=one.checkpoints, tiles=TileStore(pool)
         )
-        settings = SimpleNamespace(log_name=BASE)
+        settings = SimpleNamespace(log_name=BASE, witnesses="")
         told: list[object] = []
 
         async def shown(*text: object) -> None:

@@ -1,0 +1,84 @@
+"""A bundle of logs that grow faster than their witnesses answer."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from adapters.embedded.nats import EmbeddedNats
+from adapters.postgres.pool import open_pool
+from adapters.postgres.tiles import TileStore
+from adapters.tlog.bundle import export
+from adapters.tlog.choosing import chosen
+from domain.tlog.checkpoint import parse_checkpoint
+from domain.tlog.judging import WITNESS_LAG_SECONDS
+from domain.tlog.names import STREAM_LOG, tenant_log
+from domain.tlog.note import parse_note
+from tests.integration.test_bundle import Made, unpack
+from tests.integration.test_witnessed import NAMES, Party
+from tests.logs import BASE, KEY, Story, names, sealing
+from tests.rig import rig
+
+TENANT = "acme"
+
+
+async def test_it_is_of_what_witnesses_have_cosigned_just_now(
+    nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path
+) -> None:
+    party = Party(tmp_path)
+    party.now = time.time()
+    addresses = ", ".join(f"http://{one.name} {one}" for one in party.verifiers)
+    async with rig(nats_server.url) as one, open_pool(postgres_dsn) as pool:
+        system = cast(
+            "Any",
+            SimpleNamespace(
+                log=SimpleNamespace(
+                    events=one.raw,
+                    notes=one.notes,
+                    checkpoints=one.checkpoints,
+                    tiles=TileStore(pool),
+                ),
+                settings=SimpleNamespace(log_name=BASE, witnesses=addresses),
+                content=one.content,
+            ),
+        )
+        known = await names(one)
+        log = tenant_log(TENANT)
+        keys = tuple(KEY.verifier(known.origin(it)) for it in (log, STREAM_LOG))
+        story = Story(one, seed=3)
+        work = sealing(one, pool)
+        await work.open()
+
+        async def grow() -> None:
+            await story.tell(20)
+            async for batch in one.raw.read(work.position):
+                await work.apply(batch)
+            await work.seal()
+
+        await grow()
+        cosigned = work.position
+        party.before[NAMES[1]] = grow
+        await work.ask(await party.cosign(one, pool))
+        assert work.position > cosigned
+        path = tmp_path / "bundle.tar.zst"
+        await export(system, path, tenant_id=TENANT, keys=keys, since=None, until=None, shown=None)
+        unpack(path, tmp_path)
+        made = Made(tmp_path / "bundle", keys, tmp_path)
+        required = [part for key in party.verifiers for part in ("--witness", str(key))]
+        status, said = made.check(*required, "--max-age", "600")
+        assert status == 0, said
+        assert f"{known.origin(STREAM_LOG)} is signed: {cosigned} events" in said
+        own, stream = await chosen(system, known, log, keys, (), party.now)
+        newest = await one.checkpoints.newest(known.origin(log))
+        assert newest is not None
+        last = parse_checkpoint(parse_note(newest.raw).text).size
+        assert own.checkpoint.size < last
+        assert stream.checkpoint.size == cosigned
+        # Nothing is left out that its reader has kept, nor where witnesses said nothing for long.
+        late = party.now + WITNESS_LAG_SECONDS + 1
+        for kept, now in (((newest.raw,), party.now), ((), late)):
+            own, stream = await chosen(system, known, log, keys, kept, now)
+            assert own.checkpoint.size == last
+            assert stream.checkpoint.size == work.position
