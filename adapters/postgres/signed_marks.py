@@ -86,7 +86,8 @@ class SignedMarks:
         return await marks_of(self._pool, base)
 
     async def keep(self, marks: Sequence[Mark]) -> None:
-        """Keep what was published. A smaller size never takes the place of a larger one."""
+        """Keep what was published. A smaller size never takes the place of a larger one, and at the
+        same size only the same checkpoint does, as another key has signed it since."""
         columns = [list(column) for column in zip(*map(_values, marks), strict=True)]
         if columns:
             await self._pool.execute(
@@ -94,7 +95,10 @@ class SignedMarks:
                 " SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[])"
                 " ON CONFLICT (origin) DO UPDATE SET size = excluded.size,"
                 " position = excluded.position, note = excluded.note"
-                " WHERE kept.size < excluded.size",
+                " WHERE kept.size < excluded.size OR (kept.size = excluded.size"
+                " AND kept.note <> excluded.note"
+                " AND split_part(kept.note, E'\\n\\n', 1)"
+                " = split_part(excluded.note, E'\\n\\n', 1))",
                 *columns,
             )
 

@@ -116,7 +116,8 @@ class SignedBefore:
 
     async def keep_lacking(self) -> None:
         """Keep in Postgres what it lacks of what was published: its tables are gone, or whoever
-        published was killed before it kept that. Raises as `last`."""
+        published was killed before it kept that, or the logs were handed over to our key since.
+        Raises as `last`."""
         origin = self.names.origin(STREAM_LOG)
         stream = await self.last(STREAM_LOG)
         kept = self._marks.get(origin)
@@ -124,11 +125,21 @@ class SignedBefore:
         whole = stream is None or (kept is not None and kept.size >= stream.checkpoint.size)
         found: list[Mark] = []
         for name in await self.logs():
-            if not whole or self.names.origin(name) not in self._marks:
+            mark = self._marks.get(self.names.origin(name))
+            if not whole or mark is None or self._is_of_a_former_key(mark):
                 signed = await self.last(name)
                 if signed is not None and not signed.lost:
                     found.append(signed.mark)
         await self.keep(found)
+
+    def _is_of_a_former_key(self, mark: Mark) -> bool:
+        """Whether it counts only as long as the hand-over to our key is there."""
+        keys = [VerifierKey(mark.origin, public) for public in self._accepted]
+        try:
+            signers = verified(parse_note(mark.note.encode()), keys, check_ed25519)
+        except NotVerified:
+            return False  # it is judged where it counts
+        return VerifierKey(mark.origin, self._key.public) not in signers
 
     async def check_key(self) -> None:
         """Raises `KeyRetired` when the logs were handed over since."""

@@ -10,8 +10,9 @@ import pytest_asyncio
 
 from adapters.crypto.signing import SigningKey, check_ed25519
 from adapters.embedded.nats import EmbeddedNats
-from adapters.jetstream.checkpoints import StoredNote
+from adapters.jetstream.checkpoints import CHECKPOINTS, StoredNote
 from adapters.postgres.pool import open_pool
+from adapters.postgres.signed_marks import SignedMarks
 from adapters.roles.signed_before import KeyRetired
 from adapters.tlog.handing import hand_over
 from domain.errors import KeyUnavailable, LogBroken
@@ -19,9 +20,10 @@ from domain.tlog.checkpoint import Checkpoint
 from domain.tlog.findings import Finding
 from domain.tlog.handover import handover_origin, handover_text
 from domain.tlog.judging import judge_notes
-from domain.tlog.names import STREAM_LOG
+from domain.tlog.names import STREAM_LOG, cosigned_name
 from domain.tlog.note import Note, parse_note, verified
 from projections.rows import Pool
+from tests.integration.test_witnessed import Party
 from tests.logs import BASE, Story, names, seal, sealing, stored_notes
 from tests.rig import Rig, rig
 
@@ -117,6 +119,51 @@ async def test_a_running_sealer_signs_nothing_with_a_key_that_was_handed_over(
     await hand_over(connected.checkpoints, BASE, path)
     with pytest.raises(KeyRetired):
         await work.seal()
+
+
+async def test_what_is_kept_counts_after_the_checkpoints_are_lost_with_the_hand_over(
+    connected: Rig, pool: Pool, tmp_path: Path
+) -> None:
+    """Nothing was signed since the rotation, and nothing is left that leads to the new key."""
+    path = tmp_path / "log.key"
+    old = SigningKey.generate_file(path)
+    await Story(connected).tell(30)
+    logs = await seal(connected, pool, old)
+    await hand_over(connected.checkpoints, BASE, path)
+    new = SigningKey.from_file(path)
+    assert await seal(connected, pool, new) == 0
+    kept = await SignedMarks(pool).all_of(BASE)
+    for origin, mark in kept.items():
+        for key in (old, new):
+            verified(parse_note(mark.note.encode()), [key.verifier(origin)], check_ed25519)
+    await connected.js.delete_stream(CHECKPOINTS)
+    await connected.checkpoints.ensure()
+    assert await seal(connected, pool, new) == logs
+    assert await judged(connected, new) == []
+    again = await SignedMarks(pool).all_of(BASE)
+    assert {one.origin: one.size for one in again.values()} == {
+        one.origin: one.size for one in kept.values()
+    }
+
+
+async def test_what_witnesses_said_before_a_rotation_counts_for_either_key(
+    connected: Rig, pool: Pool, tmp_path: Path
+) -> None:
+    path = tmp_path / "log.key"
+    old = SigningKey.generate_file(path)
+    party = Party(tmp_path, old)
+    await Story(connected).tell(30)
+    await seal(connected, pool, old, cosign=await party.cosign(connected, pool))
+    await hand_over(connected.checkpoints, BASE, path)
+    keys = [old, SigningKey.from_file(path)]
+    for origin in await connected.checkpoints.origins():
+        if origin != handover_origin(BASE):
+            stored = await connected.checkpoints.last(cosigned_name(origin))
+            assert stored is not None
+            for signer in (*(one.verifier(origin) for one in keys), *party.verifiers):
+                verified(parse_note(stored.raw), [signer], check_ed25519)
+    for key in keys:
+        assert await judged(connected, key) == []
 
 
 async def test_a_hand_over_that_was_broken_off_is_finished(connected: Rig, tmp_path: Path) -> None:

@@ -226,9 +226,14 @@ async def test_a_round_that_was_broken_off_is_kept_too(
 async def test_a_mark_only_grows_and_is_of_its_deployment(pool: Pool) -> None:
     marks = SignedMarks(pool)
     await asyncio.gather(marks.ensure(), SignedMarks(pool).ensure())
-    kept = [Mark("a/x/tenant/t", 5, 9, "five"), Mark("a/x2/tenant/t", 7, 9, "seven")]
+    kept = [
+        Mark("a/x/tenant/t", 5, 9, "five\n\nby two keys\n"),
+        Mark("a/x2/tenant/t", 7, 9, "seven\n\nsigned\n"),
+    ]
+    # At the same size only what signs the same takes the place.
+    await marks.keep([replace_struct(kept[0], note="five\n\nby one key\n"), kept[1]])
     await marks.keep(kept)
-    await marks.keep([Mark("a/x/tenant/t", 4, 9, "four")])
+    await marks.keep([Mark("a/x/tenant/t", 4, 9, "four"), Mark("a/x2/tenant/t", 7, 9, "7\n\nx")])
     await marks.keep([])
     assert await marks.all_of("a/x") == {"a/x/tenant/t": kept[0]}
     await marks.give_up("a/x", actor="user:ann", reason="x")

@@ -49,7 +49,7 @@ NAMES = ("witness.example/a", "witness.example/b", "witness.example/c")
 class Party:
     """Witnesses that are reached without a network. Those in `away` don't answer."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, log_key: SigningKey = KEY) -> None:
         self.now = 1_790_000_000.0
         self.away: set[str] = set()
         self.refused: set[str] = set()
@@ -67,7 +67,7 @@ class Party:
                 name,
                 key,
                 WitnessState(folder / f"{number}.db"),
-                deployments=[KEY.verifier(BASE)],
+                deployments=[log_key.verifier(BASE)],
                 clock=lambda: self.now,
             )
             for number, (name, key) in enumerate(zip(NAMES, keys, strict=True))
