@@ -166,6 +166,19 @@ async def test_what_witnesses_said_before_a_rotation_counts_for_either_key(
         assert await judged(connected, key) == []
 
 
+async def test_what_is_cosigned_and_not_of_the_old_key_holds_up_no_rotation(
+    connected: Rig, pool: Pool, tmp_path: Path
+) -> None:
+    path = tmp_path / "log.key"
+    old = SigningKey.generate_file(path)
+    await Story(connected).tell(10)
+    await seal(connected, pool, old)
+    under = cosigned_name((await names(connected)).origin(STREAM_LOG))
+    await connected.checkpoints.append(under, b"nothing", after=0)
+    await hand_over(connected.checkpoints, BASE, path)
+    await assert_last_ones_are_signed_by(connected, [old, SigningKey.from_file(path)])
+
+
 async def test_a_hand_over_that_was_broken_off_is_finished(connected: Rig, tmp_path: Path) -> None:
     path = tmp_path / "log.key"
     old = SigningKey.generate_file(path)
