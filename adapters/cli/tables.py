@@ -138,7 +138,7 @@ def _where(entry: HistoryEntry) -> str:
         return f"first configuration, {entry.line_count} lines"
     if entry.diff is None:
         return "being compared"
-    names = [one.section for one in entry.diff.sections]
+    names = entry.diff.places
     more = len(names) - _MOST_SECTIONS
     return ", ".join(names[:_MOST_SECTIONS]) + (f" and {more} more" if more > 0 else "")
 

@@ -71,8 +71,9 @@ class AttributionOut(Out):
 
 
 class HistoryOut(Out):
-    """One change of what the device had. `component` names the section that changed most, and
-    `diff_id` is None for the first configuration and while the difference is not worked out."""
+    """One change of what the device had. `component` names the section that changed most (where
+    lines were only moved, the first one in `changes`), and `diff_id` is None for the first
+    configuration and while the difference is not worked out."""
 
     id: str
     snapshot_id: str
@@ -107,11 +108,10 @@ def history_out(entry: diffs.HistoryEntry) -> HistoryOut:
     diff = entry.diff
     previous = entry.previous_snapshot_id
     sections = diff.sections if diff else ()
-    most = max(sections, key=_lines, default=None)
     return HistoryOut(
         id=f"{entry.snapshot_id}.{entry.collected_at.timestamp():.6f}",
         snapshot_id=entry.snapshot_id,
-        component=most.section if most else "",
+        component=_component(diff) if diff else "",
         summary=_summary(entry),
         created_at=entry.collected_at,
         valid_until=entry.valid_until,
@@ -178,6 +178,12 @@ def _lines(one: SectionChange) -> int:
     return one.added + one.removed
 
 
+def _component(diff: diffs.HistoryDiff) -> str:
+    if diff.sections:
+        return max(diff.sections, key=_lines).section
+    return next(iter(diff.places), "")
+
+
 def _summary(entry: diffs.HistoryEntry) -> str:
     """What changed in a line, from counts and names of sections only."""
     if entry.previous_snapshot_id is None:
@@ -185,9 +191,10 @@ def _summary(entry: diffs.HistoryEntry) -> str:
     diff = entry.diff
     if diff is None:
         return "Changed; the difference is being worked out"
-    names = ", ".join([one.section or "no section" for one in diff.sections[:3]])
+    places = diff.places
+    names = ", ".join([one or "no section" for one in places[:3]])
     where = f" in {names}" if names else ""
-    rest = f" and {len(diff.sections) - 3} more" if len(diff.sections) > 3 else ""
+    rest = f" and {len(places) - 3} more" if len(places) > 3 else ""
     lines = f"+{diff.lines_added} -{diff.lines_removed} lines"
     if entry.of_incomplete:
         return f"{lines} of texts of which one is incomplete{where}{rest}{UNTOLD}"

@@ -31,6 +31,12 @@ class HistoryDiff(Struct, frozen=True):
     changes_sequence: int | None
     changes_commitment: str | None
 
+    @property
+    def places(self) -> list[str]:
+        """The sections whose lines were counted. Where there are none, as when lines were only
+        moved, those of the changes in words."""
+        return list(dict.fromkeys([one.section for one in self.sections or self.summaries]))
+
 
 _OF_DIFF = len(HistoryDiff.__struct_fields__)
 

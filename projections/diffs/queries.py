@@ -38,9 +38,10 @@ class Diff(Struct, frozen=True, kw_only=True):
 
 
 def touches(section: str) -> str:
-    """Whether the diff `d` touches a section or one below it."""
+    """Whether the diff `d` touches a section or one below it. What was only moved has no lines
+    counted, but a summary."""
     return f"""EXISTS (
-        SELECT FROM jsonb_array_elements(d.sections) AS of(one),
+        SELECT FROM jsonb_array_elements(d.sections || d.summaries) AS of(one),
              LATERAL (SELECT of.one ->> 'section') AS named(section)
         WHERE named.section = {section} OR starts_with(named.section, {section} || ' ')
     )"""

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from adapters.cli import listings
 from adapters.embedded.nats import EmbeddedNats
 from adapters.http import audit
 from projections.audit import EVERYTHING
@@ -339,6 +340,36 @@ async def test_the_feed_of_changes_by_device_section_risk_and_time(api: Api) -> 
     [one] = (await api.get(feed, risk="input-chain"))["items"]
     assert (one["device_id"], one["component"]) == ("r1", "/ip firewall filter")
     assert (await api.get("/api/tenants/other/changes"))["items"] == []
+
+
+async def test_rules_in_another_order_are_a_change_of_their_section(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No line is added or removed, so that the section has no lines counted."""
+    filters = "/ip firewall filter"
+    rules = [
+        "add action=accept chain=input protocol=icmp\n",
+        "add action=accept chain=input dst-port=22 protocol=tcp\n",
+        "add action=drop chain=input\n",
+    ]
+    for hours, order in enumerate(([0, 1, 2], [1, 0, 2])):
+        text = f"{filters}\n" + "".join(rules[n] for n in order)
+        await api.system.intake.publish("acme", "wall", text, NOON + timedelta(hours=hours))
+    await api.settled()
+    for section in (filters, "/ip", "/ip/firewall/filter"):
+        [one] = (await api.get("/api/tenants/acme/changes", device_id="wall", section=section))[
+            "items"
+        ]
+        assert (one["sections"], [each["kind"] for each in one["changes"]]) == ([], ["moved"])
+        assert one["component"] == filters
+        assert one["summary"] == f"+1 -1 lines in {filters}"
+        [same] = await api.get(f"{HOME}/wall/config-history", section=section)
+        assert {**same, "device_id": "wall"} == one
+    of_acme = api.system.settings.model_copy(update={"tenant": "acme"})
+    await listings.history(of_acme, device="wall", section=filters, limit=50, as_json=True)
+    assert [one["id"] for one in json.loads(capsys.readouterr().out)] == [one["id"]]
+    for elsewhere in ("/ip firewall nat", "/ip fire"):
+        assert await api.get(f"{HOME}/wall/config-history", section=elsewhere) == []
 
 
 async def test_statistics_count_days_and_stale_devices(api: Api) -> None:

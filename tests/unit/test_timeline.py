@@ -9,23 +9,28 @@ from rich.console import Console
 
 from adapters.cli.tables import history_table
 from adapters.http.history import UNTOLD, history_out
-from domain.events import Completeness
+from domain.events import ChangeSummary, Completeness, SectionChange
 from projections.diffs import HistoryDiff, HistoryEntry
 
 
 def entry(
-    before: Completeness | None, after: Completeness, *, compared: bool = True
+    before: Completeness | None,
+    after: Completeness,
+    *,
+    compared: bool = True,
+    sections: tuple[SectionChange, ...] = (),
+    summaries: tuple[ChangeSummary, ...] = (),
 ) -> HistoryEntry:
     diff = HistoryDiff(
         lines_added=1,
         lines_removed=1,
         coarse=False,
         content_sequence=1,
-        summaries=(),
+        summaries=summaries,
         summaries_more=0,
         changes_sequence=None,
         changes_commitment=None,
-        sections=(),
+        sections=sections,
     )
     return HistoryEntry(
         device_id="edge",
@@ -54,9 +59,9 @@ def entry(
     )
 
 
-def in_table(one: HistoryEntry) -> str:
+def in_table(one: HistoryEntry, told: str = "ip dns: servers changed") -> str:
     console = Console(width=400)
-    words = {(one.previous_snapshot_id, one.snapshot_id): "ip dns: servers changed"}
+    words = {(one.previous_snapshot_id, one.snapshot_id): told}
     with console.capture() as captured:
         console.print(history_table([one], words))
     return captured.get()
@@ -85,3 +90,30 @@ def test_beside_an_incomplete_text_it_is_said_that_changes_may_be_untold(
 def test_elsewhere_it_is_not_said(one: HistoryEntry) -> None:
     assert UNTOLD not in history_out(one).summary
     assert UNTOLD not in in_table(one)
+
+
+def moved(*sections: str) -> tuple[ChangeSummary, ...]:
+    return tuple(ChangeSummary(section=one, kind="moved", count=1) for one in sections)
+
+
+def test_what_was_only_moved_is_told_by_where_it_is() -> None:
+    names = ("/ip firewall filter", "/ip firewall nat", "/ip firewall filter", "/queue", "/mpls")
+    one = entry("complete", "complete", summaries=moved(*names))
+    shown = history_out(one)
+    where = "/ip firewall filter, /ip firewall nat, /queue and 1 more"
+    assert (shown.component, shown.sections) == ("/ip firewall filter", [])
+    assert shown.summary == f"+1 -1 lines in {where}"
+    assert where in in_table(one, told="")
+
+
+def test_where_lines_are_counted_they_say_where() -> None:
+    counted = (SectionChange(section="/ip dns", added=1, removed=1),)
+    one = entry("complete", "complete", sections=counted, summaries=moved("/queue"))
+    shown = history_out(one)
+    assert (shown.component, shown.summary) == ("/ip dns", "+1 -1 lines in /ip dns")
+    assert "/ip dns" in in_table(one, told="")
+
+
+def test_what_is_told_without_a_section_is_in_none() -> None:
+    shown = history_out(entry("complete", "complete", summaries=moved("")))
+    assert (shown.component, shown.summary) == ("", "+1 -1 lines in no section")
