@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
 
 from fastapi import Request, Response
+from fastapi.routing import APIRoute
 
 from adapters.http.freshness import position_headers
 from adapters.http.representations import (
@@ -24,6 +25,7 @@ from adapters.http.shown import Out, json_of, lines_of
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _NAME_MAX = 100
+_STEPS = (".", "..")
 
 
 def answered(
@@ -96,8 +98,16 @@ def _following(request: Request, next_cursor: str | None) -> dict[str, str]:
         if name not in ("cursor", "offset", "page", "before", "min_position")
     ]
     query = urlencode([*kept, ("cursor", next_cursor)])
-    # Not `request.url`, which escapes a part of the path already.
-    return {"Link": f'<{quote(request.scope["path"])}?{query}>; rel="next"'}
+    route: APIRoute = request.scope["route"]
+    ids = {name: _part(value) for name, value in request.path_params.items()}
+    return {"Link": f'<{route.path_format.format(**ids)}?{query}>; rel="next"'}
+
+
+def _part(identifier: str) -> str:
+    """An id as one part of an address. Clients take a part that is `..` for a step up, and leave
+    it out with the one before: so slashes are encoded, and the dots of an id that is such a step.
+    """
+    return identifier.replace(".", "%2E") if identifier in _STEPS else quote(identifier, safe="")
 
 
 def _has(given: str | None, mark: str) -> bool:
