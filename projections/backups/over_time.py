@@ -36,8 +36,10 @@ SNAPSHOT_AT = f"""
 """
 
 # Runs of observations of the same snapshot, newest first, each with the start of the next one and
-# its own last observation: both by one step in an index, whatever the length of the history.
-VALIDITY = """
+# its own last observation: both by one step in an index, whatever the length of the history. The
+# one that holds at the place, the last one of the page before, is not listed again: a late arrival
+# may have it begin before the place. None is left out of the first page.
+VALIDITY = f"""
     SELECT run.snapshot_id, run.valid_from, last.confirmed_until, run.valid_until, run.position
     FROM (
         SELECT snapshot_id, collected_at AS valid_from, position,
@@ -55,7 +57,7 @@ VALIDITY = """
           AND (o.collected_at, o.position) < (run.next_at, run.next_position)
         ORDER BY o.collected_at DESC, o.position DESC LIMIT 1
     ) last
-    WHERE (run.valid_from, run.position) < ($5, $6)
+    WHERE run.valid_until IS NOT NULL OR $6 = {NEWEST[1]}
     ORDER BY run.valid_from DESC, run.position DESC LIMIT $3 OFFSET $4
 """
 
@@ -76,7 +78,10 @@ async def validity(
     offset: int = 0,
     before: Place | None = None,
 ) -> list[Validity]:
-    """When which snapshot held, newest first. A late one in the middle of A shows A, L, A."""
+    """When which snapshot held, newest first. A late one in the middle of A shows A, L, A.
+
+    `before`: only those behind the stretch that began at this place.
+    """
     place = before or NEWEST
     return structs(
         Validity, await reader.fetch(VALIDITY, tenant_id, device_id, limit, offset, *place)

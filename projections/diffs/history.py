@@ -104,8 +104,10 @@ _RUNS = """
         WINDOW newest_first AS (ORDER BY collected_at DESC, position DESC)
     )
 """
-# The last one of the page before is read for what held after it, and not listed again.
-_BEHIND = "WHERE (collected_at, position) < ($3, $4)"
+# The run that holds at the place, the last one of the page before, is read for when it began, and
+# not listed again: a late arrival may have it begin before the place. None is left out of the first
+# page.
+_BEHIND = f"WHERE (valid_until IS NOT NULL OR $4 = {NEWEST[1]})"
 
 # Only changes that touch a section or one below it.
 _IN_SECTION = f"""
@@ -173,7 +175,7 @@ async def config_history(
     """The device's changes, newest first, the first snapshot included.
 
     `section`: only those that touch this section or one below it (`/ip firewall`). `before`: only
-    those behind the place of an entry.
+    those behind the entry that stood at this place.
     """
     key = (tenant_id, device_id, *(before or NEWEST))
     if section is None:

@@ -119,6 +119,27 @@ async def test_every_listing_goes_on_by_a_cursor_without_missing_or_doubling(api
         assert len(parted) > 1 or len(whole) <= 2, path
 
 
+async def test_a_run_that_begins_earlier_meanwhile_is_neither_doubled_nor_endless(api: Api) -> None:
+    days = [NOON + timedelta(days=day) for day in (1, 3, 5)]
+    for moment, text in zip(days, TEXTS, strict=True):
+        await api.system.intake.publish("acme", "r9", text, moment)
+    await api.settled()
+    first = {}
+    for name in ("config-history", "validity"):
+        answer = await api.http.get(with_query(f"{HOME}/r9/{name}", limit=2))
+        first[name] = answer.links["next"]["url"]
+    await api.system.intake.publish("acme", "r9", TEXTS[1], days[1] - timedelta(hours=12))
+    await api.settled()
+    began = (days[1] - timedelta(hours=12)).isoformat().replace("+00:00", "Z")
+
+    [change] = (await api.http.get(first["config-history"])).json()
+    assert change["old_snapshot_id"] is None
+    assert change["valid_until"] == began
+    [held] = (await api.http.get(first["validity"])).json()
+    assert held["confirmed_until"] == days[0].isoformat().replace("+00:00", "Z")
+    assert held["valid_until"] == began
+
+
 async def test_pages_go_on_whatever_stands_in_an_id(api: Api) -> None:
     device = "site/a b?c#d\\e%f%2Fg;h"
     for hours, text in enumerate(TEXTS):
