@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +18,7 @@ from adapters.cli.tables import cell, table
 from adapters.collecting.credentials import read_file
 from adapters.collecting.files import judge_inventory
 from adapters.collecting.guarding import refuse_if_jumped_over
+from adapters.collecting.lookups import FILES
 from adapters.collecting.netbox import read_netbox
 from adapters.collecting.planning import Plan, plan_of, refuse_if_led_astray, resolvable_entries
 from adapters.collecting.registered import Inventory, registered_inventory
@@ -197,7 +197,7 @@ async def tell_unset(system: System, tenant_id: str, references: Iterable[str | 
     files = {one.removeprefix("file:") for one in references if one and one.startswith("file:")}
     for place in sorted(files):
         try:
-            await asyncio.to_thread(read_file, system.settings.credentials_folder, place)
+            await FILES.run(read_file, system.settings.credentials_folder, place)
         except DeviceUnread as error:
             told = f"{error.reason} on this machine; it must be where the collectors run"
             err.print(harmless(told), markup=False)

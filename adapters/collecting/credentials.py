@@ -26,6 +26,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from adapters.collecting.lookups import FILES
 from adapters.collecting.vault import Vault
 from adapters.crypto import committed
 from adapters.crypto.committed import Unsealable
@@ -185,7 +186,7 @@ class Credentials:
             case "env":
                 return _parsed(self._environment(place), reference)
             case "file":
-                return _parsed(await asyncio.to_thread(self._file, place), reference)
+                return _parsed(await FILES.run(self._file, place), reference)
             case "store":
                 try:
                     stored = await self._store.get(tenant_id, place)

@@ -8,7 +8,6 @@ out of service it counts as gone, else (offline, planned, a status of somebody's
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -17,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from adapters.collecting.fetching import HttpFailed, get_json, host_of
+from adapters.collecting.lookups import SERVERS
 from adapters.ssh.profiles import PLATFORMS
 from domain.events import GivenSettings
 from domain.fields import FIELDS, JUMP_PLATFORM, OF_ONE_DEVICE, Problem, check_names, given_of
@@ -78,7 +78,7 @@ async def read_netbox(address: str, token: str, defaults: Mapping[str, str]) -> 
         if url in asked:
             raise HttpFailed(host_of(base), "its pages lead in a circle")
         asked.add(url)
-        page = await asyncio.to_thread(get_json, url, headers)
+        page = await SERVERS.run(get_json, url, headers)
         results, following = page.get("results"), page.get("next")
         if not isinstance(results, list):
             raise HttpFailed(host_of(base), "its answer is no page of devices")

@@ -5,11 +5,11 @@ The answer's `data.data` is the secret: an object of strings.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from urllib.parse import quote
 
 from adapters.collecting.fetching import HttpFailed, get_json
+from adapters.collecting.lookups import SERVERS
 from adapters.ssh.failures import DeviceUnread
 
 
@@ -27,7 +27,7 @@ class Vault:
         mount, _, path = place.partition("/")
         url = f"{self._address}/v1/{quote(mount)}/data/{quote(path)}"
         try:
-            answer = await asyncio.to_thread(get_json, url, self._headers)
+            answer = await SERVERS.run(get_json, url, self._headers)
         except HttpFailed as error:
             raise DeviceUnread(
                 "no_credential", f"the credential vault:{place} can't be had: {error.reason}"

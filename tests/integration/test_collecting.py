@@ -8,6 +8,7 @@ import json
 import os
 import uuid
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -75,6 +76,23 @@ async def collect(
     stack: Stack, wanted: DeviceSettings, device: str = DEVICE, source: Source = "scheduled"
 ) -> Collected:
     return await stack.collecting().collect(TENANT, device, wanted, only(), source=source)
+
+
+@asynccontextmanager
+async def hanging_host() -> AsyncIterator[tuple[int, list[asyncio.StreamWriter]]]:
+    """The port of a host that answers nothing until it goes away, and who asked it."""
+    asked: list[asyncio.StreamWriter] = []
+
+    async def taken(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(writer)
+
+    server = await asyncio.start_server(taken, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1], asked
+    finally:
+        server.close()
+        for writer in asked:
+            writer.close()
 
 
 @asynccontextmanager
@@ -389,6 +407,27 @@ async def test_the_time_of_a_reading_bounds_the_lookup_of_its_credential(stack: 
         with pytest.raises(Failed, match="was not to be had within 1 s") as failed:
             await collector.collect(TENANT, DEVICE, wanted, only(), source="scheduled")
     assert failed.value.kind == "no_credential"
+
+
+async def test_a_vault_that_hangs_keeps_no_other_device_from_its_login(stack: Stack) -> None:
+    """A login needs a thread of the event loop for a moment: here there is but one."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    (stack.folder / "routers").write_text(json.dumps({"username": "b", "password": PASSWORD}))
+    async with hanging_host() as (port, asked), serving(RouterOSDouble()) as double:
+        vault = Vault(f"http://127.0.0.1:{port}", "token")
+        credentials = Credentials(stack.store, vault, stack.folder)
+        hanging = [
+            asyncio.create_task(credentials.find(TENANT, f"vault:secret/{number}", None))
+            for number in range(30)
+        ]
+        await eventually(lambda: asked)
+        async with asyncio.timeout(20):
+            await collect(stack, settings(double.port))
+            await collect(stack, settings(double.port, credential="file:routers"))
+        assert not any(one.done() for one in hanging)
+        for one in hanging:
+            one.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
 
 
 async def test_the_inventory_is_followed_without_a_restart(stack: Stack) -> None:
