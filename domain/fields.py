@@ -40,6 +40,7 @@ CREDENTIAL_RULE: Final = (
     "must say where the secret lies: env:NAME, file:PATH, store:NAME, vault:PATH or agent"
 )
 
+NO_TEXT: Final = "must be text: it holds half of a surrogate pair, which UTF-8 has not"
 MOST_ADDRESSES: Final = 16
 
 _SECRET_FIELDS: Final = frozenset(
@@ -110,6 +111,10 @@ def given_of(
         given.pop(field, None)
 
     given = {name: value.strip() for name, value in fields.items() if value.strip()}
+    for name in FIELDS:
+        # Those of one device have rules of their own, which such a text breaks too.
+        if name not in OF_ONE_DEVICE and not is_text(given.get(name, "")):
+            tell(name, NO_TEXT)
     platform = given.get("platform")
     if platform is not None and platform not in (*platforms, JUMP_PLATFORM):
         tell("platform", f"must be one of {', '.join((*platforms, JUMP_PLATFORM))}")
@@ -156,7 +161,13 @@ def given_of(
 def is_reference(text: str) -> bool:
     """Whether a text says where a secret lies."""
     # No place's name can have a NUL.
-    return _CREDENTIAL.match(text) is not None and "\0" not in text
+    return _CREDENTIAL.match(text) is not None and "\0" not in text and is_text(text)
+
+
+def is_text(text: str) -> bool:
+    """Whether UTF-8 can hold a text, and so an event can. Escapes of YAML and JSON, and bytes of
+    the command line, may come to halves of surrogate pairs, which it can't."""
+    return not any("\ud800" <= one <= "\udfff" for one in text)
 
 
 def is_label(text: str) -> bool:
@@ -179,10 +190,10 @@ def seconds_until_open(window: str | None, second_of_day: float) -> float:
     return 0.0 if inside else (opens - second_of_day) % 86_400
 
 
-def printable(text: str) -> str:
+def printable(text: str, most: int = 40) -> str:
     """A short form of a name from outside that can stand in a message."""
     line = "".join(one if one.isprintable() else "?" for one in text)
-    return line if len(line) <= 40 else line[:39] + "…"
+    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def _is_address(text: str) -> bool:

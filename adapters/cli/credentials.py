@@ -125,7 +125,12 @@ def _given_secret(key_file: Path | None) -> Stored:
             raise InvalidInput("key-file", "must begin with -----BEGIN")
         return secret
     terminal = sys.stdin.isatty()
-    given = getpass.getpass("password: ") if terminal else sys.stdin.read(FILE_MAX)
+    try:
+        given = getpass.getpass("password: ") if terminal else sys.stdin.read(FILE_MAX)
+    except UnicodeDecodeError:
+        given = None
+    if given is None:  # raised out here: the error above carries the bytes along
+        raise InvalidInput("password", "must be UTF-8 text")
     if not given.strip():
         raise InvalidInput("password", "must not be empty")
     return parse_secret(given)

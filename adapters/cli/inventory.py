@@ -30,10 +30,12 @@ from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.profiles import PLATFORMS
 from domain.credentials import stored_name
 from domain.errors import InvalidInput
+from domain.fields import printable
 from domain.groups import group_of
 from domain.inventory import Entry, Row, judge
 
 NETBOX_TOKEN = "CONFIGTRAIL_NETBOX_TOKEN"
+_ORIGIN_MAX = 255
 
 
 class AppliedOut(BaseModel):
@@ -106,7 +108,8 @@ async def apply_inventory(
     if (path is None) == (netbox is None):
         raise typer.BadParameter("name a file, or --netbox URL")
     if path is not None:
-        judged, origin = judge_inventory(path), path.name
+        # A file may have any name; this one goes into events, and reasons.
+        judged, origin = judge_inventory(path), printable(path.name, _ORIGIN_MAX)
     else:
         assert netbox is not None
         token = os.environ.get(NETBOX_TOKEN)

@@ -36,6 +36,7 @@ from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.target import Credential
 from domain.credentials import stored_name
 from domain.errors import InvalidInput, KeyUnavailable
+from domain.fields import is_text
 from domain.ids import from_token, to_token
 
 BUCKET: Final = "CONFIGTRAIL_CREDENTIALS"
@@ -288,6 +289,8 @@ def _content(path: Path, place: str) -> str:
 
 def parse_secret(text: str) -> Stored:
     """What a secret's text is. Raises `InvalidInput`, which quotes nothing."""
+    if not is_text(text):
+        raise InvalidInput("credential", "must be UTF-8 text: set it anew")
     bare = text.strip()
     if bare.startswith("-----BEGIN"):
         return Stored(private_key=bare + "\n")

@@ -15,6 +15,7 @@ from typing import Final
 import yaml
 from msgspec import Struct
 from msgspec.structs import replace
+from yaml.reader import ReaderError
 
 from adapters.ssh.profiles import PLATFORMS
 from domain.errors import InvalidInput
@@ -164,11 +165,21 @@ def _router_db(text: str, name: str) -> _Rows:
 def _yaml(text: str, name: str) -> _Rows:
     found = _Rows([], [])
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        loader = yaml.SafeLoader(text)
+    except ReaderError as error:
+        where = f"{name} line {text.count(chr(10), 0, error.position) + 1}"
+        found.problems.append(Problem(where, "file", "holds a character that YAML does not allow"))
+        return found
+    try:
+        root = loader.get_single_node()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name} line {mark.line + 1}" if mark else name
         found.problems.append(Problem(where, "file", "must be YAML"))
+        return found
+    except (ValueError, OverflowError):  # an escape such as \UFFFFFFFF
+        rule = "holds an escape that is no character"
+        found.problems.append(Problem(f"{name} line {loader.line + 1}", "file", rule))
         return found
     except RecursionError:
         found.problems.append(Problem(name, "file", "must not nest as deeply as it does"))

@@ -19,7 +19,16 @@ from adapters.collecting.fetching import HttpFailed, get_json, host_of
 from adapters.collecting.lookups import SERVERS
 from adapters.ssh.profiles import PLATFORMS
 from domain.events import GivenSettings
-from domain.fields import FIELDS, JUMP_PLATFORM, OF_ONE_DEVICE, Problem, check_names, given_of
+from domain.fields import (
+    FIELDS,
+    JUMP_PLATFORM,
+    NO_TEXT,
+    OF_ONE_DEVICE,
+    Problem,
+    check_names,
+    given_of,
+    is_text,
+)
 from domain.inventory import Judged, Row, judge
 
 PAGE: Final = 500
@@ -88,12 +97,15 @@ async def read_netbox(address: str, token: str, defaults: Mapping[str, str]) -> 
             status = _object(device, "status").get("value")
             if status in _OUT_OF_SERVICE:
                 continue
-            if status != _ACTIVE:
-                resting.append(_fields(device)["name"] or str(device.get("id")))
-                continue
             where = f"NetBox device {device.get('id')}"
-            problems += _odd_fields(device, where)
             fields = _fields(device)
+            if not is_text(fields["name"]):
+                problems.append(Problem(where, "name", NO_TEXT))
+                continue
+            if status != _ACTIVE:
+                resting.append(fields["name"] or str(device.get("id")))
+                continue
+            problems += _odd_fields(device, where)
             if not _is_readable(fields, fallback):
                 left_out.append(fields["name"] or str(device.get("id")))
             else:

@@ -23,6 +23,7 @@ from adapters.http.shown import Out
 from adapters.ssh.profiles import PLATFORMS
 from domain.errors import InvalidInput
 from domain.events import DeviceSettings
+from domain.fields import printable
 from domain.inventory import InventoryRefused, Row, judge
 
 if TYPE_CHECKING:
@@ -193,4 +194,4 @@ def text_of(name: str, value: object) -> str:
         return str(value)
     if value is None:
         return ""
-    raise InvalidInput(name[:40], "must be text, a number, true or false")
+    raise InvalidInput(printable(name), "must be text, a number, true or false")

@@ -73,3 +73,28 @@ async def test_a_device_whose_reading_ended_in_an_error_that_nobody_foresaw_is_f
     assert (shown["failing"], shown["last_failure_kind"]) == (True, "protocol")
     assert "words" not in str(shown)
     assert (await api.get(f"{TENANT}/statistics"))["failing"] == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        r'{"address": "192.0.2.1", "credential": "store:\ud800"}',
+        r'{"address": "\ud800"}',
+        r'{"address": "192.0.2.1", "\ud800": "x"}',
+        r'{"address": "192.0.2.1", "\ud800": ["x"]}',
+        r'{"address": "192.0.2.1", "group": "\ud800"}',
+    ],
+)
+async def test_half_a_surrogate_pair_is_told_as_a_mistake_of_its_field(api: Api, body: str) -> None:
+    groups = body.replace('"address": "192.0.2.1", ', "")
+    for path, sent in (
+        ("inventory/r1", body),
+        ("device-groups/g1", f'{{"defaults": {groups}}}'),
+        ("device-groups/g1", r'{"defaults": {"port": 22}, "reason": "\ud800"}'),
+    ):
+        answer = await api.http.put(
+            f"{TENANT}/{path}", content=sent, headers={"Content-Type": "application/json"}
+        )
+        assert answer.status_code == 422, answer.text
+    assert (await api.http.get(f"{TENANT}/inventory")).json() == []
+    assert (await api.http.get(f"{TENANT}/device-groups")).json() == []

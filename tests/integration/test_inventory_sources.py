@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import threading
 import traceback
@@ -16,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from msgspec.structs import replace
 
+from adapters.cli.credentials import set_credential
 from adapters.collecting.credentials import Credentials, CredentialStore, parse_secret
 from adapters.collecting.fetching import HttpFailed
 from adapters.collecting.files import judge_inventory
@@ -23,10 +25,12 @@ from adapters.collecting.netbox import read_netbox
 from adapters.collecting.planning import plan_of, resolvable_entries
 from adapters.collecting.registered import Inventory
 from adapters.collecting.vault import Vault
+from adapters.settings import Settings
 from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.target import Credential
+from domain.errors import InvalidInput
 from domain.events import DeviceConfigured, GivenSettings
-from domain.fields import Problem
+from domain.fields import Problem, is_text
 from domain.inventory import Entry, InventoryRefused
 from tests.support import answering
 
@@ -502,3 +506,34 @@ async def test_what_can_be_no_file_is_no_credential(
     with pytest.raises(DeviceUnread) as failed:
         await credentials.find("acme", f"file:{place}", None)
     assert failed.value.kind == "no_credential"
+
+
+async def test_half_a_surrogate_pair_in_a_netbox_is_a_mistake_with_its_device() -> None:
+    with serving() as netbox:
+        netbox.devices = [
+            device(1),
+            device(2, custom_fields={"configtrail_credential": "store:\ud800"}),
+            device(3, name="r\ud800"),
+            device(4, name="r\ud800", status={"value": "offline"}),
+            device(5, name="r\ud800", primary_ip=None),
+            device(6, custom_fields={"configtrail_port": "\ud800"}),
+            device(7, custom_fields={"configtrail_\ud800": "x"}),
+            device(8, site={"slug": "\ud800"}),
+        ]
+        found = await read_netbox(netbox.url, TOKEN, {})
+    told = {one.where.removeprefix("NetBox device ") for one in found.judged.problems}
+    assert told == {"2", "3", "4", "5", "6", "7", "8"}
+    assert all(is_text(one.field) for one in found.judged.problems)
+    assert (found.left_out, found.resting) == ([], [])
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+async def test_a_password_on_standard_input_that_is_no_text_is_refused_and_not_quoted(
+    monkeypatch: pytest.MonkeyPatch, errors: str
+) -> None:
+    given = io.TextIOWrapper(io.BytesIO(b"correct \xff horse\n"), "utf-8", errors)
+    monkeypatch.setattr("sys.stdin", given)
+    with pytest.raises(InvalidInput, match="UTF-8") as failed:
+        await set_credential(Settings(), name="main")
+    assert "correct" not in "".join(traceback.format_exception(failed.value))
+    assert failed.value.__context__ is None

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.collecting.credentials import unfit_for_collectors
+from adapters.collecting.credentials import parse_secret, unfit_for_collectors
 from adapters.collecting.files import read_inventory
 from adapters.ssh.profiles import PLATFORMS
+from domain.errors import InvalidInput
 from domain.events import DeviceSettings
-from domain.fields import Problem, given_of, is_reference, seconds_until_open
+from domain.fields import Problem, given_of, is_reference, is_text, seconds_until_open
 from domain.inventory import (
     InventoryRefused,
     Row,
@@ -339,7 +340,7 @@ def test_jumps_must_not_lead_back() -> None:
 @given(
     st.dictionaries(
         st.sampled_from(["name", "address", "port", "interval", "window", "credential", "x"]),
-        st.text(max_size=30),
+        st.text(st.characters(codec=None, categories=None), max_size=30),
     )
 )
 def test_whatever_stands_in_the_fields_is_taken_or_told(fields: dict[str, str]) -> None:
@@ -378,3 +379,68 @@ def test_a_reference_has_no_character_that_no_name_can_have() -> None:
     assert is_reference("file:a b")
     assert not is_reference("file:a\0b")
     assert not is_reference("env:\0")
+    assert not is_reference("store:\ud800")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'credential: "store:\\ud800"',
+        'username: "\\udfff"',
+        'jump: "\\ud800"',
+        'group: "\\ud800"',
+        'platform: "\\ud800"',
+        'window: "\\ud800"',
+        'address: "\\ud800"',
+        'name: "\\ud800"',
+        '"\\ud800": x',
+    ],
+)
+def test_half_a_surrogate_pair_is_told_with_its_line(tmp_path: Path, line: str) -> None:
+    fields = {"name": "r2", "address": "192.0.2.2"}
+    fields.pop(line.partition(":")[0], None)
+    device = "".join(f"    {name}: {value}\n" for name, value in fields.items())
+    head = "devices:\n  - {name: r1, address: 192.0.2.1}\n"
+    path = written(tmp_path, "fleet.yaml", f"{head}  - enabled: no\n{device}    {line}\n")
+    places = {where for where, _ in refused(path)}
+    assert places == {"fleet.yaml line 3"}
+
+
+def test_half_a_surrogate_pair_that_is_given_to_many_is_told_with_its_line(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "fleet.yaml",
+        'defaults:\n  {credential: "store:\\ud800"}\ngroups:\n  edge: {credential: "env:\\udfff"}\n'
+        '  "\\ud800": {}\ndevices:\n  - {name: r1, address: 192.0.2.1}\n',
+    )
+    assert refused(path) == [
+        ("fleet.yaml line 2", "credential"),
+        ("fleet.yaml line 4", "credential"),
+        ("fleet.yaml line 5", "groups"),
+    ]
+
+
+@pytest.mark.parametrize("escape", ["\\U00110000", "\\UFFFFFFFF", "\x01"])
+def test_what_is_no_character_of_yaml_is_told_with_its_line(tmp_path: Path, escape: str) -> None:
+    path = written(tmp_path, "fleet.yaml", f'devices:\n  - name: "{escape}"\n    address: r1\n')
+    assert refused(path) == [("fleet.yaml line 2", "file")]
+
+
+@given(st.text(st.characters(codec=None, categories=None)))
+def test_a_text_is_one_that_utf_8_can_hold(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        assert not is_text(text)
+    else:
+        assert is_text(text)
+
+
+@pytest.mark.parametrize(
+    "secret", ["pass\udcffword", '{"password": "\udcff"}', "-----BEGIN \udcff"]
+)
+def test_a_secret_that_is_no_text_is_refused_and_not_quoted(secret: str) -> None:
+    with pytest.raises(InvalidInput, match="UTF-8") as failed:
+        parse_secret(secret)
+    assert failed.value.__cause__ is None
+    assert failed.value.__context__ is None
