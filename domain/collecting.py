@@ -157,9 +157,12 @@ def failure_told(
     source: Source,
     attempt: int,
     trigger_id: str | None,
+    registered: bool,
 ) -> NewEvent | None:
-    """A reading failed; None when a failure of this kind was told since one went well."""
-    if kind in state.failing_kinds:
+    """A reading failed; None when a failure of this kind was told since one went well, or when a
+    `registered` device (that was read since the inventory has it) was taken out meanwhile: nothing
+    would ever end the failure."""
+    if kind in state.failing_kinds or is_gone(state, registered=registered):
         return None
     return collection_failed(
         tenant_id,
@@ -173,6 +176,11 @@ def failure_told(
         trigger_id=trigger_id,
         actor=COLLECTOR,
     )
+
+
+def is_gone(state: DeviceState, *, registered: bool) -> bool:
+    """Whether a device that was read since the inventory has it is not in it any more."""
+    return registered and state.configured is None
 
 
 def recovered(

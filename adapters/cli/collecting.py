@@ -108,6 +108,7 @@ async def collect(
                 only=only,
                 at_once=at_once or settings.collect_at_once,
                 told=lambda stage, number: progress.update(bars[stage], completed=number),
+                registered=inventory is None,
             )
         await projected(system, await system.events.head(), PROJECTED_SECONDS)
     _show(results, as_json=as_json)

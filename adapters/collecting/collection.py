@@ -33,7 +33,7 @@ from adapters.ssh.failures import DeviceUnread, JumpHostRefused
 from adapters.ssh.jumping import JumpHosts, Jumping
 from adapters.ssh.reading import Reading, read_device
 from adapters.ssh.target import Credential, HostKey, Limits, Target, Trust
-from domain.collecting import failure_told, host_key_shown, recovered
+from domain.collecting import failure_told, host_key_shown, is_gone, recovered
 from domain.credentials import reference_to
 from domain.device import DeviceState
 from domain.errors import ConfigtrailError, InvalidInput
@@ -143,9 +143,11 @@ class DeviceCollector:
         trigger_id: str | None = None,
         is_due: IsDue | None = None,
         secret: str = "",
+        registered: bool = False,
     ) -> Collected:
         """Read the device and send its configuration to the intake. `secret` is a mark of the
-        stored credential that it has.
+        stored credential that it has. `registered`: the settings are those of the registered
+        inventory; of a device that is taken out of it meanwhile no failure is told.
 
         Raises `LeaseHeld` when it is being collected, `NotDue`, `Failed` when it could not be
         read (which is told then), `LeaseLost`, `IntakeFull`, `Unavailable`.
@@ -182,6 +184,7 @@ class DeviceCollector:
                         source,
                         trigger_id,
                         secret,
+                        registered,
                     )
                 ) from error
             await hold.confirm()
@@ -365,6 +368,7 @@ class DeviceCollector:
         source: Source,
         trigger_id: str | None,
         secret: str,
+        registered: bool,
     ) -> Failed:
         """Tell a failure, once for each kind until it ends."""
         await hold.confirm()
@@ -380,14 +384,17 @@ class DeviceCollector:
             source=source,
             attempt=before + 1,
             trigger_id=trigger_id,
+            registered=registered,
         )
-        await self._devices.record(tenant_id, device_id, tell)
+        await self._devices.change(tenant_id, device_id, tell)
         # With what the failure itself changed: a refused key.
         state = await self._devices.load(tenant_id, device_id)
         attempt = Attempt(
             at=at, settings=_mark(settings, state, secret), failures=before + 1, kind=failure.kind
         )
-        await self._schedule.tell(tenant_id, device_id, attempt)
+        if not is_gone(state, registered=registered):
+            # Back in the inventory it begins anew: nobody was told what it would wait for.
+            await self._schedule.tell(tenant_id, device_id, attempt)
         return Failed(failure, attempt)
 
 

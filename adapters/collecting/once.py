@@ -47,9 +47,11 @@ async def collect_once(
     only: frozenset[str],
     at_once: int,
     told: Callable[[str, int], None],
+    registered: bool,
 ) -> list[Result]:
     """Collect all devices that are enabled (or the named ones), and wait until each reading is
-    recorded. `told` hears of the stages `collected` and `recorded`. A recorder must run somewhere.
+    recorded. `registered`: the inventory is the registered one. `told` hears of the stages
+    `collected` and `recorded`. A recorder must run somewhere.
 
     Raises `Unavailable`.
     """
@@ -71,7 +73,12 @@ async def collect_once(
             try:
                 head = (await system.devices.refresh(tenant_id, name)).head
                 collected = await collector.collect(
-                    tenant_id, name, inventory[name], settings_of, source="scheduled"
+                    tenant_id,
+                    name,
+                    inventory[name],
+                    settings_of,
+                    source="scheduled",
+                    registered=registered,
                 )
                 found = head, collected
             except Failed as failure:

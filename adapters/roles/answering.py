@@ -130,6 +130,7 @@ class Answering:
                 source="manual",
                 trigger_id=asked.trigger_id,
                 secret=self._secret_of(asked.tenant_id, asked.device_id),
+                registered=True,
             )
         except LeaseHeld:
             return Answer("locked", error="a collection of this device is under way")

@@ -343,6 +343,7 @@ class Collector:
                 source=source,
                 is_due=is_due,
                 secret=planned.secret,
+                registered=True,
             )
         except NotDue as found:
             planned.last = found.last

@@ -294,6 +294,7 @@ async def collected_once(stack: Stack, collector: DeviceCollector) -> list[once.
             only=frozenset(),
             at_once=1,
             told=lambda stage, number: None,
+            registered=False,
         )
 
 
@@ -1029,3 +1030,35 @@ async def test_a_device_that_is_removed_while_it_is_read_keeps_what_came_and_is_
         with pytest.raises(BackupFailed, match="does one run, and is a device registered"):
             await stack.trigger().run(TENANT, DEVICE, actor=ALICE)
     assert len(double.logins) == 1
+
+
+async def test_a_device_that_is_removed_while_its_reading_fails_is_not_failing(
+    stack: Stack,
+) -> None:
+    double = RouterOSDouble(fault="no_permission", hold=asyncio.Event())
+    async with serving(double), collecting(stack, stack.role()):
+        assert double.hold is not None
+        await stack.registrar.configure(TENANT, DEVICE, settings(double.port), actor=ALICE)
+        await eventually(lambda: double.commands)
+        await stack.registrar.retire(TENANT, DEVICE, actor=ALICE, reason="sold")
+        double.hold.set()
+        value = stack.rig.metrics.registry.get_sample_value
+        counted = {"outcome": "command_refused"}
+        await eventually(lambda: value("configtrail_collections_total", counted))
+    assert await stack.count(CollectionFailed) == 0
+    assert await stack.schedule.last(TENANT, DEVICE) is None
+
+
+async def test_a_device_that_the_collector_does_not_know_to_be_removed_yet_is_not_failing(
+    stack: Stack,
+) -> None:
+    await stack.registrar.configure(TENANT, DEVICE, settings(1), actor=ALICE)
+    await stack.registrar.retire(TENANT, DEVICE, actor=ALICE, reason="sold")
+    given = (TENANT, DEVICE, settings(1), only())
+    with pytest.raises(Failed):
+        await stack.collecting().collect(*given, source="scheduled", registered=True)
+    assert await stack.count(CollectionFailed) == 0
+    # With an inventory of somebody's own it is read all the same.
+    with pytest.raises(Failed):
+        await stack.collecting().collect(*given, source="scheduled")
+    assert await stack.count(CollectionFailed) == 1

@@ -481,6 +481,7 @@ def test_a_device_that_is_back_in_the_inventory_has_no_failures_told() -> None:
         source="scheduled",
         attempt=1,
         trigger_id=None,
+        registered=False,
     )
     told = failed(device.state, failure_id="f1")
     assert told is not None
@@ -492,6 +493,7 @@ def test_a_device_that_is_back_in_the_inventory_has_no_failures_told() -> None:
         )
     )
     assert failed(device.state, failure_id="f3") is not None
+    assert failed(device.state, failure_id="f3", registered=True) is None
 
 
 def test_a_missing_or_repeated_version_is_refused() -> None:
