@@ -76,6 +76,7 @@ class ReportOut(BaseModel):
     gone: int
     lingering: int
     unreadable: int
+    first_unreadable: int | None
     others: int
     behind: int
     handed_over: list[str]
@@ -278,6 +279,7 @@ def _report_out(report: Report, given_up: Sequence[GivenUp]) -> ReportOut:
         gone=report.gone,
         lingering=report.lingering,
         unreadable=report.unreadable,
+        first_unreadable=report.first_unreadable,
         others=report.others,
         behind=report.behind,
         handed_over=list(report.handed_over),
@@ -351,7 +353,11 @@ def _tell(report: Report, given_up: Sequence[GivenUp]) -> None:
             soft_wrap=True,
         )
     if report.unreadable:
-        err.print(f"{report.unreadable} events can't be read, and are in the log as they are")
+        err.print(
+            f"{report.unreadable} events can't be read, first {report.first_unreadable}, and are "
+            "in the log as they are",
+            soft_wrap=True,
+        )
     err.print(_verdict(report), soft_wrap=True)
 
 

@@ -12,11 +12,12 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from adapters.jetstream import wire
-from adapters.jetstream.delivery import DeliveryDecoder
-from adapters.jetstream.headers import header_lines, number_in
+from adapters.jetstream.delivery import DeliveryDecoder, readable_or_not
+from adapters.jetstream.headers import number_in
 from adapters.jetstream.passing import passing
+from adapters.jetstream.places import version_after
 from adapters.jetstream.pull import Puller, PullLost
-from adapters.jetstream.raw import from_delivery
+from adapters.jetstream.raw import RawMessage, from_delivery
 from adapters.jetstream.stored import last_stored, next_stored, stored_at
 from adapters.jetstream.streams import EVENTS
 from domain.envelope import Head, StoredEvent
@@ -25,7 +26,7 @@ from domain.events import EventSkipped
 from domain.ids import to_token
 from domain.tlog.leaf import RawEvent
 from projections.parking import skip_branches
-from projections.source import Delivered
+from projections.source import Delivered, Unreadable
 
 _SKIPPED = EventSkipped.__name__
 _BRANCHES_KEPT = 1_000
@@ -96,11 +97,10 @@ async def end_of_branch(nc: Client, js: JetStreamContext, tenant_id: str, device
     last = await last_stored(nc, EVENTS, subjects)
     if last is None:
         return Head()
-    lines = last.block.partition(b"\r\n")[2]
-    version = _version(header_lines(lines), last.position)
-    if version is None:
-        version = await _last_version(nc, js, subjects, last.position)
-    return Head(version, last.position)
+    event = _decoded(DeliveryDecoder(), last)
+    if isinstance(event, StoredEvent) and 1 <= event.version <= event.position:
+        return Head(event.version, event.position)
+    return Head(await _last_version(nc, js, subjects, last.position), last.position)
 
 
 async def _last_version(nc: Client, js: JetStreamContext, subjects: str, until: int) -> int:
@@ -116,19 +116,23 @@ async def _last_version(nc: Client, js: JetStreamContext, subjects: str, until: 
             except PullLost as error:
                 raise Unavailable("NATS", f"reading a device's branch: {error}") from error
             for raw in map(from_delivery, messages):
-                found = _version(raw.headers, raw.position) or found
+                told = _told_version(raw.headers)
+                readable = told != found + 1 and _is_readable(raw)
+                found = version_after(found, told, raw.position, readable=readable)
                 if raw.position >= until:
                     return found
 
 
-def _version(headers: Mapping[str, str], position: int) -> int | None:
-    """A message's place in its device's history, if it has one: it can't be further than its
-    position is in the stream."""
+def _told_version(headers: Mapping[str, str]) -> int | None:
     try:
-        version = number_in(headers.get("ce-sequence", ""))
+        return number_in(headers.get("ce-sequence", ""))
     except ValueError:
         return None
-    return version if 1 <= version <= position else None
+
+
+def _is_readable(raw: RawMessage) -> bool:
+    read = readable_or_not(raw.subject, raw.headers, raw.body, raw.position, raw.stored_at)
+    return not isinstance(read, Unreadable)
 
 
 def _decoded(decoder: DeliveryDecoder, raw: RawEvent) -> Delivered:

@@ -15,7 +15,6 @@ from nats.js import JetStreamContext
 
 from adapters.jetstream.connection import outage_as_unavailable
 from adapters.jetstream.delivery import DeliveryDecoder
-from adapters.jetstream.headers import number_in
 from adapters.jetstream.passing import passing
 from adapters.jetstream.pull import PullLost
 from adapters.jetstream.source import RawPuller
@@ -27,8 +26,6 @@ from domain.tlog.leaf import RawEvent, duplicate_header, subject_of
 from projections.source import Delivered
 
 log = logging.getLogger(__name__)
-
-_VERSION = b"\r\nce-sequence: "
 
 
 class RawFeed:
@@ -146,12 +143,3 @@ class Reader:
         if told[1]:
             return told[0], False
         return told[0], duplicate_header(event.block) is not None
-
-
-def version_of(block: bytes) -> int | None:
-    """The event's place in its device's history, by its header alone; None when it has none."""
-    told = block.partition(_VERSION)[2].partition(b"\r\n")[0]
-    try:
-        return number_in(told.decode("ascii"))
-    except ValueError:
-        return None

@@ -14,13 +14,15 @@ from contextlib import aclosing
 from msgspec import Struct
 
 from adapters.crypto.signing import check_ed25519
-from adapters.jetstream.verbatim import Reader, version_of
+from adapters.jetstream.places import version_of
+from adapters.jetstream.verbatim import Reader
 from adapters.tlog.contents import Contents
 from adapters.tlog.evidence import Evidence
 from adapters.tlog.rows import MOST_FINDINGS, Rows
+from adapters.tlog.versions import Versions
 from domain.envelope import StoredEvent
 from domain.events import EventSkipped
-from domain.tlog.findings import Claim, Finding, Kind, Suspect
+from domain.tlog.findings import Claim, Finding, Suspect
 from domain.tlog.judging import judge_notes
 from domain.tlog.leaf import RawEvent, hash_of
 from domain.tlog.locating import WINDOW, locate
@@ -56,7 +58,8 @@ class Report(Struct, frozen=True):
     Of the `contents`, `gone` ones expired or were erased, as events say; `lingering` ones should be
     gone, and their removal is not finished.
     `unreadable` ones are in the log as they are stored, and no reader can, or may, make sense of
-    them; rows of their devices' later events are held back. `handed_over`: the deployment's keys
+    them; rows of their devices' later events are held back. The first is at the position
+    `first_unreadable`. `handed_over`: the deployment's keys
     that count only because a trusted one handed over to them. `others`: checkpoints of other logs,
     as of a name that the deployment had before; they say nothing of this stream.
     `behind`: logs whose last checkpoint waits for its witnesses, who cosigned a former one just
@@ -76,6 +79,7 @@ class Report(Struct, frozen=True):
     handed_over: tuple[str, ...] = ()
     others: int = 0
     behind: int = 0
+    first_unreadable: int | None = None
 
     @property
     def ok(self) -> bool:
@@ -143,6 +147,7 @@ async def verify(evidence: Evidence, options: Options, progress: Progress | None
         handed_over=tuple(str(VerifierKey(names.base, one)) for one in judged.led_to),
         others=judged.others,
         behind=judged.behind,
+        first_unreadable=derived.first_unreadable,
     )
 
 
@@ -208,8 +213,8 @@ class _Derived:
     def __init__(self, evidence: Evidence, options: Options) -> None:
         self._evidence = evidence
         self._contents = Contents(evidence) if options.content else None
-        self._versions: dict[str, int] = {}
         self._reader = Reader()
+        self._versions = Versions(self._reader)
         # Where an event can't be read, later rows of its branch are held back until it is skipped.
         self._held: dict[str, list[Finding]] = {}
         self._blocked: dict[int, str] = {}
@@ -217,6 +222,7 @@ class _Derived:
         self._rows = Rows(evidence.rows()) if options.rows else None
         self.findings: list[Finding] = []
         self.unreadable = 0
+        self.first_unreadable: int | None = None
 
     @property
     def rows(self) -> int:
@@ -248,14 +254,14 @@ class _Derived:
             one, ambiguous = read(event)
             branch = _branch(event)
             if isinstance(one, Unreadable):
-                self._check_version(event, branch, version_of(event.block))
-                self.unreadable += 1
+                self._check_version(event, branch, version_of(event.block), readable=False)
+                self._count_unreadable(event.position)
                 self._held.setdefault(branch, [])
                 self._blocked[event.position] = branch
                 continue
-            self._check_version(event, branch, one.version)
+            self._check_version(event, branch, one.version, readable=True)
             if ambiguous:
-                self.unreadable += 1
+                self._count_unreadable(event.position)
             if type(one.event) is EventSkipped and one.event.projection == Audit.name:
                 self._skip(one.event.position)
             if branch in self._held:
@@ -298,12 +304,14 @@ class _Derived:
         missing = (found.what, found.kind) == ("audit row", "missing")
         return missing and found.position in self._skipped
 
-    def _check_version(self, event: RawEvent, branch: str, version: int | None) -> None:
-        if version is None:
-            return  # somebody else's message, which is in no device's history
-        expected = self._versions.get(branch, 0) + 1
-        if version != expected and len(self.findings) < MOST_FINDINGS:
-            kind: Kind = "missing" if version > expected else "reordered"
-            detail = f"version {version} of the device where {expected} belongs"
-            self.findings.append(Finding("device history", kind, event.position, detail))
-        self._versions[branch] = version
+    def _count_unreadable(self, position: int) -> None:
+        self.unreadable += 1
+        if self.first_unreadable is None:
+            self.first_unreadable = position
+
+    def _check_version(
+        self, event: RawEvent, branch: str, version: int | None, *, readable: bool | None = None
+    ) -> None:
+        found = self._versions.check(event, branch, version, readable=readable)
+        if found is not None and len(self.findings) < MOST_FINDINGS:
+            self.findings.append(found)

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from adapters.jetstream import wire
 from adapters.jetstream.batch import in_batch
 from adapters.jetstream.delivery import DeliveryDecoder
+from adapters.jetstream.places import version_of
 from adapters.jetstream.raw import moment_of
-from adapters.jetstream.verbatim import Reader, version_of
+from adapters.jetstream.verbatim import Reader
 from domain.envelope import Head, Selection
 from domain.tlog.leaf import RawEvent
 from projections.source import Unreadable
