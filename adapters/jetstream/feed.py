@@ -25,6 +25,7 @@ from adapters.jetstream.connection import (
 from adapters.jetstream.passing import passing
 from adapters.jetstream.pull import Puller, PullLost
 from adapters.jetstream.raw import RawMessage, from_delivery, from_leader
+from adapters.jetstream.stored import stored_at
 from domain.envelope import StreamIdentity
 from domain.errors import StreamGap, StreamMismatch, Unavailable
 
@@ -67,6 +68,15 @@ async def message_at(js: JetStreamContext, stream: str, position: int) -> RawStr
             if error.err_code != _NO_MESSAGE:
                 raise
             return None
+
+
+async def missing_or_lost(nc: Client, stream: str, expected: int, got: int) -> Exception:
+    """The error for a new consumer's first message, which is not the one it was to begin with: a
+    `StreamGap`, or `PullLost` when the stream has that one. The server counts as delivered what it
+    sent on a connection that broke off meanwhile. Raises `Unavailable`."""
+    if await stored_at(nc, stream, expected) is None:
+        return StreamGap(stream, expected, got)
+    return PullLost(f"position {expected} was lost on its way")
 
 
 class Feed:
@@ -132,8 +142,10 @@ class Feed:
                             last = batch[good - 1]
                             position, counted = last.position, last.delivered
                         elif not subjects and not counted:
-                            # The consumer began here, and the stream has nothing at this place.
-                            raise StreamGap(self._stream, position + 1, numbers[0])
+                            # The consumer began here.
+                            raise await missing_or_lost(
+                                self._nc, self._stream, position + 1, numbers[0]
+                            )
                         if good < len(batch):
                             raise PullLost(f"what follows position {position} was lost on its way")
             except PullLost as error:

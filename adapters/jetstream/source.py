@@ -20,7 +20,7 @@ from adapters.jetstream.connection import (
     outage_as_unavailable,
 )
 from adapters.jetstream.delivery import DeliveryDecoder
-from adapters.jetstream.feed import AGAIN_SECONDS, contiguous, put_back, recreated
+from adapters.jetstream.feed import AGAIN_SECONDS, contiguous, missing_or_lost, put_back, recreated
 from adapters.jetstream.passing import passing
 from adapters.jetstream.pull import Puller, PullLost
 from adapters.jetstream.skips import Skips, end_of_branch, event_at
@@ -118,8 +118,8 @@ class JetStreamSource:
                     yield batch[:good]
                     position += good
                 elif first:
-                    # The consumer began here, and the stream has nothing at this place.
-                    raise StreamGap(EVENTS, position + 1, batch[0].position)
+                    # The consumer began here.
+                    raise await missing_or_lost(self._nc, EVENTS, position + 1, batch[0].position)
                 first = False
                 if good < len(batch):
                     raise PullLost(f"position {position + 1} was lost on its way")
