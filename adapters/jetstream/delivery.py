@@ -8,7 +8,7 @@ from datetime import datetime
 from urllib.parse import unquote
 
 from adapters.jetstream import wire
-from adapters.jetstream.raw import moment_of
+from adapters.jetstream.raw import moment_of, text_of
 from adapters.jetstream.tap import TappedMessage
 from domain.envelope import StoredEvent
 from domain.errors import MalformedEvent, UnknownEventType
@@ -122,9 +122,7 @@ def _slowly(
     subject: bytes | str, block: bytes, body: bytes, position: int, stored_at: datetime
 ) -> Delivered:
     raw = subject_bytes(subject) if isinstance(subject, str) else subject
-    return readable_or_not(
-        raw.decode(errors="replace"), _headers_slowly(block), body, position, stored_at
-    )
+    return readable_or_not(text_of(raw), _headers_slowly(block), body, position, stored_at)
 
 
 def _headers_slowly(block: bytes) -> dict[str, str]:

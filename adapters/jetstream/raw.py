@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from msgspec import Struct
 from nats.aio.msg import Msg
 from nats.js.api import RawStreamMsg
+
+_NO_TEXT = re.compile("[\udc80-\udcff]")
 
 
 class RawMessage(Struct, frozen=True):
@@ -59,6 +62,12 @@ def from_leader(raw: RawStreamMsg) -> RawMessage:
     assert raw.seq is not None
     assert raw.time is not None
     return RawMessage(raw.seq, raw.time, raw.subject, raw.headers or {}, raw.data or b"")
+
+
+def text_of(subject: bytes) -> str:
+    """A subject as the server tells it in JSON: each byte that is no text is U+FFFD there. Another
+    spelling of it would be taken for another message's."""
+    return _NO_TEXT.sub("\ufffd", subject.decode("utf-8", "surrogateescape"))
 
 
 def moment_of(nanoseconds: int) -> datetime:

@@ -6,13 +6,15 @@ client's parser: it takes whole messages of tapped subscriptions out of what was
 everything else on, in order and unchanged. Connecting, reconnecting, pings and subscriptions stay
 the client's.
 
-But for one thing: a message of which the client could make no text would end its reading for good,
-and with it all that the connection is for. Others may store such ones. It gets them with other
-characters in the place of such bytes, so that whoever reads them says what is wrong with them.
+But for one thing: a message of which the client could make no text, or whose words it would part
+where the server does not, would end its reading for good, and with it all that the connection is
+for. Others may store such ones. It gets them past its own patterns, with other characters in the
+place of bytes that are no text, so that whoever reads them says what is wrong with them.
 """
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Protocol
 
@@ -22,11 +24,16 @@ from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
 from adapters.jetstream.headers import header_lines
+from adapters.jetstream.raw import text_of
 
 _CRLF = b"\r\n"
 # How the headers of a message begin, and those that tell a status.
 _PLAIN = b"NATS/1.0\r\n"
 _STATUS = b"NATS/1.0 "
+# What parts words for the client, and nothing for the server, which parts them by one blank.
+_BLANK = re.compile(rb"[\t\n\v\f\r]")
+# What stands in the place of a byte that can't be told.
+_UNTOLD = "\ufffd".encode()
 
 
 class TappedMessage(Struct, frozen=True, gc=False):
@@ -100,9 +107,9 @@ class Tap(Parser):
         begin = place = 0
         try:
             while (line_end := buffer.find(_CRLF, place)) >= 0:
-                words = buffer[place:line_end].split()
+                words = buffer[place:line_end].split(b" ")
                 end = line_end + 2
-                kind = words[0] if words else b""
+                kind = words[0]
                 if kind == b"HMSG":
                     with_reply = 6
                 elif kind == b"MSG":
@@ -122,7 +129,7 @@ class Tap(Parser):
                     if begin < place:
                         await super().parse(buffer[begin:place])
                     begin = place = end
-                    await super().parse(_as_text(words, block, buffer[body + len(block) : end - 2]))
+                    await self._hand_over(words, block, buffer[body + len(block) : end - 2])
                     continue
                 if begin < place:
                     await super().parse(buffer[begin:place])
@@ -145,30 +152,34 @@ class Tap(Parser):
             for one in touched:
                 one.taken()
 
+    async def _hand_over(self, words: list[bytes], block: bytes, payload: bytes) -> None:
+        """Give the client a message as its parser would, if that could read its first line."""
+        _, subject, subscription, *more = words
+        reply = more[0] if len(words) == (6 if words[0] == b"HMSG" else 5) else b""
+        await self.nc._process_msg(
+            _size(subscription),
+            text_of(subject).encode(),
+            # Somebody may answer, and the client refuses to send to a subject with a blank.
+            text_of(_BLANK.sub(_UNTOLD, reply)).encode(),
+            payload,
+            _as_text(block) or None,
+        )
+
 
 def _is_text(line: bytes, block: bytes) -> bool:
-    """Whether the client can make text of a message's first line and of its headers. Of those
-    after a plain first line it can, whatever is in them."""
-    if not line.isascii():
+    """Whether the client reads a message's first line as it is meant, and can make text of it and
+    of the headers. Of those after a plain first line it can, whatever is in them."""
+    if not line.isascii() or _BLANK.search(line):
         return False
     return not block or block.startswith(_PLAIN) or (block.startswith(_STATUS) and block.isascii())
 
 
-def _as_text(words: list[bytes], block: bytes, payload: bytes) -> bytes:
-    """The message as text: the same words, and headers that begin as headers do."""
+def _as_text(block: bytes) -> bytes:
+    """Headers as text, which begin as headers do."""
     if block.startswith(_STATUS):
         # The client cuts these at counted bytes, which must not be amid a character.
-        block = block.decode("ascii", "replace").encode("ascii", "replace")
-    elif block and not block.startswith(_PLAIN):
-        block = _PLAIN + _CRLF
-    sizes = [b"%d" % len(block)] if words[0] == b"HMSG" else []
-    sizes.append(b"%d" % (len(block) + len(payload)))
-    line = b" ".join([*(_told(one) for one in words[: -len(sizes)]), *sizes])
-    return line + _CRLF + block + payload + _CRLF
-
-
-def _told(raw: bytes) -> bytes:
-    return raw.decode(errors="replace").encode()
+        return block.decode("ascii", "replace").encode("ascii", "replace")
+    return block if not block or block.startswith(_PLAIN) else _PLAIN + _CRLF
 
 
 # Messages are of few sizes, and `int` takes a fifth of what a message costs here.

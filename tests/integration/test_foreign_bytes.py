@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from urllib.parse import urlsplit
 
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.js import JetStreamContext
 
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.connection import connect
 from adapters.jetstream.feed import Feed
 from adapters.jetstream.latest import LatestEvents, LeftOut
-from adapters.jetstream.raw import RawMessage
+from adapters.jetstream.raw import RawMessage, text_of
+from adapters.jetstream.source import JetStreamSource
 from adapters.jetstream.streams import EVENTS, events_stream_config
+from adapters.jetstream.tap import Tap, TappedMessage
 from domain.events import SnapshotCreated
+from projections.source import Delivered, Unreadable
+from tests.support import eventually
 
 SUBJECT = b"configtrail.acme.r1.SnapshotCreated"
 PLAIN = b"NATS/1.0\r\nce-id: 1\r\n\r\n"
 STRANGE = (
     (b"configtrail.acme.r\xff2.SnapshotCreated", PLAIN),
+    # A blank of every text, and none of the server's: characters of a subject to it.
+    *((b"configtrail.acme.r%b1.SnapshotCreated" % one, PLAIN) for one in (b"\x0b", b"\x0c", b"\r")),
+    (b"configtrail.acme.r\x0b\xff\r.SnapshotCreated", PLAIN),
+    # The beginning of a character: two bytes that are no text.
+    (b"configtrail.acme.r\xe2\x82.SnapshotCreated", PLAIN),
     (b"configtrail.acme.r3.SnapshotCreated", b"NATS/1.0 \xff\xff\xff why\r\n\r\n"),
     (b"configtrail.acme.r4.SnapshotCreated", b"NATS/1.0 503 wh\xffy\r\nce-id: 1\r\n\r\n"),
     (b"configtrail.acme.r5.SnapshotCreated", b"NATS/1.0 503\r\nce-id: \xff\r\n\r\n"),
@@ -80,11 +90,34 @@ async def test_whoever_follows_gets_them_and_what_comes_after(
         async with asyncio.timeout(20):
             found = await followed(nc, 2, subjects)
         assert [one.subject for one in found] == [
-            subject.decode(errors="replace"),
+            text_of(subject),
             SUBJECT.decode(),
         ]
         assert [one.body for one in found] == [b"{}", b"{}"]
         assert [one.headers.get("ce-id") for one in found][1] == "1"
+
+
+@pytest.mark.parametrize(("subject", "headers"), STRANGE)
+async def test_it_goes_on_behind_them_on_another_connection(
+    nc: Client, nats_server: EmbeddedNats, subject: bytes, headers: bytes
+) -> None:
+    await send(nats_server.url, stored(subject, headers))
+    feed = Feed(nc, nc.jetstream(), EVENTS)
+    source = JetStreamSource(nc, nc.jetstream())
+    async with (
+        asyncio.timeout(30),
+        aclosing(feed.follow(0)) as messages,
+        aclosing(source.follow(0)) as events,
+    ):
+        assert [one.position for one in await anext(messages)] == [1]
+        (unreadable,) = await anext(events)
+        assert isinstance(unreadable, Unreadable)
+        assert unreadable == await source.at(1)
+        assert not await source.skipped("diffs", unreadable)
+        await nc._process_op_err(OSError("the connection is lost"))
+        await send(nats_server.url, stored(SUBJECT, PLAIN))
+        assert [one.position for one in await anext(messages)] == [2]
+        assert [one.position for one in await anext(events)] == [2]
 
 
 async def test_the_newest_events_are_told_with_those_that_cannot_be_read(
@@ -105,3 +138,48 @@ async def test_an_answer_to_nobody_holds_up_no_requests(
     await send(nats_server.url, b"PUB asked r\xff 1\r\n1\r\n", b"PUB asked r 1\r\n2\r\n")
     async with asyncio.timeout(20):
         assert [(await came.get()).data for _ in range(2)] == [b"1", b"2"]
+
+
+class Dropped:
+    """What comes for a subscription and is lost, as on a connection that breaks off."""
+
+    def __init__(self) -> None:
+        self.messages: list[TappedMessage] = []
+
+    def take(self, message: TappedMessage) -> None:
+        self.messages.append(message)
+
+    def taken(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_what_was_lost_before_anything_came_is_read_again_and_not_missing(
+    nc: Client, nats_server: EmbeddedNats, whole: bool
+) -> None:
+    js = nc.jetstream()
+    source = Feed(nc, js, EVENTS) if whole else JetStreamSource(nc, js)
+    tap = Tap.of(nc)
+    assert tap is not None
+    before = set(nc._subs)
+    async with asyncio.timeout(30), aclosing(source.follow(0)) as batches:
+        first = asyncio.ensure_future(_first(batches))
+        await eventually(lambda: _asks(js))
+        (own,) = {one for one, by in nc._subs.items() if one not in before and by._cb is not None}
+        taker, dropped = tap._takers.get(b"%d" % own), Dropped()
+        tap.open(own, dropped)
+        await send(nats_server.url, stored(SUBJECT, PLAIN))
+        await eventually(lambda: bool(dropped.messages))
+        tap.close(own)
+        if taker is not None:
+            tap.open(own, taker)
+        await send(nats_server.url, stored(SUBJECT, PLAIN))
+        assert await first == 1
+
+
+async def _first(batches: AsyncGenerator[list[RawMessage] | list[Delivered], None]) -> int:
+    return (await anext(batches))[0].position
+
+
+async def _asks(js: JetStreamContext) -> bool:
+    return any(one.num_waiting for one in await js.consumers_info(EVENTS))

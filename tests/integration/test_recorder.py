@@ -16,6 +16,7 @@ from adapters.jetstream.intake import CREATE, FAILED, PART, sent_as
 from adapters.jetstream.streams import INTAKE
 from domain.errors import InvalidInput
 from domain.events import CollectionFailed, DuplicateSkipped, SnapshotCreated
+from tests.integration.test_foreign_bytes import send
 from tests.rig import Rig, rig
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -171,6 +172,17 @@ async def test_an_unknown_subject_under_the_intake_is_a_dead_letter(parts: Rig) 
     await record(parts, wire(export("192.0.2.1")), subject="config.snapshot.kreate")
     [letter] = await parts.dead_letters.list(limit=10)
     assert letter.field == "subject"
+
+
+@pytest.mark.parametrize("blank", [b"\x0b", b"\x0c", b"\r"])
+async def test_a_subject_with_blanks_of_a_text_is_a_dead_letter_and_holds_up_nothing(
+    parts: Rig, nats_server: EmbeddedNats, blank: bytes
+) -> None:
+    subject = b"config.snapshot.%bx" % blank
+    await send(nats_server.url, b"PUB %b r%b 2\r\n{}\r\n" % (subject, blank))
+    assert len(await record(parts, wire(export("192.0.2.1")))) == 1
+    [letter] = await parts.dead_letters.list(limit=10)
+    assert letter.subject == subject.decode()
 
 
 async def test_what_a_tenants_account_sends_is_recorded_as_that_tenants(parts: Rig) -> None:
