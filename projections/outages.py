@@ -10,6 +10,7 @@ from domain.errors import Unavailable
 # operator intervention (restart, shutdown, cancelled); session ended as idle, lock not available.
 _TRANSIENT_CLASSES = ("08", "40", "53", "57")
 _TRANSIENT_STATES = ("25P03", "55P03")
+_CLOSED_HANDLE = "; the handler is closed"
 
 
 def is_outage(error: BaseException) -> bool:
@@ -20,6 +21,10 @@ def is_outage(error: BaseException) -> bool:
     # asyncpg stumbles over a session that the server has just said farewell to.
     if isinstance(error, asyncpg.InternalClientError):
         return True
+    # So does uvloop over a connection whose other end is gone, in whatever is sent on it: be it the
+    # end of a transaction or the connection's own, whose error would hide the real one.
+    if type(error) is RuntimeError:
+        return str(error).endswith(_CLOSED_HANDLE)
     # asyncpg says "connection is closed" with its plain InterfaceError; subclasses are misuse.
     # When the server's farewell comes between two statements of a transaction, the second one finds
     # "another operation in progress", and asyncpg says so with its plain InternalClientError.

@@ -119,6 +119,9 @@ def explain(error: BaseException) -> tuple[str, int]:
             return "NATS refuses us: look at user and password in the URL", UNREACHABLE
         case nats.errors.Error():
             return f"NATS: {type(error).__name__}", UNREACHABLE
+        case RuntimeError(__context__=Exception() as hidden) if is_outage(error):
+            # Something was sent on a connection that is gone, to end it after another error.
+            return explain(hidden)
         case _ if is_outage(error):
             return f"a server does not answer: {type(error).__name__}", UNREACHABLE
         case _:

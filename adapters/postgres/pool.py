@@ -109,7 +109,7 @@ async def _connected(
             raise InvalidInput(
                 "postgres_dsn", "must be postgresql://user:password@host:port/database"
             ) from None
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (OSError, RuntimeError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             pool.terminate()
             now = loop.time()
             over = wait_seconds is not None and now - started >= wait_seconds
