@@ -89,21 +89,25 @@ class Fleet:
         """The device's events."""
         return self._branches.get(key, [])
 
+    def read(self, key: tuple[str, str], minute: int, configuration: int) -> None:
+        """The device is read at that minute, maybe late, and has one of three configurations."""
+        self._record(self._observation(key, minute, configuration))
+
     def _observe(self, key: tuple[str, str]) -> None:
-        self._record(self._observation(key, self._minute))
+        self._record(self._observation(key, self._minute, self._choice.randrange(3)))
 
     def _arrive_late(self, key: tuple[str, str]) -> None:
-        self._record(self._observation(key, self._choice.randrange(-2, self._minute + 1)))
+        minute = self._choice.randrange(-2, self._minute + 1)
+        self._record(self._observation(key, minute, self._choice.randrange(3)))
 
     def _redeliver(self, key: tuple[str, str]) -> None:
         recorded = self._observations.get(key)
         if recorded:
             self._record(self._choice.choice(recorded))
 
-    def _observation(self, key: tuple[str, str], minute: int) -> Observation:
+    def _observation(self, key: tuple[str, str], minute: int, configuration: int) -> Observation:
         tenant_id, device_id = key
         moment = START + timedelta(minutes=minute)
-        configuration = self._choice.randrange(3)
         state = self.state(key)
         trigger = self._choice.choice((*state.open_triggers, None, None))
         return Observation(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,7 +17,7 @@ from domain.events import DuplicateSkipped, SnapshotCreated
 from projections import BACKUPS, DIFFS, backups, diffs
 from projections.rows import Place, Pool
 from projections.writer import ProjectionWriter
-from tests.generators import STREAM, played
+from tests.generators import START, STREAM, Fleet
 from tests.listed import Listed
 
 KEY = ("acme", "edge-1")
@@ -63,6 +63,12 @@ def runs(events: Sequence[StoredEvent]) -> list[Run]:
     return [(*run, end) for run, end in zip(parted, ends, strict=True)]
 
 
+# At which minute the device is read, in whatever order that comes, and what it has then; between
+# pages, how many minutes before the place where the next one begins: often right before it.
+READING = st.tuples(st.integers(0, 20), st.integers(0, 2))
+MEANWHILE = st.tuples(st.integers(-2, 4), st.integers(0, 2))
+
+
 @settings(
     max_examples=40,
     deadline=None,
@@ -70,36 +76,38 @@ def runs(events: Sequence[StoredEvent]) -> list[Run]:
 )
 @given(
     listing=st.sampled_from((timeline, validity)),
-    seed=st.integers(0, 2**32),
-    size=st.integers(20, 300),
-    first=st.integers(5, 60),
-    limit=st.integers(1, 4),
-    meanwhile=st.lists(st.integers(0, 30), max_size=20),
+    first=st.lists(READING, min_size=4, max_size=16),
+    limit=st.integers(1, 3),
+    meanwhile=st.lists(st.lists(MEANWHILE, min_size=1, max_size=6), min_size=1, max_size=6),
 )
 async def test_pages_are_true_and_whole_whatever_comes_between_them(
     pool: Pool,
     listing: Listing,
-    seed: int,
-    size: int,
-    first: int,
+    first: list[tuple[int, int]],
     limit: int,
-    meanwhile: list[int],
+    meanwhile: list[list[tuple[int, int]]],
 ) -> None:
     await pool.execute("DROP SCHEMA IF EXISTS configtrail CASCADE")
-    events = played(seed, size, [KEY]).events
-    writers = [ProjectionWriter(pool, one, Listed(events)) for one in (BACKUPS, DIFFS)]
+    fleet = Fleet(0, [KEY])
+    writers = [ProjectionWriter(pool, one, Listed(())) for one in (BACKUPS, DIFFS)]
     for writer in writers:
         await writer.prepare(STREAM)
-    at_first = [places[0] for places, _, _ in runs(events[:first])]
+
+    async def read(readings: list[tuple[int, int]]) -> list[Run]:
+        for minute, configuration in readings:
+            fleet.read(KEY, minute, configuration)
+        for writer in writers:
+            await writer.apply(fleet.events[writer.position :])
+        return runs(fleet.events)
+
+    at_first = [places[0] for places, _, _ in await read(first)]
     shown: set[Place] = set()
     before: Place | None = None
-    upto = 0
-    for more in itertools.chain([first], meanwhile, itertools.repeat(0)):
-        for writer in writers:
-            await writer.apply(events[upto : upto + more])
-        upto += more
+    for readings in itertools.chain([[]], meanwhile, itertools.repeat([])):
+        next_from = 20 if before is None else (before[0] - START) // timedelta(minutes=1)
+        now = await read([(next_from - back, what) for back, what in readings])
+        true = {places[0]: (places, snapshot, end) for places, snapshot, end in now}
         page, confirmed = await listing(pool, limit, before)
-        true = {places[0]: (places, snapshot, end) for places, snapshot, end in runs(events[:upto])}
         assert page == [(place, *true[place][1:]) for place, _, _ in page]
         if confirmed:
             assert confirmed == [true[place][0][-1][0] for place, _, _ in page]
