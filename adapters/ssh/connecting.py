@@ -29,11 +29,12 @@ ClientKey = SSHKey | SSHKeyPair
 
 
 class Session:
-    """A login at a device, and the address that it was made at."""
+    """A login at a device, the address that it was made at, and until when it may be used."""
 
-    def __init__(self, connection: SSHClientConnection, address: str) -> None:
+    def __init__(self, connection: SSHClientConnection, address: str, until: float) -> None:
         self.connection = connection
         self.address = address
+        self.until = until
 
 
 class Seen:
@@ -73,20 +74,24 @@ async def logged_in(
     target: Target, seen: Seen, until: float, jumping: Jumping | None = None
 ) -> AsyncIterator[Session]:
     """A login at the first of the target's addresses that answers, before `until` on the loop's
-    clock. `jumping` may keep it from a jump host that refuses us.
+    clock. `jumping` may keep it from a jump host that refuses us, or have it wait for its turn
+    there: it has so much longer then, for that is not the target's fault.
 
     Raises `DeviceUnread`. `seen` tells the shown host keys whatever comes.
     """
     async with AsyncExitStack() as stack:
         tunnel: SSHClientConnection | None = None
         if target.via is not None:
+            clock = asyncio.get_running_loop().time
             try:
+                came = clock()
                 async with nullcontext() if jumping is None else jumping(target.via):
+                    until += clock() - came
                     login = logged_in(target.via, seen, until, jumping)
                     over = await stack.enter_async_context(login)
             except DeviceUnread as error:
                 raise _on_the_way(error, target.via.name) from error
-            tunnel = over.connection
+            tunnel, until = over.connection, over.until
         session = await _first_answering(target, tunnel, seen, until)
         try:
             yield session
@@ -113,7 +118,8 @@ async def _first_answering(
         share = max(0.0, until - asyncio.get_running_loop().time()) / left
         seconds = min(target.limits.connect, share)
         try:
-            return Session(await _connect(target, address, tunnel, seen, seconds), address)
+            connection = await _connect(target, address, tunnel, seen, seconds)
+            return Session(connection, address, until)
         except DeviceUnread as error:
             if error.kind not in TRIES_NEXT_ADDRESS:
                 raise

@@ -25,14 +25,14 @@ _REFUSALS: Final = (b"not enough permissions", b"bad command name", b"no such it
 _FIRST_BYTES: Final = 400
 
 
-async def read_history(session: Session, limits: Limits, until: float) -> DeviceHistory:
+async def read_history(session: Session, limits: Limits) -> DeviceHistory:
     """The device's history. Never raises `DeviceUnread`: what could not be read says so."""
     word = f"configtrail-{secrets.token_hex(8)}"
     patient = replace(limits, silence=min(limits.silence, _SILENCE))
     now = datetime.now(UTC)
     try:
         raw, _ = await execute(
-            session.connection, f'{_COMMAND}; :put "{word}"', patient, until=until
+            session.connection, f'{_COMMAND}; :put "{word}"', patient, until=session.until
         )
     except DeviceUnread:
         return DeviceHistory(unreadable="not_read")

@@ -1,5 +1,9 @@
-"""What jump hosts refused: one login tells it for all devices behind one. If each tried, a fleet
-would lock an account, or be banned, by as many wrong logins a round as it has devices."""
+"""Logins at jump hosts: how many at once, and what was refused.
+
+A server drops logins when too many have begun (OpenSSH's at the 11th, by its default): a fleet
+behind one has to take turns. And one login tells for all devices what was refused: if each tried,
+a fleet would lock an account, or be banned, by as many wrong logins a round as it has devices.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, TypeAlias
 
-from adapters.ssh.failures import DeviceUnread
+from adapters.ssh.failures import DeviceUnread, JumpHostRefused
 from adapters.ssh.target import Credential, Target
 
 # What stands around a login at a jump host.
@@ -17,15 +21,23 @@ Jumping: TypeAlias = Callable[[Target], AbstractAsyncContextManager[None]]
 # Each a little less than a device waits after a failure: the first to come again tries.
 _WAITS: Final = (50.0, 4 * 60.0, 12 * 60.0, 45 * 60.0)
 _KEPT: Final = 1024
-# The same host elsewhere, or with another credential, may accept what this one refuses.
-_Login: TypeAlias = tuple[tuple[str, ...], int, Credential]
+# Half of OpenSSH's 10: on a busy machine it counts a login for a while after we are in, and other
+# programs and people log in there as well.
+AT_ONCE: Final = 5
+# The same host elsewhere, or with another credential, may accept what this one refuses; and the
+# same address is another host behind another one.
+_Login: TypeAlias = tuple[tuple[str, ...], int, Credential, "_Login | None"]
 
 
 class _Known:
     """How a login went last. `is_open`: it was not refused, and all may try it at once."""
 
     def __init__(self) -> None:
+        self.places = asyncio.Semaphore(AT_ONCE)
         self.turn = asyncio.Lock()
+        self.accepted = 0
+        self.failed = 0
+        self.failure: DeviceUnread | None = None
         self.is_open = False
         self.refusals = 0
         self.reason = ""
@@ -37,6 +49,19 @@ class _Known:
             self.until = now + _WAITS[min(self.refusals, len(_WAITS) - 1)]
             self.refusals += 1
         self.is_open, self.reason = False, reason
+
+    def went_wrong(self, failure: DeviceUnread) -> None:
+        """It failed, but was not refused."""
+        self.is_open = True
+        if not isinstance(failure, JumpHostRefused):  # that is known of the host before it at once
+            self.failed += 1
+            # Another one: this would keep alive whatever it went through.
+            self.failure = DeviceUnread(failure.kind, failure.reason)
+
+    def went_well(self) -> None:
+        """It was accepted."""
+        self.is_open, self.refusals = True, 0
+        self.accepted += 1
 
 
 class JumpHosts:
@@ -52,9 +77,20 @@ class JumpHosts:
         was refused a short while ago, unless somebody `insists`.
 
         A login that was refused last, or that nobody has tried, is tried by one, and who comes
-        meanwhile waits for the outcome. Whatever that is but a refusal, all others may try then.
+        meanwhile waits for the outcome. Whatever that is but a refusal, all others may try then,
+        a few at a time. Who waits while that fails for as many in a row need not try as well.
         """
         known = self._of(host)
+        accepted, failed = known.accepted, known.failed
+        async with known.places:
+            if known.accepted == accepted and known.failed - failed >= AT_ONCE:
+                assert known.failure is not None
+                raise DeviceUnread(known.failure.kind, known.failure.reason)
+            async with self._in_turn(known, insists=insists):
+                yield
+
+    @asynccontextmanager
+    async def _in_turn(self, known: _Known, *, insists: bool) -> AsyncIterator[None]:
         alone = not known.is_open and await known.turn.acquire()
         if alone and known.is_open:
             known.turn.release()
@@ -72,18 +108,23 @@ class JumpHosts:
                 if error.kind == "auth_failed":
                     known.refused(error.reason, self._clock())
                 else:
-                    known.is_open = True
+                    known.went_wrong(error)
                 raise
-            known.is_open, known.refusals = True, 0
+            known.went_well()
         finally:
             if alone:
                 known.turn.release()
 
     def _of(self, host: Target) -> _Known:
         """What is known of a login; of many the one that was asked for longest ago is forgotten."""
-        login = (host.addresses, host.port, host.credential)
+        login = _login(host)
         known = self._known.pop(login, None) or _Known()
         self._known[login] = known
         if len(self._known) > _KEPT:
             del self._known[next(iter(self._known))]
         return known
+
+
+def _login(host: Target) -> _Login:
+    over = None if host.via is None else _login(host.via)
+    return host.addresses, host.port, host.credential, over

@@ -44,10 +44,10 @@ async def read_device(
     """
     until = asyncio.get_running_loop().time() + target.limits.total
     async with logged_in(target, seen, until, jumping) as session:
-        found = await _read(session, target, platform, secret_values, os_version, until)
+        found = await _read(session, target, platform, secret_values, os_version)
         history = None
         if platform == ROUTEROS and asks_history is not None and await asks_history(found.text):
-            history = await read_history(session, target.limits, until)
+            history = await read_history(session, target.limits)
         return Reading(
             text=found.text,
             platform=platform if platform == ROUTEROS else profile_of(platform).text_kind,
@@ -63,7 +63,6 @@ async def _read(
     platform: str,
     secret_values: bool,
     os_version: str | None,
-    until: float,
 ) -> Text:
     if platform == ROUTEROS:
         return await read_routeros(
@@ -71,8 +70,8 @@ async def _read(
             target.limits,
             secret_values=secret_values,
             os_version=os_version,
-            until=until,
+            until=session.until,
         )
     return await profile_of(platform).read(
-        session, target.limits, until, enable=target.credential.enable
+        session, target.limits, session.until, enable=target.credential.enable
     )

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import asyncssh
@@ -18,8 +19,10 @@ import pytest
 from adapters.embedded.process import free_port
 from adapters.ssh.connecting import Seen
 from adapters.ssh.failures import DeviceUnread
+from adapters.ssh.jumping import JumpHosts
 from adapters.ssh.reading import Reading, read_device
 from adapters.ssh.target import Credential, Limits, Target
+from tests.doubles.routeros import RouterOSDouble, serving
 from tests.support import eventually
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin:/usr/bin")
@@ -89,6 +92,18 @@ async def read(port: int, key: str, platform: str, *, silence: float = 5) -> Rea
     return await read_device(wanted, platform, Seen())
 
 
+async def read_behind(number: int, gate: Target, port: int, jump_hosts: JumpHosts) -> str:
+    wanted = Target(
+        name=f"r{number}",
+        addresses=("127.0.0.1",),
+        port=port,
+        credential=Credential(username=f"r{number}", password="correct horse"),
+        via=gate,
+    )
+    jumping = partial(jump_hosts.trying, insists=False)
+    return (await read_device(wanted, "routeros", Seen(), jumping=jumping)).text
+
+
 def script(folder: Path, text: str) -> str:
     path = folder / "forced.sh"
     path.write_text(f"#!/bin/sh\n{text}\n")
@@ -130,6 +145,24 @@ async def test_a_shell_proves_the_end_with_a_word(tmp_path: Path) -> None:
     forced = script(tmp_path, "uci() { echo 'package network'; }; eval \"$SSH_ORIGINAL_COMMAND\"")
     async with sshd(tmp_path / "sshd", forced) as (port, key):
         assert (await read(port, key, "openwrt")).text == "package network\n"
+
+
+@needs_sshd
+async def test_a_fleet_behind_a_server_of_few_logins_at_once_is_read(tmp_path: Path) -> None:
+    """By its defaults it drops some of the logins when the 11th begins."""
+    async with (
+        sshd(tmp_path / "sshd", "/bin/false") as (port, key),
+        serving(RouterOSDouble()) as double,
+    ):
+        gate = Target(
+            name="gate",
+            addresses=("127.0.0.1",),
+            port=port,
+            credential=Credential(username=ME, private_key=key),
+        )
+        jump_hosts = JumpHosts()
+        reading = [read_behind(number, gate, double.port, jump_hosts) for number in range(60)]
+        assert await asyncio.gather(*reading) == [double.export] * 60
 
 
 def zebra_configured(folder: Path) -> None:

@@ -6,7 +6,8 @@ import asyncio
 import base64
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ import pytest
 from asyncssh import SSHKey
 from asyncssh.asn1 import der_decode, der_encode
 
-from adapters.ssh.connecting import Seen
+from adapters.ssh.connecting import Seen, logged_in
 from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.reading import Reading, read_device
 from adapters.ssh.target import Credential, HostKey, Limits, Target, Trust
 from tests.doubles.routeros import RouterOSDouble, export_text, serving, silent_host
+from tests.support import eventually
 
 PASSWORD = "correct horse"
 
@@ -367,7 +369,10 @@ async def test_keys_with_a_passphrase_are_read_in_all_their_forms(form: str) -> 
     assert double.passwords == []
 
 
-async def test_a_device_behind_a_jump_host_is_read_and_both_show_their_keys() -> None:
+@asynccontextmanager
+async def jump_host() -> AsyncIterator[Target]:
+    """A host to jump over, with a login that it takes."""
+
     class Jump(asyncssh.SSHServer):
         def begin_auth(self, username: str) -> bool:
             return True
@@ -386,27 +391,44 @@ async def test_a_device_behind_a_jump_host_is_read_and_both_show_their_keys() ->
     key = asyncssh.generate_private_key("ssh-ed25519")
     acceptor = await asyncssh.create_server(Jump, "127.0.0.1", 0, server_host_keys=[key])
     try:
-        via = target(
+        yield target(
             acceptor.get_port(),
             name="jump",
             credential=Credential(username="jumper", password="over"),
         )
-        async with serving(RouterOSDouble()) as double:
-            seen = Seen()
-            found = await read(target(double.port, via=via), seen)
-            assert found.text == double.export
-            assert set(seen.keys) == {"jump", "r1"}
-            wrong = target(
-                acceptor.get_port(), name="jump", credential=Credential(username="jumper")
-            )
-            with pytest.raises(DeviceUnread, match="at the jump host jump") as failed:
-                await read(target(double.port, via=wrong))
-            # Of the jump host: this device goes on by itself once that is mended.
-            assert failed.value.kind == "unreachable"
-            assert "refuses the login" in failed.value.reason
     finally:
         acceptor.close()
         await acceptor.wait_closed()
+
+
+async def test_a_device_behind_a_jump_host_is_read_and_both_show_their_keys() -> None:
+    async with jump_host() as via, serving(RouterOSDouble()) as double:
+        seen = Seen()
+        found = await read(target(double.port, via=via), seen)
+        assert found.text == double.export
+        assert set(seen.keys) == {"jump", "r1"}
+        wrong = target(via.port, name="jump", credential=Credential(username="jumper"))
+        with pytest.raises(DeviceUnread, match="at the jump host jump") as failed:
+            await read(target(double.port, via=wrong))
+        # Of the jump host: this device goes on by itself once that is mended.
+        assert failed.value.kind == "unreachable"
+        assert "refuses the login" in failed.value.reason
+
+
+async def test_what_is_waited_for_a_turn_at_a_jump_host_is_no_time_of_the_reading() -> None:
+    clock = asyncio.get_running_loop().time
+    came: list[float] = []
+
+    @asynccontextmanager
+    async def turn(host: Target) -> AsyncIterator[None]:
+        came.append(clock())
+        await eventually(lambda: clock() > came[0] + 0.1)
+        yield
+
+    async with jump_host() as via, serving(RouterOSDouble()) as double:
+        until = clock() + 20
+        async with logged_in(target(double.port, via=via), Seen(), until, turn) as session:
+            assert session.until > until + 0.1
 
 
 async def test_many_readings_of_a_large_export_run_side_by_side() -> None:

@@ -1,4 +1,5 @@
-"""Logins at jump hosts: one is refused for all, and what is not refused is held up for none."""
+"""Logins at jump hosts: one is refused for all, what is not refused is held up for none, and few
+are under way at once."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import asyncio
 import pytest
 
 from adapters.ssh.failures import DeviceUnread, Kind
-from adapters.ssh.jumping import JumpHosts
+from adapters.ssh.jumping import AT_ONCE, JumpHosts
 from adapters.ssh.target import Credential, Target
 
 OLD, NEW = (Credential(username="jumper", password=one) for one in ("old", "new"))
@@ -20,6 +21,8 @@ class Gate:
         self.now = 0.0
         self.answer = answer
         self.logins: list[Credential] = []
+        self.under_way = 0
+        self.most_under_way = 0
         self._together: asyncio.Barrier | None = None
         self._alone = 0
         self._hosts = JumpHosts(lambda: self.now)
@@ -28,10 +31,13 @@ class Gate:
         host = Target(name="gate", addresses=("192.0.2.1",), credential=credential)
         async with self._hosts.trying(host, insists=insists):
             self.logins.append(credential)
+            self.under_way += 1
+            self.most_under_way = max(self.most_under_way, self.under_way)
             if self._together is not None and len(self.logins) > self._alone:
                 await asyncio.wait_for(self._together.wait(), 20)
             else:
                 await asyncio.to_thread(bool)  # the others come meanwhile
+            self.under_way -= 1
             if self.answer is not None:
                 raise DeviceUnread(self.answer, "no")
 
@@ -67,20 +73,20 @@ async def test_one_that_accepts_is_jumped_over_by_all_at_once() -> None:
     gate = Gate("auth_failed")
     await gate.all_jump(3)
     gate.now, gate.answer = 60.0, None
-    gate.expect(8)
-    assert await gate.all_jump(9) == [None] * 9
+    gate.expect(AT_ONCE)
+    assert await gate.all_jump(1 + AT_ONCE) == [None] * (1 + AT_ONCE)
     gate.expect(3, alone=0)
     gate.answer = "auth_failed"
     await gate.all_jump(3)
     gate.now += 45
     assert await gate.all_jump(9) == ["auth_failed"] * 9
-    assert len(gate.logins) == 13
+    assert len(gate.logins) == 5 + AT_ONCE
 
 
 async def test_one_that_is_away_is_waited_for_once() -> None:
     gate = Gate("timeout")
-    gate.expect(8)
-    assert await gate.all_jump(9) == ["timeout"] * 9
+    gate.expect(AT_ONCE)
+    assert await gate.all_jump(1 + AT_ONCE) == ["timeout"] * (1 + AT_ONCE)
 
 
 async def test_a_person_who_mended_it_is_not_told_what_it_was() -> None:
@@ -108,3 +114,56 @@ async def test_who_gives_up_leaves_the_turn_to_the_next() -> None:
     first.cancel()
     await second
     assert first.cancelled()
+
+
+async def test_a_few_log_in_at_once_and_the_others_take_turns() -> None:
+    gate = Gate()
+    assert await gate.all_jump(100) == [None] * 100
+    assert len(gate.logins) == 100
+    assert gate.most_under_way == AT_ONCE
+
+
+async def test_who_waits_while_as_many_fail_in_a_row_need_not_try() -> None:
+    gate = Gate()
+    await gate.jump()
+    gate.answer = "timeout"
+    gate.expect(AT_ONCE, alone=0)
+    assert await gate.all_jump(100) == ["timeout"] * 100
+    assert len(gate.logins) == 1 + AT_ONCE
+    gate.answer = None
+    gate.expect(1, alone=0)
+    await gate.jump()  # who comes later does try
+
+
+async def test_one_login_that_goes_well_has_the_others_try() -> None:
+    hosts = JumpHosts()
+    host = Target(name="gate", addresses=("192.0.2.1",), credential=OLD)
+    ends = asyncio.Queue[Kind | None]()
+    tried = 0
+
+    async def jump() -> None:
+        nonlocal tried
+        async with hosts.trying(host, insists=False):
+            tried += 1
+            kind = await ends.get()
+            if kind is not None:
+                raise DeviceUnread(kind, "no")
+
+    jumps = [asyncio.create_task(jump()) for _ in range(40)]
+    for number in range(40):
+        ends.put_nowait("connection_lost" if number % AT_ONCE else None)
+    told = await asyncio.gather(*jumps, return_exceptions=True)
+    assert tried == 40
+    assert told.count(None) == 40 // AT_ONCE
+
+
+async def test_a_host_behind_another_of_the_same_address_is_another_one() -> None:
+    outer = Target(name="outer", addresses=("192.0.2.1",), credential=OLD)
+    inner = Target(name="inner", addresses=("192.0.2.1",), credential=OLD, via=outer)
+    hosts = JumpHosts()
+    async with (
+        asyncio.timeout(20),
+        hosts.trying(inner, insists=False),
+        hosts.trying(outer, insists=False),
+    ):
+        pass
