@@ -19,7 +19,7 @@ from adapters.collecting.credentials import read_file
 from adapters.collecting.files import judge_inventory
 from adapters.collecting.guarding import refuse_if_jumped_over
 from adapters.collecting.lookups import FILES
-from adapters.collecting.netbox import read_netbox
+from adapters.collecting.netbox import NetBoxDevices, read_netbox
 from adapters.collecting.planning import Plan, plan_of, refuse_if_led_astray, resolvable_entries
 from adapters.collecting.registered import Inventory, registered_inventory
 from adapters.collecting.registering import Registrar
@@ -105,23 +105,26 @@ async def apply_inventory(
     """Register the devices of a file or a NetBox. With any mistake in it, nothing is done."""
     left_out: list[str] = []
     resting: list[str] = []
+    found: NetBoxDevices | None = None
     if (path is None) == (netbox is None):
         raise typer.BadParameter("name a file, or --netbox URL")
     if path is not None:
         # A file may have any name; this one goes into events, and reasons.
         judged, origin = judge_inventory(path), printable(path.name, _ORIGIN_MAX)
+        entries = await resolvable_entries(judged)
     else:
         assert netbox is not None
         token = os.environ.get(NETBOX_TOKEN)
         if not token:
             raise typer.BadParameter(f"the token of the NetBox must be in {NETBOX_TOKEN}")
         found = await read_netbox(netbox, token, pairs_of(default or []))
-        judged, origin = found.judged, "netbox"
-        left_out, resting = found.left_out, found.resting
-    entries = await resolvable_entries(judged)
+        origin, left_out, resting = "netbox", found.left_out, found.resting
     async with session(settings, Need.NOTHING) as opened:
         system = opened.system
         registered = await registered_inventory(system.nc, system.js, settings.tenant)
+        if found is not None:
+            judged = found.judged(registered.devices.keys() | registered.unread().keys())
+            entries = await resolvable_entries(judged)
         kept = [*left_out, *resting]
         plan = plan_of(registered, entries, judged.groups, prune=prune, kept=kept)
         resting = [one for one in resting if one in registered.devices]

@@ -8,7 +8,7 @@ out of service it counts as gone, else (offline, planned, a status of somebody's
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -51,12 +51,18 @@ _SLUGS: Final = {
 
 
 class NetBoxDevices(Struct, frozen=True):
-    """The entries with their problems, and the names of devices that are none: active ones that
+    """The devices with what is wrong so far, and the names of those that are none: active ones that
     were `left_out`, and those that are not active and not out of service either."""
 
-    judged: Judged
+    rows: list[Row]
+    problems: list[Problem]
     left_out: list[str]
     resting: list[str]
+
+    def judged(self, registered: Collection[str] = ()) -> Judged:
+        """The entries with their problems. They may be reached through what is `registered`: a jump
+        host that only rests in the NetBox stays as it is, and one may be registered by hand."""
+        return judge(self.rows, PLATFORMS, self.problems, registered)
 
     @property
     def kept(self) -> list[str]:
@@ -120,7 +126,7 @@ async def read_netbox(address: str, token: str, defaults: Mapping[str, str]) -> 
             "see them?"
         )
         problems.append(Problem("NetBox", "devices", rule))
-    return NetBoxDevices(judge(rows, PLATFORMS, problems), left_out, resting)
+    return NetBoxDevices(rows, problems, left_out, resting)
 
 
 def _same_server(url: str, base: str) -> bool:

@@ -29,7 +29,7 @@ from adapters.settings import Settings
 from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.target import Credential
 from domain.errors import InvalidInput
-from domain.events import DeviceConfigured, GivenSettings
+from domain.events import DeviceConfigured, DeviceSettings, GivenSettings
 from domain.fields import Problem, is_text
 from domain.inventory import Entry, InventoryRefused
 from tests.support import answering
@@ -145,8 +145,8 @@ async def test_the_devices_of_a_netbox_are_read_page_after_page() -> None:
             device(5, site=None),
         ]
         found = await read_netbox(netbox.url, TOKEN, {"credential": "store:main"})
-    entries = {one.device_id: one.settings for one in found.judged.entries}
-    assert found.judged.problems == []
+    entries = {one.device_id: one.settings for one in found.judged().entries}
+    assert found.judged().problems == []
     assert list(entries) == ["r1", "r2", "r5"]
     assert found.left_out == ["r3", "patch-panel"]
     assert entries["r1"].addresses == ("192.0.2.1",)
@@ -159,7 +159,7 @@ async def test_a_netbox_takes_tokens_of_either_version() -> None:
     with serving() as netbox:
         netbox.devices = [device(1)]
         for token in (TOKEN, TOKEN_2):
-            assert (await read_netbox(netbox.url, token, {})).judged.entries
+            assert (await read_netbox(netbox.url, token, {})).judged().entries
 
 
 async def test_a_token_that_is_refused_and_a_page_that_leads_elsewhere_are_told() -> None:
@@ -181,7 +181,7 @@ async def test_odd_answers_of_a_netbox_are_told_and_odd_devices_left_out() -> No
         ]
         found = await read_netbox(netbox.url, TOKEN, {})
         assert found.left_out == ["r1"]
-        second, third = (one.settings for one in found.judged.entries)
+        second, third = (one.settings for one in found.judged().entries)
         assert (second.history, second.group, third.platform) == (True, None, "ios")
         netbox.devices = [7]  # type: ignore[list-item]
         with pytest.raises(HttpFailed, match="no page of devices"):
@@ -220,7 +220,7 @@ async def test_wrong_defaults_for_a_netbox_are_told_once_and_without_their_value
         netbox.devices = [device(number) for number in range(1, 6)]
         given = {"password": "hunter2", "address": "192.0.2.1", "port": "0"}
         found = await read_netbox(netbox.url, TOKEN, given)
-    assert [(one.where, one.field) for one in found.judged.problems] == [
+    assert [(one.where, one.field) for one in found.judged().problems] == [
         ("default", "password"),
         ("default", "address"),
         ("default", "port"),
@@ -232,7 +232,7 @@ async def test_what_a_netbox_is_given_for_all_stands_behind_what_a_group_gives()
         netbox.devices = [device(1), device(2, custom_fields={"configtrail_credential": "agent"})]
         found = await read_netbox(netbox.url, TOKEN, {"credential": "store:main", "port": "9"})
     edge = {"berlin": GivenSettings(credential="store:berlin")}
-    first, second = (one.within(edge).settings for one in found.judged.entries)
+    first, second = (one.within(edge).settings for one in found.judged().entries)
     assert (first.credential, first.port) == ("store:berlin", 9)
     assert second.credential == "agent"
 
@@ -246,12 +246,12 @@ async def test_a_secret_in_a_netbox_and_fields_that_are_none_are_told_and_not_pa
             device(4, primary_ip=None, custom_fields={"configtrail_token": "hunter2"}),
         ]
         found = await read_netbox(netbox.url, TOKEN, {})
-    assert [(one.where, one.field) for one in found.judged.problems] == [
+    assert [(one.where, one.field) for one in found.judged().problems] == [
         ("NetBox device 1", "configtrail_password"),
         ("NetBox device 2", "configtrail_colour"),
         ("NetBox device 4", "configtrail_token"),
     ]
-    assert "hunter2" not in str(found.judged.problems)
+    assert "hunter2" not in str(found.judged().problems)
 
 
 async def test_a_custom_field_that_is_an_object_of_netbox_is_its_name_or_told() -> None:
@@ -264,7 +264,7 @@ async def test_a_custom_field_that_is_an_object_of_netbox_is_its_name_or_told() 
                 3, custom_fields={"configtrail_jump": [gate], "configtrail_address": ["a", "b"]}
             ),
         ]
-        found = (await read_netbox(netbox.url, TOKEN, {})).judged
+        found = (await read_netbox(netbox.url, TOKEN, {})).judged()
         assert found.problems == []
         assert [one.settings.jump for one in found.entries] == ["gate", None, "gate"]
         assert found.entries[2].settings.addresses == ("a", "b")
@@ -291,7 +291,7 @@ async def test_an_unknown_platform_in_a_custom_field_is_a_mistake_and_an_empty_f
         ]
         empty = {f"configtrail_{one}": " " for one in ("address", "platform", "group", "name")}
         netbox.devices = [device(1, custom_fields=empty)]
-        found = (await read_netbox(netbox.url, TOKEN, {})).judged
+        found = (await read_netbox(netbox.url, TOKEN, {})).judged()
     assert found.problems == []
     (entry,) = found.entries
     assert (entry.device_id, entry.settings.addresses) == ("r1", ("192.0.2.1",))
@@ -301,12 +301,12 @@ async def test_an_unknown_platform_in_a_custom_field_is_a_mistake_and_an_empty_f
 async def test_no_device_that_a_netbox_still_has_is_pruned() -> None:
     with serving() as netbox:
         netbox.devices = [device(1), device(2), device(3), device(4)]
-        before = (await read_netbox(netbox.url, TOKEN, {})).judged.entries
+        before = (await read_netbox(netbox.url, TOKEN, {})).judged().entries
         netbox.devices = [device(1), device(2, primary_ip=None), device(3, platform=None)]
         found = await read_netbox(netbox.url, TOKEN, {})
     devices = {one.device_id: _told(one) for one in before}
     registered = Inventory(devices, {})
-    entries = found.judged.entries
+    entries = found.judged().entries
     plan = plan_of(registered, entries, prune=True, kept=found.kept)
     assert plan.absent == ("r4",)
     devices["r2"] = _told(_behind(before[1], "r4"))
@@ -323,7 +323,7 @@ async def test_what_a_netbox_has_out_of_service_goes_and_what_only_rests_there_s
     out_of_service = ("decommissioning", "inventory")
     with serving() as netbox:
         netbox.devices = [device(number) for number in range(1, 9)]
-        before = (await read_netbox(netbox.url, TOKEN, {})).judged.entries
+        before = (await read_netbox(netbox.url, TOKEN, {})).judged().entries
         secret = {"configtrail_password": "s3cret"}
         netbox.devices = [
             device(1),
@@ -333,10 +333,10 @@ async def test_what_a_netbox_has_out_of_service_goes_and_what_only_rests_there_s
             ),
         ]
         found = await read_netbox(netbox.url, TOKEN, {})
-    assert [one.device_id for one in found.judged.entries] == ["r1"]
+    assert [one.device_id for one in found.judged().entries] == ["r1"]
     assert found.resting == ["r2", "r3", "r4", "r5", "r6"]
     registered = Inventory({one.device_id: _told(one) for one in before}, {})
-    plan = plan_of(registered, found.judged.entries, prune=True, kept=found.kept)
+    plan = plan_of(registered, found.judged().entries, prune=True, kept=found.kept)
     assert plan.absent == ("r7", "r8")
 
 
@@ -363,7 +363,7 @@ async def test_a_netbox_that_shows_no_device_is_told_and_retires_none() -> None:
 
 
 async def _problems(netbox: _Server) -> list[Problem]:
-    return (await read_netbox(netbox.url, TOKEN, {})).judged.problems
+    return (await read_netbox(netbox.url, TOKEN, {})).judged().problems
 
 
 async def test_a_secret_of_a_vault_is_read_and_its_token_follows_no_redirect() -> None:
@@ -521,9 +521,9 @@ async def test_half_a_surrogate_pair_in_a_netbox_is_a_mistake_with_its_device() 
             device(8, site={"slug": "\ud800"}),
         ]
         found = await read_netbox(netbox.url, TOKEN, {})
-    told = {one.where.removeprefix("NetBox device ") for one in found.judged.problems}
+    told = {one.where.removeprefix("NetBox device ") for one in found.judged().problems}
     assert told == {"2", "3", "4", "5", "6", "7", "8"}
-    assert all(is_text(one.field) for one in found.judged.problems)
+    assert all(is_text(one.field) for one in found.judged().problems)
     assert (found.left_out, found.resting) == ([], [])
 
 
@@ -537,3 +537,31 @@ async def test_a_password_on_standard_input_that_is_no_text_is_refused_and_not_q
         await set_credential(Settings(), name="main")
     assert "correct" not in "".join(traceback.format_exception(failed.value))
     assert failed.value.__context__ is None
+
+
+@pytest.mark.parametrize("gate", ["offline", "without an address", "by hand"])
+@pytest.mark.parametrize("prune", [False, True])
+async def test_a_jump_host_that_is_registered_may_rest_in_a_netbox_or_not_be_in_it(
+    gate: str, prune: bool
+) -> None:
+    with serving() as netbox:
+        behind = device(1, custom_fields={"configtrail_jump": {"name": "gate"}})
+        netbox.devices = [behind, device(2)]
+        if gate == "offline":
+            netbox.devices.append(device(3, name="gate", status={"value": "offline"}))
+        elif gate == "without an address":
+            netbox.devices.append(device(3, name="gate", primary_ip=None))
+        found = await read_netbox(netbox.url, TOKEN, {})
+    gate_settings = DeviceSettings(addresses=("192.0.2.3",), platform="jump")
+    told = {"gate": _told(Entry("gate", gate_settings, "by hand"))}
+    registered = Inventory(devices=told, groups={})
+    entries = await resolvable_entries(found.judged(registered.devices))
+    if prune and gate == "by hand":
+        with pytest.raises(InventoryRefused, match="NetBox device 1: jump"):
+            plan_of(registered, entries, prune=True, kept=found.kept)
+    else:
+        plan = plan_of(registered, entries, prune=prune, kept=found.kept)
+        assert {one.device_id for one in plan.added} == {"r1", "r2"}
+    # Where it is not registered, nothing could be reached through it.
+    with pytest.raises(InventoryRefused, match="NetBox device 1: jump"):
+        await resolvable_entries(found.judged())
