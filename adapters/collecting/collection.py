@@ -319,7 +319,7 @@ class DeviceCollector:
                 else None,
                 expected=state.expected_key,
             ),
-            limits=Limits(total=float(settings.timeout_seconds)),
+            limits=Limits.within(float(settings.timeout_seconds)),
             via=via,
             legacy=settings.legacy,
         )

@@ -16,7 +16,7 @@ import asyncssh
 from asyncssh import SSHClientConnection
 
 from adapters.ssh.executing import WINDOW
-from adapters.ssh.failures import DeviceUnread
+from adapters.ssh.failures import DeviceUnread, silent
 from adapters.ssh.target import Limits
 from domain.intake import MAX_TEXT
 
@@ -192,7 +192,7 @@ class Dialogue:
             async with asyncio.timeout_at(ends):
                 await self._screen.came.wait()
         except TimeoutError as error:
-            raise DeviceUnread("timeout", f"it sent nothing for {silence:g} s") from error
+            raise silent(silence) from error
 
 
 def _clean(raw: bytes) -> bytes:

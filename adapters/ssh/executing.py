@@ -7,7 +7,7 @@ import asyncio
 import asyncssh
 from asyncssh import SSHClientConnection
 
-from adapters.ssh.failures import DeviceUnread, NoCommandTaken
+from adapters.ssh.failures import DeviceUnread, NoCommandTaken, silent
 from adapters.ssh.target import Limits
 from domain.intake import MAX_TEXT
 
@@ -72,7 +72,7 @@ async def execute(
                 lambda: output, command, encoding=None, window=WINDOW
             )
     except TimeoutError as error:
-        raise _silent(limits) from error
+        raise silent(limits.silence) from error
     except asyncssh.ChannelOpenError as error:
         raise NoCommandTaken("command_refused", "it takes no command without a prompt") from error
     except (OSError, asyncssh.Error) as error:
@@ -83,7 +83,7 @@ async def execute(
             if now >= until:
                 raise DeviceUnread("timeout", f"it was not done within {limits.total:g} s")
             if now >= output.moved + limits.silence:
-                raise _silent(limits)
+                raise silent(limits.silence)
             await asyncio.wait(
                 [output.ended], timeout=min(until, output.moved + limits.silence) - now
             )
@@ -102,10 +102,6 @@ def decoded(raw: bytes) -> str:
         return raw.decode()
     except UnicodeDecodeError:
         return raw.decode("latin-1")
-
-
-def _silent(limits: Limits) -> DeviceUnread:
-    return DeviceUnread("timeout", f"it sent nothing for {limits.silence:g} s")
 
 
 def _broken(error: Exception) -> DeviceUnread:

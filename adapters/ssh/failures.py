@@ -43,6 +43,15 @@ class DeviceUnread(ConfigtrailError):
         self.reason = reason
 
 
+def silent(seconds: float) -> DeviceUnread:
+    """A device that sent nothing for so long."""
+    return DeviceUnread(
+        "timeout",
+        f"it sent nothing for {seconds:g} s: one that has to think for longer needs a longer "
+        "timeout, a tenth of which it may be silent",
+    )
+
+
 class JumpHostRefused(DeviceUnread):
     """A host on the way refuses our login: a device behind it tries again by itself."""
 

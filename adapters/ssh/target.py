@@ -71,6 +71,13 @@ class Limits(Struct, frozen=True, kw_only=True):
     silence: float = SILENCE_SECONDS
     total: float = TOTAL_SECONDS
 
+    @classmethod
+    def within(cls, total: float) -> Limits:
+        """Those of a reading that may take so long in all. Who is given longer than usual may also
+        be silent for longer: a slow device thinks for a while before it begins."""
+        silence = SILENCE_SECONDS * max(1.0, total / TOTAL_SECONDS)
+        return cls(silence=min(silence, total), total=total)
+
 
 class Target(Struct, frozen=True, kw_only=True):
     """A device to read. `addresses` are tried in order; `via` is the host to jump over.

@@ -1062,3 +1062,19 @@ async def test_a_device_that_the_collector_does_not_know_to_be_removed_yet_is_no
     with pytest.raises(Failed):
         await stack.collecting().collect(*given, source="scheduled")
     assert await stack.count(CollectionFailed) == 1
+
+
+async def test_a_device_that_is_given_longer_than_usual_may_be_silent_for_longer(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = []
+
+    async def noted(target: Target, *given: Any, **named: Any) -> Reading:
+        limits.append(target.limits)
+        return await read_device(target, *given, **named)
+
+    monkeypatch.setattr(collection, "read_device", noted)
+    async with serving(RouterOSDouble()) as double:
+        for seconds in (10, 300, 600):
+            await collect(stack, settings(double.port, timeout_seconds=seconds))
+    assert [(one.total, one.silence) for one in limits] == [(10, 10), (300, 30), (600, 60)]
