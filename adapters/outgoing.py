@@ -13,6 +13,6 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def straight() -> urllib.request.OpenerDirector:
+def straight(*handlers: urllib.request.BaseHandler) -> urllib.request.OpenerDirector:
     """What opens a URL and follows no redirect: such an answer is an `HTTPError`."""
-    return urllib.request.build_opener(_NoRedirect)
+    return urllib.request.build_opener(_NoRedirect, *handlers)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import time
 import urllib.error
 import urllib.request
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from adapters.outgoing import straight
+from adapters.witness.exchange import Exchange, PlainExchange, SecureExchange
 
 TIMEOUT_SECONDS = 5.0
 _ANSWER_MAX = 64 * 1024
@@ -37,35 +37,38 @@ class Poster:
         former = self._asking.get(url)
         if former is not None and not former.done():
             raise OSError("it is still answering what it was asked before")
-        asking = asyncio.ensure_future(asyncio.to_thread(_post, url, body, self._seconds))
+        exchange = Exchange(self._seconds)
+        asking = asyncio.ensure_future(asyncio.to_thread(_post, url, body, exchange))
+        # Nobody is told what becomes of one that was given up.
+        asking.add_done_callback(lambda one: one.cancelled() or one.exception())
         self._asking[url] = asking
-        done, _ = await asyncio.wait([asking], timeout=self._seconds)
+        try:
+            done, _ = await asyncio.wait([asking], timeout=self._seconds)
+        finally:
+            # Its thread would be waited for at the program's end, as long as anything comes.
+            exchange.end()
         if not done:
             raise OSError(f"it does not answer within {self._seconds:g} s")
         return asking.result()
 
 
-def _post(url: str, body: bytes, seconds: float) -> Answered:
+def _post(url: str, body: bytes, exchange: Exchange) -> Answered:
     request = urllib.request.Request(url, data=body, method="POST")
-    opener = straight()
-    deadline = time.monotonic() + seconds
+    opener = straight(PlainExchange(exchange), SecureExchange(exchange))
     try:
         try:
-            answer = opener.open(request, timeout=seconds)
+            answer = opener.open(request, timeout=exchange.seconds)
         except urllib.error.HTTPError as error:
             with error:
-                return Answered(error.code, _read(error, deadline))
+                return Answered(error.code, _read(error))
         with answer:
-            return Answered(answer.status, _read(answer, deadline))
+            return Answered(answer.status, _read(answer))
     except (http.client.HTTPException, ValueError) as error:
         raise OSError(f"its answer is no HTTP ({type(error).__name__})") from error
 
 
-def _read(answer: Any, deadline: float) -> bytes:
-    """The body, unless it comes too slowly."""
+def _read(answer: Any) -> bytes:
     found = b""
     while len(found) < _ANSWER_MAX and (piece := answer.read1(_PIECE)):
         found += piece
-        if time.monotonic() > deadline:
-            raise OSError("its answer comes too slowly")
     return found

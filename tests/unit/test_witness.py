@@ -223,3 +223,47 @@ async def test_an_answer_that_is_no_http_or_does_not_come_is_an_absent_witness(
 async def test_a_witness_is_not_followed_to_where_it_points() -> None:
     told = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
     assert (await posted(told)).status == 302
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "begun"),
+    [
+        ("http", HEAD + b"x: "),
+        ("http", HEAD + b"Content-Length: 60000\r\n\r\n"),
+        ("https", b"\x16\x03\x03\x3f\xff\x02\x00\x3f\xfb"),
+    ],
+    ids=["its headers", "its body", "its part of the handshake"],
+)
+@pytest.mark.parametrize("stopped", [False, True], ids=["out of time", "the program ends"])
+async def test_one_that_never_ends_its_answer_is_left(
+    scheme: str, begun: bytes, *, stopped: bool
+) -> None:
+    begins = asyncio.Event()
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        gone = asyncio.ensure_future(reader.read())  # all, until the other side has gone
+        piece = begun
+        while not gone.done():
+            writer.write(piece)
+            piece = b"y"
+            begins.set()
+            await asyncio.wait([gone], timeout=0.02)
+        gone.exception()
+        writer.close()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    async with server, asyncio.timeout(20):
+        port = server.sockets[0].getsockname()[1]
+        poster = Poster(3600 if stopped else 0.2)
+        asking = asyncio.ensure_future(poster(f"{scheme}://127.0.0.1:{port}/add-checkpoint", b"x"))
+        if stopped:
+            await begins.wait()
+            asking.cancel()
+        with pytest.raises(asyncio.CancelledError if stopped else OSError):
+            await asking
+        # As at the program's end: all threads are waited for.
+        await asyncio.get_running_loop().shutdown_default_executor()
