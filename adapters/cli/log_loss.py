@@ -14,12 +14,13 @@ from pydantic import BaseModel
 from adapters.cli.arguments import Json
 from adapters.cli.backup import whoami
 from adapters.cli.console import err, harmless, print_json
+from adapters.cli.log_keys import own_key
 from adapters.cli.session import Need, session
 from adapters.cli.tables import when
 from adapters.postgres.signed_marks import GivenUp
 from adapters.retention.erasing import check_said
 from adapters.settings import Settings
-from adapters.tlog.losing import is_lost
+from adapters.tlog.losing import loss_of
 from adapters.tlog.proving import names_of
 from domain.errors import InvalidInput
 from domain.tlog.names import STREAM_LOG
@@ -56,7 +57,17 @@ async def accept_loss(
         if not marks:
             raise InvalidInput("accept-loss", "has nothing to give up: nothing is kept as signed")
         names = await names_of(opened.system)
-        if not await is_lost(log.events, names, marks.values()):
+        key = await asyncio.to_thread(own_key, settings)
+        loss = await loss_of(log.events, log.checkpoints, names, key, marks.values())
+        if not loss.lost and loss.unsigned:
+            raise InvalidInput(
+                "accept-loss",
+                "has nothing to give up: what Postgres keeps as signed of "
+                f"{', '.join(loss.unsigned)} is of no key of yours, and so tells of nothing that "
+                "is lost: put the key back that signed it, or, if it is nobody's, delete that row "
+                "of configtrail_signed.marks; nothing was changed",
+            )
+        if not loss.lost:
             raise InvalidInput(
                 "accept-loss",
                 "has nothing to give up: the stream has all that was signed, so configtrail up "

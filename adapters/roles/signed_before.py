@@ -15,9 +15,10 @@ from adapters.crypto.signing import SigningKey, check_ed25519
 from adapters.jetstream.checkpoints import CheckpointStore, StoredNote
 from adapters.jetstream.verbatim import RawFeed
 from adapters.postgres.signed_marks import Mark, SignedMarks
-from domain.errors import KeyUnavailable, LogBroken, NotVerified, StreamGap, StreamMismatch
+from adapters.tlog.counting import accepted, counted, made_anew
+from domain.errors import KeyUnavailable, LogBroken, NotVerified, StreamGap
 from domain.tlog.checkpoint import Checkpoint, parse_checkpoint
-from domain.tlog.handover import Trust, handover_origin, parse_handover
+from domain.tlog.handover import handover_origin
 from domain.tlog.names import STREAM_LOG, LogNames
 from domain.tlog.note import VerifierKey, parse_note, verified
 
@@ -76,7 +77,7 @@ class SignedBefore:
         self._marks: dict[str, Mark] = {}
         self._key = key
         self._base = base
-        self._accepted: list[bytes] = []
+        self._accepted: tuple[bytes, ...] = ()
         self._handed_over = 0
         self._head = 0
 
@@ -89,16 +90,14 @@ class SignedBefore:
         self.names = LogNames(self._base, self.identity)
         await self._kept.ensure()
         self._marks = await self._kept.all_of(self._base)
-        for origin in (*await self._checkpoints.origins(), *self._marks):
+        for origin in await self._checkpoints.origins():
             if self.names.is_another_streams(origin):
-                raise StreamMismatch(
-                    origin,
-                    f"it was signed over another stream than this {self.identity.name}, created "
-                    f"at {self.identity.created.isoformat()}, so that one was deleted, and this "
-                    "one made anew. Put that one back from a copy; what to do if this one counts "
-                    "is in docs/operator.md, When something is gone",
-                )
+                raise made_anew(origin, self.names)
         await self._learn_keys()
+        for origin, mark in self._marks.items():
+            if self.names.is_another_streams(origin):
+                self._counted(mark)
+                raise made_anew(origin, self.names)
         first, self._head = await self._feed.ends()
         if first != 1:
             raise StreamGap(self.identity.name, 1, first)
@@ -191,21 +190,7 @@ class SignedBefore:
         size = signed.checkpoint.size if signed is not None else 0
         if mark.size < size:
             return signed
-        try:
-            note = parse_note(mark.note.encode())
-            checkpoint = parse_checkpoint(note.text)
-            if (checkpoint.origin, checkpoint.size) != (mark.origin, mark.size):
-                told = f"it is of {checkpoint.origin} at size {checkpoint.size}"
-                raise NotVerified("the checkpoint", told)
-            keys = [VerifierKey(mark.origin, public) for public in self._accepted]
-            verified(note, keys, check_ed25519)
-        except NotVerified as error:
-            raise LogBroken(
-                mark.origin,
-                mark.size,
-                f"what Postgres keeps of it is no checkpoint of this key: {error.reason}",
-                _NOT_OURS,
-            ) from error
+        checkpoint = self._counted(mark)
         sequence = signed.sequence if signed else 0
         kept = Signed(checkpoint, mark.note, sequence, mark.position, lost=True)
         if mark.size > size:
@@ -214,19 +199,24 @@ class SignedBefore:
             raise kept.broken("Postgres keeps another root of that size, which was signed before")
         return signed
 
+    def _counted(self, mark: Mark) -> Checkpoint:
+        """What a mark says, when a key signed it that counts. Raises `LogBroken`."""
+        try:
+            return counted(mark, self._accepted)
+        except NotVerified as error:
+            raise LogBroken(
+                mark.origin,
+                mark.size,
+                f"what Postgres keeps of it is no checkpoint of this key: {error.reason}",
+                _NOT_OURS,
+            ) from error
+
     async def _learn_keys(self) -> None:
         """Which keys' checkpoints are ours to go on from. Raises `KeyRetired`."""
-        notes = await self._checkpoints.all_of(handover_origin(self._base))
-        try:
-            handovers = [
-                parse_handover(self._base, one.raw, check_ed25519, one.sequence) for one in notes
-            ]
-        except NotVerified as error:
-            raise LogBroken(self._base, 0, error.reason) from error
-        trust = Trust([self._key.public], handovers)
-        if trust.retired(self._key.public):
+        found = await accepted(self._checkpoints, self._base, self._key)
+        if found.retired:
             raise KeyRetired(
                 "the log key", "the logs were handed over to another key; put that one in place"
             )
-        self._accepted = trust.at(0)
-        self._handed_over = notes[-1].sequence if notes else 0
+        self._accepted = found.keys
+        self._handed_over = found.handed_over

@@ -5,33 +5,58 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import aclosing
 
+from msgspec import Struct
+
+from adapters.crypto.signing import SigningKey
+from adapters.jetstream.checkpoints import CheckpointStore
 from adapters.jetstream.verbatim import RawFeed
 from adapters.postgres.signed_marks import Mark
+from adapters.tlog.counting import accepted, counted, made_anew
 from domain.errors import NotVerified
-from domain.tlog.checkpoint import parse_checkpoint
 from domain.tlog.findings import Claim
 from domain.tlog.names import LogNames
-from domain.tlog.note import parse_note
 from domain.tlog.verification import StreamCheck
 
 
-async def is_lost(feed: RawFeed, names: LogNames, marks: Iterable[Mark]) -> bool:
-    """Whether one of the marks tells of what is not in the stream. One of another stream's log
-    does, and so does one that is no checkpoint. Reads the whole stream; raises `Unavailable`."""
+class Loss(Struct, frozen=True):
+    """Whether something is lost, and of which logs what is kept is signed by nobody that counts."""
+
+    lost: bool
+    unsigned: tuple[str, ...]
+
+
+async def loss_of(
+    feed: RawFeed,
+    checkpoints: CheckpointStore,
+    names: LogNames,
+    key: SigningKey,
+    marks: Iterable[Mark],
+) -> Loss:
+    """Whether one of the marks that count tells of what is not in the stream. Reads all of it.
+
+    Raises `StreamMismatch` when the stream was made anew, `LogBroken`, `Unavailable`.
+    """
+    for origin in await checkpoints.origins():
+        if names.is_another_streams(origin):
+            raise made_anew(origin, names)
+    keys = (await accepted(checkpoints, names.base, key)).keys
     claims: list[Claim] = []
-    marks = list(marks)
-    _, last = await feed.ends()
+    unsigned: list[str] = []
     for mark in marks:
-        log = names.log(mark.origin)
         try:
-            checkpoint = parse_checkpoint(parse_note(mark.note.encode()).text)
+            checkpoint = counted(mark, keys)
         except NotVerified:
-            return True
-        if log is None or mark.position > last:
-            return True
-        claims.append(Claim(log, checkpoint.size, checkpoint.root, 0))
+            unsigned.append(mark.origin)
+            continue
+        if names.is_another_streams(mark.origin):
+            raise made_anew(mark.origin, names)
+        log = names.log(mark.origin)
+        if log is not None:
+            claims.append(Claim(log, checkpoint.size, checkpoint.root, 0))
     check = StreamCheck(feed.stream, claims)
+    _, last = await feed.ends()
     async with aclosing(feed.read()) as batches:
         async for batch in batches:
             check.feed(batch)
-    return check.finish(last) is not None or bool(check.findings)
+    lost = check.finish(last) is not None or bool(check.findings)
+    return Loss(lost, tuple(sorted(unsigned)))

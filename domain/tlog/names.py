@@ -65,6 +65,7 @@ class LogNames:
                 "configtrail.example/prod",
             )
         self.base = base
+        self.identity = identity
         created = identity.created.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         self._stream = f"{base}/stream/{identity.name}/{created}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,11 @@ from adapters.cli.log_loss import accept_loss
 from adapters.crypto.signing import SigningKey
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.checkpoints import CHECKPOINTS, CheckpointStore
+from adapters.jetstream.streams import EVENTS, events_stream_config
 from adapters.postgres.pool import open_pool
 from adapters.postgres.signed_marks import Mark, SignedMarks
-from domain.errors import InvalidInput, LogBroken
+from adapters.settings import Settings
+from domain.errors import InvalidInput, LogBroken, StreamMismatch
 from domain.tlog.checkpoint import Checkpoint
 from domain.tlog.names import STREAM_LOG
 from projections.rows import Pool
@@ -27,6 +30,12 @@ from tests.rig import MASTER, rig
 from tests.serving import settings_for
 
 OTHERS = (("acme", "other-1"), ("globex", "other-2"))
+
+
+def deployed(nats: EmbeddedNats, dsn: str, folder: Path) -> Settings:
+    """The settings of the deployment whose history the tests sign."""
+    key = base64.b64encode(bytes(range(32))).decode()
+    return settings_for(nats, dsn, folder, master_key=MASTER, log_name=BASE, log_key=key)
 
 
 @pytest_asyncio.fixture
@@ -80,7 +89,7 @@ async def test_another_history_is_not_signed_after_a_return_and_a_recorded_word_
 async def test_a_loss_is_accepted_only_where_something_is_lost(
     nats_server: EmbeddedNats, postgres_dsn: str, pool: Pool, tmp_path: Path
 ) -> None:
-    settings = settings_for(nats_server, postgres_dsn, tmp_path, master_key=MASTER, log_name=BASE)
+    settings = deployed(nats_server, postgres_dsn, tmp_path)
     marks = SignedMarks(pool)
     async with rig(nats_server.url) as one:
         await Story(one, seed=4).tell(30)
@@ -102,11 +111,65 @@ async def test_a_loss_is_accepted_where_the_stream_is_not_what_was_signed(
     nats_server: EmbeddedNats, postgres_dsn: str, pool: Pool, tmp_path: Path, grown: int
 ) -> None:
     await lose(nats_server, pool, tmp_path / "nats", tmp_path / "copy")
-    settings = settings_for(nats_server, postgres_dsn, tmp_path, master_key=MASTER, log_name=BASE)
+    settings = deployed(nats_server, postgres_dsn, tmp_path)
     async with rig(nats_server.url) as one:
         await Story(one, seed=3, devices=OTHERS).tell(grown)
         assert await accept_loss(settings, reason="the disk is gone", yes=True) == 0
     assert await SignedMarks(pool).all_of(BASE) == {}
+
+
+@pytest.mark.parametrize("other", [False, True], ids=["the tenant's log", "another stream's"])
+async def test_what_nobody_signed_tells_of_no_loss_and_of_no_other_stream(
+    nats_server: EmbeddedNats, postgres_dsn: str, pool: Pool, tmp_path: Path, *, other: bool
+) -> None:
+    settings = deployed(nats_server, postgres_dsn, tmp_path)
+    marks = SignedMarks(pool)
+    async with rig(nats_server.url) as one:
+        await Story(one, seed=4).tell(30)
+        await seal(one, pool)
+        if other:
+            origin = f"{BASE}/stream/{EVENTS}/20200101T000000.000000Z"
+            await marks.keep([Mark(origin, 7, 7, "?")])
+            await Story(one, seed=5, devices=OTHERS).tell(5)
+            with pytest.raises(LogBroken, match=r"is no checkpoint of this key.*delete that row"):
+                await seal(one, pool)
+        else:
+            origin = f"{BASE}/tenant/acme"
+            await pool.execute(
+                "UPDATE configtrail_signed.marks SET note = '?', size = 1, position = 999"
+                " WHERE origin = $1",
+                origin,
+            )
+        before = await marks.all_of(BASE)
+        with pytest.raises(InvalidInput, match=f"{origin} is of no key of yours"):
+            await accept_loss(settings, reason="a try", yes=True)
+        assert await marks.all_of(BASE) == before
+        assert await marks.given_up(BASE) == []
+        await pool.execute("DELETE FROM configtrail_signed.marks WHERE origin = $1", origin)
+        await seal(one, pool)
+
+
+@pytest.mark.parametrize("noted", [False, True], ids=["all of NATS is gone", "the stream is"])
+async def test_over_a_stream_that_was_made_anew_no_loss_is_accepted(
+    nats_server: EmbeddedNats, postgres_dsn: str, pool: Pool, tmp_path: Path, *, noted: bool
+) -> None:
+    settings = deployed(nats_server, postgres_dsn, tmp_path)
+    marks = SignedMarks(pool)
+    async with rig(nats_server.url) as one:
+        await Story(one).tell(30)
+        await seal(one, pool)
+        await one.js.delete_stream(EVENTS)
+        await one.js.add_stream(events_stream_config())
+        if not noted:
+            await one.js.delete_stream(CHECKPOINTS)
+            await one.checkpoints.ensure()
+        await Story(one, seed=2).tell(5)
+        before = await marks.all_of(BASE)
+        with pytest.raises(StreamMismatch, match="CONFIGTRAIL_LOG_NAME"):
+            await accept_loss(settings, reason="a try", yes=True)
+        with pytest.raises(StreamMismatch, match="CONFIGTRAIL_LOG_NAME"):
+            await seal(one, pool)
+        assert await marks.all_of(BASE) == before
 
 
 OTHER = SigningKey(bytes(32))
