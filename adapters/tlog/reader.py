@@ -10,7 +10,7 @@ from msgspec import Struct
 from adapters.crypto.keys import KeyRing, MasterKey
 from adapters.jetstream.branch import BranchReader
 from adapters.jetstream.checkpoints import CheckpointStore
-from adapters.jetstream.connection import connect
+from adapters.jetstream.connection import connect, missing_as_unavailable
 from adapters.jetstream.content_store import JetStreamContentStore
 from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.jetstream.key_store import JetStreamKeyStore
@@ -50,6 +50,8 @@ async def open_reader(settings: Settings) -> AsyncIterator[StreamReader]:
         master = MasterKey.load(given.get_secret_value() if given else None, settings.key_file)
         keyring = KeyRing(master, JetStreamKeyStore(js))
         raw = RawFeed(nc, js)
+        with missing_as_unavailable(EVENTS):
+            names = LogNames(settings.log_name, await raw.identity())
         events = JetStreamEventStore(nc, js)
         yield StreamReader(
             events=events,
@@ -58,5 +60,5 @@ async def open_reader(settings: Settings) -> AsyncIterator[StreamReader]:
             raw=raw,
             checkpoints=CheckpointStore(js),
             content=JetStreamContentStore(js, keyring, explains=Explanations(events)),
-            names=LogNames(settings.log_name, await raw.identity()),
+            names=names,
         )

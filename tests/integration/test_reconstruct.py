@@ -11,10 +11,11 @@ import pytest
 from adapters.cli.reconstructing import reconstruct
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream import wire
+from adapters.jetstream.streams import EVENTS
 from adapters.tlog.reader import StreamReader, open_reader
 from adapters.tlog.reconstruct import Told, story
 from domain.envelope import StoredEvent
-from domain.errors import StreamGap
+from domain.errors import StreamGap, StreamMissing
 from domain.events import ContentRevealed
 from projections.source import Unreadable
 from tests.behaviour.event_store import failure
@@ -110,3 +111,13 @@ async def test_a_text_is_shown_and_recorded_where_an_event_of_the_device_cant_be
     assert isinstance(last, StoredEvent)
     assert isinstance(last.event, ContentRevealed)
     assert (last.version, last.event.reason) == (2, "case 7")
+
+
+async def test_where_the_stream_is_gone_it_says_what_to_do(
+    nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path
+) -> None:
+    settings = settings_for(nats_server, postgres_dsn, tmp_path, master_key=MASTER)
+    async with rig(nats_server.url) as one:
+        await one.js.delete_stream(EVENTS)
+        with pytest.raises(StreamMissing, match="put it back from a copy"):
+            await reconstruct(settings, device="r1")
