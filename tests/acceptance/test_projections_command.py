@@ -52,14 +52,15 @@ async def test_what_is_parked_in_a_data_folder_is_seen_and_skipped_without_waiti
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "data"
-    async with embedded(folder) as there, Observer(there.nats_url, there.postgres_dsn) as observer:
-        positions = [await from_the_future(observer, f"r{n}") for n in range(MOST_IN_A_ROW)]
     commands = Commands(
         {
             **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME")},
             "CONFIGTRAIL_DATA_DIR": str(folder),
         }
     )
+    assert await commands.json("parked", "list") == (0, [])  # everything is made
+    async with embedded(folder) as there, Observer(there.nats_url, there.postgres_dsn) as observer:
+        positions = [await from_the_future(observer, f"r{n}") for n in range(MOST_IN_A_ROW)]
     status, listed = await commands.json("parked", "list", "--projection", "audit")
     assert (status, [one["position"] for one in listed]) == (0, positions[:-1])
     for words, wrong, what in (
