@@ -84,7 +84,7 @@ class Rig(Stores):
             info = await self.js.stream_info(INTAKE, subjects_filter=INTAKE_SUBJECT)
             return not info.state.subjects
 
-        await eventually(empty, within=60)
+        await eventually(empty, within=180)
 
     async def history(self, tenant_id: str, device_id: str) -> list[StoredEvent]:
         """A device's events."""
