@@ -27,7 +27,7 @@ from projections.prefetch import Prefetch
 from projections.projection import Projection
 from projections.rebuilds import Rebuild
 from projections.rows import Pool
-from projections.schema import BUILD, LIVE, complete
+from projections.schema import BUILD, LIVE
 from projections.source import EventSource
 from projections.writer import ProjectionWriter, Rewound, lease_name
 
@@ -110,8 +110,6 @@ class ProjectionBuilder:
                 return found.version == mine and found.error is None
         elif live is None or live.version >= mine:
             return False
-        elif not await complete(self._pool, live.tables, LIVE):
-            return False  # they are made anew where they are
         await rebuilds.begin(self._pool, self._projection, await self._source.identity())
         return True
 
@@ -142,6 +140,7 @@ class ProjectionBuilder:
             await rebuilds.cancel(self._pool, self._projection, found.build)
             raise
         self._patience.over(writer.position)
+        goal: int | None = None
         async with (
             aclosing(self._source.follow(writer.position)) as feed,
             Prefetch(feed, most=MOST_EVENTS, prepare=writer.prefold) as batches,
@@ -153,12 +152,16 @@ class ProjectionBuilder:
                 if batch is None or len(batch) < MOST_EVENTS // 2:
                     await writer.refresh()
                     head = await self._source.head()
-                    if head - writer.position > NEAR or await self._waits(head):
+                    if head - writer.position > NEAR:
+                        continue
+                    # What others stop for up to here holds this one, noted already or not yet.
+                    goal = head if goal is None else goal
+                    if await self._waits(goal, head):
                         continue
                     if await self._switch(writer, batches, found):
                         return
 
-    async def _waits(self, head: int) -> bool:
+    async def _waits(self, goal: int, head: int) -> bool:
         """Whether other new versions of the same deployment are not as far yet. One that stopped
         for an event holds all: so the program of before has all its tables until it is skipped."""
         live = await checkpoints.checkpoints(self._pool)
@@ -175,6 +178,7 @@ class ProjectionBuilder:
                 build is None
                 or build.version != other.version
                 or build.error is not None
+                or build.position < goal
                 or head - build.position > NEAR
             ):
                 behind.append(other.name)

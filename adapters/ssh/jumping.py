@@ -39,7 +39,8 @@ class _Known:
         self.failed = 0
         self.failure: DeviceUnread | None = None
         self.is_open = False
-        self.refusals = 0
+        self.refusals = 0  # in a row
+        self.refusals_ever = 0
         self.reason = ""
         self.until = 0.0
 
@@ -48,15 +49,18 @@ class _Known:
         if self.is_open or now >= self.until:
             self.until = now + _WAITS[min(self.refusals, len(_WAITS) - 1)]
             self.refusals += 1
+        self.refusals_ever += 1
         self.is_open, self.reason = False, reason
 
     def went_wrong(self, failure: DeviceUnread) -> None:
         """It failed, but was not refused."""
-        self.is_open = True
-        if not isinstance(failure, JumpHostRefused):  # that is known of the host before it at once
-            self.failed += 1
-            # Another one: this would keep alive whatever it went through.
-            self.failure = DeviceUnread(failure.kind, failure.reason)
+        if isinstance(failure, JumpHostRefused):
+            return  # by the host before it: this one was not asked
+        # What was refused is open again when it is accepted, and not for being out of reach once.
+        self.is_open = self.is_open or not self.refusals
+        self.failed += 1
+        # Another one: this would keep alive whatever it went through.
+        self.failure = DeviceUnread(failure.kind, failure.reason)
 
     def went_well(self) -> None:
         """It was accepted."""
@@ -74,28 +78,31 @@ class JumpHosts:
     @asynccontextmanager
     async def trying(self, host: Target, *, insists: bool) -> AsyncIterator[None]:
         """Around a login at a jump host. Raises `DeviceUnread` (auth_failed) in its place where it
-        was refused a short while ago, unless somebody `insists`.
+        was refused a short while ago, unless somebody `insists` who came after that.
 
         A login that was refused last, or that nobody has tried, is tried by one, and who comes
         meanwhile waits for the outcome. Whatever that is but a refusal, all others may try then,
-        a few at a time. Who waits while that fails for as many in a row need not try as well.
+        a few at a time; of one that was refused before, when it is accepted. Who waits while that
+        fails for as many in a row need not try as well.
         """
         known = self._of(host)
         accepted, failed = known.accepted, known.failed
+        refused = known.refusals_ever
         async with known.places:
             if known.accepted == accepted and known.failed - failed >= AT_ONCE:
                 assert known.failure is not None
                 raise DeviceUnread(known.failure.kind, known.failure.reason)
-            async with self._in_turn(known, insists=insists):
+            async with self._in_turn(known, refused if insists else None):
                 yield
 
     @asynccontextmanager
-    async def _in_turn(self, known: _Known, *, insists: bool) -> AsyncIterator[None]:
+    async def _in_turn(self, known: _Known, insists_after: int | None) -> AsyncIterator[None]:
         alone = not known.is_open and await known.turn.acquire()
         if alone and known.is_open:
             known.turn.release()
             alone = False
         try:
+            insists = insists_after == known.refusals_ever
             if alone and not insists and self._clock() < known.until:
                 raise DeviceUnread(
                     "auth_failed",

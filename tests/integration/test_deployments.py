@@ -60,9 +60,11 @@ async def test_new_versions_wait_for_one_another(
 
 
 async def test_one_that_stops_for_an_event_holds_the_others_until_it_goes_on(
-    pool: Pool, caplog: pytest.LogCaptureFixture
+    pool: Pool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level("INFO")
+    """Also where the stream is short, and before the one that will stop has noted it."""
+    monkeypatch.setattr(builder, "NEAR", 1_000)
     events = played(22, 260).events
     source = Listed(events[:-20])
     for one in (AUDIT, FLEET):
@@ -80,7 +82,8 @@ async def test_one_that_stops_for_an_event_holds_the_others_until_it_goes_on(
         await source.more(events[-20:])
         await eventually(lambda: _stands(pool, new[0], source))
         assert await versions(pool) == OLD
-        await rebuilds.begin(pool, fleet, STREAM)
+        await rebuilds.begin(pool, fleet, STREAM)  # tried again: the error is gone
+        assert await versions(pool) == OLD
         await ProjectionBuilder(pool, source, fleet, new).build()
         await eventually(lambda: _are(pool, NEW))
 

@@ -45,8 +45,10 @@ class Gate:
         """So many log in at once next, behind some who do alone."""
         self._together, self._alone = asyncio.Barrier(together), len(self.logins) + alone
 
-    async def all_jump(self, count: int) -> list[Kind | None]:
-        told = await asyncio.gather(*(self.jump() for _ in range(count)), return_exceptions=True)
+    async def all_jump(self, count: int, *, insists: bool = False) -> list[Kind | None]:
+        told = await asyncio.gather(
+            *(self.jump(insists=insists) for _ in range(count)), return_exceptions=True
+        )
         assert all(one is None or isinstance(one, DeviceUnread) for one in told)
         return [one.kind if isinstance(one, DeviceUnread) else None for one in told]
 
@@ -167,3 +169,21 @@ async def test_a_host_behind_another_of_the_same_address_is_another_one() -> Non
         hosts.trying(outer, insists=False),
     ):
         pass
+
+
+async def test_of_many_who_insist_at_once_one_is_refused() -> None:
+    gate = Gate("auth_failed")
+    for number in (1, 2, 3):
+        assert await gate.all_jump(9, insists=True) == ["auth_failed"] * 9
+        assert len(gate.logins) == number
+
+
+async def test_one_that_was_refused_and_then_is_away_is_tried_by_one_at_a_time() -> None:
+    gate = Gate("auth_failed")
+    await gate.all_jump(3)
+    gate.now, gate.answer = 60.0, "timeout"
+    assert await gate.all_jump(3) == ["timeout"] * 3
+    gate.answer = "auth_failed"
+    tried = len(gate.logins)
+    assert await gate.all_jump(9) == ["auth_failed"] * 9
+    assert len(gate.logins) == tried + 1
