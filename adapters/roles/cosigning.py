@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
-from adapters.jetstream.checkpoints import CheckpointStore
+from adapters.jetstream.checkpoints import CheckpointStore, Overtaken
 from adapters.witness.client import Cosigned, Early
 from domain.errors import NotVerified
 from domain.tlog.checkpoint import Checkpoint, parse_checkpoint
-from domain.tlog.names import cosigned_name
+from domain.tlog.names import STREAM_LOG, cosigned_name
 from domain.tlog.note import Note, Signature, parse_note
 
 Cosign = Callable[[str, Checkpoint, Note, Early], Awaitable[Cosigned]]
@@ -70,7 +70,8 @@ class Cosigning:
         """
         rounds = [
             asyncio.create_task(self._round(name, bare, cosign), name=f"cosigning {name}")
-            for name, bare in self._bare.items()
+            # Each witness hears of one log after another: first of what all others are part of.
+            for name, bare in sorted(self._bare.items(), key=lambda it: it[0] != STREAM_LOG)
             if name not in self._asking
         ]
         if not rounds:
@@ -109,9 +110,15 @@ class Cosigning:
         there = {(one.name, one.key_id) for one in note.signatures}
         kept = [one for one in bare.earlier if (one.name, one.key_id) not in there]
         cosigned = Note(note.text, (*note.signatures, *kept))
-        under = cosigned_name(bare.checkpoint.origin)
+        origin, size = bare.checkpoint.origin, bare.checkpoint.size
+        own = await self._checkpoints.last(origin)
+        signed = _size_in(own.raw) if own is not None else 0
+        if signed < size:
+            raise Overtaken  # its notes were lost: what is said stands beside those that are there
+        under = cosigned_name(origin)
         last = await self._checkpoints.last(under)
-        if last is not None and _size_in(last.raw) > bare.checkpoint.size:
+        # What is larger than the log is junk, or of a past that was lost.
+        if last is not None and size < _size_in(last.raw) <= signed:
             return  # another sealer came further: sizes never go back
         await self._checkpoints.append(
             under,

@@ -39,18 +39,19 @@ def tenant_of_subject(subject: str) -> str | None:
         return None  # what belongs to no tenant is in the stream's log
 
 
-_COSIGNED = "/cosigned"
+# No log's name has a '+': neither a base, nor what comes after it, where tokens escape it.
+_COSIGNED = "cosigned+"
 
 
 def cosigned_name(origin: str) -> str:
     """Under which name the checkpoints of a log stand once more, with what witnesses say of them.
     Witnesses may be slower than the log grows; so these have their own order."""
-    return origin + _COSIGNED
+    return _COSIGNED + origin
 
 
 def cosigned_origin(name: str) -> str | None:
     """The log whose cosigned checkpoints stand under that name; None for all other names."""
-    return name.removesuffix(_COSIGNED) if name.endswith(_COSIGNED) else None
+    return name.removeprefix(_COSIGNED) if name.startswith(_COSIGNED) else None
 
 
 class LogNames:

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from adapters.crypto.signing import SigningKey, check_ed25519
 from adapters.embedded.nats import EmbeddedNats
+from adapters.jetstream.checkpoints import CHECKPOINTS, Overtaken
 from adapters.postgres.pool import open_pool
 from adapters.postgres.signed_marks import SignedMarks
 from adapters.postgres.tiles import TileStore
@@ -18,6 +20,7 @@ from adapters.postgres.witness_book import Asked, WitnessBook, answers
 from adapters.roles.cosigning import Cosign
 from adapters.roles.sealer import SEAL_SUBJECT
 from adapters.roles.sealing import Sealing
+from adapters.tlog.handing import hand_over
 from adapters.tlog.proofs import Prover
 from adapters.witness.client import WitnessAddress, Witnesses
 from adapters.witness.posting import Answered
@@ -26,8 +29,8 @@ from adapters.witness.witness import Witness
 from domain.tlog.checkpoint import Checkpoint, parse_checkpoint
 from domain.tlog.findings import Finding
 from domain.tlog.judging import WITNESS_LAG_SECONDS, Judged, judge_notes
-from domain.tlog.names import STREAM_LOG, cosigned_name
-from domain.tlog.note import COSIGNATURE, VerifierKey, cosignature_time, parse_note
+from domain.tlog.names import STREAM_LOG, cosigned_name, tenant_log
+from domain.tlog.note import COSIGNATURE, VerifierKey, cosignature_time, parse_note, verified
 from projections.rows import Pool
 from tests.logs import (
     BASE,
@@ -213,7 +216,7 @@ async def test_witnesses_are_asked_anew_about_a_log_in_which_nothing_happens(
 async def test_who_refuses_one_log_is_asked_about_the_others(
     connected: Rig, pool: Pool, tmp_path: Path
 ) -> None:
-    """A witness of the stream's log alone: the tenants' come first, and it knows none of them."""
+    """A witness of the stream's log alone: it knows none of the tenants' logs."""
     party = Party(tmp_path)
     party.refused = {"/tenant/"}
     await Story(connected).tell(30)
@@ -353,7 +356,7 @@ async def test_what_was_cosigned_and_is_no_checkpoint_of_the_log_is_told(
     under = cosigned_name((await names(connected)).origin(STREAM_LOG))
     last = await connected.checkpoints.last(under)
     assert last is not None
-    other = KEY.note(Checkpoint(under.removesuffix("/cosigned"), 7, bytes(32)))
+    other = KEY.note(Checkpoint(under.removeprefix("cosigned+"), 7, bytes(32)))
     at = await connected.checkpoints.append(under, str(other).encode(), after=last.sequence)
     (found,) = await judged(connected, party.verifiers)
     assert (found.kind, found.position) == ("altered", at)
@@ -365,6 +368,69 @@ async def test_what_was_cosigned_and_is_no_checkpoint_of_the_log_is_told(
     await sealed(work, await party.cosign(connected, pool))
     assert work.unwitnessed == 0
     assert {one.kind for one in await judged(connected, party.verifiers)} == {"altered"}
+
+
+async def test_a_tenant_may_be_called_as_what_is_cosigned(
+    connected: Rig, pool: Pool, tmp_path: Path
+) -> None:
+    path = tmp_path / "log.key"
+    old = SigningKey.generate_file(path)
+    party = Party(tmp_path, old)
+    await Story(connected, devices=(("cosigned", "r1"),)).tell(10)
+    await seal(connected, pool, old, cosign=await party.cosign(connected, pool))
+    origin = (await names(connected)).origin(tenant_log("cosigned"))
+    assert origin in await connected.checkpoints.origins()
+    await hand_over(connected.checkpoints, BASE, path)
+    for name in (origin, cosigned_name(origin)):
+        stored = await connected.checkpoints.last(name)
+        assert stored is not None
+        for key in (old, SigningKey.from_file(path)):
+            verified(parse_note(stored.raw), [key.verifier(origin)], check_ed25519)
+    for key in (old, SigningKey.from_file(path)):
+        notes = [(one.sequence, one.origin, one.raw) for one in await stored_notes(connected)]
+        known = await names(connected)
+        found = judge_notes(notes, known, [key.public], check_ed25519, witnesses=party.verifiers)
+        assert (found.findings, found.others) == ((), 0)
+
+
+async def test_nothing_is_cosigned_that_the_log_no_longer_has(
+    connected: Rig, pool: Pool, tmp_path: Path
+) -> None:
+    """Checkpoints are lost while witnesses are asked; what stands there is of a larger past."""
+    party = Party(tmp_path)
+    await Story(connected).tell(10)
+    work = sealing(connected, pool)
+    await work.open()
+    async for batch in connected.raw.read(work.position):
+        await work.apply(batch)
+    await work.seal()
+    origin = (await names(connected)).origin(STREAM_LOG)
+
+    async def lose() -> None:
+        party.before.clear()
+        await connected.js.delete_stream(CHECKPOINTS)
+        await connected.checkpoints.ensure()
+
+    party.before[NAMES[0]] = lose
+    cosign = await party.cosign(connected, pool)
+    with pytest.raises(Overtaken):
+        await work.ask(cosign)
+    assert await stored_notes(connected) == []
+    larger = KEY.note(Checkpoint(origin, 10_000, bytes(32)))
+    await connected.checkpoints.append(cosigned_name(origin), str(larger).encode(), after=0)
+    await seal(connected, pool, cosign=await party.cosign(connected, pool))
+    assert await cosigned_at(connected) == {int(party.now)}
+
+
+async def test_the_streams_log_is_asked_about_first(
+    connected: Rig, pool: Pool, tmp_path: Path
+) -> None:
+    party = Party(tmp_path)
+    await Story(connected).tell(30)
+    await seal(connected, pool, cosign=await party.cosign(connected, pool))
+    stream = (await names(connected)).origin(STREAM_LOG)
+    for name in NAMES:
+        assert next(one.origin for one in party.told if one.witness == name) == stream
 
 
 async def test_what_lacks_a_witness_is_known_again_after_a_start(
