@@ -34,12 +34,14 @@ _NAME_IN_USE = 10058
 
 class StoredNote(Struct, frozen=True):
     """A note as the stream holds it. `origin` is what its subject says; `position` is how far in
-    the stream of events its log was read for it (not signed, and only of use to the sealer)."""
+    the stream of events its log was read for it (not signed, and only of use to the sealer).
+    `stored_ns` is when it was stored, in nanoseconds since 1970, as `read_notes` tells it."""
 
     sequence: int
     origin: str
     raw: bytes
     position: int = 0
+    stored_ns: int = 0
 
 
 class Overtaken(Exception):
@@ -209,7 +211,13 @@ async def read_notes(feed: RawFeed, after: int = 0) -> AsyncGenerator[list[Store
     async with aclosing(feed.read(after)) as batches:
         async for batch in batches:
             yield [
-                StoredNote(one.position, _origin(one.subject), one.body, _read_to(one.block))
+                StoredNote(
+                    one.position,
+                    _origin(one.subject),
+                    one.body,
+                    _read_to(one.block),
+                    one.stored_ns,
+                )
                 for one in batch
             ]
 

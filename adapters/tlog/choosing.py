@@ -17,7 +17,7 @@ from adapters.tlog.proofs import Sealed
 from adapters.witness.client import parse_witnesses
 from domain.errors import NotFound, NotVerified
 from domain.tlog.checkpoint import parse_checkpoint
-from domain.tlog.judging import WITNESS_LAG_SECONDS
+from domain.tlog.judging import is_just_now
 from domain.tlog.names import STREAM_LOG, LogNames, cosigned_name
 from domain.tlog.note import Signature, VerifierKey, cosignature_time, parse_note, verified
 
@@ -73,13 +73,13 @@ async def chosen(
         if newest is None:
             raise NotFound("checkpoint of", origin)
         last.append(newest)
-    former = await _former(system, origins) if witnesses else {}
+    former = await _former(system, origins, now) if witnesses else {}
     found: list[list[Candidate]] = []
     for origin, newest in zip(origins, last, strict=True):
         one = _sealed(newest)
         there = {(it.name, it.key_id) for it in one.note.signatures}
         candidates = [Candidate(one, newest.position, len(there & witnesses))]
-        for stored in former.get(cosigned_name(origin), ()):
+        for stored in former.get(origin, ()):
             cosigned = _cosigned(
                 stored, [key for key in keys if key.name == origin], witnesses, now
             )
@@ -90,16 +90,35 @@ async def chosen(
     return choose(*found) or (found[0][0].sealed, found[1][0].sealed)
 
 
-async def _former(system: System, origins: Sequence[str]) -> dict[str, deque[StoredNote]]:
-    found: dict[str, deque[StoredNote]] = {
-        cosigned_name(origin): deque(maxlen=_MOST) for origin in origins
-    }
+async def _former(
+    system: System, origins: Sequence[str], now: float
+) -> dict[str, list[StoredNote]]:
+    """What was cosigned of the checkpoints after which the log grew just now, and of the last
+    ones. Those before may be cosigned anew for ever, and tell of nothing that came since."""
+    found: dict[str, deque[StoredNote]] = {origin: deque(maxlen=_MOST) for origin in origins}
+    by_name = {cosigned_name(origin): origin for origin in origins}
+    last: dict[str, bytes] = {}
+    recent: set[bytes] = set()
     async with aclosing(read_notes(system.log.notes)) as batches:
         async for batch in batches:
             for one in batch:
-                if one.origin in found:
-                    found[one.origin].append(one)
-    return found
+                if one.origin in by_name:
+                    found[by_name[one.origin]].append(one)
+                elif one.origin in found:
+                    text = _text_of(one)
+                    former = last.get(one.origin, text)
+                    if former != text and is_just_now(one.stored_ns / 1e9, now):
+                        recent.add(former)
+                    last[one.origin] = text
+    recent |= set(last.values())
+    return {
+        origin: [one for one in notes if _text_of(one) in recent] for origin, notes in found.items()
+    }
+
+
+def _text_of(stored: StoredNote) -> bytes:
+    """What is signed, whoever did."""
+    return stored.raw.partition(b"\n\n")[0]
 
 
 def _cosigned(
@@ -117,8 +136,7 @@ def _cosigned(
 
 
 def _is_recent(one: Signature, now: float) -> bool:
-    seconds = cosignature_time(one)
-    return seconds is not None and abs(now - seconds) <= WITNESS_LAG_SECONDS
+    return is_just_now(cosignature_time(one), now)
 
 
 def _sealed(stored: StoredNote) -> Sealed:

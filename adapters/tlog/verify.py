@@ -104,6 +104,7 @@ async def verify(evidence: Evidence, options: Options, progress: Progress | None
         witnesses=options.witnesses,
         quorum=options.quorum,
         now=time.time(),
+        stored={one.sequence: one.stored_ns / 1e9 for one in notes},
     )
     findings = [*judged.findings, *_lost_notes([one.sequence for one in notes], last_note)]
     if last and not findings and not any(one.log == STREAM_LOG for one in judged.claims):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from typing import Final
 
 from msgspec import Struct
@@ -41,9 +42,11 @@ class Judged(Struct, frozen=True):
 
 
 class _Repeated(Struct):
-    """A checkpoint of a log, with all notes that say it."""
+    """A checkpoint of a log, with all notes that say it: `first` and last the sequences of the
+    log's own."""
 
     size: int
+    first: int
     sequence: int
     notes: list[Note]
 
@@ -57,6 +60,7 @@ def judge_notes(
     witnesses: Sequence[VerifierKey] = (),
     quorum: int | None = None,
     now: float | None = None,
+    stored: Mapping[int, float] | None = None,
 ) -> Judged:
     """The claims in notes (sequence, name of the log by their subject, bytes), in order.
 
@@ -64,7 +68,8 @@ def judge_notes(
     from them to others. The last checkpoint of every log must be cosigned by at least `quorum` of
     the `witnesses`, without it by all of them. A log may grow faster than they answer: with `now`
     (seconds since 1970) a former one does as well that they cosigned within
-    `WITNESS_LAG_SECONDS` of it.
+    `WITNESS_LAG_SECONDS` of it, where the log's next one is as new: an old one may be cosigned anew
+    for ever. When each note was stored is in `stored`, by its sequence.
     """
     claims: list[Claim] = []
     findings: list[Finding] = []
@@ -115,7 +120,8 @@ def judge_notes(
         elif sequence:
             before[log] = claim
         if sequence and origin == under:
-            repeated = said.setdefault(log, {}).pop(note.text, None) or _Repeated(claim.size, 0, [])
+            repeated = said.setdefault(log, {}).pop(note.text, None)
+            repeated = repeated or _Repeated(claim.size, sequence, 0, [])
             repeated.sequence = sequence
             repeated.notes.append(note)
             said[log][note.text] = repeated  # the last one of the log is the last one here
@@ -124,11 +130,16 @@ def judge_notes(
     wanted = parties if quorum is None else quorum
     behind = 0
     for log, by_text in said.items():
-        last, *older = reversed(by_text.values())
+        line = list(by_text.values())
+        last = line[-1]
         agreed = _cosigned(last.notes, witnesses, check)
         if len(agreed) >= wanted:
             continue
-        if now is not None and any(_just_now(one, witnesses, check, wanted, now) for one in older):
+        if now is not None and any(
+            is_just_now((stored or {}).get(following.first), now)
+            and _just_now(one, witnesses, check, wanted, now)
+            for one, following in pairwise(line)
+        ):
             behind += 1
             continue
         lacking = sorted({one.name for one in witnesses if one.public not in agreed})
@@ -180,18 +191,22 @@ def _cosigned(
     return agreed
 
 
+def is_just_now(seconds: float | None, now: float) -> bool:
+    """Whether it is a short while before or after now: clocks differ."""
+    return seconds is not None and abs(now - seconds) <= WITNESS_LAG_SECONDS
+
+
 def _just_now(
     one: _Repeated, witnesses: Sequence[VerifierKey], check: Check, wanted: int, now: float
 ) -> bool:
-    """Whether enough witnesses cosigned it, by their clocks, a short while before or after now."""
-
-    def recent(seconds: int | None) -> bool:
-        return seconds is not None and abs(now - seconds) <= WITNESS_LAG_SECONDS
-
+    """Whether enough witnesses cosigned it, by their clocks, just now."""
     # What its signatures say of their time is looked at before they are checked: there may be many.
-    if not any(recent(cosignature_time(it)) for note in one.notes for it in note.signatures):
+    if not any(
+        is_just_now(cosignature_time(it), now) for note in one.notes for it in note.signatures
+    ):
         return False
-    return sum(map(recent, _cosigned(one.notes, witnesses, check).values())) >= wanted
+    agreed = _cosigned(one.notes, witnesses, check).values()
+    return sum(is_just_now(at, now) for at in agreed) >= wanted
 
 
 def _trust(

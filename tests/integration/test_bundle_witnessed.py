@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+from adapters.crypto.signing import SigningKey
 from adapters.embedded.nats import EmbeddedNats
 from adapters.postgres.pool import open_pool
 from adapters.postgres.tiles import TileStore
@@ -14,8 +15,8 @@ from adapters.tlog.bundle import export
 from adapters.tlog.choosing import chosen
 from domain.tlog.checkpoint import parse_checkpoint
 from domain.tlog.judging import WITNESS_LAG_SECONDS
-from domain.tlog.names import STREAM_LOG, tenant_log
-from domain.tlog.note import parse_note
+from domain.tlog.names import STREAM_LOG, cosigned_name, tenant_log
+from domain.tlog.note import Note, parse_note
 from tests.integration.test_bundle import Made, unpack
 from tests.integration.test_witnessed import NAMES, Party
 from tests.logs import BASE, KEY, Story, names, sealing
@@ -82,3 +83,21 @@ async def test_it_is_of_what_witnesses_have_cosigned_just_now(
             own, stream = await chosen(system, known, log, keys, kept, now)
             assert own.checkpoint.size == last
             assert stream.checkpoint.size == work.position
+        # Nor is anything that is old for having been cosigned anew.
+        late = int(party.now) + 2 * WITNESS_LAG_SECONDS
+        for origin in (known.origin(log), known.origin(STREAM_LOG)):
+            under = cosigned_name(origin)
+            stored = await one.checkpoints.last(under)
+            assert stored is not None
+            note = parse_note(stored.raw)
+            anew = [
+                SigningKey(bytes([number]) * 32).cosign(name, note.text, late)
+                for number, name in enumerate(NAMES, 1)
+            ]
+            raw = str(Note(note.text, (note.signatures[0], *anew))).encode()
+            await one.checkpoints.append(
+                under, raw, after=stored.sequence, position=stored.position
+            )
+        own, stream = await chosen(system, known, log, keys, (), late)
+        assert own.checkpoint.size == last
+        assert stream.checkpoint.size == work.position

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -130,9 +131,16 @@ async def judged(
 
 
 async def judged_at(
-    rig: Rig, witnesses: list[VerifierKey], quorum: int | None = None, now: float | None = None
+    rig: Rig,
+    witnesses: list[VerifierKey],
+    quorum: int | None = None,
+    now: float | None = None,
+    *,
+    stored_before: float = 0,
 ) -> Judged:
-    notes = [(one.sequence, one.origin, one.raw) for one in await stored_notes(rig)]
+    """`stored_before`: so many seconds before they were."""
+    found = await stored_notes(rig)
+    notes = [(one.sequence, one.origin, one.raw) for one in found]
     return judge_notes(
         notes,
         await names(rig),
@@ -141,6 +149,7 @@ async def judged_at(
         witnesses=witnesses,
         quorum=quorum,
         now=now,
+        stored={one.sequence: one.stored_ns / 1e9 - stored_before for one in found},
     )
 
 
@@ -281,6 +290,7 @@ async def test_what_is_said_of_a_former_checkpoint_is_kept(
 ) -> None:
     """All witnesses are slower than sealing: the log has grown whenever one of them answers."""
     party = Party(tmp_path)
+    party.now = float(int(time.time()))
     story = Story(connected)
     await story.tell(30)
     work = sealing(connected, pool)
@@ -312,6 +322,12 @@ async def test_what_is_said_of_a_former_checkpoint_is_kept(
         found = await judged_at(connected, party.verifiers, now=party.now + late)
         assert {one.kind for one in found.findings} == kinds
         assert (found.behind > 0) == (not kinds)
+    # What is cosigned anew for ever, while the log goes on without the witnesses, does not do.
+    long_ago = await judged_at(
+        connected, party.verifiers, now=party.now, stored_before=2 * WITNESS_LAG_SECONDS
+    )
+    assert {one.kind for one in long_ago.findings} == {"unwitnessed"}
+    assert long_ago.behind == 0
     assert {one.kind for one in await judged(connected, party.verifiers)} == {"unwitnessed"}
     del party.before[NAMES[2]]
     await work.ask(cosign)
