@@ -6,6 +6,7 @@ is signed is what is stored, so this takes the bytes off the connection before t
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -15,9 +16,11 @@ from nats.js import JetStreamContext
 
 from adapters.jetstream.connection import outage_as_unavailable
 from adapters.jetstream.delivery import DeliveryDecoder
+from adapters.jetstream.feed import AGAIN_SECONDS
 from adapters.jetstream.passing import passing
 from adapters.jetstream.pull import PullLost
 from adapters.jetstream.source import RawPuller
+from adapters.jetstream.stored import stored_at
 from adapters.jetstream.streams import EVENTS
 from adapters.jetstream.tap import TappedMessage
 from domain.envelope import StreamIdentity
@@ -91,7 +94,8 @@ class RawFeed:
     ) -> AsyncGenerator[tuple[list[RawEvent], int], None]:
         """Batches, each with how many messages are to follow it. Ends when the flow broke off, and
         before a message that does not follow the one before it: that one may be lost on its way.
-        When it is the first again, it is missing in the stream."""
+        When it is the first again, the stream is asked whether what should come before is missing.
+        Raises `Unavailable`."""
         position, first = after, True
         try:
             async with RawPuller(self._nc, self.stream, consumer) as puller:
@@ -100,9 +104,12 @@ class RawFeed:
                     pending, whole = 0, True
                     for message in await puller.take_all():
                         event, pending = decode(message)
-                        if event.position != position + 1 and not first:
-                            whole = False
-                            break
+                        if event.position != position + 1:
+                            if not first:
+                                whole = False
+                                break
+                            if await stored_at(self._nc, self.stream, position + 1) is not None:
+                                raise PullLost(f"position {position + 1} was lost on its way")
                         batch.append(event)
                         position, first = event.position, False
                     if batch:
@@ -111,6 +118,7 @@ class RawFeed:
                         return
         except PullLost as error:
             log.info("raw feed: %s; going on from position %d", error, position + 1)
+            await asyncio.sleep(AGAIN_SECONDS)
 
 
 def decode(message: TappedMessage) -> tuple[RawEvent, int]:

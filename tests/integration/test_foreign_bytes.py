@@ -20,7 +20,8 @@ from adapters.jetstream.latest import LatestEvents, LeftOut
 from adapters.jetstream.raw import RawMessage, text_of
 from adapters.jetstream.source import JetStreamSource
 from adapters.jetstream.streams import EVENTS, events_stream_config
-from adapters.jetstream.tap import Tap, TappedMessage
+from adapters.jetstream.tap import Taker, Tap, TappedMessage
+from adapters.jetstream.verbatim import RawFeed
 from domain.events import SnapshotCreated
 from projections.source import Delivered, Unreadable
 from tests.support import eventually
@@ -175,6 +176,82 @@ async def test_what_was_lost_before_anything_came_is_read_again_and_not_missing(
             tap.open(own, taker)
         await send(nats_server.url, stored(SUBJECT, PLAIN))
         assert await first == 1
+
+
+class Losing:
+    """Passes on what comes for a subscription, but for the first message, which is lost."""
+
+    def __init__(self, taker: Taker) -> None:
+        self._taker = taker
+        self._lost = False
+
+    def take(self, message: TappedMessage) -> None:
+        if self._lost:
+            self._taker.take(message)
+        self._lost = True
+
+    def taken(self) -> None:
+        self._taker.taken()
+
+
+async def send_and_store(nc: Client, url: str, count: int) -> None:
+    """So many messages, which are in the stream when this returns."""
+    await send(url, *[stored(SUBJECT, PLAIN)] * count)
+    feed = RawFeed(nc, nc.jetstream())
+
+    async def all_in() -> bool:
+        return (await feed.ends())[1] == count
+
+    await eventually(all_in)
+
+
+@pytest.fixture
+def losing(nc: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next subscription that is tapped loses its first message."""
+    tap = Tap.of(nc)
+    assert tap is not None
+    opened = tap.open
+
+    def open_losing(subscription: int, taker: Taker) -> None:
+        monkeypatch.setattr(tap, "open", opened)
+        opened(subscription, Losing(taker))
+
+    monkeypatch.setattr(tap, "open", open_losing)
+
+
+@pytest.mark.usefixtures("losing")
+async def test_what_was_lost_first_is_read_again_to_the_byte(
+    nc: Client, nats_server: EmbeddedNats
+) -> None:
+    await send_and_store(nc, nats_server.url, 3)
+    async with asyncio.timeout(30), aclosing(RawFeed(nc, nc.jetstream()).read()) as batches:
+        assert [one.position async for batch in batches for one in batch] == [1, 2, 3]
+
+
+@pytest.mark.usefixtures("losing")
+async def test_what_was_lost_first_ends_the_flow_and_not_the_history(
+    nc: Client, nats_server: EmbeddedNats
+) -> None:
+    await send_and_store(nc, nats_server.url, 3)
+    feed = RawFeed(nc, nc.jetstream())
+    async with asyncio.timeout(30):
+        async with aclosing(feed.follow()) as batches:
+            assert [batch async for batch in batches] == []
+        async with aclosing(feed.follow()) as batches:
+            assert (await anext(batches))[0].position == 1
+
+
+async def test_what_is_missing_is_missing_to_the_byte(
+    nc: Client, nats_server: EmbeddedNats
+) -> None:
+    js = nc.jetstream()
+    await js.delete_stream(EVENTS)
+    await js.add_stream(events_stream_config().evolve(deny_delete=False))
+    await send_and_store(nc, nats_server.url, 5)
+    for hole in (1, 3):
+        await js.delete_msg(EVENTS, hole)
+    async with asyncio.timeout(30), aclosing(RawFeed(nc, js).read()) as batches:
+        assert [one.position async for batch in batches for one in batch] == [2, 4, 5]
 
 
 async def _first(batches: AsyncGenerator[list[RawMessage] | list[Delivered], None]) -> int:
