@@ -11,7 +11,7 @@ import asyncio
 from pathlib import Path
 
 from adapters.crypto.signing import SigningKey, check_ed25519
-from adapters.jetstream.checkpoints import CheckpointStore, StoredNote
+from adapters.jetstream.checkpoints import CheckpointStore, Overtaken, StoredNote
 from domain.errors import KeyUnavailable, LogBroken, NotVerified
 from domain.tlog.checkpoint import parse_checkpoint
 from domain.tlog.handover import handover_origin, handover_text, parse_handover
@@ -57,14 +57,22 @@ async def hand_over(checkpoints: CheckpointStore, base: str, path: Path) -> Path
 async def _sign_too(
     checkpoints: CheckpointStore, base: str, old: SigningKey, new: SigningKey
 ) -> None:
-    """Add the new key's signature to the last checkpoint of every log, where it is missing."""
-    for last in await _unsigned_by(checkpoints, base, old, new):
-        note = parse_note(last.raw)
-        signed = new.sign_text(_log_of(last), note.text)
-        both = Note(note.text, (note.signatures[0], signed, *note.signatures[1:]))
-        await checkpoints.append(
-            last.origin, str(both).encode(), after=last.sequence, position=last.position
-        )
+    """Add the new key's signature to the last checkpoint of every log, where it is missing. What
+    a sealer publishes meanwhile is signed too: it stops by itself, for it is told of the hand-over.
+    """
+    overtaken = True
+    while overtaken:
+        overtaken = False
+        for last in await _unsigned_by(checkpoints, base, old, new):
+            note = parse_note(last.raw)
+            signed = new.sign_text(_log_of(last), note.text)
+            both = Note(note.text, (note.signatures[0], signed, *note.signatures[1:]))
+            try:
+                await checkpoints.append(
+                    last.origin, str(both).encode(), after=last.sequence, position=last.position
+                )
+            except Overtaken:
+                overtaken = True
 
 
 async def _unsigned_by(

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from nats.js import JetStreamContext
 
 from adapters.crypto.signing import SigningKey, check_ed25519
 from adapters.embedded.nats import EmbeddedNats
-from adapters.jetstream.checkpoints import CHECKPOINTS, StoredNote
+from adapters.jetstream.checkpoints import CHECKPOINTS, CheckpointStore, StoredNote
 from adapters.postgres.pool import open_pool
 from adapters.postgres.signed_marks import SignedMarks
 from adapters.roles.signed_before import KeyRetired
@@ -164,6 +165,54 @@ async def test_what_witnesses_said_before_a_rotation_counts_for_either_key(
                 verified(parse_note(stored.raw), [signer], check_ed25519)
     for key in keys:
         assert await judged(connected, key) == []
+
+
+class Beside(CheckpointStore):
+    """Before the first note under each of some names, somebody else's comes under it."""
+
+    def __init__(self, js: JetStreamContext, first: dict[str, bytes]) -> None:
+        super().__init__(js)
+        self.first = first
+
+    async def append(self, origin: str, raw: bytes, *, after: int, position: int = 0) -> int:
+        theirs = self.first.pop(origin, None)
+        if theirs is not None:
+            await super().append(origin, theirs, after=after, position=position)
+        return await super().append(origin, raw, after=after, position=position)
+
+
+async def test_what_a_sealer_publishes_meanwhile_is_signed_too(
+    connected: Rig, pool: Pool, tmp_path: Path
+) -> None:
+    path = tmp_path / "log.key"
+    old = SigningKey.generate_file(path)
+    party = Party(tmp_path, old)
+    await Story(connected).tell(10)
+    await seal(connected, pool, old, cosign=await party.cosign(connected, pool))
+    origin = (await names(connected)).origin(STREAM_LOG)
+    under = cosigned_name(origin)
+    later = Checkpoint(origin, 10_000, bytes(32))
+    cosigned = await connected.checkpoints.last(under)
+    assert cosigned is not None
+    note = parse_note(cosigned.raw)
+    one_more = SigningKey.generate().sign_text("somebody", note.text)
+    beside = Beside(
+        connected.js,
+        {
+            origin: str(old.note(later)).encode(),
+            under: str(Note(note.text, (*note.signatures, one_more))).encode(),
+        },
+    )
+    await hand_over(beside, BASE, path)
+    assert not beside.first
+    keys = [old, SigningKey.from_file(path)]
+    await assert_last_ones_are_signed_by(connected, keys)
+    own, cosigned = await beside.last(origin), await beside.last(under)
+    assert own is not None
+    assert cosigned is not None
+    assert parse_note(own.raw).text == old.note(later).text
+    assert one_more in parse_note(cosigned.raw).signatures
+    verified(parse_note(cosigned.raw), [keys[1].verifier(origin)], check_ed25519)
 
 
 async def test_what_is_cosigned_and_not_of_the_old_key_holds_up_no_rotation(
