@@ -20,7 +20,7 @@ from adapters.jetstream.feed import AGAIN_SECONDS
 from adapters.jetstream.passing import passing
 from adapters.jetstream.pull import PullLost
 from adapters.jetstream.source import RawPuller
-from adapters.jetstream.stored import stored_at
+from adapters.jetstream.stored import next_stored
 from adapters.jetstream.streams import EVENTS
 from adapters.jetstream.tap import TappedMessage
 from domain.envelope import StreamIdentity
@@ -108,8 +108,9 @@ class RawFeed:
                             if not first:
                                 whole = False
                                 break
-                            if await stored_at(self._nc, self.stream, position + 1) is not None:
-                                raise PullLost(f"position {position + 1} was lost on its way")
+                            held = await next_stored(self._nc, self.stream, ">", position + 1)
+                            if held is not None and held.position < event.position:
+                                raise PullLost(f"position {held.position} was lost on its way")
                         batch.append(event)
                         position, first = event.position, False
                     if batch:

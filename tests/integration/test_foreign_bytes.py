@@ -205,6 +205,16 @@ async def send_and_store(nc: Client, url: str, count: int) -> None:
     await eventually(all_in)
 
 
+async def with_holes(nc: Client, url: str, *holes: int) -> None:
+    """A stream of 5 messages without those at some positions."""
+    js = nc.jetstream()
+    await js.delete_stream(EVENTS)
+    await js.add_stream(events_stream_config().evolve(deny_delete=False))
+    await send_and_store(nc, url, 5)
+    for hole in holes:
+        await js.delete_msg(EVENTS, hole)
+
+
 @pytest.fixture
 def losing(nc: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next subscription that is tapped loses its first message."""
@@ -229,6 +239,15 @@ async def test_what_was_lost_first_is_read_again_to_the_byte(
 
 
 @pytest.mark.usefixtures("losing")
+async def test_what_was_lost_behind_a_hole_is_not_in_it(
+    nc: Client, nats_server: EmbeddedNats
+) -> None:
+    await with_holes(nc, nats_server.url, 1, 2)
+    async with asyncio.timeout(30), aclosing(RawFeed(nc, nc.jetstream()).read()) as batches:
+        assert [one.position async for batch in batches for one in batch] == [3, 4, 5]
+
+
+@pytest.mark.usefixtures("losing")
 async def test_what_was_lost_first_ends_the_flow_and_not_the_history(
     nc: Client, nats_server: EmbeddedNats
 ) -> None:
@@ -244,13 +263,8 @@ async def test_what_was_lost_first_ends_the_flow_and_not_the_history(
 async def test_what_is_missing_is_missing_to_the_byte(
     nc: Client, nats_server: EmbeddedNats
 ) -> None:
-    js = nc.jetstream()
-    await js.delete_stream(EVENTS)
-    await js.add_stream(events_stream_config().evolve(deny_delete=False))
-    await send_and_store(nc, nats_server.url, 5)
-    for hole in (1, 3):
-        await js.delete_msg(EVENTS, hole)
-    async with asyncio.timeout(30), aclosing(RawFeed(nc, js).read()) as batches:
+    await with_holes(nc, nats_server.url, 1, 3)
+    async with asyncio.timeout(30), aclosing(RawFeed(nc, nc.jetstream()).read()) as batches:
         assert [one.position async for batch in batches for one in batch] == [2, 4, 5]
 
 
