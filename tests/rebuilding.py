@@ -65,23 +65,28 @@ class Gated:
 
 
 class Allergic:
-    """A projection that can't take one event in."""
+    """A projection that can't take some events in: in its fold, or in its statements."""
 
-    def __init__(self, inner: Projection[Any], position: int) -> None:
+    def __init__(self, inner: Projection[Any], *positions: int, in_sql: bool = False) -> None:
         self.inner = inner
-        self.position: int | None = position
+        self.positions = set(positions)
+        self.in_sql = in_sql
         self.name = inner.name
         self.version = inner.version
         self.tables = inner.tables
         self.ddl = inner.ddl
 
     def fold(self, batch: Sequence[StoredEvent]) -> Any:
-        if any(one.position == self.position for one in batch):
-            raise ValueError("this one not")
-        return self.inner.fold(batch)
+        bad = [one.position for one in batch if one.position in self.positions]
+        if bad and not self.in_sql:
+            raise ValueError(f"not {bad}")
+        return bad, self.inner.fold(batch)
 
     async def write(self, connection: Connection, ops: Any) -> None:
-        await self.inner.write(connection, ops)
+        bad, inner = ops
+        await self.inner.write(connection, inner)
+        if bad:
+            await connection.execute("SELECT 1 / 0")
 
 
 @asynccontextmanager

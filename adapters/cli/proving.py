@@ -19,11 +19,10 @@ from adapters.jetstream.raw import moment_of
 from adapters.settings import Settings
 from adapters.tlog.proving import prove_event, prover_of
 from domain.errors import InvalidInput, NotVerified
-from domain.tlog.checkpoint import Checkpoint, parse_checkpoint
+from domain.tlog.checkpoint import Checkpoint, checkpoint_in
 from domain.tlog.leaf import parse_leaf
 from domain.tlog.merkle import leaf_hash
 from domain.tlog.names import STREAM_LOG, tenant_log
-from domain.tlog.note import parse_note
 from domain.tlog.proof import (
     MAX_PROOF,
     ConsistencyProof,
@@ -146,7 +145,7 @@ def kept_checkpoint(path: Path) -> bytes:
     nothing about the history."""
     raw = read_file(path)
     try:
-        parse_checkpoint(parse_note(raw).text)
+        checkpoint_in(raw)
     except NotVerified as error:
         raise NotVerified(str(path), error.reason) from error
     return raw
@@ -154,7 +153,7 @@ def kept_checkpoint(path: Path) -> bytes:
 
 def _check_kept(path: Path, proof: ConsistencyProof, new: Checkpoint) -> None:
     """The older root in a proof is not signed: it has to be the one that the reader kept."""
-    kept = parse_checkpoint(parse_note(kept_checkpoint(path)).text)
+    kept = checkpoint_in(kept_checkpoint(path))
     if kept.origin != new.origin:
         raise NotVerified(str(path), f"it is of the log {kept.origin}")
     if (kept.size, kept.root) != (proof.old_size, proof.old_root):

@@ -23,10 +23,9 @@ from adapters.tlog.proofs import Prover
 from adapters.tlog.proving import names_of, prove_event, prover_of
 from adapters.witness.client import parse_witnesses
 from domain.errors import NotFound
-from domain.tlog.checkpoint import parse_checkpoint
+from domain.tlog.checkpoint import checkpoint_in
 from domain.tlog.merkle import HASH_BYTES, MAX_SIZE
 from domain.tlog.names import STREAM_LOG, tenant_log
-from domain.tlog.note import parse_note
 from domain.tlog.proof import CONSISTENCY, INCLUSION
 from domain.tlog.tiles import WIDTH
 
@@ -102,7 +101,7 @@ def router(system: System) -> APIRouter:
                     told=answer.asked.told if answer else "",
                 )
             )
-        size = parse_checkpoint(parse_note(last.raw).text).size if last is not None else 0
+        size = checkpoint_in(last.raw).size if last is not None else 0
         return LogStateOut(log=origin, size=size, witnesses=witnesses)
 
     @routes.get(

@@ -20,7 +20,7 @@ from adapters.jetstream.headers import number_in
 from adapters.jetstream.verbatim import RawFeed
 from domain.errors import NotVerified, StreamMisconfigured, StreamMissing, Unavailable
 from domain.ids import from_token, to_token
-from domain.tlog.checkpoint import parse_checkpoint
+from domain.tlog.checkpoint import checkpoint_in
 from domain.tlog.names import cosigned_name, cosigned_origin
 from domain.tlog.note import Note, parse_note
 
@@ -152,7 +152,7 @@ class CheckpointStore:
                 )
             assert message.seq is not None
             found = StoredNote(message.seq, origin, message.data or b"")
-            has = parse_checkpoint(parse_note(found.raw).text).size
+            has = checkpoint_in(found.raw).size
             if has == size:
                 return found
             if has < size:

@@ -11,9 +11,9 @@ from msgspec import Struct
 from adapters.jetstream.checkpoints import CheckpointStore, Overtaken
 from adapters.witness.client import Cosigned, Early
 from domain.errors import NotVerified
-from domain.tlog.checkpoint import Checkpoint, parse_checkpoint
+from domain.tlog.checkpoint import Checkpoint, checkpoint_in
 from domain.tlog.names import STREAM_LOG, cosigned_name
-from domain.tlog.note import Note, Signature, parse_note
+from domain.tlog.note import Note, Signature
 
 Cosign = Callable[[str, Checkpoint, Note, Early], Awaitable[Cosigned]]
 
@@ -131,6 +131,6 @@ class Cosigning:
 def _size_in(raw: bytes) -> int:
     """The size that a note tells; 0 for somebody else's message: `audit verify` names that one."""
     try:
-        return parse_checkpoint(parse_note(raw).text).size
+        return checkpoint_in(raw).size
     except NotVerified:
         return 0

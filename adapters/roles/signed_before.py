@@ -15,7 +15,7 @@ from adapters.crypto.signing import SigningKey, check_ed25519
 from adapters.jetstream.checkpoints import CheckpointStore, StoredNote
 from adapters.jetstream.verbatim import RawFeed
 from adapters.postgres.signed_marks import Mark, SignedMarks
-from adapters.tlog.counting import accepted, counted, made_anew
+from adapters.tlog.counting import accepted, counted, made_anew, refuse_another_streams
 from domain.errors import KeyUnavailable, LogBroken, NotVerified, StreamGap
 from domain.tlog.checkpoint import Checkpoint, parse_checkpoint
 from domain.tlog.handover import handover_origin
@@ -90,9 +90,7 @@ class SignedBefore:
         self.names = LogNames(self._base, self.identity)
         await self._kept.ensure()
         self._marks = await self._kept.all_of(self._base)
-        for origin in await self._checkpoints.origins():
-            if self.names.is_another_streams(origin):
-                raise made_anew(origin, self.names)
+        await refuse_another_streams(self._checkpoints, self.names)
         await self._learn_keys()
         for origin, mark in self._marks.items():
             if self.names.is_another_streams(origin):

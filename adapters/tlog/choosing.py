@@ -16,7 +16,7 @@ from adapters.jetstream.checkpoints import StoredNote, read_notes
 from adapters.tlog.proofs import Sealed
 from adapters.witness.client import parse_witnesses
 from domain.errors import NotFound, NotVerified
-from domain.tlog.checkpoint import parse_checkpoint
+from domain.tlog.checkpoint import checkpoint_in, parse_checkpoint
 from domain.tlog.judging import is_just_now
 from domain.tlog.names import STREAM_LOG, LogNames, cosigned_name
 from domain.tlog.note import Signature, VerifierKey, cosignature_time, parse_note, verified
@@ -63,7 +63,7 @@ async def chosen(
     None that is older than those that its reader has `kept`.
 
     Raises `NotFound` when one of them has none, `NotVerified` for a kept one that is none."""
-    least = max((parse_checkpoint(parse_note(one).text).size for one in kept), default=0)
+    least = max((checkpoint_in(one).size for one in kept), default=0)
     known = parse_witnesses(system.settings.witnesses)
     witnesses = {(one.key.name, one.key.key_id) for one in known}
     origins = [names.origin(one) for one in (log, STREAM_LOG)]

@@ -48,6 +48,13 @@ def counted(mark: Mark, keys: Sequence[bytes]) -> Checkpoint:
     return checkpoint
 
 
+async def refuse_another_streams(checkpoints: CheckpointStore, names: LogNames) -> None:
+    """Raises `StreamMismatch` where the stream was made anew since something was signed."""
+    for origin in await checkpoints.origins():
+        if names.is_another_streams(origin):
+            raise made_anew(origin, names)
+
+
 def made_anew(origin: str, names: LogNames) -> StreamMismatch:
     """Something was signed under this name, and the stream is another one."""
     identity = names.identity

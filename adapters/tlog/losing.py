@@ -11,7 +11,7 @@ from adapters.crypto.signing import SigningKey
 from adapters.jetstream.checkpoints import CheckpointStore
 from adapters.jetstream.verbatim import RawFeed
 from adapters.postgres.signed_marks import Mark
-from adapters.tlog.counting import accepted, counted, made_anew
+from adapters.tlog.counting import accepted, counted, made_anew, refuse_another_streams
 from domain.errors import NotVerified
 from domain.tlog.findings import Claim
 from domain.tlog.names import LogNames
@@ -36,9 +36,7 @@ async def loss_of(
 
     Raises `StreamMismatch` when the stream was made anew, `LogBroken`, `Unavailable`.
     """
-    for origin in await checkpoints.origins():
-        if names.is_another_streams(origin):
-            raise made_anew(origin, names)
+    await refuse_another_streams(checkpoints, names)
     keys = (await accepted(checkpoints, names.base, key)).keys
     claims: list[Claim] = []
     unsigned: list[str] = []

@@ -11,7 +11,7 @@ from adapters.jetstream.checkpoints import StoredNote, read_notes
 from adapters.tlog.proofs import Prover, Sealed
 from adapters.tlog.stretch import encoded
 from domain.errors import InvalidInput, NotVerified
-from domain.tlog.checkpoint import parse_checkpoint
+from domain.tlog.checkpoint import checkpoint_in
 from domain.tlog.names import cosigned_name
 from domain.tlog.note import VerifierKey, parse_note, verified
 
@@ -40,7 +40,7 @@ async def older(
             verified(parse_note(note.raw), own, check_ed25519)
             wanted[size] = note.raw
     for told in kept:
-        checkpoint = parse_checkpoint(parse_note(told).text)
+        checkpoint = checkpoint_in(told)
         if checkpoint.origin != origin:
             raise InvalidInput("--checkpoint", f"must be of {origin}, is of {checkpoint.origin}")
         if 0 < checkpoint.size < sealed.checkpoint.size:
@@ -66,7 +66,7 @@ async def _spread(system: System, origin: str, below: int) -> dict[int, StoredNo
             for one in batch:
                 if one.origin not in (origin, cosigned_name(origin)):
                     continue
-                size = parse_checkpoint(parse_note(one.raw).text).size
+                size = checkpoint_in(one.raw).size
                 if one.origin != origin:
                     if size in found:
                         found[size] = one

@@ -46,9 +46,8 @@ from domain.events import (
     SnapshotRecanonicalised,
 )
 from domain.retention import in_words
-from domain.tlog.checkpoint import parse_checkpoint
+from domain.tlog.checkpoint import checkpoint_in
 from domain.tlog.names import STREAM_LOG
-from domain.tlog.note import parse_note
 from projections.source import Delivered, Unreadable
 
 
@@ -84,7 +83,7 @@ async def story(
     stored_note = await reader.checkpoints.last(reader.names.origin(STREAM_LOG))
     sealed = 0
     if stored_note is not None:
-        sealed = parse_checkpoint(parse_note(stored_note.raw).text).size
+        sealed = checkpoint_in(stored_note.raw).size
     async with aclosing(_events(reader, tenant_id, device_id)) as events:
         async for one in events:
             happened = one.stored_at if isinstance(one, Unreadable) else one.occurred_at

@@ -11,9 +11,8 @@ from adapters.jetstream.checkpoints import CheckpointStore
 from adapters.postgres.signed_marks import marks_of
 from adapters.postgres.witness_book import Answer, Outcome, answers
 from adapters.witness.client import WitnessAddress
-from domain.tlog.checkpoint import parse_checkpoint
+from domain.tlog.checkpoint import checkpoint_in
 from domain.tlog.names import STREAM_LOG, LogNames
-from domain.tlog.note import parse_note
 from projections.rows import Reader
 
 
@@ -52,7 +51,7 @@ async def log_state(
     told = await answers(reader, names.base)
     return LogState(
         head,
-        parse_checkpoint(parse_note(last.raw).text).size if last is not None else 0,
+        checkpoint_in(last.raw).size if last is not None else 0,
         mark.size if mark is not None else 0,
         tuple(_of(one.key.name, told) for one in witnesses),
     )

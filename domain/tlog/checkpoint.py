@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from domain.errors import NotVerified
 from domain.tlog.merkle import HASH_BYTES, MAX_SIZE
-from domain.tlog.note import is_key_name, strict_base64
+from domain.tlog.note import is_key_name, parse_note, strict_base64
 
 # The group matters: without it the anchor would bind only to one of the alternatives.
 _SIZE = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z", re.ASCII)
@@ -46,6 +46,11 @@ def parse_checkpoint(text: str) -> Checkpoint:
     if len(raw) != HASH_BYTES:
         raise NotVerified("the checkpoint", "its root is not a SHA-256")
     return Checkpoint(origin, parse_number(size, "the checkpoint"), raw)
+
+
+def checkpoint_in(raw: bytes) -> Checkpoint:
+    """The checkpoint in a note, whoever signed that. Raises `NotVerified`."""
+    return parse_checkpoint(parse_note(raw).text)
 
 
 def parse_number(text: str, what: str) -> int:

@@ -17,7 +17,7 @@ from projections.builder import ProjectionBuilder
 from projections.checkpoints import wait_projected
 from projections.engine import ProjectionWorker
 from tests.behaviour.event_store import append_many
-from tests.integration.test_parking import Allergic
+from tests.rebuilding import Allergic
 from tests.serving import settings_for
 
 

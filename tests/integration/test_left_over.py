@@ -20,9 +20,8 @@ from projections.rows import Connection, Pool
 from projections.source import Delivered
 from projections.verify import verify
 from tests.generators import played
-from tests.integration.test_parking import Allergic
 from tests.listed import Listed
-from tests.rebuilding import caught_up, filled, running
+from tests.rebuilding import Allergic, caught_up, filled, running
 from tests.support import eventually
 
 

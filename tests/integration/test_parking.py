@@ -25,12 +25,12 @@ from projections.patience import Patience
 from projections.poison import MOST_IN_A_ROW, is_poison, told
 from projections.projection import Projection
 from projections.retrying import Retried, retry, retry_all
-from projections.rows import Connection, Pool
+from projections.rows import Pool
 from projections.source import Delivered, Unreadable
 from projections.writer import ProjectionWriter
 from tests.generators import STREAM, played
 from tests.listed import Listed
-from tests.rebuilding import caught_up, running
+from tests.rebuilding import Allergic, caught_up, running
 from tests.support import eventually
 
 Key = tuple[str, str]
@@ -40,31 +40,6 @@ Key = tuple[str, str]
 async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
     async with open_pool(postgres_dsn) as pool:
         yield pool
-
-
-class Allergic:
-    """A projection that can't take some events in: in its fold, or in its statements."""
-
-    def __init__(self, inner: Projection[Any], *positions: int, in_sql: bool = False) -> None:
-        self.inner = inner
-        self.positions = set(positions)
-        self.in_sql = in_sql
-        self.name = inner.name
-        self.version = inner.version
-        self.tables = inner.tables
-        self.ddl = inner.ddl
-
-    def fold(self, batch: Sequence[StoredEvent]) -> Any:
-        bad = [one.position for one in batch if one.position in self.positions]
-        if bad and not self.in_sql:
-            raise ValueError(f"not {bad}")
-        return bad, self.inner.fold(batch)
-
-    async def write(self, connection: Connection, ops: Any) -> None:
-        bad, inner = ops
-        await self.inner.write(connection, inner)
-        if bad:
-            await connection.execute("SELECT 1 / 0")
 
 
 async def rows(pool: Pool, projection: Projection[Any]) -> dict[str, list[str]]:

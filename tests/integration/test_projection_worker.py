@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,7 @@ from projections.checkpoints import wait_projected
 from projections.engine import ProjectionWorker
 from projections.rows import Pool
 from tests.generators import played
+from tests.rebuilding import running
 from tests.support import eventually
 
 
@@ -70,19 +70,6 @@ async def append(store: JetStreamEventStore, events: list[StoredEvent], start: i
             appended = await store.append(event, heads.get(key, Head()))
             assert appended.position == stored.position
         heads[key] = Head(stored.version, stored.position)
-
-
-@asynccontextmanager
-async def running(*workers: ProjectionWorker) -> AsyncIterator[None]:
-    """The workers run while the block runs."""
-    tasks = [asyncio.create_task(worker.run()) for worker in workers]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        ended = await asyncio.gather(*tasks, return_exceptions=True)
-        assert all(isinstance(one, asyncio.CancelledError) for one in ended), ended
 
 
 async def rows(pool: Pool) -> dict[str, list[str]]:

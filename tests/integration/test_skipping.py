@@ -33,8 +33,8 @@ from projections.engine import ProjectionWorker
 from projections.source import Delivered
 from projections.verify import verify
 from tests.behaviour.event_store import append_many, failure
-from tests.integration.test_parking import Allergic
 from tests.publishing import publish
+from tests.rebuilding import Allergic
 from tests.serving import NOON, TEXTS, Api, settings_for
 
 PARK = """

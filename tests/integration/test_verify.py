@@ -17,9 +17,8 @@ from projections.rows import Pool
 from projections.verify import Difference, verify
 from projections.writer import ProjectionWriter
 from tests.generators import STREAM, played
-from tests.integration.test_parking import Allergic
 from tests.listed import Listed
-from tests.rebuilding import caught_up, running
+from tests.rebuilding import Allergic, caught_up, running
 
 
 @pytest.fixture
