@@ -18,6 +18,7 @@ from nats.aio.msg import Msg
 
 from adapters.jetstream.address import read_address
 from adapters.jetstream.tap import Tap
+from adapters.jetstream.transport import Transport
 from domain.errors import AccessRefused, StreamMissing, Unavailable
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ async def close(client: Client) -> None:
 async def _connected(client: Client, url: str, *, name: str) -> Client:
     addresses, options = read_address(url)
     Tap.install(client)
+    Transport.install(client)
     silent_until = 0.0
     was_there = False
 

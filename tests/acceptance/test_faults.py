@@ -223,6 +223,7 @@ async def test_a_killed_nats_server_loses_and_doubles_nothing(
             target = start + size // 3
 
             async def advanced(target: int = target) -> bool:
+                assert not running.ended, running.log.read_text()[-4000:]
                 return await observer.head() >= target
 
             await eventually(advanced, within=60)
