@@ -20,7 +20,11 @@ class Transport(TcpTransport):
         """Have the client connect by this. It must not be connected yet."""
         if client._transport is not None:
             raise RuntimeError("this client has a connection already")
-        client._transport = cls()
+        client._transport = cls(client)
+
+    def __init__(self, client: Client) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._client = client
 
     def __bool__(self) -> bool:
         """Always: the client would put its own in the place of one that is not connected yet."""
@@ -29,22 +33,28 @@ class Transport(TcpTransport):
     def write(self, payload: bytes) -> None:
         """Send. On a lost connection nothing: the client waits for room next, or has a ping be lost
         whose answer it misses."""
-        if self._is_there():
+        if not self._is_lost():
             super().write(payload)  # type: ignore[no-untyped-call]
 
     def writelines(self, payload: list[bytes]) -> None:
         """Send what is pending. Raises `ConnectionResetError` when the connection is lost, so that
         it stays pending."""
-        if not self._is_there():
-            raise ConnectionResetError("the connection is lost")
-        super().writelines(payload)  # type: ignore[no-untyped-call]
+        if not self._is_lost():
+            super().writelines(payload)  # type: ignore[no-untyped-call]
+        else:
+            self._tell()
 
     async def drain(self) -> None:
         """Wait for room. Raises `ConnectionResetError` when the connection is lost."""
-        if self._is_there():
+        if not self._is_lost():
             await super().drain()  # type: ignore[no-untyped-call]
-        if not self._is_there():
-            raise ConnectionResetError("the connection is lost")
+        if self._is_lost():
+            self._tell()
 
-    def _is_there(self) -> bool:
-        return self._io_writer is not None and not self._io_writer.transport.is_closing()
+    def _is_lost(self) -> bool:
+        return self._io_writer is None or self._io_writer.transport.is_closing()
+
+    def _tell(self) -> None:
+        # Who closes a lost connection leaves what is pending; an error would stop it halfway.
+        if not self._client.is_closed:
+            raise ConnectionResetError("the connection is lost")

@@ -19,6 +19,7 @@ from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.jetstream.intake import IntakePublisher
 from adapters.jetstream.streams import EVENTS, INTAKE, ensure_streams
 from domain.envelope import StoredEvent
+from domain.errors import Unavailable
 from projections import ALL
 from tests.acceptance.program import Program
 from tests.acceptance.scenario import (
@@ -65,7 +66,17 @@ class Observer:
                 await self._send(played[number // 2])
 
     async def _send(self, reading: Reading) -> None:
-        await self.intake.publish(TENANT, reading.device_id, reading.text, reading.collected_at)
+        async def sent() -> bool:
+            try:
+                await self.intake.publish(
+                    TENANT, reading.device_id, reading.text, reading.collected_at
+                )
+            except Unavailable:
+                # A server that was just started may have no streams yet.
+                return False
+            return True
+
+        await eventually(sent, within=60)
 
     async def head(self) -> int:
         return (await self.js.stream_info(EVENTS)).state.last_seq

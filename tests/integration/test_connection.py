@@ -65,6 +65,19 @@ async def test_a_request_that_could_not_be_sent_is_no_error_that_nobody_saw(
         await client.close()
 
 
+async def test_a_lost_connection_is_closed_to_its_end_whatever_was_still_to_be_sent(
+    nats_server: EmbeddedNats,
+) -> None:
+    client = await connect(nats_server.url, name="test")
+    heard = await client.subscribe("a.question")
+    await nats_server.kill()
+    await eventually(lambda: client.is_reconnecting)
+    await client.publish("a.question", b"which nobody gets any more")
+    await client.close()
+    assert client.is_closed
+    assert not client._subs, heard
+
+
 async def broken_while_publishing(url: str) -> None:
     """Publish on a connection that broke, which nobody who reads has noticed yet, and later."""
     client = await connect(url, name="test")
