@@ -9,8 +9,10 @@ from typing import Any
 
 from domain.envelope import StoredEvent
 from projections import AUDIT
+from projections.audit import write
 from projections.builder import ProjectionBuilder
 from projections.checkpoints import wait_projected
+from projections.copying import copy_rows
 from projections.engine import ProjectionWorker
 from projections.projection import Projection
 from projections.rows import Connection, Pool
@@ -32,10 +34,10 @@ class Second:
     )
 
     def fold(self, batch: Sequence[StoredEvent]) -> Any:
-        return AUDIT.fold(batch)
+        return write.fold(batch)
 
     async def write(self, connection: Connection, ops: Any) -> None:
-        await AUDIT.write(connection, ops)
+        await copy_rows(connection, "audit", write.COLUMNS, ops)
         await connection.execute(
             "INSERT INTO audit_actors SELECT DISTINCT unnest($1::text[]) ON CONFLICT DO NOTHING",
             [row[5] for row in ops],

@@ -21,7 +21,7 @@ from domain.ports import ContentKind, ContentStore
 from domain.tlog.leaf import RawEvent
 from domain.tlog.names import STREAM_LOG
 from projections.audit import AuditEntry
-from projections.audit.write import Audit
+from projections.audit.projection import Audit
 from projections.checkpoints import checkpoints
 from projections.rows import Connection, Pool
 
