@@ -18,13 +18,13 @@ from adapters.cli.tables import cell, table
 from adapters.collecting.credentials import read_file
 from adapters.collecting.files import judge_inventory
 from adapters.collecting.guarding import refuse_if_jumped_over
-from adapters.collecting.lookups import FILES
 from adapters.collecting.netbox import NetBoxDevices, read_netbox
 from adapters.collecting.planning import Plan, plan_of, refuse_if_led_astray, resolvable_entries
 from adapters.collecting.registered import Inventory, registered_inventory
 from adapters.collecting.registering import Registrar
 from adapters.composition import System
 from adapters.http.inventory import settings_out
+from adapters.lookups import FILES
 from adapters.settings import Settings
 from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.profiles import PLATFORMS

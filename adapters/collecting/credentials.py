@@ -26,12 +26,12 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from adapters.collecting.lookups import FILES
 from adapters.collecting.vault import Vault
 from adapters.crypto import committed
 from adapters.crypto.committed import Unsealable
 from adapters.crypto.keys import KeyRing
 from adapters.jetstream.buckets import Bucket
+from adapters.lookups import FILES
 from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.target import Credential
 from domain.credentials import stored_name

@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from adapters.collecting.fetching import HttpFailed, get_json, host_of
-from adapters.collecting.lookups import SERVERS
+from adapters.lookups import SERVERS
 from adapters.ssh.profiles import PLATFORMS
 from domain.events import GivenSettings
 from domain.fields import (

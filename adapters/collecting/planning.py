@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from adapters.collecting.credentials import unfit_for_collectors
 from adapters.collecting.registered import Inventory
+from adapters.resolving import addresses_of
 from domain.collecting import says_the_same
 from domain.events import DeviceConfigured, GivenSettings
 from domain.fields import Problem
@@ -170,12 +171,11 @@ async def resolvable_entries(judged: Judged) -> list[Entry]:
     Those behind a jump host are left out: their names may only be known there.
     """
     turns = asyncio.Semaphore(_AT_ONCE)
-    loop = asyncio.get_running_loop()
 
     async def resolvable(address: str) -> bool:
         async with turns:
             try:
-                return bool(await loop.getaddrinfo(address, None))
+                return bool(await addresses_of(address))
             except (OSError, UnicodeError):
                 return False
 

@@ -9,7 +9,7 @@ import json
 from urllib.parse import quote
 
 from adapters.collecting.fetching import HttpFailed, get_json
-from adapters.collecting.lookups import SERVERS
+from adapters.lookups import SERVERS
 from adapters.ssh.failures import DeviceUnread
 
 

@@ -1,7 +1,7 @@
 """Logging in to a device, after its host key was found to be the right one.
 
 The key is checked before anything secret is sent: a device that shows another one than expected
-gets neither a password nor a signature. Nothing of the user's own SSH configuration is read.
+gets neither a password nor a signature.
 """
 
 from __future__ import annotations
@@ -10,22 +10,21 @@ import asyncio
 import base64
 import errno
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
-from functools import partial
 
 import asyncssh
-from asyncssh import SSHClientConnection, SSHKey, SSHKeyPair
+from asyncssh import SSHClientConnection, SSHKey
+from msgspec.structs import replace
 
 from adapters.ssh.agent import agent_keys
-from adapters.ssh.algorithms import encryption, exchanges, host_key_algorithms, without_kind
+from adapters.ssh.algorithms import host_key_algorithms, without_kind
 from adapters.ssh.failures import TRIES_NEXT_ADDRESS, DeviceUnread, JumpHostRefused
 from adapters.ssh.jumping import Jumping
+from adapters.ssh.opening import ClientKey, Login, opened
 from adapters.ssh.private_keys import private_key
 from adapters.ssh.target import Credential, HostKey, Target, Trust
 from domain.user_names import is_user_name
-
-ClientKey = SSHKey | SSHKeyPair
 
 
 class Session:
@@ -144,32 +143,17 @@ async def _connect(
     _check_sendable(credential, credential.username)
     try:
         async with asyncio.timeout(seconds), _client_keys(credential) as keys:
-            connect = partial(
-                asyncssh.connect,
-                address,
-                target.port,
-                tunnel=tunnel or (),
-                client_factory=lambda: client,
-                config=None,
-                known_hosts=([], [], []),
-                kex_algs=exchanges(legacy=target.legacy),
+            login = Login(
+                client=lambda: client,
+                host=address,
+                port=target.port,
                 username=credential.username,
-                password=credential.password,
-                client_keys=keys,
-                agent_path=None,
-                gss_auth=False,
-                gss_kex=False,
-                host_based_auth=False,
-                preferred_auth="publickey,password,keyboard-interactive",
-                compression_algs=["none"],
-                encryption_algs=encryption(legacy=target.legacy),
-                x509_trusted_certs=None,
-                keepalive_interval=0,
-                login_timeout=0,
-                connect_timeout=None,
+                credential=credential,
+                keys=keys,
+                host_key_algorithms=host_key_algorithms(target.trust, legacy=target.legacy),
+                legacy=target.legacy,
             )
-            algorithms = host_key_algorithms(target.trust, legacy=target.legacy)
-            return await _with_the_right_key(client, connect, algorithms)
+            return await _with_the_right_key(client, login, tunnel)
     except TimeoutError as error:
         raise DeviceUnread("timeout", f"no login at {where} within {seconds:.2g} s") from error
     except UnicodeError as error:
@@ -186,21 +170,22 @@ async def _connect(
 
 
 async def _with_the_right_key(
-    client: _Client, connect: Callable[..., Awaitable[SSHClientConnection]], algorithms: list[str]
+    client: _Client, login: Login, tunnel: SSHClientConnection | None
 ) -> SSHClientConnection:
     """A connection to who shows a key that is trusted. A fingerprint does not tell of what kind its
     key is, and a device shows that kind which is asked for first: where one is expected by its
     fingerprint, the other kinds are asked for as well."""
     try:
-        return await connect(server_host_key_algs=algorithms)
+        return await opened(login, tunnel)
     except asyncssh.HostKeyNotVerifiable:
         first = client.shown
-        others = without_kind(algorithms, first.algorithm) if first else []
+        others = without_kind(login.host_key_algorithms, first.algorithm) if first else []
         if first is None or not others or not client.trust.any_kind:
             raise
         client.forget()
     try:
-        return await _with_the_right_key(client, connect, others)
+        other = replace(login, host_key_algorithms=others)
+        return await _with_the_right_key(client, other, tunnel)
     except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed):
         client.judge(first)  # none of its keys is the right one: told is the one that it prefers
         raise

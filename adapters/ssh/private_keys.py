@@ -4,20 +4,20 @@ purpose, and a fleet that logs in with it would have to wait for that at every d
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Final, TypeAlias
 
 import asyncssh
 from asyncssh import SSHKey
 
+from adapters.lookups import LookUps
 from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.key_rounds import too_many_rounds
 
 _KEPT: Final = 256
-# Not the event loop's own threads: others must not wait for keys.
-_SLOW: Final = ThreadPoolExecutor(2, "private-key")
-# Nor need a key without a passphrase wait for those that have one.
-_QUICK: Final = ThreadPoolExecutor(1, "plain-private-key")
+_SLOW: Final = LookUps(2, "private-key")
+# A key without a passphrase need not wait for those that have one.
+_QUICK: Final = LookUps(1, "plain-private-key")
 _Key: TypeAlias = tuple[str, str | None]
 _readings: dict[_Key, _Reading] = {}
 
@@ -27,7 +27,7 @@ class _Reading:
 
     def __init__(self, text: str, passphrase: str | None) -> None:
         threads = _QUICK if passphrase is None else _SLOW
-        self.found: Future[SSHKey | str] = threads.submit(_read, text, passphrase)
+        self.found: Future[SSHKey | str] = threads.begin(_read, text, passphrase)
         self.waiting = 0
 
 
@@ -40,7 +40,7 @@ async def private_key(text: str, passphrase: str | None) -> SSHKey:
         found = await asyncio.shield(asyncio.wrap_future(reading.found))
     finally:
         reading.waiting -= 1
-        # What nobody waits for need not begin: the process ends behind what is to be read.
+        # What nobody waits for need not begin: others wait for its thread.
         if not reading.waiting and reading.found.cancel():
             _forget((text, passphrase), reading)
     if isinstance(found, SSHKey):

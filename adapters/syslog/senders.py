@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from adapters.resolving import addresses_of
 from domain.events import DeviceSettings
 from domain.fields import JUMP_PLATFORM
 
@@ -72,14 +72,9 @@ class Senders:
 
 async def _addresses(name: str) -> set[str]:
     try:
-        return {str(ipaddress.ip_address(name))}
-    except ValueError:
-        pass
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        return {_plain(one) for one in await addresses_of(name)}
     except (OSError, UnicodeError):
         return set()
-    return {_plain(str(one[4][0])) for one in found}
 
 
 def _plain(address: str) -> str:

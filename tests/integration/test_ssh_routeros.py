@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import socket
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -440,3 +441,33 @@ async def test_many_readings_of_a_large_export_run_side_by_side() -> None:
         ]
         found = await asyncio.gather(*(read(one) for one in wanted))
     assert {one.text for one in found} == {text}
+
+
+async def test_a_name_server_that_hangs_holds_up_only_who_asks_for_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    back = threading.Event()
+    asked: list[str] = []
+
+    def hang(host: str, *_: object, **__: object) -> None:
+        asked.append(host)
+        back.wait()
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    try:
+        async with serving(RouterOSDouble()) as double:
+            waiting = [
+                asyncio.create_task(read(target(double.port, addresses=("r2.example.net",))))
+                for _ in range(8)
+            ]
+            await eventually(lambda: len(asked) > 5)
+            async with asyncio.timeout(20):
+                found = await read(target(double.port))
+                await asyncio.to_thread(int)
+        assert found.text == double.export
+    finally:
+        back.set()
+    for one in await asyncio.gather(*waiting, return_exceptions=True):
+        assert isinstance(one, DeviceUnread)
+        assert one.kind in ("unresolvable", "timeout")

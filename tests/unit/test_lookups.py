@@ -8,12 +8,12 @@ import threading
 
 import pytest
 
-from adapters.collecting.lookups import LookUps
+from adapters.lookups import LookUps
 from tests.support import eventually
 
 HANGS = """
 import asyncio, threading
-from adapters.collecting.lookups import LookUps
+from adapters.lookups import LookUps
 
 async def main():
     begun = threading.Event()

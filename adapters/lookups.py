@@ -1,9 +1,8 @@
-"""Threads for what may hang while a credential is looked for: a vault, a file of a server that is
-away.
+"""Threads for what may hang while something is looked for: a vault, a file of a server that is
+away, a name, a key behind a passphrase.
 
-They are not the event loop's own: those are few, each login at a device needs one of them for a
-moment, and a handful of look-ups that hang would leave none. The program does not wait for them at
-its end.
+They are not the event loop's own: those are few, and a handful of look-ups that hang would leave
+none to anybody. The program does not wait for them at its end.
 """
 
 from __future__ import annotations
@@ -31,12 +30,17 @@ class LookUps:
     async def run(self, ask: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """What a function that blocks gives, or raises. One that nobody waits for any more is not
         begun."""
+        return await asyncio.wrap_future(self.begin(ask, *args, **kwargs))
+
+    def begin(self, ask: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """What a function that blocks will give, or raise; one that is cancelled before its turn is
+        not begun."""
         answer: Future[T] = Future()
         self._asked.put(partial(_answer, answer, partial(ask, *args, **kwargs)))
         if self._unstarted:
             self._unstarted -= 1
             Thread(target=self._work, name=self._name, daemon=True).start()
-        return await asyncio.wrap_future(answer)
+        return answer
 
     def _work(self) -> None:
         while True:
