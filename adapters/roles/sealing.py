@@ -17,6 +17,8 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
+from msgspec.structs import replace
+
 from adapters.crypto.signing import SigningKey
 from adapters.jetstream.checkpoints import CheckpointStore, Overtaken
 from adapters.jetstream.verbatim import RawFeed
@@ -242,7 +244,7 @@ class Sealing:
         await self._signed.check_key()
         self._rebuilding = False
         if not self._complete:
-            await self._signed.keep_lacking()
+            self._dirty |= set(await self._signed.keep_lacking())
             self._complete = True
         made = 0
         for name in sorted(self._dirty - {STREAM_LOG}) + [STREAM_LOG] * (STREAM_LOG in self._dirty):
@@ -264,6 +266,8 @@ class Sealing:
                 return 0  # an earlier sealer came further: we only repeat its work so far
             if last.sequence != self._agreed.get(name):
                 await self._compare(name, last)
+            if last.former and not last.lost:
+                last = await self._sign_too(name, last)
             if last.checkpoint.size == tree.size and not last.lost:
                 self._published[name] = last.mark  # a round was broken off after it
                 return 0
@@ -279,6 +283,18 @@ class Sealing:
         self._published[name] = Mark(origin, tree.size, position, str(note))
         self._cosigning.add(name, checkpoint, note, position)
         return 1
+
+    async def _sign_too(self, name: str, last: Signed) -> Signed:
+        """Publish once more, with our own signature too, what the key before ours signed: that was
+        handed over in the middle of its round, and what it signed after that counts only so."""
+        origin = last.checkpoint.origin
+        note = parse_note(last.note.encode())
+        both = str(note.also(self._key.sign_text(origin, note.text)))
+        sequence = await self._checkpoints.append(
+            origin, both.encode(), after=last.sequence, position=last.position
+        )
+        self._agreed[name] = sequence
+        return replace(last, note=both, sequence=sequence, former=False)
 
     async def ask(self, cosign: Cosign) -> None:
         """Ask witnesses about the last checkpoints that lack one, but those about which they are

@@ -40,13 +40,14 @@ class KeyRetired(KeyUnavailable):
 class Signed(Struct, frozen=True):
     """A log's last checkpoint with its note, the sequence of the log's last note, and how far in
     the stream it was read. `lost`: that note is an older one, and this one is known from Postgres
-    alone."""
+    alone. `former`: our own key has not signed it."""
 
     checkpoint: Checkpoint
     note: str
     sequence: int
     position: int
     lost: bool = False
+    former: bool = False
 
     @property
     def mark(self) -> Mark:
@@ -111,23 +112,28 @@ class SignedBefore:
         await self._kept.keep(marks)
         self._marks |= {one.origin: one for one in marks}
 
-    async def keep_lacking(self) -> None:
+    async def keep_lacking(self) -> list[str]:
         """Keep in Postgres what it lacks of what was published: its tables are gone, or whoever
         published was killed before it kept that, or the logs were handed over to our key since.
-        Raises as `last`."""
+        Returns the logs whose last checkpoint in the stream our key has not signed. Raises as
+        `last`."""
         origin = self.names.origin(STREAM_LOG)
         stream = await self.last(STREAM_LOG)
         kept = self._marks.get(origin)
         # The stream's is published last in a round, and kept together with all others.
         whole = stream is None or (kept is not None and kept.size >= stream.checkpoint.size)
         found: list[Mark] = []
+        former: list[str] = []
         for name in await self.logs():
             mark = self._marks.get(self.names.origin(name))
             if not whole or mark is None or self._is_of_a_former_key(mark):
                 signed = await self.last(name)
                 if signed is not None and not signed.lost:
                     found.append(signed.mark)
+                    if signed.former:
+                        former.append(name)
         await self.keep(found)
+        return former
 
     def _is_of_a_former_key(self, mark: Mark) -> bool:
         """Whether it counts only as long as the hand-over to our key is there."""
@@ -173,14 +179,17 @@ class SignedBefore:
             if checkpoint.origin != stored.origin:
                 raise NotVerified("the checkpoint", f"it is of {checkpoint.origin}")
             keys = [VerifierKey(stored.origin, public) for public in self._accepted]
-            verified(note, keys, check_ed25519)
+            signers = verified(note, keys, check_ed25519)
         except NotVerified as error:
             raise KeyUnavailable(
                 "the log key",
                 f"the last checkpoint of {stored.origin} is not of this key ({error.reason}); "
                 "put the key back that signed it, or rotate with a hand-over",
             ) from error
-        return Signed(checkpoint, stored.raw.decode(), stored.sequence, stored.position)
+        former = VerifierKey(stored.origin, self._key.public) not in signers
+        return Signed(
+            checkpoint, stored.raw.decode(), stored.sequence, stored.position, former=former
+        )
 
     def _further(self, signed: Signed | None, mark: Mark) -> Signed | None:
         """What goes further: the last checkpoint of the stream, or what Postgres keeps; that counts

@@ -65,8 +65,7 @@ async def _sign_too(
         overtaken = False
         for last in await _unsigned_by(checkpoints, base, old, new):
             note = parse_note(last.raw)
-            signed = new.sign_text(_log_of(last), note.text)
-            both = Note(note.text, (note.signatures[0], signed, *note.signatures[1:]))
+            both = note.also(new.sign_text(_log_of(last), note.text))
             try:
                 await checkpoints.append(
                     last.origin, str(both).encode(), after=last.sequence, position=last.position

@@ -78,6 +78,7 @@ def judge_notes(
     others = 0
     notes = list(notes)
     trust = _trust(notes, names.base, trusted, check, findings)
+    later = _SignedLater(notes, trust, check)
     for sequence, under, raw in notes:
         if under == handover_origin(names.base):
             continue
@@ -89,7 +90,11 @@ def judge_notes(
                 continue
             note, checkpoint = _checkpoint_of(origin, raw)
             place = sequence if origin == under else 0
-            _check_signed(note, checkpoint, trust.at(place), check)
+            try:
+                _check_signed(note, checkpoint, trust.at(place), check)
+            except _ReSigned:
+                if not later.counts(sequence, origin, note):
+                    raise
             if origin != under and note.text not in said.get(names.log(origin) or "", {}):
                 raise NotVerified("the checkpoint", "it was cosigned, and is none of the log")
         except _ReSigned as error:
@@ -229,6 +234,45 @@ def _trust(
         for one in trust.refused
     ]
     return trust
+
+
+class _SignedLater:
+    """Notes of a key that was handed over in the middle of a sealer's round: what it signed in the
+    rest of that counts where a key that was in force then signed the same later."""
+
+    def __init__(self, notes: Sequence[tuple[int, str, bytes]], trust: Trust, check: Check) -> None:
+        self._notes = notes
+        self._trust = trust
+        self._check = check
+        self._by_text: dict[bytes, list[tuple[int, str, bytes]]] = {}
+        self._last: dict[bytes, int] = {}
+
+    def counts(self, sequence: int, origin: str, note: Note) -> bool:
+        """Whether a note is of a key that counted before, and was signed again later."""
+        text = note.text.encode()
+        if not self._holds(origin, str(note).encode(), 0):
+            return False
+        if not self._by_text:
+            for one in self._notes:
+                self._by_text.setdefault(_text_of(one[2]), []).append(one)
+        if text not in self._last:
+            again = [
+                at
+                for at, under, raw in self._by_text[text]
+                if at and under == origin and self._holds(origin, raw, at)
+            ]
+            self._last[text] = max(again, default=0)
+        return sequence < self._last[text]
+
+    def _holds(self, origin: str, raw: bytes, place: int) -> bool:
+        keys = [VerifierKey(origin, public) for public in self._trust.at(place)]
+        with suppress(NotVerified):
+            return bool(verified(parse_note(raw), keys, self._check))
+        return False
+
+
+def _text_of(raw: bytes) -> bytes:
+    return raw.rpartition(b"\n\n")[0] + b"\n"
 
 
 class _ReSigned(Exception):

@@ -86,6 +86,11 @@ class Note(Struct, frozen=True):
     def __str__(self) -> str:
         return self.text + "\n" + "".join(one.line for one in self.signatures)
 
+    def also(self, signature: Signature) -> Note:
+        """With one more signature, right behind the first one."""
+        first, *others = self.signatures
+        return Note(self.text, (first, signature, *others))
+
 
 def parse_note(raw: bytes) -> Note:
     """The note. Raises `NotVerified` for every departure from the form."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -213,6 +214,52 @@ async def test_what_a_sealer_publishes_meanwhile_is_signed_too(
     assert parse_note(own.raw).text == old.note(later).text
     assert one_more in parse_note(cosigned.raw).signatures
     verified(parse_note(cosigned.raw), [keys[1].verifier(origin)], check_ed25519)
+    for key in keys:
+        assert await judged(connected, key) == []
+
+
+class HandedOver(CheckpointStore):
+    """The logs are handed over to another key while a sealer is in the middle of its round."""
+
+    def __init__(self, js: JetStreamContext, path: Path) -> None:
+        super().__init__(js)
+        self._path = path
+
+    async def append(self, origin: str, raw: bytes, *, after: int, position: int = 0) -> int:
+        sequence = await super().append(origin, raw, after=after, position=position)
+        if await self.last(handover_origin(BASE)) is None:
+            await hand_over(CheckpointStore(self._js), BASE, self._path)
+        return sequence
+
+
+@pytest.mark.parametrize("grown", [0, 20])
+async def test_the_rest_of_a_round_in_which_the_key_was_handed_over_is_signed_too(
+    connected: Rig, pool: Pool, tmp_path: Path, grown: int
+) -> None:
+    path = tmp_path / "log.key"
+    old = SigningKey.generate_file(path)
+    story = Story(connected)
+    await story.tell(10)
+    made = await seal(replace(connected, checkpoints=HandedOver(connected.js, path)), pool, old)
+    assert made > 2
+    keys = [old, SigningKey.from_file(path)]
+    origin = (await names(connected)).origin(STREAM_LOG)
+    stored = await connected.checkpoints.last(origin)
+    assert stored is not None
+    note = parse_note(stored.raw)
+    assert verified(note, [one.verifier(origin) for one in keys], check_ed25519) == (
+        old.verifier(origin),
+    )
+    await story.tell(grown)
+    await seal(connected, pool, keys[1])
+    if not grown:
+        await assert_last_ones_are_signed_by(connected, keys)
+    for key in keys:
+        assert await judged(connected, key) == [], "whichever key somebody was given"
+    # What the new key did not sign as well is nobody's.
+    forged = str(old.note(Checkpoint(origin, 10_000, bytes(32)))).encode()
+    late = StoredNote(len(await stored_notes(connected)) + 1, origin, forged)
+    assert await judged(connected, keys[1], more=[late]) == ["re-signed"]
 
 
 async def test_what_is_cosigned_and_not_of_the_old_key_holds_up_no_rotation(
