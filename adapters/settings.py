@@ -29,6 +29,11 @@ class Settings(BaseSettings):
     master_key_file: Path | None = Field(
         default=None, description="where the master key lies; default: master.key in data_dir"
     )
+    master_key_old: SecretStr | None = Field(
+        default=None,
+        description="former master keys in base64, commas between: while keys are moved to a new "
+        "one, what is wrapped under them opens too",
+    )
     log_name: str = Field(
         default="configtrail.invalid/local",
         description="what this deployment's signed logs are called; never change it",
@@ -149,6 +154,15 @@ class Settings(BaseSettings):
     def key_file(self) -> Path:
         """Where the master key lies when it is not in the environment."""
         return self.master_key_file or self.data_dir / "master.key"
+
+    @property
+    def given_master_keys(self) -> tuple[str | None, str | None]:
+        """The master key and the former ones, as the environment gives them."""
+        key, former = self.master_key, self.master_key_old
+        return (
+            key.get_secret_value() if key else None,
+            former.get_secret_value() if former else None,
+        )
 
     @property
     def signing_key_file(self) -> Path:

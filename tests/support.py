@@ -23,6 +23,11 @@ def children_in(folder: Path) -> list[int]:
     return found
 
 
+def occurrences(folder: Path, wanted: bytes) -> int:
+    """How often some bytes are in the files below a folder."""
+    return sum(one.read_bytes().count(wanted) for one in folder.rglob("*") if one.is_file())
+
+
 @overload
 async def eventually(probe: Callable[[], Awaitable[T | None]], *, within: float = 20) -> T: ...
 

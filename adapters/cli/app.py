@@ -59,6 +59,7 @@ from adapters.cli.retaining import (
     set_retention,
     show_retention,
 )
+from adapters.cli.rotating import rotate_master_key
 from adapters.cli.texts import diff, show
 from adapters.cli.up import up
 from adapters.cli.witnessing import witness
@@ -196,6 +197,7 @@ command(app, "collect")(collect)
 command(app, "collector", serves=True, quiet=False)(collector)
 
 command(app, "erase")(erase)
+command(app, "rotate-master-key")(rotate_master_key)
 
 retention = typer.Typer(rich_markup_mode=None, help="How long texts are kept.")
 app.add_typer(retention, name="retention")

@@ -80,6 +80,7 @@ async def open_stores(
     intake_max_bytes: int,
     master_key: str | None,
     key_file: Path,
+    former_keys: str | None = None,
     anew: bool = True,
 ) -> AsyncIterator[Stores]:
     """Connect, waiting for NATS, and make what is absent (streams, buckets, a first master key).
@@ -106,7 +107,9 @@ async def open_stores(
         await key_store.ensure_tenants(replicas)
         leases = Leases(js)
         await leases.ensure(replicas)
-        keyring = await open_keyring(key_store, master_key=master_key, key_file=key_file)
+        keyring = await open_keyring(
+            key_store, master_key=master_key, key_file=key_file, former=former_keys
+        )
         events = JetStreamEventStore(nc, js)
         content = JetStreamContentStore(js, keyring, explains=Explanations(events))
         if not await is_there(js, DEVICE_KEYS):

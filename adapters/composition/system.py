@@ -119,15 +119,16 @@ async def open_system(settings: Settings, *, anew: bool = True) -> AsyncIterator
             "CONFIGTRAIL_NATS_URL and CONFIGTRAIL_POSTGRES_DSN", "must both be set, or neither"
         )
     policies = read_policies(settings.policy_file)
-    given = settings.master_key
+    master_key, former_keys = settings.given_master_keys
     async with AsyncExitStack() as stack:
         stores = await stack.enter_async_context(
             open_stores(
                 settings.nats_url.get_secret_value(),
                 replicas=settings.stream_replicas,
                 intake_max_bytes=settings.intake_max_bytes,
-                master_key=given.get_secret_value() if given else None,
+                master_key=master_key,
                 key_file=settings.key_file,
+                former_keys=former_keys,
                 anew=anew,
             )
         )

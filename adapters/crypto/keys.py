@@ -3,6 +3,14 @@
 A tenant has keys for what is its own: fingerprints, credentials, and texts of before its devices
 had keys. A device has one for each era of its texts, so that they can be erased by destroying it;
 its id follows from its place, so whoever holds a text finds the key by the id in the text's blob.
+
+Rotating a tenant's keys begins a generation: its own content key is another one from then on, and
+so is, from its next text on, that of each device in the era that it is in. The first key of an era
+stands for all of them: when it is destroyed, none of that era's keys is given out any more.
+
+Which master key new keys are wrapped under is told by the one of the sentinel, and not by each
+program's settings: so programs that know the next one beside it and programs that don't yet can
+work side by side until keys are moved, and the sentinel with them.
 """
 
 from __future__ import annotations
@@ -15,25 +23,31 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from adapters.crypto.master import MasterKey
+from adapters.crypto.masters import MasterKeys
+from adapters.crypto.wrapped_store import Wrapped, WrappedKeyStore
 from adapters.crypto.wrapping import (
     KEY_ID_BYTES,
     TenantKeys,
     device_key_id,
     device_key_name,
+    generation_key_id,
+    master_id_of,
     unwrap,
     wrap,
 )
-from domain.errors import KeyUnavailable
+from domain.errors import KeyDestroyed, KeyUnavailable
 from domain.ids import check_tenant_id
 
 __all__ = [
     "KEY_ID_BYTES",
     "KeyRing",
     "MasterKey",
+    "MasterKeys",
     "TenantKeys",
+    "Wrapped",
     "WrappedKeyStore",
     "device_key_id",
     "device_key_name",
@@ -49,34 +63,6 @@ SYSTEM: Final = "_system"
 SENTINEL: Final = "_master"
 
 
-class WrappedKeyStore(Protocol):
-    """Where wrapped keys lie, by name: a tenant's, or a device's (`device_key_name`). All of these
-    raise `Unavailable` during an outage."""
-
-    async def get(self, name: str) -> bytes | None:
-        """The wrapped keys as the store last took them; None when it never had any of that name.
-
-        Raises `KeyDestroyed` when they were destroyed.
-        """
-        ...
-
-    async def create(self, name: str, wrapped: bytes) -> bool:
-        """Keep the first wrapped keys of a name. False, and nothing done, when it ever had any.
-
-        Returns when they are durable.
-        """
-        ...
-
-    async def names(self) -> list[str]:
-        """All names that have wrapped keys, without those of devices."""
-        ...
-
-    async def destroy(self, name: str) -> None:
-        """Remove wrapped keys for good, so that none of that name can ever be made again. Done
-        twice it is done once."""
-        ...
-
-
 class KeyRing:
     """The keys of all tenants, as this program may use them.
 
@@ -86,15 +72,15 @@ class KeyRing:
 
     def __init__(
         self,
-        master: MasterKey,
+        master: MasterKey | MasterKeys,
         store: WrappedKeyStore,
         *,
         capacity: int = 16_384,
         lifetime: float = 300.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._master = master
-        self._store = store
+        self.masters = MasterKeys(master) if isinstance(master, MasterKey) else master
+        self.store = store
         self._capacity = capacity
         self._lifetime = lifetime
         self._clock = clock
@@ -111,15 +97,20 @@ class KeyRing:
     async def check_not_erased(self, tenant_id: str) -> None:
         """Raises `KeyDestroyed` when the tenant was erased. The store is asked, not the memory of
         this program, and no keys are made. Raises `InvalidInput`, `Unavailable`."""
-        await self._store.get(check_tenant_id(tenant_id))
+        await self.store.get(check_tenant_id(tenant_id))
 
     async def device(self, tenant_id: str, device_id: str, era: int) -> TenantKeys:
-        """The key under which a device's texts are kept in an era of theirs, made at first use. Of
-        it only `content_key` is used. Raises as `tenant` does; `KeyDestroyed` when the era ended.
-        """
-        check_tenant_id(tenant_id)
-        key_id = device_key_id(tenant_id, device_id, era)
-        return await self._keys(device_key_name(tenant_id, device_id, key_id), key_id)
+        """The key under which a device's new texts are kept in an era of theirs, made at first use.
+        Of it only `content_key` is used. Raises as `tenant` does; `KeyDestroyed` when the era
+        ended."""
+        first = device_key_id(tenant_id, device_id, era)
+        generation = (await self.tenant(tenant_id)).generation
+        if not generation:
+            return await self._keys(device_key_name(tenant_id, device_id, first), first)
+        key_id = generation_key_id(first, generation)
+        name = device_key_name(tenant_id, device_id, key_id)
+        era_name = device_key_name(tenant_id, device_id, first)
+        return await self._keys(name, key_id, era_name)
 
     async def opener(self, tenant_id: str, device_id: str, key_id: bytes) -> TenantKeys:
         """The keys of a text whose blob names `key_id`: the device's, else the tenant's, which kept
@@ -129,17 +120,43 @@ class KeyRing:
         if cached is not None:
             return cached
         tenant = await self._keys(tenant_id)
-        if tenant.key_id == key_id or await self._store.get(name) is None:
-            return tenant
+        opening = tenant.opening(key_id)
+        if opening.key_id == key_id or await self.store.get(name) is None:
+            return opening
         return await self._keys(name, key_id)
 
     async def destroy(self, tenant_id: str, device_id: str | None, key_id: bytes) -> None:
-        """Destroy a device's key, or without a device the tenant's. Other programs forget it within
-        the lifetime of what they keep. Raises `Unavailable`."""
+        """Destroy the key that a device had in an era, in all generations, or without a device the
+        tenant's. `key_id` is that of `device_key_id`. Other programs forget them within the
+        lifetime of what they keep. Raises `Unavailable`."""
         name = check_tenant_id(tenant_id)
         if device_id is not None:
             name = device_key_name(tenant_id, device_id, key_id)
-        await self._store.destroy(name)
+        await self.store.destroy(name)
+        self.forget(name)
+        if device_id is None:
+            return
+        # Asked after the first key was destroyed: nobody is given a later one from then on.
+        for later in await self._later_names(tenant_id, device_id, key_id):
+            await self.store.destroy(later)
+            self.forget(later)
+
+    async def _later_names(self, tenant_id: str, device_id: str, key_id: bytes) -> list[str]:
+        """The names of a device's keys in an era that are of a later generation than the first."""
+        names = await self.store.of_device(tenant_id, device_id)
+        try:
+            wrapped = await self.store.get(tenant_id)
+        except KeyDestroyed:
+            return names  # nothing is kept of the tenant any more, in any era
+        if wrapped is None:
+            return []
+        generation = (await self.unwrapped(tenant_id, wrapped)).generation
+        ids = (generation_key_id(key_id, number) for number in range(1, generation + 1))
+        later = {device_key_name(tenant_id, device_id, one) for one in ids}
+        return [one for one in names if one in later]
+
+    def forget(self, name: str) -> None:
+        """Ask the store anew for the keys of a name when they are needed next."""
         self._cache.pop(name, None)
 
     async def system(self) -> TenantKeys:
@@ -152,13 +169,50 @@ class KeyRing:
         The first start leaves a sentinel wrapped under its master key; others unwrap it. Raises
         `KeyUnavailable` when the master key is another one.
         """
-        if await self._store.get(SENTINEL) is None:
+        if await self.store.get(SENTINEL) is None:
             # A store that lost its sentinel must not get one under a wrong master key.
-            for name in sorted(await self._store.names())[:1]:
-                unwrap(self._master, name, await self._must_get(name))
+            for name in sorted(await self.store.names())[:1]:
+                await self.unwrapped(name, await self._must_get(name))
         await self._fetch(SENTINEL)
 
-    async def _keys(self, name: str, key_id: bytes | None = None) -> TenantKeys:
+    async def unwrapped(self, name: str, wrapped: bytes) -> TenantKeys:
+        """Wrapped keys, opened with the master key that they are under. Raises
+        `KeyUnavailable`."""
+        master = await self.masters.find(master_id_of(wrapped))
+        return unwrap(master or self.masters.first, name, wrapped)
+
+    async def master(self) -> MasterKey:
+        """The master key that new keys are wrapped under: the sentinel's, of which the store is
+        asked. Raises `KeyUnavailable` when this program does not have it, `Unavailable`."""
+        sentinel = await self.store.get(SENTINEL)
+        if sentinel is None:
+            return self.masters.first
+        found = await self.masters.find(master_id_of(sentinel))
+        if found is None:
+            await self.unwrapped(SENTINEL, sentinel)  # which says so
+            raise AssertionError("opened without its master key")
+        return found
+
+    async def rewrap(self, name: str, master: MasterKey) -> bool:
+        """Wrap the keys of a name under a master key, in place of how they are wrapped; False when
+        they are so already. Nothing of how they were wrapped is left then, nor of destroyed ones.
+        Raises `KeyUnavailable`, `Unavailable`."""
+        while True:
+            try:
+                wrapped = await self.store.get(name)
+            except KeyDestroyed:
+                await self.store.destroy(name)  # once more, in case that it was broken off
+                return False
+            if wrapped is None or master_id_of(wrapped) == master.master_id:
+                await self.store.destroy_replaced(name)
+                return False
+            keys = await self.unwrapped(name, wrapped)
+            if await self.store.replace(name, wrapped, wrap(master, name, keys)):
+                return True
+
+    async def _keys(
+        self, name: str, key_id: bytes | None = None, era_name: str | None = None
+    ) -> TenantKeys:
         cached = self._cached(name)
         if cached is not None:
             return cached
@@ -170,6 +224,9 @@ class KeyRing:
             # Time counts from before the question: keys destroyed since then live no longer.
             asked = self._clock()
             keys = await self._fetch(name, key_id)
+            if era_name is not None:
+                # Asked last: whoever ends the era destroys this one first, then what there is else.
+                await self.store.get(era_name)
             self._cache[name] = (asked + self._lifetime, keys)
             self._cache.move_to_end(name)
             while len(self._cache) > self._capacity:
@@ -188,38 +245,56 @@ class KeyRing:
         return keys
 
     async def _fetch(self, name: str, key_id: bytes | None = None) -> TenantKeys:
-        wrapped = await self._store.get(name)
+        wrapped = await self.store.get(name)
         if wrapped is None:
-            tenant, of_device, _ = name.partition("/")
-            if of_device:
-                # Of a tenant whose key was destroyed nothing is kept any more.
-                await self._store.get(tenant)
-            fresh = wrap(self._master, name, TenantKeys.generate(key_id))
-            await self._store.create(name, fresh)
+            wrapped = await self._made(name, key_id)
+        return await self.unwrapped(name, wrapped)
+
+    async def _made(self, name: str, key_id: bytes | None) -> bytes:
+        tenant, of_device, _ = name.partition("/")
+        if of_device:
+            # Of a tenant whose key was destroyed nothing is kept any more.
+            await self.store.get(tenant)
+        master = await self.master()
+        fresh = wrap(master, name, TenantKeys.generate(key_id))
+        if await self.store.create(name, fresh):
+            wrapped = fresh
+        else:
             # What the store holds counts, whoever made it.
             wrapped = await self._must_get(name)
-        return unwrap(self._master, name, wrapped)
+        # Whoever moves keys to another master key looks for them until after the sentinel was
+        # moved, and so may have missed these.
+        now = await self.master()
+        if now.master_id != master.master_id:
+            await self.rewrap(name, now)
+            wrapped = await self._must_get(name)
+        return wrapped
 
     async def _must_get(self, name: str) -> bytes:
-        wrapped = await self._store.get(name)
+        wrapped = await self.store.get(name)
         if wrapped is None:
             raise KeyUnavailable(f"the keys of {name}", "the store lost them just after making")
         return wrapped
 
 
 async def open_keyring(
-    store: WrappedKeyStore, *, master_key: str | None, key_file: Path
+    store: WrappedKeyStore,
+    *,
+    master_key: str | None,
+    key_file: Path,
+    former: str | None = None,
 ) -> KeyRing:
     """A key ring with the master key checked against the store.
 
     Without `master_key` (base64) and without a key file, a new file is made, but only when the
-    store holds nothing yet: a lost master key is never replaced in silence.
+    store holds nothing yet: a lost master key is never replaced in silence. `former` keys (base64,
+    commas between) open what is not moved to the master key yet.
     Raises `KeyUnavailable`, `Unavailable`.
     """
     if master_key is None and not await asyncio.to_thread(key_file.exists):
         first = not await store.names()
         await asyncio.to_thread(_make_or_refuse, key_file, first)
-    keyring = KeyRing(await asyncio.to_thread(MasterKey.load, master_key, key_file), store)
+    keyring = KeyRing(await asyncio.to_thread(MasterKeys.load, master_key, key_file, former), store)
     await keyring.check()
     return keyring
 

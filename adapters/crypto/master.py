@@ -1,4 +1,4 @@
-"""The master key: the one secret that is not in NATS. It wraps every tenant's keys."""
+"""A master key: the one secret that is not in NATS. It wraps every tenant's keys."""
 
 from __future__ import annotations
 
@@ -56,38 +56,14 @@ class MasterKey:
             ) from None
         return cls(raw)
 
-    @classmethod
-    def from_file(cls, path: Path) -> MasterKey:
-        """The key from a file that nobody but its owner may read. Raises `KeyUnavailable`."""
-        try:
-            with path.open("rb") as file:
-                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-                if mode & 0o077:
-                    raise KeyUnavailable(
-                        _NAME,
-                        f"others may use the file {path} (mode {mode:04o}); "
-                        f"run: chmod 600 {path}, and replace the key if they may have read it",
-                    )
-                content = file.read(_MAX_FILE_BYTES + 1)
-        except FileNotFoundError as error:
-            raise KeyUnavailable(_NAME, f"there is no file {path}") from error
-        except OSError as error:
-            raise KeyUnavailable(
-                _NAME, f"the file {path} can't be read: {error.strerror}"
-            ) from error
-        try:
-            if len(content) > _MAX_FILE_BYTES:
-                raise KeyUnavailable(_NAME, f"it is not a key of {KEY_BYTES} bytes")
-            return cls.from_base64(content.decode("latin-1"))
-        except KeyUnavailable as error:
-            raise KeyUnavailable(f"{_NAME} in {path}", error.reason) from None
+    def to_base64(self) -> str:
+        """The key itself, as a file holds it: for nothing else."""
+        return base64.b64encode(self._raw).decode()
 
     @classmethod
-    def load(cls, master_key: str | None, key_file: Path) -> MasterKey:
-        """The key as given in base64, else as in the file. Raises `KeyUnavailable`."""
-        if master_key is not None:
-            return cls.from_base64(master_key)
-        return cls.from_file(key_file)
+    def generate(cls) -> MasterKey:
+        """A new random key."""
+        return cls(secrets.token_bytes(KEY_BYTES))
 
     @classmethod
     def generate_file(cls, path: Path) -> MasterKey:
@@ -96,10 +72,10 @@ class MasterKey:
         Raises `FileExistsError` when the file is there, also when it was made just now, and
         `KeyUnavailable` when it can't be written.
         """
-        key = cls(secrets.token_bytes(KEY_BYTES))
+        key = cls.generate()
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write_new(path, base64.b64encode(key._raw) + b"\n")
+            write_new(path, f"{key.to_base64()}\n")
         except FileExistsError:
             raise
         except OSError as error:
@@ -109,12 +85,40 @@ class MasterKey:
         return key
 
 
-def _write_new(path: Path, content: bytes) -> None:
+def read_keys(path: Path) -> list[MasterKey]:
+    """The keys of a file that nobody but its owner may read: one a line, the first one is the key,
+    others are former ones. Raises `KeyUnavailable`."""
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if mode & 0o077:
+                raise KeyUnavailable(
+                    _NAME,
+                    f"others may use the file {path} (mode {mode:04o}); "
+                    f"run: chmod 600 {path}, and replace the key if they may have read it",
+                )
+            content = file.read(_MAX_FILE_BYTES + 1)
+    except FileNotFoundError as error:
+        raise KeyUnavailable(_NAME, f"there is no file {path}") from error
+    except OSError as error:
+        raise KeyUnavailable(_NAME, f"the file {path} can't be read: {error.strerror}") from error
+    try:
+        if len(content) > _MAX_FILE_BYTES:
+            raise KeyUnavailable(_NAME, f"it is not a key of {KEY_BYTES} bytes")
+        lines = content.decode("latin-1").split("\n")
+        return [MasterKey.from_base64(line) for line in [lines[0], *filter(str.strip, lines[1:])]]
+    except KeyUnavailable as error:
+        raise KeyUnavailable(f"{_NAME} in {path}", error.reason) from None
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a file (mode 0600): the whole file or none. Raises `FileExistsError` rather than to
+    write over another, and `OSError`."""
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         # A link, unlike a rename, never replaces what is there.

@@ -13,8 +13,8 @@ from nats.aio.client import Client
 from nats.js.api import AccountInfo
 from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
-from adapters.crypto.keys import unwrap
-from adapters.crypto.master import MasterKey
+from adapters.crypto.keys import KeyRing, MasterKeys
+from adapters.crypto.rotating import Under, keys_under, short
 from adapters.diagnosing.consumers import look_at_consumers
 from adapters.diagnosing.finding import Finding, skew
 from adapters.diagnosing.streams import look_at_streams
@@ -22,7 +22,7 @@ from adapters.jetstream.connection import outage_as_unavailable
 from adapters.jetstream.key_store import JetStreamKeyStore
 from adapters.jetstream.streams import EVENTS
 from adapters.settings import Settings
-from domain.errors import ConfigtrailError, Unavailable
+from domain.errors import ConfigtrailError, StreamMissing, Unavailable
 
 # Atomic batches came with these.
 SERVER_MIN = (2, 12)
@@ -116,7 +116,7 @@ async def _clock(nc: Client, settings: Settings) -> list[Finding]:
 
 async def _keys(nc: Client, settings: Settings) -> list[Finding]:
     store = JetStreamKeyStore(nc.jetstream())
-    given = settings.master_key.get_secret_value() if settings.master_key else None
+    given, former = settings.given_master_keys
     try:
         names = await store.names()
     except NotFoundError:  # nothing was ever started here
@@ -127,7 +127,33 @@ async def _keys(nc: Client, settings: Settings) -> list[Finding]:
             return [Finding("master key", "notice", told, "the first start makes it; back it up")]
         told = f"{settings.key_file} is not there, and {len(names)} keys are wrapped with it"
         return [Finding("master key", "wrong", told, "bring it back from your copy")]
-    master = await asyncio.to_thread(MasterKey.load, given, settings.key_file)
+    masters = await asyncio.to_thread(MasterKeys.load, given, settings.key_file, former)
     for name in sorted(names)[:1]:
-        unwrap(master, name, await store.get(name) or b"")
-    return [Finding("master key", "fine", f"opens the keys ({len(names)} there)")]
+        await KeyRing(masters, store).unwrapped(name, await store.get(name) or b"")
+    if not names:
+        return [Finding("master key", "fine", "opens the keys (0 there)")]
+    try:
+        under = await keys_under(store)
+    except (NotFoundError, StreamMissing) as error:  # told of among the streams
+        return [Finding("master key", "notice", f"not all keys can be looked at: {error}")]
+    return _under(masters, under)
+
+
+def _under(masters: MasterKeys, under: Under) -> list[Finding]:
+    """Under which master keys the keys are."""
+    first = masters.first.master_id
+    found: list[Finding] = []
+    known = {short(one.master_id) for one in masters.former}
+    for name, count in sorted(under.other_than(first).items()):
+        told = f"{count} keys are under the master key {name}, not under {short(first)}"
+        mend = "configtrail rotate-master-key moves them; keep that one until then"
+        if name not in known:
+            mend = f"find that one: without it they can't be read; then {mend}"
+        found.append(Finding("master key", "notice" if name in known else "wrong", told, mend))
+    if not found and masters.former:
+        told = "nothing is under a former one any more"
+        mend = "take it out of CONFIGTRAIL_MASTER_KEY_OLD, or the file"
+        found.append(Finding("master key", "notice", told, mend))
+    return found or [
+        Finding("master key", "fine", f"opens the keys ({sum(under.counts.values())} there)")
+    ]

@@ -2,11 +2,16 @@
 
 A KV bucket never lets its messages be deleted, only replaced, and the bytes of what was replaced
 stay on the disk for a while. Devices' keys are there to be destroyed, so they lie in a stream that
-does: the server overwrites a message that is deleted from it. Their subjects are
+does: the server overwrites a message that is deleted from it, and only such a one. So nothing else
+ever takes a message from there: what takes its place (keys wrapped anew, the mark of destroyed
+ones) is added after it, and then it is deleted. The last message of a subject counts. Subjects are
 `configtrail-keys.<tenant>.<key id>.<device>`.
 """
 
 from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from nats.js import JetStreamContext
 from nats.js.api import (
@@ -19,11 +24,13 @@ from nats.js.api import (
 )
 from nats.js.errors import APIError, BadRequestError, NotFoundError
 
+from adapters.crypto.keys import Wrapped
 from adapters.jetstream.connection import (
     REQUEST_TIMEOUT_SECONDS,
     missing_as_unavailable,
     outage_as_unavailable,
 )
+from adapters.jetstream.listing import listed
 from adapters.jetstream.streams import ensure_stream, is_there, replicate
 from domain.errors import KeyDestroyed, StreamMisconfigured, StreamMissing
 from domain.ids import from_token, to_token
@@ -57,8 +64,20 @@ class JetStreamKeyStore:
     async def ensure_devices(self, replicas: int, *, create: bool = True) -> None:
         """As `ensure`, for the stream of devices' keys. Without `create` an absent one raises
         `StreamMissing`."""
+        await self._lift_limit()
         with missing_as_unavailable(DEVICE_KEYS):
             await ensure_stream(self._js, device_keys_config(replicas), create=create)
+
+    async def _lift_limit(self) -> None:
+        """Until keys could be wrapped anew the stream kept one message a key. What a limit drops is
+        not overwritten on the disk."""
+        with outage_as_unavailable("looking at the keys of devices"):
+            try:
+                live = (await self._js.stream_info(DEVICE_KEYS)).config
+            except NotFoundError:
+                return
+            if live.max_msgs_per_subject == 1:
+                await self._js.update_stream(live.evolve(max_msgs_per_subject=-1))
 
     async def ensure_tenants(self, replicas: int) -> None:
         """As `ensure`, for the bucket of tenants' keys."""
@@ -91,7 +110,7 @@ class JetStreamKeyStore:
         message = await self._last(name)
         if message is None:
             return None
-        if _OPERATION in (message.headers or {}):
+        if _is_mark(message):
             raise KeyDestroyed(f"the keys of {name}")
         return message.data or b""
 
@@ -106,43 +125,90 @@ class JetStreamKeyStore:
 
     async def create(self, name: str, wrapped: bytes) -> bool:
         """See `WrappedKeyStore.create`."""
+        return await self._add(name, wrapped, after=0) is not None
+
+    async def replace(self, name: str, wrapped: bytes, by: bytes) -> bool:
+        """See `WrappedKeyStore.replace`."""
+        last = await self._last(name)
+        if last is None or _is_mark(last) or last.data != wrapped:
+            return False
+        added = await self._add(name, by, after=last.seq or 0)
+        if added is None:
+            return False
+        await self._delete_before(name, added)
+        return True
+
+    async def destroy_replaced(self, name: str) -> None:
+        """See `WrappedKeyStore.destroy_replaced`."""
+        last = await self._last(name)
+        if last is not None:
+            await self._delete_before(name, last.seq or 0)
+
+    async def destroy(self, name: str) -> None:
+        """See `WrappedKeyStore.destroy`. A mark is left, so that the name is never used again."""
+        mark = {_OPERATION: "PURGE"}
+        if _place(name)[0] == KEYS:
+            mark["Nats-Rollup"] = "sub"
+        while True:
+            last = await self._last(name)
+            end = 0 if last is None else last.seq or 0
+            if last is None or not _is_mark(last):
+                added = await self._add(name, b"", after=end, headers=mark)
+                if added is None:
+                    continue  # another one was faster: what it did is looked at anew
+                end = added
+            return await self._delete_before(name, end)
+
+    async def _add(
+        self, name: str, body: bytes, *, after: int, headers: dict[str, str] | None = None
+    ) -> int | None:
+        """Add a message under a name where `after` is its last one; its sequence, or None where
+        another one is."""
+        stream, subject = _place(name)
+        expected = {"Nats-Expected-Last-Subject-Sequence": str(after)}
         try:
             with outage_as_unavailable("keeping a wrapped key"):
-                stream, subject = _place(name)
-                await self._js.publish(
+                ack = await self._js.publish(
                     subject,
-                    wrapped,
-                    headers={"Nats-Expected-Last-Subject-Sequence": "0"},
+                    body,
+                    headers=expected | (headers or {}),
                     stream=stream,
                     timeout=REQUEST_TIMEOUT_SECONDS,
                 )
         except APIError as error:
             if error.err_code not in _WRONG_LAST_SEQUENCE:
                 raise
-            return False
-        return True
+            return None
+        return ack.seq
 
-    async def destroy(self, name: str) -> None:
-        """See `WrappedKeyStore.destroy`. A mark is left, so that the name is never used again."""
+    async def _delete_before(self, name: str, end: int) -> None:
+        """Delete all messages of a device's name before a sequence: the server overwrites the bytes
+        on its disk, and tells its replicas to."""
         stream, subject = _place(name)
-        message = await self._last(name)
-        if message is not None and _OPERATION in (message.headers or {}):
+        if stream == KEYS:
             return
-        with outage_as_unavailable("destroying a wrapped key"):
-            if message is not None and stream == DEVICE_KEYS:
+        after = 0
+        while (found := await self._next(stream, subject, after + 1)) is not None:
+            after = found.seq or 0
+            if after >= end:
+                return
+            with outage_as_unavailable("destroying a wrapped key"):
                 try:
-                    # The server overwrites the bytes on its disk, and tells its replicas to.
-                    await self._js.delete_msg(stream, message.seq or 0)
+                    await self._js.delete_msg(stream, after)
                 except APIError:
-                    # Another one destroys it too: the mark below settles it for both.
-                    if await self._last(name) == message:
+                    # Another one may have been faster: the server does not know it then.
+                    still = await self._next(stream, subject, after)
+                    if still is not None and still.seq == after:
                         raise
-            headers = {_OPERATION: "PURGE"}
-            if stream == KEYS:
-                headers["Nats-Rollup"] = "sub"
-            await self._js.publish(
-                subject, headers=headers, stream=stream, timeout=REQUEST_TIMEOUT_SECONDS
-            )
+
+    async def _next(self, stream: str, subject: str, start: int) -> RawStreamMsg | None:
+        with outage_as_unavailable("reading a wrapped key"):
+            try:
+                return await self._js.get_msg(stream, seq=start, subject=subject, next=True)
+            except NotFoundError as error:
+                if error.err_code != _NO_MESSAGE:
+                    raise StreamMissing(stream) from error
+                return None
 
     async def names(self) -> list[str]:
         """See `WrappedKeyStore.names`."""
@@ -150,9 +216,24 @@ class JetStreamKeyStore:
             info = await self._js.stream_info(KEYS, subjects_filter=f"{_PREFIX}*")
         return [from_token(subject.removeprefix(_PREFIX)) for subject in info.state.subjects or {}]
 
+    async def devices(self) -> AsyncGenerator[list[Wrapped], None]:
+        """See `WrappedKeyStore.devices`."""
+        found = listed(self._js, DEVICE_KEYS, f"{_DEVICE_PREFIX}>", bodies=True)
+        async with aclosing(found) as batches:
+            async for batch in batches:
+                # Marks are empty.
+                yield [Wrapped(_name(one.subject), one.body) for one in batch if one.body]
+
+    async def of_device(self, tenant_id: str, device_id: str) -> list[str]:
+        """See `WrappedKeyStore.of_device`."""
+        subjects = f"{_DEVICE_PREFIX}{to_token(tenant_id)}.*.{to_token(device_id)}"
+        with outage_as_unavailable("listing the wrapped keys"):
+            info = await self._js.stream_info(DEVICE_KEYS, subjects_filter=subjects)
+        return [_name(subject) for subject in sorted(info.state.subjects or {})]
+
 
 def device_keys_config(replicas: int) -> StreamConfig:
-    """One message a key, the newest; a full stream refuses, and messages can be deleted."""
+    """A full stream refuses, and messages leave it by being deleted and in no other way."""
     return StreamConfig(
         name=DEVICE_KEYS,
         subjects=[f"{_DEVICE_PREFIX}>"],
@@ -160,7 +241,6 @@ def device_keys_config(replicas: int) -> StreamConfig:
         storage=StorageType.FILE,
         retention=RetentionPolicy.LIMITS,
         discard=DiscardPolicy.NEW,
-        max_msgs_per_subject=1,
         deny_delete=False,
         allow_direct=True,
         duplicate_window=1,
@@ -172,3 +252,14 @@ def _place(name: str) -> tuple[str, str]:
     if "/" not in name:
         return KEYS, _PREFIX + to_token(name)
     return DEVICE_KEYS, _DEVICE_PREFIX + ".".join(to_token(one) for one in name.split("/", 2))
+
+
+def _name(subject: str) -> str:
+    """The name that a device's key of that subject is kept under."""
+    parts = subject.removeprefix(_DEVICE_PREFIX).split(".")
+    return "/".join(from_token(one) for one in parts)
+
+
+def _is_mark(message: RawStreamMsg) -> bool:
+    """Whether it says that the keys were destroyed."""
+    return _OPERATION in (message.headers or {})

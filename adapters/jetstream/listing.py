@@ -1,4 +1,4 @@
-"""What lies on a stream, without what is in it."""
+"""What lies on a stream, as a rule without what is in it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ _FETCH: Final = 500
 
 
 class Listed(Struct, frozen=True):
-    """A message: its place, and when the stream stored it."""
+    """A message: its place, when the stream stored it, and what is in it, if that was wanted."""
 
     sequence: int
     subject: str
     stored_at: datetime
+    body: bytes = b""
 
 
 async def listed(
-    js: JetStreamContext, stream: str, subject: str, after: int = 0
+    js: JetStreamContext, stream: str, subject: str, after: int = 0, *, bodies: bool = False
 ) -> AsyncGenerator[list[Listed], None]:
     """The messages under a subject after a sequence, in order, up to the end as of now. Raises
     `Unavailable`."""
@@ -36,7 +37,7 @@ async def listed(
                 deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
                 opt_start_seq=after + 1,
                 ack_policy=AckPolicy.NONE,
-                headers_only=True,
+                headers_only=not bodies,
                 mem_storage=True,
                 num_replicas=1,
                 inactive_threshold=30.0,
@@ -52,7 +53,8 @@ async def listed(
                 ):
                     told = msg.metadata
                     waiting = told.num_pending
-                    found.append(Listed(told.sequence.stream, msg.subject, told.timestamp))
+                    body = msg.data if bodies else b""
+                    found.append(Listed(told.sequence.stream, msg.subject, told.timestamp, body))
                 yield found
         finally:
             await subscription.unsubscribe()

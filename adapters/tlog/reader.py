@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from msgspec import Struct
 
-from adapters.crypto.keys import KeyRing, MasterKey
+from adapters.crypto.keys import KeyRing, MasterKeys
 from adapters.jetstream.branch import BranchReader
 from adapters.jetstream.checkpoints import CheckpointStore
 from adapters.jetstream.connection import connect, missing_as_unavailable
@@ -46,9 +46,9 @@ async def open_reader(settings: Settings) -> AsyncIterator[StreamReader]:
         nc = await connect(url, name="configtrail reader")
         stack.push_async_callback(nc.close)
         js = nc.jetstream(timeout=10)
-        given = settings.master_key
-        master = MasterKey.load(given.get_secret_value() if given else None, settings.key_file)
-        keyring = KeyRing(master, JetStreamKeyStore(js))
+        given, former = settings.given_master_keys
+        masters = MasterKeys.load(given, settings.key_file, former)
+        keyring = KeyRing(masters, JetStreamKeyStore(js))
         raw = RawFeed(nc, js)
         with missing_as_unavailable(EVENTS):
             names = LogNames(settings.log_name, await raw.identity())

@@ -23,7 +23,7 @@ from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.connection import connect
 from adapters.jetstream.key_store import BUCKET, JetStreamKeyStore
 from domain.errors import KeyDestroyed, KeyUnavailable, StreamMisconfigured, Unavailable
-from tests.support import eventually
+from tests.support import eventually, occurrences
 
 STREAM = f"KV_{BUCKET}"
 
@@ -203,12 +203,7 @@ async def test_of_a_destroyed_device_key_no_byte_is_left_on_the_disk(tmp_path: P
         with pytest.raises(KeyDestroyed):
             await keyring.device("acme", "r 1/x", 0)
         assert not await store.create(name, wrapped)
-        assert await store.names() == []
+        assert await store.names() == ["acme"]
     finally:
         await nc.close()
         await server.stop()
-
-
-def occurrences(folder: Path, wanted: bytes) -> int:
-    """How often some bytes are in the files below a folder."""
-    return sum(one.read_bytes().count(wanted) for one in folder.rglob("*") if one.is_file())

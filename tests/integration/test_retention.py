@@ -327,7 +327,7 @@ async def test_of_an_erased_tenant_nothing_is_left_and_nothing_is_taken(api: Api
     for device in ("r1", "r2"):
         for snapshot in await ids(api, device):
             await api.problem(f"{HOME}/{device}/config/{snapshot}", 410)
-    fresh = KeyRing(system.keyring._master, JetStreamKeyStore(system.js))
+    fresh = KeyRing(system.keyring.masters, JetStreamKeyStore(system.js))
     with pytest.raises(KeyDestroyed):
         await fresh.tenant("acme")
     # Also a program that still has the tenant's key in memory makes no new ones under it.

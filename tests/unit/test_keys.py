@@ -6,6 +6,7 @@ import asyncio
 import base64
 import re
 import stat
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,14 @@ from hypothesis import strategies as st
 from adapters.crypto.keys import (
     KeyRing,
     MasterKey,
+    MasterKeys,
     TenantKeys,
+    Wrapped,
     open_keyring,
     unwrap,
     wrap,
 )
+from adapters.crypto.master import read_keys
 from domain.errors import InvalidInput, KeyUnavailable
 
 RAW = bytes(range(32))
@@ -43,8 +47,27 @@ class MemoryKeyStore:
         await asyncio.sleep(0)
         return self.wrapped.setdefault(tenant, wrapped) is wrapped
 
+    async def replace(self, name: str, wrapped: bytes, by: bytes) -> bool:
+        await asyncio.sleep(0)
+        if self.wrapped.get(name) != wrapped:
+            return False
+        self.wrapped[name] = by
+        return True
+
+    async def destroy_replaced(self, name: str) -> None:
+        await asyncio.sleep(0)
+
     async def names(self) -> list[str]:
-        return list(self.wrapped)
+        return [name for name in self.wrapped if "/" not in name]
+
+    async def devices(self) -> AsyncGenerator[list[Wrapped], None]:
+        await asyncio.sleep(0)
+        yield [Wrapped(name, body) for name, body in self.wrapped.items() if "/" in name]
+
+    async def of_device(self, tenant_id: str, device_id: str) -> list[str]:
+        await asyncio.sleep(0)
+        ends = (f"{tenant_id}/", f"/{device_id}")
+        return [one for one in self.wrapped if one.startswith(ends[0]) and one.endswith(ends[1])]
 
     async def destroy(self, name: str) -> None:
         self.wrapped[name] = b""
@@ -88,7 +111,7 @@ def test_a_generated_file_is_private_and_gives_its_key_again(tmp_path: Path) -> 
     path = tmp_path / "deep" / "master.key"
     made = MasterKey.generate_file(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert MasterKey.from_file(path).derive("x") == made.derive("x")
+    assert read_keys(path)[0].derive("x") == made.derive("x")
     assert [file.name for file in path.parent.iterdir()] == ["master.key"]
 
 
@@ -97,7 +120,7 @@ def test_a_generated_file_never_replaces_another(tmp_path: Path) -> None:
     first = MasterKey.generate_file(path)
     with pytest.raises(FileExistsError):
         MasterKey.generate_file(path)
-    assert MasterKey.from_file(path).master_id == first.master_id
+    assert [one.master_id for one in read_keys(path)] == [first.master_id]
     assert [file.name for file in tmp_path.iterdir()] == ["master.key"]
 
 
@@ -105,23 +128,74 @@ def test_a_generated_file_never_replaces_another(tmp_path: Path) -> None:
 def test_a_key_file_that_others_may_use_is_refused(tmp_path: Path, mode: int) -> None:
     path = written(tmp_path / "master.key", base64.b64encode(RAW), mode)
     with pytest.raises(KeyUnavailable, match=f"mode {mode:04o}.*chmod 600"):
-        MasterKey.from_file(path)
+        read_keys(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", bytes(32), b"\xff" * 44, b"A" * 5000])
 def test_a_key_file_with_something_else_in_it_is_refused(tmp_path: Path, content: bytes) -> None:
     path = written(tmp_path / "master.key", content)
     with pytest.raises(KeyUnavailable, match=r"master\.key"):
-        MasterKey.from_file(path)
+        read_keys(path)
 
 
 def test_a_key_given_goes_before_the_file(tmp_path: Path) -> None:
     path = tmp_path / "master.key"
     MasterKey.generate_file(path)
-    given = MasterKey.load(base64.b64encode(RAW).decode(), path)
-    assert given.master_id == MASTER.master_id
+    given = MasterKeys.load(base64.b64encode(RAW).decode(), path)
+    assert given.first.master_id == MASTER.master_id
     with pytest.raises(KeyUnavailable, match="there is no file"):
-        MasterKey.load(None, tmp_path / "absent")
+        MasterKeys.load(None, tmp_path / "absent")
+
+
+def test_a_file_gives_the_key_first_and_then_former_ones(tmp_path: Path) -> None:
+    path = tmp_path / "master.key"
+    other = MasterKey(bytes(32))
+    written(path, f"{MASTER.to_base64()}\n{other.to_base64()}\n\n".encode())
+    found = MasterKeys.load(None, path)
+    assert found.first.master_id == MASTER.master_id
+    assert [one.master_id for one in found.former] == [other.master_id]
+    written(path, f"{MASTER.to_base64()}\nno key!\n".encode())
+    with pytest.raises(KeyUnavailable, match=r"master\.key.*not base64"):
+        MasterKeys.load(None, path)
+
+
+def test_former_keys_are_given_with_commas_between_and_never_quoted(tmp_path: Path) -> None:
+    other, third = MasterKey(bytes(32)), MasterKey(b"3" * 32)
+    given = f" {other.to_base64()}, {third.to_base64()},"
+    found = MasterKeys.load(MASTER.to_base64(), tmp_path, given)
+    assert {one.master_id for one in found.former} == {other.master_id, third.master_id}
+    assert not MasterKeys.load(MASTER.to_base64(), tmp_path, "").former
+    with pytest.raises(KeyUnavailable, match="CONFIGTRAIL_MASTER_KEY_OLD") as refused:
+        MasterKeys.load(MASTER.to_base64(), tmp_path, "not-a-secret")
+    assert "not-a-secret" not in str(refused.value)
+
+
+async def test_a_key_in_a_file_is_made_anew_beside_the_old_one_which_is_retired_in_the_end(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "master.key"
+    old = MasterKey.generate_file(path)
+    running, masters = MasterKeys.load(None, path), MasterKeys.load(None, path)
+    await masters.begin()
+    new = masters.first
+    assert new.master_id != old.master_id
+    assert [one.master_id for one in read_keys(path)] == [new.master_id, old.master_id]
+    # A program that runs takes it up when it meets it.
+    found = await running.find(new.master_id)
+    assert found is not None
+    assert found.master_id == new.master_id
+    assert await running.find(b"of nobody") is None
+    # Broken off after the first file, then again.
+    written(
+        tmp_path / f"master.key.{old.master_id.hex()[:8]}.retired", f"{old.to_base64()}\n".encode()
+    )
+    (retired,) = await masters.retire()
+    assert await masters.retire() == []
+    assert [one.master_id for one in read_keys(path)] == [new.master_id]
+    assert old.master_id in {one.master_id for one in read_keys(retired)}
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(retired.stat().st_mode) == 0o600
+    with pytest.raises(InvalidInput, match="CONFIGTRAIL_MASTER_KEY_OLD"):
+        await MasterKeys(MASTER).begin()
 
 
 def test_wrapped_keys_come_back() -> None:
@@ -131,9 +205,27 @@ def test_wrapped_keys_come_back() -> None:
     assert b"f" * 32 not in wrapped
 
 
+@given(st.integers(0, 5))
+def test_rotated_keys_come_back_with_all_former_ones(times: int) -> None:
+    keys, before = TENANT_KEYS, [TENANT_KEYS]
+    for _ in range(times):
+        keys = keys.rotated()
+        before.append(keys)
+    found = unwrap(MASTER, "acme", wrap(MASTER, "acme", keys))
+    assert found == keys
+    assert found.generation == times
+    for one in before:
+        opening = found.opening(one.key_id)
+        assert (opening.key_id, opening.content_key) == (one.key_id, one.content_key)
+        assert opening.fingerprint_key == TENANT_KEYS.fingerprint_key
+    assert len({one.content_key for one in before}) == times + 1
+    assert found.opening(b"of nobody") is found
+
+
 @given(st.data())
 def test_wrapped_keys_that_were_touched_are_refused(data: st.DataObject) -> None:
-    wrapped = bytearray(wrap(MASTER, "acme", TENANT_KEYS))
+    keys = data.draw(st.sampled_from([TENANT_KEYS, TENANT_KEYS.rotated()]))
+    wrapped = bytearray(wrap(MASTER, "acme", keys))
     position = data.draw(st.integers(0, len(wrapped) - 1))
     wrapped[position] ^= data.draw(st.integers(1, 255))
     with pytest.raises(KeyUnavailable):
