@@ -43,6 +43,7 @@ from adapters.http.connections import Connection
 from adapters.http.cors import Origins
 from adapters.http.described import READING, REFUSALS
 from adapters.http.description import describe
+from adapters.http.direct import Direct
 from adapters.http.errors import install_error_handlers
 from adapters.http.freshness import freshness
 from adapters.http.guard import LOOPBACK_NAMES, Guard, is_loopback
@@ -122,6 +123,7 @@ def create_app(system: System) -> FastAPI:
     authorise.know(app)
     describe(app)
     app.state.allowed = Allowed(routes_of(app).values())
+    app.router.middleware_stack = Direct(app)
     app.add_middleware(
         Guard,
         metrics=system.metrics,

@@ -34,9 +34,14 @@ class Slashes:
         await self._app(scope, receive, send)
 
 
+def is_marked(scope: Scope) -> bool:
+    """Whether the address has slashes within an id."""
+    return _MARK in scope["path"]
+
+
 def resolve(scope: Scope) -> None:
     """Once the route is found: slashes in place of their marks."""
-    if _MARK in scope["path"]:
+    if is_marked(scope):
         scope["path"] = scope["path"].replace(_MARK, "/")
         found = scope["path_params"]
         scope["path_params"] = {name: found[name].replace(_MARK, "/") for name in found}
