@@ -49,6 +49,7 @@ class Registry:
         self.left_out: dict[Key, str] = {}
         self.doubted: dict[Key, str] = {}
         self._credentials: dict[Key, str] = {}
+        self._retired: dict[Key, int] = {}
         self._positions: dict[Key, int] = {}
 
     def apply(self, stored: Told) -> list[Key]:
@@ -67,6 +68,7 @@ class Registry:
                 return [branch]
             case DeviceRetired():
                 self.devices.pop(branch, None)
+                self._retired[branch] = stored.position
                 return [branch]
             case GroupConfigured() as event:
                 self.groups[stored.tenant_id, event.group] = event.defaults
@@ -105,10 +107,13 @@ class Registry:
         return [branch]
 
     def secret_of(self, key: Key) -> str:
-        """A mark of the stored credential that a device has: another one, once it was set anew."""
+        """A mark of the stored credential that a device has: another one once it was set anew, or
+        the device was taken out, which ended its failures, and is back."""
         settings = self.settings(key)
         name = stored_name(settings.credential) if settings is not None else None
-        return "" if name is None else self._credentials.get((key[0], name), "")
+        secret = "" if name is None else self._credentials.get((key[0], name), "")
+        retired = self._retired.get(key)
+        return secret if retired is None else f"{secret} back since {retired}"
 
     def _users(self, tenant_id: str, reference: str) -> Iterator[Key]:
         for key in self.devices:

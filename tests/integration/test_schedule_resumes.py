@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from adapters.embedded.nats import EmbeddedNats
 from adapters.roles.devices import DeviceRepository
 from adapters.roles.supervisor import running
 from domain.errors import BackupFailed
-from domain.events import CollectionRecovered, SnapshotCreated
+from domain.events import CollectionFailed, CollectionRecovered, SnapshotCreated
 from tests.collecting_stack import ALICE, DEVICE, PASSWORD, TENANT, Stack, opened_stack, settings
 from tests.doubles.routeros import RouterOSDouble, serving
 from tests.support import eventually
@@ -75,3 +76,27 @@ async def test_what_was_changed_after_a_failed_manual_backup_is_tried_at_once(
             await keeper.set(TENANT, "main", rotated, actor=ALICE, reason=None)
         await eventually(lambda: stack.count(CollectionRecovered))
     assert double.passwords == [PASSWORD, PASSWORD, "rotated"]
+
+
+async def failed_as_often(stack: Stack, times: int) -> bool:
+    last = await stack.schedule.last(TENANT, DEVICE)
+    told = await stack.count(CollectionFailed)
+    return last is not None and last.failures == told == times
+
+
+async def test_a_device_that_is_back_in_the_inventory_is_tried_anew(stack: Stack) -> None:
+    """Being taken out ended its failure: nobody would hear that it waits for a person."""
+    double = RouterOSDouble(password="another")
+    async with (
+        serving(double),
+        stack.rig.recording(),
+        running({"collector": stack.role().run}),
+    ):
+        wanted = settings(double.port, interval_seconds=DAY)
+        for times in (1, 2):
+            await stack.registrar.configure(TENANT, DEVICE, wanted, actor=ALICE)
+            await eventually(partial(failed_as_often, stack, times))
+            await stack.registrar.retire(TENANT, DEVICE, actor=ALICE, reason="moved")
+        double.password = PASSWORD
+        await stack.registrar.configure(TENANT, DEVICE, wanted, actor=ALICE)
+        await eventually(lambda: stack.count(SnapshotCreated))
