@@ -171,10 +171,15 @@ class Witnesses:
             if answer.status == 200:
                 self._sizes[slot] = sealed.checkpoint.size
                 return _checked(address.key, sealed.note, answer.body)
-            if answer.status != 409:
+            # 409 with a size: it knows the log up to there. With anything else it refuses, such as
+            # that another root was cosigned.
+            known = _known_size(answer) if answer.status == 409 else None
+            if known is None:
                 reason = answer.body.decode(errors="replace").strip()[:200]
                 raise NotVerified("the checkpoint", f"it answers {answer.status}: {reason!r}")
-            self._sizes[slot] = _known_size(answer.body, sealed.checkpoint.size)
+            if known > sealed.checkpoint.size:
+                raise NotVerified("the checkpoint", f"it has cosigned size {known} already")
+            self._sizes[slot] = known
         raise NotVerified("the checkpoint", f"it answers 409 {_TRIES} times over")
 
 
@@ -184,12 +189,12 @@ def _bare(sealed: Sealed) -> Note:
     return Note(sealed.note.text, own)
 
 
-def _known_size(body: bytes, size: int) -> int:
-    text = body.decode("ascii", errors="replace").removesuffix("\n")
-    known = parse_number(text, "the witness's answer")
-    if known > size:
-        raise NotVerified("the checkpoint", f"it has cosigned size {known} already")
-    return known
+def _known_size(answer: Answered) -> int | None:
+    text = answer.body.decode("ascii", errors="replace").removesuffix("\n")
+    try:
+        return parse_number(text, "the witness's answer")
+    except NotVerified:
+        return None
 
 
 def _checked(key: VerifierKey, note: Note, body: bytes) -> list[Signature]:

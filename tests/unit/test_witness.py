@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from adapters.crypto.signing import SigningKey, check_ed25519
+from adapters.postgres.witness_book import Asked
 from adapters.witness.client import WitnessAddress, Witnesses, parse_witnesses
 from adapters.witness.posting import Answered, Poster
 from adapters.witness.state import WitnessState
@@ -160,6 +161,24 @@ async def test_an_answer_that_is_no_cosignature_is_not_passed_on(answer: Answere
     note, asked = await cosigned([answer])
     assert note == LOG.note(checkpoint(12))
     assert asked == 1
+
+
+async def test_what_a_witness_says_of_a_fork_is_told_in_its_words(witness: Witness) -> None:
+    assert witness.add_checkpoint(request(0, 12, forked=True)).status == 200
+    told: list[Asked] = []
+
+    async def report(asked: Asked) -> None:
+        told.append(asked)
+
+    async def post(url: str, body: bytes) -> Answered:
+        answer = witness.add_checkpoint(body)
+        return Answered(answer.status, answer.body.encode())
+
+    witnesses = Witnesses([ADDRESS], post=post, report=report)
+    note = LOG.note(checkpoint(12))
+    await witnesses.cosign(Tiles(), "tenant/acme", checkpoint(12), note)  # type: ignore[arg-type]
+    assert [one.outcome for one in told] == ["refused"]
+    assert "another root was cosigned for this size" in told[0].told
 
 
 def test_witnesses_are_given_as_addresses_and_keys() -> None:
