@@ -9,11 +9,14 @@ from nats.js.errors import APIError
 from adapters.diagnosing.finding import Finding
 from adapters.jetstream.checkpoints import CheckpointStore
 from adapters.jetstream.source import JetStreamSource
+from adapters.postgres.signed_marks import marks_of
 from adapters.settings import Settings
+from adapters.tlog.counting import made_anew
 from adapters.tlog.state import LogState, log_state
 from adapters.witness.client import parse_witnesses
 from domain.errors import ConfigtrailError, Unavailable
 from domain.tlog.names import LogNames
+from projections.rows import Connection
 
 SUBJECT = "signed log"
 
@@ -32,7 +35,8 @@ async def look_at_log(nc: Client, dsn: str, settings: Settings) -> list[Finding]
     try:
         store = CheckpointStore(nc.jetstream())
         witnesses = parse_witnesses(settings.witnesses)
-        return _findings(await log_state(connection, store, names, head, witnesses))
+        signed = await _over_another_stream(connection, store, names)
+        return _findings(await log_state(connection, store, names, head, witnesses), signed)
     except (APIError, Unavailable):
         return []
     except ConfigtrailError as error:
@@ -41,8 +45,18 @@ async def look_at_log(nc: Client, dsn: str, settings: Settings) -> list[Finding]
         await connection.close()
 
 
-def _findings(state: LogState) -> list[Finding]:
-    found = [_signed(state)]
+async def _over_another_stream(
+    connection: Connection, store: CheckpointStore, names: LogNames
+) -> Finding | None:
+    """That the stream was made anew since something was signed, and so nothing more is."""
+    for origin in (*await store.origins(), *await marks_of(connection, names.base)):
+        if names.is_another_streams(origin):
+            return Finding(SUBJECT, "wrong", str(made_anew(origin, names)))
+    return None
+
+
+def _findings(state: LogState, over_another: Finding | None) -> list[Finding]:
+    found = [over_another or _signed(state)]
     if state.kept > state.head:
         told = f"{state.kept} events were signed, and the stream ends at {state.head}"
         mend = (

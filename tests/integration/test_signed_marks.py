@@ -14,6 +14,7 @@ from msgspec.structs import replace as replace_struct
 
 from adapters.cli.log_loss import accept_loss
 from adapters.crypto.signing import SigningKey
+from adapters.diagnosing.signed_log import look_at_log
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.checkpoints import CHECKPOINTS, CheckpointStore
 from adapters.jetstream.streams import EVENTS, events_stream_config
@@ -170,6 +171,8 @@ async def test_over_a_stream_that_was_made_anew_no_loss_is_accepted(
         with pytest.raises(StreamMismatch, match="CONFIGTRAIL_LOG_NAME"):
             await seal(one, pool)
         assert await marks.all_of(BASE) == before
+        (told,) = await look_at_log(one.nc, postgres_dsn, settings)
+        assert (told.verdict, "CONFIGTRAIL_LOG_NAME" in told.told) == ("wrong", True)
 
 
 OTHER = SigningKey(bytes(32))
