@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import stat
+import warnings
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -13,6 +15,7 @@ import asyncpg
 import hypothesis
 import pytest
 import pytest_asyncio
+import uvloop
 
 from adapters.embedded.nats import EmbeddedNats
 from adapters.embedded.postgres import EmbeddedPostgres
@@ -26,6 +29,12 @@ hypothesis.settings.register_profile(
     print_blob=True,
 )
 hypothesis.settings.load_profile("untimed")
+
+# The loop that the program runs in: it differs from asyncio's own in what it refuses, and when.
+with warnings.catch_warnings():
+    # From Python 3.14 on policies go; pytest-asyncio's own way makes servers of the run anew.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
 
 @pytest.fixture(scope="session")

@@ -62,6 +62,7 @@ from tests.collecting_stack import (
     opened_stack,
     settings,
 )
+from tests.doubles.jump import Forward, forwarding
 from tests.doubles.routeros import RouterOSDouble, export_text, serving, silent_host
 from tests.support import eventually
 
@@ -685,8 +686,8 @@ async def jump_host(passwords: list[str], tried: list[str] | None = None) -> Asy
 
         def connection_requested(
             self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
-        ) -> bool:
-            return True
+        ) -> Forward:
+            return forwarding(dest_host, dest_port)
 
     key = asyncssh.generate_private_key("ssh-ed25519")
     acceptor = await asyncssh.create_server(Jump, "127.0.0.1", 0, server_host_keys=[key])

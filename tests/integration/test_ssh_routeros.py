@@ -21,6 +21,7 @@ from adapters.ssh.connecting import Seen, logged_in
 from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.reading import Reading, read_device
 from adapters.ssh.target import Credential, HostKey, Limits, Target, Trust
+from tests.doubles.jump import Forward, forwarding
 from tests.doubles.routeros import RouterOSDouble, export_text, serving, silent_host
 from tests.support import eventually
 
@@ -386,8 +387,8 @@ async def jump_host() -> AsyncIterator[Target]:
 
         def connection_requested(
             self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
-        ) -> bool:
-            return True
+        ) -> Forward:
+            return forwarding(dest_host, dest_port)
 
     key = asyncssh.generate_private_key("ssh-ed25519")
     acceptor = await asyncssh.create_server(Jump, "127.0.0.1", 0, server_host_keys=[key])
