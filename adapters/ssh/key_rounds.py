@@ -3,6 +3,9 @@ four billion would keep a thread busy for years, which nothing can end."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from math import prod
+
 from asyncssh.asn1 import der_decode
 from asyncssh.packet import SSHPacket
 from asyncssh.public_key import _match_next
@@ -12,6 +15,8 @@ _OPENSSH = b"openssh-key-v1\0"
 MOST_OF_BCRYPT = 4096
 # Of PBKDF2 and the older ones; OpenSSL uses 2048, who is careful a million, which takes a second.
 MOST_OF_OTHERS = 10_000_000
+# Of the keys of ciphers, in bytes, and more.
+_LONGEST_KEY = 64
 
 
 def too_many_rounds(text: str) -> int | None:
@@ -48,16 +53,18 @@ def _of_openssh(raw: bytes) -> int:
 
 
 def _of_pkcs_8(key: object) -> int:
-    """The largest number that stands with the algorithm of an encrypted key: the other ones are
-    lengths."""
+    """What the numbers that stand with the algorithm of an encrypted key come to: the rounds, times
+    the length of a key that is longer than that of any cipher, which takes them for each part."""
     match key:
         case (tuple() as algorithm, bytes()):
-            return _largest(algorithm)
+            return prod(one for one in _numbers(algorithm) if one > _LONGEST_KEY)
         case _:
             return 0
 
 
-def _largest(found: object) -> int:
+def _numbers(found: object) -> Iterator[int]:
     if isinstance(found, tuple):
-        return max(map(_largest, found), default=0)
-    return found if isinstance(found, int) else 0
+        for one in found:
+            yield from _numbers(one)
+    elif isinstance(found, int):
+        yield found

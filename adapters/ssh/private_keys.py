@@ -71,5 +71,5 @@ def _read(text: str, passphrase: str | None) -> SSHKey | str:
         if rounds is not None:
             return f"its passphrase takes {rounds} rounds: set it anew by ssh-keygen -p -a 100"
         return asyncssh.import_private_key(text, passphrase)
-    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, ValueError) as error:
+    except (ValueError, OverflowError, RecursionError) as error:  # asyncssh's own are ValueErrors
         return type(error).__name__
