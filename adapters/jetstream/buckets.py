@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from nats.js import JetStreamContext
 from nats.js.api import KeyValueConfig, StorageType
 from nats.js.errors import (
@@ -13,7 +16,7 @@ from nats.js.errors import (
 )
 from nats.js.kv import KeyValue
 
-from adapters.jetstream.connection import outage_as_unavailable
+from adapters.jetstream.connection import missing_as_unavailable, outage_as_unavailable
 from domain.errors import StreamMissing
 
 _NAME_IN_USE = 10058
@@ -60,7 +63,7 @@ class Bucket:
 
     async def get(self, *name: str) -> bytes | None:
         """The value, None when there is none."""
-        with outage_as_unavailable(f"reading from {self._bucket}"):
+        with self._asked("reading from"):
             try:
                 entry = await (await self._kv()).get(".".join(name))
             except (KeyNotFoundError, KeyDeletedError):
@@ -69,12 +72,12 @@ class Bucket:
 
     async def put(self, value: bytes, *name: str) -> None:
         """Keep a value in place of the one before. Returns when it is durable."""
-        with outage_as_unavailable(f"writing to {self._bucket}"):
+        with self._asked("writing to"):
             await (await self._kv()).put(".".join(name), value)
 
     async def create(self, value: bytes, *name: str) -> bool:
         """Keep the first value under a name. False, and nothing done, when there is one."""
-        with outage_as_unavailable(f"writing to {self._bucket}"):
+        with self._asked("writing to"):
             try:
                 await (await self._kv()).create(".".join(name), value)
             except KeyWrongLastSequenceError:
@@ -83,12 +86,12 @@ class Bucket:
 
     async def remove(self, *name: str) -> None:
         """Remove a value for good."""
-        with outage_as_unavailable(f"removing from {self._bucket}"):
+        with self._asked("removing from"):
             await (await self._kv()).purge(".".join(name))
 
     async def drop(self, *name: str) -> None:
         """Remove a value, and leave nothing in its place that says so."""
-        with outage_as_unavailable(f"removing from {self._bucket}"):
+        with self._asked("removing from"):
             subject = f"{self._prefix}{'.'.join(name)}"
             await self._js.purge_stream(f"KV_{self._bucket}", subject=subject)
 
@@ -100,13 +103,21 @@ class Bucket:
         """All names, in order, whose tokens are those of a pattern; `*` stands for any."""
         subjects = f"{self._prefix}{'.'.join(pattern)}"
         found = []
-        with outage_as_unavailable(f"listing {self._bucket}"):
+        with self._asked("listing"):
             info = await self._js.stream_info(f"KV_{self._bucket}", subjects_filter=subjects)
         for subject in sorted(info.state.subjects or {}):
             name = tuple(subject.removeprefix(self._prefix).split("."))
             if await self.get(*name) is not None:
                 found.append(name)
         return found
+
+    @contextmanager
+    def _asked(self, doing: str) -> Iterator[None]:
+        with (
+            missing_as_unavailable(f"KV_{self._bucket}"),
+            outage_as_unavailable(f"{doing} {self._bucket}"),
+        ):
+            yield
 
     async def _kv(self) -> KeyValue:
         if self._open is None:

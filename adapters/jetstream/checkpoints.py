@@ -7,15 +7,19 @@ never both publish, and a log's notes are one line of sizes.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 
 from msgspec import Struct
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import APIError, BadRequestError, NotFoundError
 
-from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
+from adapters.jetstream.connection import (
+    REQUEST_TIMEOUT_SECONDS,
+    missing_as_unavailable,
+    outage_as_unavailable,
+)
 from adapters.jetstream.headers import number_in
 from adapters.jetstream.verbatim import RawFeed
 from domain.errors import NotVerified, StreamMisconfigured, StreamMissing, Unavailable
@@ -97,7 +101,7 @@ class CheckpointStore:
 
     async def last(self, origin: str) -> StoredNote | None:
         """The log's last note; None when it has none."""
-        with outage_as_unavailable("reading the last checkpoint"):
+        with _asked("reading the last checkpoint"):
             try:
                 message = await self._js.get_last_msg(CHECKPOINTS, _subject(origin))
             except NotFoundError as error:
@@ -120,7 +124,7 @@ class CheckpointStore:
         found: list[StoredNote] = []
         while True:
             after = found[-1].sequence if found else 0
-            with outage_as_unavailable("reading checkpoints"):
+            with _asked("reading checkpoints"):
                 try:
                     message = await self._js.get_msg(
                         CHECKPOINTS, seq=after + 1, subject=_subject(origin), next=True
@@ -146,7 +150,7 @@ class CheckpointStore:
         low, high = 1, last.sequence if last else 0
         while low <= high:
             middle = (low + high) // 2
-            with outage_as_unavailable("looking for a checkpoint"):
+            with _asked("looking for a checkpoint"):
                 message = await self._js.get_msg(
                     CHECKPOINTS, seq=middle, subject=_subject(origin), next=True
                 )
@@ -169,7 +173,7 @@ class CheckpointStore:
         learnt now.
         """
         try:
-            with outage_as_unavailable("publishing a checkpoint"):
+            with _asked("publishing a checkpoint"):
                 ack = await self._js.publish(
                     _subject(origin),
                     raw,
@@ -200,7 +204,7 @@ class CheckpointStore:
     async def origins(self) -> list[str]:
         """The names of all logs that have notes."""
         # What stands under them once more, cosigned, is no log of its own.
-        with outage_as_unavailable("listing the logs"):
+        with _asked("listing the logs"):
             info = await self._js.stream_info(CHECKPOINTS, subjects_filter=f"{PREFIX}.>")
         names = [_origin(subject) for subject in info.state.subjects or {}]
         return sorted(one for one in names if cosigned_origin(one) is None)
@@ -220,6 +224,12 @@ async def read_notes(feed: RawFeed, after: int = 0) -> AsyncGenerator[list[Store
                 )
                 for one in batch
             ]
+
+
+@contextmanager
+def _asked(doing: str) -> Iterator[None]:
+    with missing_as_unavailable(CHECKPOINTS), outage_as_unavailable(doing):
+        yield
 
 
 def _joined(own: StoredNote, cosigned: StoredNote | None) -> StoredNote:

@@ -33,7 +33,11 @@ from adapters.crypto import blob
 from adapters.crypto.blob import BlobContext
 from adapters.crypto.keys import SYSTEM, KeyRing
 from adapters.jetstream import letter
-from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
+from adapters.jetstream.connection import (
+    REQUEST_TIMEOUT_SECONDS,
+    missing_as_unavailable,
+    outage_as_unavailable,
+)
 from adapters.jetstream.letter import COMMITMENT, DeadLetter
 from adapters.jetstream.parted import FULL, PART_BYTES, Parted, PartedStream
 from domain.errors import ContentCorrupt, ContentMissing, InvalidInput, NotFound, Unavailable
@@ -151,7 +155,7 @@ class DeadLetters:
 
     async def list(self, limit: int, before: int | None = None) -> list[DeadLetter]:
         """Up to `limit` letters, newest first: those with a sequence below `before`."""
-        with outage_as_unavailable("listing dead letters"):
+        with missing_as_unavailable(DEAD_LETTERS), outage_as_unavailable("listing dead letters"):
             state = (await self._js.stream_info(DEAD_LETTERS)).state
             end = state.last_seq + 1 if before is None else min(before, state.last_seq + 1)
             first = max(1, state.first_seq)
@@ -174,7 +178,7 @@ class DeadLetters:
 
     async def count(self) -> int:
         """How many letters there are."""
-        with outage_as_unavailable("counting dead letters"):
+        with missing_as_unavailable(DEAD_LETTERS), outage_as_unavailable("counting dead letters"):
             info = await self._js.stream_info(DEAD_LETTERS, subjects_filter=_LETTERS)
         return sum((info.state.subjects or {}).values())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from adapters.composition import open_system
 from adapters.crypto.blob import BlobContext, seal
 from adapters.diagnosing.streams import look_at_streams
 from adapters.embedded.nats import EmbeddedNats
+from adapters.jetstream.buckets import Bucket
 from adapters.jetstream.checkpoints import CHECKPOINTS
 from adapters.jetstream.connection import connect
 from adapters.jetstream.content_store import CONTENT
@@ -95,6 +97,31 @@ async def test_who_only_asks_makes_nothing_that_cannot_be_made_again(
                 pass
         with pytest.raises(NotFoundError):
             await js.stream_info(gone)
+
+
+async def test_what_was_deleted_beside_a_running_program_is_told_as_missing(
+    nats_server: EmbeddedNats,
+) -> None:
+    async with rig(nats_server.url) as one:
+        bucket, letters, checkpoints = (
+            Bucket(one.js, CREDENTIALS),
+            one.dead_letters,
+            one.checkpoints,
+        )
+        for stream, asked in (
+            (f"KV_{CREDENTIALS}", lambda: bucket.get("acme", "a")),
+            (f"KV_{CREDENTIALS}", lambda: bucket.put(b"", "acme", "a")),
+            (f"KV_{CREDENTIALS}", lambda: bucket.names("acme")),
+            (f"KV_{CREDENTIALS}", lambda: bucket.drop("acme", "a")),
+            (DEAD_LETTERS, lambda: letters.list(10)),
+            (DEAD_LETTERS, letters.count),
+            (CHECKPOINTS, checkpoints.origins),
+            (CHECKPOINTS, lambda: checkpoints.last("configtrail.example/test/stream")),
+        ):
+            with suppress(NotFoundError):
+                await one.js.delete_stream(stream)
+            with pytest.raises(StreamMissing, match=stream):
+                await asked()
 
 
 async def test_keys_are_not_made_anew_beside_what_is_kept_under_them(
