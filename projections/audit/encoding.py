@@ -12,7 +12,8 @@ from struct import Struct
 from domain.envelope import StoredEvent
 from domain.events import Fact, encode_event
 from projections.audit import write
-from projections.binary import EPOCH, row, text
+from projections.binary import EPOCH, NULL, row, text
+from projections.rows import storable
 
 # What has one size stands first, then what has few values.
 COLUMNS = (
@@ -32,7 +33,8 @@ COLUMNS = (
     "details",
 )
 _PLACES = [write.COLUMNS.index(name) for name in COLUMNS]
-_FIXED = Struct(">hiqiqiqiq").pack
+_fixed = Struct(">hiqiqiqiq").pack
+_size = Struct(">i").pack
 _FIELDS = len(COLUMNS)
 _KEPT = 32_768
 
@@ -41,17 +43,24 @@ def record(stored: StoredEvent) -> bytes:
     """The row of an event. Pure."""
     event = stored.event
     details = encode_event(event)
-    if stored.occurred_at.tzinfo is None or write.holds_nul(stored, details):
+    occurred_at, event_id = stored.occurred_at, stored.event_id
+    # A single character is looked for in a tenth of the time that several take.
+    if (
+        (b"\\" in details and rb"\u0000" in details)
+        or "\x00" in event_id
+        or occurred_at.tzinfo is None
+    ):
         (values,) = write.fold([stored])
         return row([values[place] for place in _PLACES])
     tenant_id, device_id = stored.tenant_id, stored.device_id
     resource_type, resource_id = write.resource_of(event, tenant_id, device_id)
-    event_id, resource = stored.event_id.encode(), resource_id.encode()
+    own_id, resource = event_id.encode(), resource_id.encode()
+    correlation_id, causation_id = stored.correlation_id, stored.causation_id
     # As `binary.microseconds`, which would be called twice a row.
-    happened, kept = stored.occurred_at - EPOCH, stored.stored_at - EPOCH
+    happened, kept = occurred_at - EPOCH, stored.stored_at - EPOCH
     return b"".join(
         (
-            _FIXED(
+            _fixed(
                 _FIELDS,
                 8,
                 stored.position,
@@ -64,13 +73,13 @@ def record(stored: StoredEvent) -> bytes:
             ),
             _owner(tenant_id, device_id),
             _said(type(event), resource_type, event.actor),
-            len(event_id).to_bytes(4, "big"),
-            event_id,
-            len(resource).to_bytes(4, "big"),
+            _size(len(own_id)),
+            own_id,
+            _size(len(resource)),
             resource,
-            _cause(stored.correlation_id),
-            _cause(stored.causation_id),
-            len(details).to_bytes(4, "big"),
+            NULL if correlation_id is None else _cause(correlation_id),
+            NULL if causation_id is None else _cause(causation_id),
+            _size(len(details)),
             details,
         )
     )
@@ -86,5 +95,7 @@ def _said(kind: type[Fact], resource_type: str, actor: str) -> bytes:
     return text(write.ACTIONS[kind]) + text(resource_type) + text(actor)
 
 
-# Mostly there is none, or several events have the same.
-_cause = lru_cache(1_024)(text)
+# Several events in a row have the same.
+@lru_cache(1_024)
+def _cause(told: str) -> bytes:
+    return text(storable(told))

@@ -139,13 +139,19 @@ def fold(batch: Sequence[StoredEvent]) -> list[tuple[Any, ...]]:
 
 def _row(stored: StoredEvent) -> tuple[Any, ...]:
     event = stored.event
-    told = encode_event(event)
-    details = told.decode()
+    details = encode_event(event).decode()
     event_id = stored.event_id
     correlation_id, causation_id = stored.correlation_id, stored.causation_id
     actor = event.actor
     resource_type, resource_id = resource_of(event, stored.tenant_id, stored.device_id)
-    if holds_nul(stored, told):
+    # What is of the event itself is in its details, and can't have what these have not. A single
+    # character is looked for in a tenth of the time that several take.
+    if (
+        ("\\" in details and r"\u0000" in details)
+        or "\x00" in event_id
+        or (correlation_id is not None and "\x00" in correlation_id)
+        or (causation_id is not None and "\x00" in causation_id)
+    ):
         details = _storable_details(details)
         event_id, actor, resource_id = storable(event_id), storable(actor), storable(resource_id)
         correlation_id = storable_or_none(correlation_id)
@@ -165,20 +171,6 @@ def _row(stored: StoredEvent) -> tuple[Any, ...]:
         correlation_id,
         causation_id,
         details,
-    )
-
-
-def holds_nul(stored: StoredEvent, details: bytes) -> bool:
-    """Whether there is NUL in the event, which as JSON is `details`, or in what travels around it.
-
-    What is of the event itself is in its details, and can't have what these have not. A single
-    character is looked for in a tenth of the time that several take.
-    """
-    return (
-        (b"\\" in details and rb"\u0000" in details)
-        or "\x00" in stored.event_id
-        or (stored.correlation_id is not None and "\x00" in stored.correlation_id)
-        or (stored.causation_id is not None and "\x00" in stored.causation_id)
     )
 
 

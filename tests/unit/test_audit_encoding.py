@@ -38,7 +38,8 @@ def in_steps(stored: StoredEvent) -> bytes:
             "version": st.integers(0, 10**18 - 1),
             "occurred_at": TIMES | st.builds(datetime.astimezone, TIMES, ZONES),
             "event_id": IDS,
-            "device_id": IDS,
+            # No table takes one with NUL, in either form.
+            "device_id": IDS.filter(lambda one: "\x00" not in one),
             "correlation_id": st.none() | IDS,
             "causation_id": st.none() | IDS,
         },
