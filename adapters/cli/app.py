@@ -59,7 +59,7 @@ from adapters.cli.retaining import (
     set_retention,
     show_retention,
 )
-from adapters.cli.rotating import rotate_master_key
+from adapters.cli.rotating import rotate_master_key, rotate_tenant_key
 from adapters.cli.texts import diff, show
 from adapters.cli.up import up
 from adapters.cli.witnessing import witness
@@ -198,6 +198,7 @@ command(app, "collector", serves=True, quiet=False)(collector)
 
 command(app, "erase")(erase)
 command(app, "rotate-master-key")(rotate_master_key)
+command(app, "rotate-tenant-key")(rotate_tenant_key)
 
 retention = typer.Typer(rich_markup_mode=None, help="How long texts are kept.")
 app.add_typer(retention, name="retention")

@@ -1,14 +1,17 @@
-"""`rotate-master-key`: all keys are moved under another master key, while programs run."""
+"""`rotate-master-key` and `rotate-tenant-key`: other keys, while programs run."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from adapters.cli.console import err
 from adapters.cli.session import Need, session
-from adapters.crypto.keys import KeyRing
-from adapters.crypto.rotating import keys_under, move_keys, short
+from adapters.crypto.keys import LIFETIME_SECONDS, SYSTEM, KeyRing
+from adapters.crypto.rotating import keys_under, move_keys, rotate_keys, short
 from adapters.settings import Settings
 from domain.errors import KeyUnavailable
 
@@ -33,6 +36,30 @@ async def rotate_master_key(settings: Settings) -> int:
                 )
             under = await keys_under(system.keyring.store)
             await _tell(system.keyring, moved, under.counts)
+    return 0
+
+
+async def rotate_tenant_key(
+    settings: Settings,
+    *,
+    system: Annotated[
+        bool,
+        typer.Option("--system", help="Instead of --tenant: the key to what belongs to no tenant."),
+    ] = False,
+) -> int:
+    """Give the tenant another key, and each of its devices another one for its next texts.
+
+    What is kept stays readable, by the former keys; stored credentials are sealed anew. What was
+    seen before is known again all the same. Broken off, run it again.
+    """
+    name = SYSTEM if system else settings.tenant
+    async with session(settings, Need.NOTHING) as opened:
+        keys = await rotate_keys(opened.system.keyring, name)
+        sealed = 0 if system else await opened.system.credentials.reseal(settings.tenant)
+    said = f"{'what belongs to no tenant' if system else name} has another key, the "
+    said += f"{keys.generation + 1}. one; {sealed} credentials are sealed anew"
+    err.print(said, markup=False, soft_wrap=True)
+    err.print(f"programs that run use it within {LIFETIME_SECONDS / 60:g} minutes", markup=False)
     return 0
 
 

@@ -29,7 +29,7 @@ from msgspec import Struct
 from adapters.collecting.vault import Vault
 from adapters.crypto import committed
 from adapters.crypto.committed import Unsealable
-from adapters.crypto.keys import KeyRing
+from adapters.crypto.keys import KeyRing, TenantKeys
 from adapters.jetstream.buckets import Bucket
 from adapters.lookups import FILES
 from adapters.ssh.failures import DeviceUnread
@@ -81,13 +81,7 @@ class CredentialStore:
     async def put(self, tenant_id: str, name: str, credential: Stored) -> None:
         """Keep a credential in place of the one before."""
         keys = await self._keyring.tenant(tenant_id)
-        sealed = committed.seal(
-            keys.content_key,
-            _PURPOSE,
-            _bound(tenant_id, name),
-            msgspec.json.encode(credential),
-            committed.new_salt(),
-        )
+        sealed = _sealed(keys, tenant_id, name, msgspec.json.encode(credential))
         await self._bucket.put(sealed, to_token(tenant_id), to_token(name))
 
     async def get(self, tenant_id: str, name: str) -> Kept | None:
@@ -95,14 +89,41 @@ class CredentialStore:
         sealed = await self._bucket.get(to_token(tenant_id), to_token(name))
         if sealed is None:
             return None
-        keys = await self._keyring.tenant(tenant_id)
+        raw, _ = await self._opened(tenant_id, name, sealed)
+        return msgspec.json.decode(raw, type=Kept)
+
+    async def reseal(self, tenant_id: str) -> int:
+        """Seal what is sealed under a former key of the tenant under the one of now; how many
+        credentials that were. Raises as `get`."""
+        self._keyring.forget(tenant_id)
+        return sum([await self._reseal(tenant_id, one) for one in await self.names(tenant_id)])
+
+    async def _reseal(self, tenant_id: str, name: str) -> bool:
+        place = to_token(tenant_id), to_token(name)
+        while (sealed := await self._bucket.get(*place)) is not None:
+            raw, key_id = await self._opened(tenant_id, name, sealed)
+            keys = await self._keyring.tenant(tenant_id)
+            if key_id == keys.key_id:
+                return False
+            if await self._bucket.replace(_sealed(keys, tenant_id, name, raw), sealed, *place):
+                return True
+        return False
+
+    async def _opened(self, tenant_id: str, name: str, sealed: bytes) -> tuple[bytes, bytes]:
+        """What is sealed, and the id of the key that it is under. Raises `KeyUnavailable`."""
+        bound = _bound(tenant_id, name)
         try:
-            raw = committed.unseal(keys.content_key, _PURPOSE, _bound(tenant_id, name), sealed)
+            return _unsealed(await self._keyring.tenant(tenant_id), bound, sealed)
+        except Unsealable as error:
+            if error.other_key:
+                # The tenant's keys may have been rotated since this program asked for them.
+                self._keyring.forget(tenant_id)
+        try:
+            return _unsealed(await self._keyring.tenant(tenant_id), bound, sealed)
         except Unsealable as error:
             raise KeyUnavailable(
                 f"the credential {name}", "it was altered, or sealed under another key; set it anew"
             ) from error
-        return msgspec.json.decode(raw, type=Kept)
 
     async def remove(self, tenant_id: str, name: str) -> None:
         """Remove a credential."""
@@ -323,6 +344,24 @@ def _credential(stored: Stored) -> Credential:
 
 def _missing(what: str, rule: str) -> DeviceUnread:
     return DeviceUnread("no_credential", f"the credential {what} {rule}")
+
+
+def _sealed(keys: TenantKeys, tenant_id: str, name: str, raw: bytes) -> bytes:
+    bound = _bound(tenant_id, name)
+    return committed.seal(keys.content_key, _PURPOSE, bound, raw, committed.new_salt())
+
+
+def _unsealed(keys: TenantKeys, bound: bytes, sealed: bytes) -> tuple[bytes, bytes]:
+    """What is sealed under the tenant's key or a former one, and the id of that. Raises
+    `Unsealable`, with `other_key` when it is none of them."""
+    for key_id in (keys.key_id, *(one.key_id for one in reversed(keys.former))):
+        key = keys.opening(key_id).content_key
+        try:
+            return committed.unseal(key, _PURPOSE, bound, sealed), key_id
+        except Unsealable as error:
+            if not error.other_key:
+                raise
+    raise Unsealable(other_key=True)
 
 
 def _bound(tenant_id: str, name: str) -> bytes:

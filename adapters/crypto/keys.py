@@ -43,6 +43,9 @@ from domain.ids import check_tenant_id
 
 __all__ = [
     "KEY_ID_BYTES",
+    "LIFETIME_SECONDS",
+    "SENTINEL",
+    "SYSTEM",
     "KeyRing",
     "MasterKey",
     "MasterKeys",
@@ -61,6 +64,8 @@ log = logging.getLogger(__name__)
 # Names of our own: no tenant id begins with `_`.
 SYSTEM: Final = "_system"
 SENTINEL: Final = "_master"
+# How long unwrapped keys are kept in memory, and so how long a program may not know of new ones.
+LIFETIME_SECONDS: Final = 300.0
 
 
 class KeyRing:
@@ -76,7 +81,7 @@ class KeyRing:
         store: WrappedKeyStore,
         *,
         capacity: int = 16_384,
-        lifetime: float = 300.0,
+        lifetime: float = LIFETIME_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.masters = MasterKeys(master) if isinstance(master, MasterKey) else master
@@ -137,21 +142,29 @@ class KeyRing:
         if device_id is None:
             return
         # Asked after the first key was destroyed: nobody is given a later one from then on.
-        for later in await self._later_names(tenant_id, device_id, key_id):
+        for later in await self._later(tenant_id, device_id, key_id):
             await self.store.destroy(later)
             self.forget(later)
 
-    async def _later_names(self, tenant_id: str, device_id: str, key_id: bytes) -> list[str]:
-        """The names of a device's keys in an era that are of a later generation than the first."""
+    async def of_era(self, tenant_id: str, device_id: str, era: int) -> tuple[bytes, ...]:
+        """The ids of the keys that a device has in an era, its first one first. Raises as
+        `tenant`."""
+        first = device_key_id(check_tenant_id(tenant_id), device_id, era)
+        later = await self._later(tenant_id, device_id, first)
+        return first, *(bytes.fromhex(one.split("/")[1]) for one in later)
+
+    async def _later(self, tenant_id: str, device_id: str, first: bytes) -> list[str]:
+        """The names of the keys that a device has in an era beside its first one."""
         names = await self.store.of_device(tenant_id, device_id)
         try:
             wrapped = await self.store.get(tenant_id)
         except KeyDestroyed:
-            return names  # nothing is kept of the tenant any more, in any era
+            # Nothing is kept of the tenant any more, in any era.
+            return [one for one in names if one != device_key_name(tenant_id, device_id, first)]
         if wrapped is None:
             return []
         generation = (await self.unwrapped(tenant_id, wrapped)).generation
-        ids = (generation_key_id(key_id, number) for number in range(1, generation + 1))
+        ids = (generation_key_id(first, number) for number in range(1, generation + 1))
         later = {device_key_name(tenant_id, device_id, one) for one in ids}
         return [one for one in names if one in later]
 
@@ -162,6 +175,15 @@ class KeyRing:
     async def system(self) -> TenantKeys:
         """The keys for what belongs to no tenant: dead letters. Raises as `tenant` does."""
         return await self._keys(SYSTEM)
+
+    async def system_opener(self, key_id: bytes) -> TenantKeys:
+        """The keys of what belongs to no tenant and names `key_id`. Raises as `tenant` does."""
+        opening = (await self.system()).opening(key_id)
+        if opening.key_id != key_id:
+            # They may have been rotated since this program asked for them.
+            self.forget(SYSTEM)
+            opening = (await self.system()).opening(key_id)
+        return opening
 
     async def check(self) -> None:
         """Prove that the master key is the one of the store. To be called at every start.
@@ -225,13 +247,21 @@ class KeyRing:
             asked = self._clock()
             keys = await self._fetch(name, key_id)
             if era_name is not None:
-                # Asked last: whoever ends the era destroys this one first, then what there is else.
-                await self.store.get(era_name)
+                await self._check_era(era_name, name)
             self._cache[name] = (asked + self._lifetime, keys)
             self._cache.move_to_end(name)
             while len(self._cache) > self._capacity:
                 self._cache.popitem(last=False)
             return keys
+
+    async def _check_era(self, era_name: str, name: str) -> None:
+        """Raises `KeyDestroyed` when the era is ended in which a device got a key. To be asked when
+        it has it: whoever ends the era destroys the first key, and then what there is else."""
+        try:
+            await self.store.get(era_name)
+        except KeyDestroyed:
+            await self.store.destroy(name)
+            raise
 
     def _cached(self, name: str) -> TenantKeys | None:
         entry = self._cache.get(name)

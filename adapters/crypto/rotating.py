@@ -1,8 +1,12 @@
-"""Moving all keys to another master key, while programs run that make and use keys.
+"""Rotation, while programs run that make and use keys.
 
-First all keys but the sentinel are wrapped anew, then the sentinel, after which new keys come under
-the new master key by themselves; then once more all that came under the old one meanwhile. Whatever
-breaks it off, nothing is lost, and running it again goes on. Two at once do the same as one.
+A tenant's keys: its content key gets another one before it, and its devices' new texts come under
+new keys of theirs; the former ones stay for what is under them.
+
+The master key: first all keys but the sentinel are wrapped anew, then the sentinel, after which new
+keys come under the new master key by themselves; then once more all that came under the old one
+meanwhile. Whatever breaks it off, nothing is lost, and running it again goes on. Two at once do the
+same as one.
 """
 
 from __future__ import annotations
@@ -15,8 +19,8 @@ from msgspec import Struct
 
 from adapters.crypto.keys import SENTINEL, KeyRing
 from adapters.crypto.wrapped_store import WrappedKeyStore
-from adapters.crypto.wrapping import master_id_of
-from domain.errors import KeyDestroyed
+from adapters.crypto.wrapping import TenantKeys, master_id_of, wrap
+from domain.errors import KeyDestroyed, NotFound
 
 _AT_ONCE = 32
 _NAMES = 500
@@ -62,6 +66,23 @@ async def move_keys(keyring: KeyRing, moved: Callable[[int], None] = lambda coun
             count += 1
         elif count == before:
             return count
+
+
+async def rotate_keys(keyring: KeyRing, name: str) -> TenantKeys:
+    """Give a tenant (or `SYSTEM`) another content key, and its devices another one for new texts.
+    Programs that run follow within the lifetime of what their key rings keep. Raises `NotFound`
+    where there are no keys yet, `KeyUnavailable`, `Unavailable`."""
+    while True:
+        wrapped = await keyring.store.get(name)
+        if wrapped is None:
+            raise NotFound("tenant", name)
+        keys = (await keyring.unwrapped(name, wrapped)).rotated()
+        # Under the same master key: whoever moves keys to another one finds one of the two.
+        master = await keyring.masters.find(master_id_of(wrapped))
+        assert master is not None, "opened without its master key"
+        if await keyring.store.replace(name, wrapped, wrap(master, name, keys)):
+            keyring.forget(name)
+            return keys
 
 
 async def _move_all(keyring: KeyRing, count: int, moved: Callable[[int], None]) -> int:

@@ -84,6 +84,20 @@ class Bucket:
                 return False
         return True
 
+    async def replace(self, value: bytes, was: bytes, *name: str) -> bool:
+        """Keep a value in place of the one that `was` there; False, and nothing done, when another
+        one is, or none. Returns when it is durable."""
+        with outage_as_unavailable(f"writing to {self._bucket}"):
+            kv = await self._kv()
+            try:
+                entry = await kv.get(".".join(name))
+                if entry.value != was:
+                    return False
+                await kv.update(".".join(name), value, last=entry.revision)
+            except (KeyNotFoundError, KeyDeletedError, KeyWrongLastSequenceError):
+                return False
+        return True
+
     async def remove(self, *name: str) -> None:
         """Remove a value for good."""
         with self._asked("removing from"):

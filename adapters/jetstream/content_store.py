@@ -192,7 +192,8 @@ class JetStreamContentStore:
             tenant = await self._keyring.tenant(self.whose(stored.subject)[0])
         except (ContentMissing, ContentCorrupt, KeyDestroyed, InvalidInput, ValueError):
             return True
-        return blob.key_id_of(stored.body) != tenant.key_id
+        key_id = blob.key_id_of(stored.body)
+        return tenant.opening(key_id).key_id != key_id
 
     async def _opened(
         self, tenant_id: str, device_id: str, kind: ContentKind, ref: ContentRef

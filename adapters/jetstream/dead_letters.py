@@ -241,7 +241,7 @@ class DeadLetters:
         return stored
 
     async def _original(self, sequence: int, stored: Parted) -> _Original:
-        keys = await self._keyring.system()
+        keys = await self._keyring.system_opener(blob.key_id_of(stored.body))
         packed = await asyncio.to_thread(
             blob.unseal,
             keys,

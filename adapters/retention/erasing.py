@@ -14,7 +14,7 @@ from msgspec import Struct
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
-from adapters.crypto.keys import KeyRing, device_key_id
+from adapters.crypto.keys import KeyRing
 from adapters.jetstream.content_store import JetStreamContentStore
 from adapters.retention.fleet import devices_with_texts
 from adapters.retention.removing import Remover
@@ -132,12 +132,14 @@ class Eraser:
         actor: str,
         reason: str,
     ) -> None:
+        keys: tuple[bytes, ...]
         if device_id == TENANT_BRANCH:
-            keys = ((await self._keyring.tenant(tenant_id)).key_id,)
+            tenant = await self._keyring.tenant(tenant_id)
+            keys = (tenant.key_id, *(one.key_id for one in tenant.former))
         while True:
             state = await self._devices.refresh(tenant_id, device_id)
             if device_id != TENANT_BRANCH:
-                keys = (device_key_id(tenant_id, device_id, state.era),)
+                keys = await self._keyring.of_era(tenant_id, device_id, state.era)
             # Asked after the state: a text of any event in it was stored before that.
             until = await self._content.last()
             event = shredded(

@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
+
 from adapters.embedded.process import free_port
+from tests.support import eventually
 
 CONFIGTRAIL = Path(sys.executable).parent / "configtrail"
 
@@ -78,3 +83,34 @@ class Program:
         if self._process.returncode is None:
             self._process.terminate()
         return await self._process.wait()
+
+
+@asynccontextmanager
+async def ready(program: Program) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a program, once that is ready."""
+
+    async with httpx.AsyncClient(base_url=program.url, timeout=60) as http:
+
+        async def answers() -> bool:
+            assert not program.ended, await asyncio.to_thread(program.log.read_text)
+            try:
+                return (await http.get("/readyz")).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        await eventually(answers, within=120)
+        yield http
+
+
+async def command(environment: dict[str, str], *words: str) -> tuple[int, str, str]:
+    """A command's exit status, output and errors."""
+    process = await asyncio.create_subprocess_exec(
+        CONFIGTRAIL,
+        *words,
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()

@@ -15,7 +15,7 @@ from adapters.crypto.rotating import keys_under, short
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.connection import connect
 from adapters.jetstream.key_store import JetStreamKeyStore
-from tests.acceptance.program import CONFIGTRAIL, Program
+from tests.acceptance.program import CONFIGTRAIL, Program, command, ready
 from tests.support import eventually
 
 HOME = "/api/tenants/default/devices"
@@ -41,33 +41,6 @@ async def shown(http: httpx.AsyncClient, device: str, snapshot: str) -> str:
     return await eventually(there)
 
 
-async def ready(program: Program) -> httpx.AsyncClient:
-    http = httpx.AsyncClient(base_url=program.url, timeout=60)
-
-    async def answers() -> bool:
-        assert not program.ended, await asyncio.to_thread(program.log.read_text)
-        try:
-            return (await http.get("/readyz")).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    await eventually(answers, within=120)
-    return http
-
-
-async def command(environment: dict[str, str], *words: str) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        CONFIGTRAIL,
-        *words,
-        env=environment,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
-
-
 async def master_key_findings(environment: dict[str, str]) -> list[dict[str, str]]:
     _, out, _ = await command(environment, "doctor", "--json")
     return [one for one in json.loads(out) if one["subject"] == "master key"]
@@ -83,30 +56,38 @@ async def test_a_running_program_goes_on_through_a_rotation_of_the_key_in_its_fi
     path = tmp_path / "program/data/master.key"
     await program.start()
     try:
-        http = await ready(program)
-        first = await upload(http, "before")
-        (old,) = await asyncio.to_thread(read_keys, path)
-        status, _, told = await command(program.environment, "rotate-master-key")
-        assert status == 0, told
-        assert "are under the master key" in told
-        (new,) = await asyncio.to_thread(read_keys, path)
-        assert new.master_id != old.master_id
-        retired = path.with_name(f"master.key.{old.master_id.hex()[:8]}.retired")
-        assert str(retired) in told
-        assert (await asyncio.to_thread(read_keys, retired))[0].master_id == old.master_id
-        second = await upload(http, "after")
-        assert await shown(http, "before", first) == text("before")
-        (finding,) = await master_key_findings(program.environment)
-        assert finding["verdict"] == "fine"
-        await http.aclose()
+        async with ready(program) as http:
+            first = await upload(http, "before")
+            (old,) = await asyncio.to_thread(read_keys, path)
+            status, _, told = await command(program.environment, "rotate-master-key")
+            assert status == 0, told
+            assert "are under the master key" in told
+            (new,) = await asyncio.to_thread(read_keys, path)
+            assert new.master_id != old.master_id
+            retired = path.with_name(f"master.key.{old.master_id.hex()[:8]}.retired")
+            assert str(retired) in told
+            assert (await asyncio.to_thread(read_keys, retired))[0].master_id == old.master_id
+            second = await upload(http, "after")
+            assert await shown(http, "before", first) == text("before")
+            (finding,) = await master_key_findings(program.environment)
+            assert finding["verdict"] == "fine"
+            status, _, told = await command(program.environment, "rotate-tenant-key")
+            assert status == 0, told
+            assert "default has another key, the 2. one; 0 credentials" in told
+            third = await upload(http, "later")
         # The new key alone is enough.
         await program.stop()
         await asyncio.to_thread(retired.unlink)
         await program.start()
-        http = await ready(program)
-        assert await shown(http, "before", first) == text("before")
-        assert await shown(http, "after", second) == text("after")
-        await http.aclose()
+        async with ready(program) as http:
+            fourth = await upload(http, "latest")
+            for device, snapshot in (
+                ("before", first),
+                ("after", second),
+                ("later", third),
+                ("latest", fourth),
+            ):
+                assert await shown(http, device, snapshot) == text(device)
     finally:
         await program.kill()
 

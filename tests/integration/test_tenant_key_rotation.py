@@ -1,0 +1,231 @@
+"""A tenant's keys are rotated: what is new comes under new ones, what was there stays readable, and
+what is erased is gone in all generations."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from adapters.collecting.credentials import BUCKET as CREDENTIALS
+from adapters.collecting.credentials import CredentialStore, Stored
+from adapters.crypto import blob
+from adapters.crypto.blob import BlobContext
+from adapters.crypto.keys import SYSTEM, KeyRing, MasterKey, MasterKeys, device_key_id
+from adapters.crypto.rotating import keys_under, move_keys, rotate_keys, short
+from adapters.embedded.nats import EmbeddedNats
+from adapters.jetstream.buckets import Bucket
+from adapters.jetstream.connection import connect
+from adapters.jetstream.content_store import CONTENT, JetStreamContentStore
+from adapters.jetstream.dead_letters import DeadLetters
+from adapters.jetstream.key_store import DEVICE_KEYS, KEYS, JetStreamKeyStore
+from domain.errors import KeyDestroyed, KeyUnavailable, NotFound
+from domain.events import ContentRef
+from tests.rig import MASTER, Rig, rig
+from tests.support import occurrences
+
+OLD = MasterKey.from_base64(MASTER)
+
+
+@pytest.fixture
+async def parts(nats_server: EmbeddedNats) -> AsyncIterator[Rig]:
+    async with rig(nats_server.url) as opened:
+        yield opened
+
+
+def another(parts: Rig, master: MasterKey | MasterKeys = OLD) -> KeyRing:
+    """The key ring of another program."""
+    return KeyRing(master, JetStreamKeyStore(parts.js))
+
+
+async def key_id_of(parts: Rig, ref: ContentRef) -> bytes:
+    message = await parts.js.get_msg(CONTENT, seq=ref.sequence)
+    return blob.key_id_of(message.data or b"")
+
+
+async def test_new_texts_come_under_new_keys_and_old_ones_stay_readable(parts: Rig) -> None:
+    running = JetStreamContentStore(parts.js, another(parts))
+    refs = []
+    for generation in range(3):
+        refs.append(await parts.content.put("acme", "r1", "snapshot", b"text %d" % generation))
+        await rotate_keys(parts.keyring, "acme")
+    refs.append(await parts.content.put("acme", "r1", "snapshot", b"text 3"))
+    other = await parts.content.put("b.2", "r1", "snapshot", b"text of another tenant")
+    assert len({await key_id_of(parts, one) for one in refs}) == 4
+    assert await key_id_of(parts, other) == device_key_id("b.2", "r1", 0)
+    # Also a program that was there before reads what comes under keys that it never heard of.
+    for content in (parts.content, running, JetStreamContentStore(parts.js, another(parts))):
+        for number, one in enumerate(refs):
+            found = await content.get("acme", "r1", "snapshot", one)
+            assert found == b"text %d" % number
+    keys = await parts.keyring.tenant("acme")
+    assert keys.generation == 3
+    assert keys.fingerprint_key == (await another(parts).tenant("acme")).fingerprint_key
+    with pytest.raises(NotFound):
+        await rotate_keys(parts.keyring, "nobody")
+
+
+async def test_a_program_takes_the_new_keys_when_it_forgets_the_ones_it_had(parts: Rig) -> None:
+    now = [0.0]
+    store = JetStreamKeyStore(parts.js)
+    running = KeyRing(OLD, store, lifetime=10, clock=lambda: now[0])
+    before = await running.device("acme", "r1", 0)
+    await rotate_keys(parts.keyring, "acme")
+    assert await running.device("acme", "r1", 0) == before
+    now[0] = 10
+    after = await running.device("acme", "r1", 0)
+    assert after.content_key != before.content_key
+    assert after == await another(parts).device("acme", "r1", 0)
+
+
+async def test_old_texts_under_the_tenants_own_key_stay_readable(parts: Rig) -> None:
+    keys = await parts.keyring.tenant("acme")
+    sealed, commitment = blob.seal(keys, BlobContext("acme", "r1", "snapshot"), b"old text")
+    ack = await parts.js.publish("configtrail-content.acme.r1", sealed)
+    await rotate_keys(parts.keyring, "acme")
+    ref = ContentRef(sequence=ack.seq, commitment=commitment)
+    assert await parts.content.get("acme", "r1", "snapshot", ref) == b"old text"
+    assert not await parts.content.needs_device_keys()
+
+
+async def test_credentials_are_sealed_anew_and_no_program_loses_one(parts: Rig) -> None:
+    bucket = Bucket(parts.js, CREDENTIALS)
+    store = CredentialStore(bucket, parts.keyring)
+    running = CredentialStore(Bucket(parts.js, CREDENTIALS), another(parts))
+    for name in ("one", "two"):
+        await store.put("acme", name, Stored(username="backup", password=f"secret {name}"))
+    assert await running.get("acme", "one") is not None
+    sealed = await bucket.get("acme", "one")
+    assert sealed is not None
+    await rotate_keys(parts.keyring, "acme")
+    # Not sealed anew yet, and set by a program that does not know of it yet.
+    found = await store.get("acme", "one")
+    assert found is not None
+    assert found.password == "secret one"
+    await running.put("acme", "two", Stored(password="set meanwhile"))
+    assert await store.reseal("acme") == 2
+    assert await store.reseal("acme") == 0
+    assert await bucket.get("acme", "one") != sealed
+    for one in (store, running, CredentialStore(bucket, another(parts))):
+        found = await one.get("acme", "two")
+        assert found is not None
+        assert found.password == "set meanwhile"
+    # What was changed meanwhile is not put back.
+    assert not await bucket.replace(b"anything", sealed, "acme", "one")
+    await bucket.put(b"x" * 100, "acme", "two")
+    with pytest.raises(KeyUnavailable, match="credential two"):
+        await running.get("acme", "two")
+
+
+async def test_dead_letters_of_before_and_after_can_be_retried(parts: Rig) -> None:
+    async def put(body: bytes) -> int:
+        return await parts.dead_letters.put(
+            "recorder",
+            "config.snapshot.create",
+            body,
+            field="x",
+            rule="must be y",
+            tenant_id="acme",
+            device_id=None,
+            headers=None,
+            dedupe_id=None,
+        )
+
+    running = DeadLetters(parts.js, another(parts))
+    before = await put(b"before")
+    assert await running.original(before) == b"before"
+    await rotate_keys(parts.keyring, SYSTEM)
+    after = await put(b"after")
+    for letters in (parts.dead_letters, running):
+        assert await letters.original(before) == b"before"
+        assert await letters.original(after) == b"after"
+
+
+async def test_rotations_at_once_and_a_new_master_key_lose_no_key(parts: Rig) -> None:
+    await parts.keyring.tenant("acme")
+    new = MasterKey(secrets.token_bytes(32))
+    both = MasterKeys(new, [OLD])
+    ring = another(parts, both)
+    before = [await ring.device("acme", f"r{number}", 0) for number in range(8)]
+    await asyncio.gather(
+        move_keys(another(parts, both)),
+        *(rotate_keys(another(parts, both), "acme") for _ in range(4)),
+    )
+    await move_keys(ring)
+    assert set((await keys_under(ring.store)).counts) == {short(new.master_id)}
+    after = another(parts, new)
+    assert (await after.tenant("acme")).generation == 4
+    for number, one in enumerate(before):
+        assert await after.opener("acme", f"r{number}", one.key_id) == one
+
+
+async def test_an_erased_device_has_no_key_of_any_generation_left_whoever_races(
+    tmp_path: Path,
+) -> None:
+    # Without the server's own encryption, so that what is kept can be looked for.
+    server = EmbeddedNats(
+        tmp_path / "open", encryption_key=None, user="tests", password=secrets.token_hex(16)
+    )
+    await server.start()
+    clients = [await connect(server.url, name=f"test {number}") for number in range(4)]
+    try:
+        stores = [JetStreamKeyStore(client.jetstream()) for client in clients]
+        store = stores[0]
+        await store.ensure()
+        keyring = KeyRing(OLD, store)
+        wrapped: list[bytes] = []
+        for _ in range(3):
+            await keyring.device("acme", "r1", 0)
+            await keyring.device("acme", "r2", 0)
+            await rotate_keys(keyring, "acme")
+        for name in await store.of_device("acme", "r1"):
+            wrapped.append(await store.get(name) or b"")
+        assert len(await keyring.of_era("acme", "r1", 0)) == len(wrapped) == 3
+        assert all(occurrences(tmp_path, one) == 1 for one in wrapped)
+
+        async def late(theirs: JetStreamKeyStore) -> None:
+            """Who still takes the device to be in the era that ends, and rotates the keys."""
+            ring = KeyRing(OLD, theirs)
+            for _ in range(3):
+                await rotate_keys(ring, "acme")
+                try:
+                    await ring.device("acme", "r1", 0)
+                except KeyDestroyed:
+                    return
+
+        await asyncio.gather(
+            keyring.destroy("acme", "r1", device_key_id("acme", "r1", 0)),
+            *(late(one) for one in stores[1:]),
+        )
+        # Once more, as whoever finishes an erasure does.
+        await keyring.destroy("acme", "r1", device_key_id("acme", "r1", 0))
+        assert [one for one in wrapped if occurrences(tmp_path, one)] == []
+        for name in await store.of_device("acme", "r1"):
+            with pytest.raises(KeyDestroyed):
+                await store.get(name)
+        for one in stores:
+            with pytest.raises(KeyDestroyed):
+                await KeyRing(OLD, one).device("acme", "r1", 0)
+        # The next era, and the neighbour, have their keys.
+        await keyring.device("acme", "r1", 1)
+        assert len(await keyring.of_era("acme", "r2", 0)) == 3
+        # Of a tenant all go, and of its own keys nothing is left in the bucket but the mark.
+        await keyring.destroy("acme", "r2", device_key_id("acme", "r2", 0))
+        await keyring.destroy("acme", None, b"")
+        subject = "$KV.CONFIGTRAIL_KEYS.acme"
+        info = await clients[0].jetstream().stream_info(KEYS, subjects_filter=subject)
+        assert info.state.subjects == {subject: 1}
+        with pytest.raises(KeyDestroyed):
+            await rotate_keys(keyring, "acme")
+        await keyring.destroy("acme", "r1", device_key_id("acme", "r1", 1))
+        listed = [one async for batch in store.devices() for one in batch]
+        assert listed == []
+        info = await clients[0].jetstream().stream_info(DEVICE_KEYS, subjects_filter=">")
+        assert set((info.state.subjects or {}).values()) == {1}
+    finally:
+        for client in clients:
+            await client.close()
+        await server.stop()
