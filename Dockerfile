@@ -1,6 +1,8 @@
 FROM python:3.13-slim
 
-RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/configtrail configtrail
+# A new volume takes its owner from the folder that is in its place.
+RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/configtrail configtrail \
+    && install --directory --mode 0700 --owner configtrail /var/lib/configtrail/data
 
 WORKDIR /opt/configtrail
 COPY pyproject.toml constraints.txt README.md ./

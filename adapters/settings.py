@@ -58,6 +58,10 @@ class Settings(BaseSettings):
     retention_seconds: float = Field(
         default=21_600.0, gt=0, description="how often retention policies are carried out"
     )
+    roles: str = Field(
+        default="",
+        description="which roles `up` runs, commas between; -NAME: all but that one; default: all",
+    )
     tenant: str = "default"
     http_host: str = "127.0.0.1"
     http_port: int = 8480

@@ -20,7 +20,6 @@ def environment() -> str:
         "CONFIGTRAIL_POSTGRES_PASSWORD": secrets.token_hex(16),
         "POSTGRES_PASSWORD": secrets.token_hex(16),
         "CONFIGTRAIL_MASTER_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
-        "CONFIGTRAIL_LOG_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
     }
     return "".join(f"{name}={value}\n" for name, value in values.items())
 

@@ -64,8 +64,8 @@ GRACE_SECONDS = 5
 CANCELLED_SECONDS = 25.0
 
 
-def create_app(system: System) -> FastAPI:
-    """The application over a connected system.
+def create_app(system: System, *, api: bool = True) -> FastAPI:
+    """The application over a connected system. Without `api` it tells of its health alone.
 
     Only the loopback's names and those in the settings are answered to. Raises `InvalidInput` when
     authentication is off where others can reach it, `ValueError` for a route that does not say
@@ -89,37 +89,9 @@ def create_app(system: System) -> FastAPI:
         redoc_url=None,
     )
     install_error_handlers(app)
-    projected = [Depends(freshness(system))]
-    # Routes are looked for in this order, one after the other: what is asked most comes first.
-    for routes in (
-        snapshots.router(system),
-        history.router(system),
-        audit.router(system),
-        devices.router(system),
-        changes.router(system),
-        fleet.router(system),
-        differences.router(system),
-        configs.router(system),
-        search.router(system),
-        statistics.router(system),
-    ):
-        app.include_router(routes, dependencies=projected, responses=READING)
-    for routes in (
-        health.router(system),
-        trigger.router(system),
-        uploads.router(system),
-        live.router(system),
-        proofs.router(system),
-        inventory.router(system),
-        groups.router(system),
-        keys.router(system),
-        dead_letters.router(system),
-        parked.router(system),
-    ):
-        app.include_router(routes, responses=REFUSALS)
-    # A device's id may have slashes, so that every address below devices could be one: it is last.
-    device = devices.device_router(system)
-    app.include_router(device, dependencies=projected, responses=READING)
+    if api:
+        _include_api(app, system)
+    app.include_router(health.router(system), responses=REFUSALS)
     authorise.know(app)
     describe(app)
     app.state.allowed = Allowed(routes_of(app).values())
@@ -140,6 +112,39 @@ def create_app(system: System) -> FastAPI:
         # Outermost: limits and the audit trail are about who asks, not about who passes it on.
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
     return app
+
+
+def _include_api(app: FastAPI, system: System) -> None:
+    projected = [Depends(freshness(system))]
+    # Routes are looked for in this order, one after the other: what is asked most comes first.
+    for routes in (
+        snapshots.router(system),
+        history.router(system),
+        audit.router(system),
+        devices.router(system),
+        changes.router(system),
+        fleet.router(system),
+        differences.router(system),
+        configs.router(system),
+        search.router(system),
+        statistics.router(system),
+    ):
+        app.include_router(routes, dependencies=projected, responses=READING)
+    for routes in (
+        trigger.router(system),
+        uploads.router(system),
+        live.router(system),
+        proofs.router(system),
+        inventory.router(system),
+        groups.router(system),
+        keys.router(system),
+        dead_letters.router(system),
+        parked.router(system),
+    ):
+        app.include_router(routes, responses=REFUSALS)
+    # A device's id may have slashes, so that every address below devices could be one: it is last.
+    device = devices.device_router(system)
+    app.include_router(device, dependencies=projected, responses=READING)
 
 
 def _proxies(settings: Settings) -> list[str]:

@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store
 
 from adapters.accounts.folder import AccountsFolder
+from adapters.composition.chosen import chosen
 from adapters.embedded.nats import MAX_PAYLOAD, nats_server_binary
 from adapters.settings import Settings
 
@@ -105,10 +106,11 @@ def test_certificates_are_for_the_names_that_compose_uses(tmp_path: Path) -> Non
 
 
 def test_between_the_containers_all_is_encrypted_and_names_are_checked() -> None:
-    environment = compose()["services"]["configtrail"]["environment"]
-    assert environment["CONFIGTRAIL_NATS_URL"].startswith("tls://")
-    assert environment["CONFIGTRAIL_NATS_URL"].endswith("?ca=/tls/ca.crt")
-    assert "sslmode=verify-full" in environment["CONFIGTRAIL_POSTGRES_DSN"]
+    for program in ("configtrail", "sealer"):
+        environment = compose()["services"][program]["environment"]
+        assert environment["CONFIGTRAIL_NATS_URL"].startswith("tls://")
+        assert environment["CONFIGTRAIL_NATS_URL"].endswith("?ca=/tls/ca.crt")
+        assert "sslmode=verify-full" in environment["CONFIGTRAIL_POSTGRES_DSN"]
     assert "ssl=on" in compose()["services"]["postgres"]["command"]
 
 
@@ -129,13 +131,35 @@ def test_no_server_is_given_a_secret_that_it_does_not_need() -> None:
         "POSTGRES_PASSWORD",
         "CONFIGTRAIL_POSTGRES_PASSWORD",
     }
-    # All roles are in one program: it signs, and it could read everything.
-    assert variables_of(services["configtrail"]) == {
-        "CONFIGTRAIL_NATS_PASSWORD",
-        "CONFIGTRAIL_POSTGRES_PASSWORD",
-        "CONFIGTRAIL_MASTER_KEY",
-        "CONFIGTRAIL_LOG_KEY",
+    for program in ("configtrail", "sealer"):
+        assert variables_of(services[program]) == {
+            "CONFIGTRAIL_NATS_PASSWORD",
+            "CONFIGTRAIL_POSTGRES_PASSWORD",
+            "CONFIGTRAIL_MASTER_KEY",
+        }
+
+
+def test_the_log_key_is_in_the_sealers_volume_alone() -> None:
+    services = compose()["services"]
+    sealing = [
+        name
+        for name, service in services.items()
+        if "sealer" in chosen(service["environment"].get("CONFIGTRAIL_ROLES", "-sealer"))
+    ]
+    assert sealing == ["sealer"]
+    assert services["configtrail"]["environment"]["CONFIGTRAIL_ROLES"] == "-sealer"
+    # Where both are looked for: the key is made in the data folder.
+    key_folder = re.search(r"CONFIGTRAIL_DATA_DIR=(\S+)", (ROOT / "Dockerfile").read_text())
+    assert key_folder is not None
+    with_it = {
+        name: [one for one in service.get("volumes", []) if one.startswith("sealer-data:")]
+        for name, service in services.items()
     }
+    mounted = with_it.pop("sealer")
+    assert mounted == [f"sealer-data:{key_folder[1]}"]
+    assert not any(with_it.values())
+    assert "CONFIGTRAIL_LOG_KEY" not in str(services)
+    assert not services["sealer"]["ports"]
 
 
 def test_compose_publishes_on_the_hosts_loopback_only() -> None:
@@ -150,7 +174,8 @@ def test_compose_checks_health_keeps_data_and_waits() -> None:
         assert services[name]["healthcheck"]["test"][0] == "CMD"
         kept = [volume.split(":")[0] for volume in services[name]["volumes"]]
         assert any(volume in volumes for volume in kept), name
-        assert services["configtrail"]["depends_on"][name]["condition"] == "service_healthy"
+        for program in ("configtrail", "sealer"):
+            assert services[program]["depends_on"][name]["condition"] == "service_healthy"
     assert "HEALTHCHECK" in (ROOT / "Dockerfile").read_text()
 
 
@@ -168,7 +193,8 @@ def test_what_compose_mounts_and_the_image_copies_is_there() -> None:
 def test_the_services_environment_has_names_that_the_settings_know() -> None:
     known = {f"CONFIGTRAIL_{name.upper()}" for name in Settings.model_fields}
     image = set(re.findall(r"\b(CONFIGTRAIL_\w+)=", (ROOT / "Dockerfile").read_text()))
-    assert set(compose()["services"]["configtrail"]["environment"]) | image <= known
+    for program in ("configtrail", "sealer"):
+        assert set(compose()["services"][program]["environment"]) | image <= known
 
 
 def test_the_image_runs_as_nobody_special() -> None:
