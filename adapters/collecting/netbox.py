@@ -81,7 +81,8 @@ async def read_netbox(address: str, token: str, defaults: Mapping[str, str]) -> 
     ]
     fallback = given_of(defaults, PLATFORMS, "default", problems)
     base = address.rstrip("/")
-    url: str | None = f"{base}/api/dcim/devices/?limit={PAGE}"
+    # In this order what is added meanwhile comes last, and moves nothing to another page.
+    url: str | None = f"{base}/api/dcim/devices/?limit={PAGE}&ordering=id"
     # Tokens of version 2, which NetBox makes since 4.5, are bearer tokens.
     scheme = "Bearer" if token.startswith(_TOKEN_2) else "Token"
     headers = {"Authorization": f"{scheme} {token}"}
@@ -89,14 +90,21 @@ async def read_netbox(address: str, token: str, defaults: Mapping[str, str]) -> 
     left_out: list[str] = []
     resting: list[str] = []
     asked: set[str] = set()
+    most = 0
     while url is not None:
         if url in asked:
             raise HttpFailed(host_of(base), "its pages lead in a circle")
         asked.add(url)
         page = await SERVERS.run(get_json, url, headers)
-        results, following = page.get("results"), page.get("next")
+        results, following, count = page.get("results"), page.get("next"), page.get("count")
         if not isinstance(results, list):
             raise HttpFailed(host_of(base), "its answer is no page of devices")
+        if isinstance(count, int):
+            if count < most:
+                # The next ones moved up, maybe one of them to a page that was read already.
+                rule = "devices were removed from it meanwhile: do it again"
+                raise HttpFailed(host_of(base), rule)
+            most = count
         for device in results:
             if not isinstance(device, dict):
                 raise HttpFailed(host_of(base), "its answer is no page of devices")

@@ -7,12 +7,12 @@ import io
 import json
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import cast
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from msgspec.structs import replace
@@ -50,6 +50,7 @@ class _Server(ThreadingHTTPServer):
         self.page = 2
         self.circle = False
         self.later: tuple[int, object] | None = None
+        self.meanwhile: Callable[[], None] | None = None
         self.stolen: list[str] = []
         self.asked = 0
 
@@ -85,12 +86,20 @@ class _Handler(BaseHTTPRequestHandler):
             status, body = self.server.later
             self._send(status, body, {"Location": "/stolen"} if status == 302 else None)
             return
+        if start and self.server.meanwhile is not None:
+            self.server.meanwhile()
+            self.server.meanwhile = None
+        devices = self.server.devices
+        by = query.get("ordering")
+        if by is not None:
+            devices = sorted(devices, key=lambda one: str(one[by[0]]))
         end = 0 if self.server.circle else start + self.server.page
         host = self.server.next_host or self.server.url
-        more = end < len(self.server.devices)
-        following = f"{host}/api/dcim/devices/?limit=2&offset={end}" if more else None
-        results = self.server.devices[start : start + self.server.page]
-        self._send(200, {"count": 9, "next": following, "previous": None, "results": results})
+        asked = urlencode({**query, "limit": 2, "offset": end}, doseq=True)
+        following = f"{host}/api/dcim/devices/?{asked}" if end < len(devices) else None
+        results = devices[start : start + self.server.page]
+        told = {"count": len(devices), "next": following, "previous": None, "results": results}
+        self._send(200, told)
 
     def _vault(self, place: str) -> None:
         self.server.asked += 1
@@ -183,12 +192,28 @@ async def test_odd_answers_of_a_netbox_are_told_and_odd_devices_left_out() -> No
         assert found.left_out == ["r1"]
         second, third = (one.settings for one in found.judged().entries)
         assert (second.history, second.group, third.platform) == (True, None, "ios")
-        netbox.devices = [7]  # type: ignore[list-item]
-        with pytest.raises(HttpFailed, match="no page of devices"):
-            await read_netbox(netbox.url, TOKEN, {})
         netbox.devices, netbox.circle = [device(1), device(2), device(3)], True
         with pytest.raises(HttpFailed, match="in a circle"):
             await read_netbox(netbox.url, TOKEN, {})
+
+
+async def test_a_device_that_is_added_while_pages_are_read_moves_none_to_another_page() -> None:
+    with serving() as netbox:
+        netbox.devices = [device(number) for number in range(1, 5)]
+        netbox.meanwhile = lambda: netbox.devices.insert(0, device(9, name="a9"))
+        found = (await read_netbox(netbox.url, TOKEN, {})).judged()
+    assert found.problems == []
+    assert [one.device_id for one in found.entries] == ["r1", "r2", "r3", "r4", "a9"]
+
+
+async def test_a_device_that_is_removed_while_pages_are_read_hides_no_other_one() -> None:
+    """The next ones move up, one of them to a page that was read: it would count as gone."""
+    with serving() as netbox:
+        netbox.devices = [device(number) for number in range(1, 6)]
+        netbox.meanwhile = lambda: netbox.devices.remove(device(1))
+        with pytest.raises(HttpFailed, match="removed from it meanwhile: do it again"):
+            await read_netbox(netbox.url, TOKEN, {})
+        assert len((await read_netbox(netbox.url, TOKEN, {})).rows) == 4
 
 
 @pytest.mark.parametrize(
@@ -198,6 +223,7 @@ async def test_odd_answers_of_a_netbox_are_told_and_odd_devices_left_out() -> No
         ((500, {"detail": "secret-Dompfaff"}), "answers 500"),
         ((200, ["secret-Dompfaff"]), "no JSON object"),
         ((200, {"detail": "secret-Dompfaff"}), "no page of devices"),
+        ((200, {"count": 5, "results": [7]}), "no page of devices"),
         ((200, {"results": "secret-Dompfaff"}), "no page of devices"),
         ((302, {}), "answers 302"),
         ((200, None), "can't be asked|no JSON object"),
