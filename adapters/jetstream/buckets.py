@@ -87,7 +87,7 @@ class Bucket:
     async def replace(self, value: bytes, was: bytes, *name: str) -> bool:
         """Keep a value in place of the one that `was` there; False, and nothing done, when another
         one is, or none. Returns when it is durable."""
-        with outage_as_unavailable(f"writing to {self._bucket}"):
+        with self._asked("writing to"):
             kv = await self._kv()
             try:
                 entry = await kv.get(".".join(name))

@@ -41,6 +41,7 @@ DEVICE_KEYS = "CONFIGTRAIL_DEVICE_KEYS"
 _PREFIX = f"$KV.{BUCKET}."
 _DEVICE_PREFIX = "configtrail-keys."
 _OPERATION = "KV-Operation"
+_LIMIT_BEFORE = 1
 _NO_MESSAGE = 10037
 _NAME_IN_USE = 10058
 _WRONG_LAST_SEQUENCE = (10071, 10164)
@@ -51,6 +52,7 @@ class JetStreamKeyStore:
 
     def __init__(self, js: JetStreamContext) -> None:
         self._js = js
+        self._unlimited = False
 
     async def is_made(self) -> bool:
         """Whether the bucket is there."""
@@ -63,21 +65,35 @@ class JetStreamKeyStore:
 
     async def ensure_devices(self, replicas: int, *, create: bool = True) -> None:
         """As `ensure`, for the stream of devices' keys. Without `create` an absent one raises
-        `StreamMissing`."""
-        await self._lift_limit()
+        `StreamMissing`, and one of before has its limit left until it matters: programs of before
+        that run beside a command refuse a stream without it."""
+        wanted = device_keys_config(replicas)
+        if create:
+            await self._lift_limit()
+        elif await self._limited() is not None:
+            wanted = wanted.evolve(max_msgs_per_subject=_LIMIT_BEFORE)
         with missing_as_unavailable(DEVICE_KEYS):
-            await ensure_stream(self._js, device_keys_config(replicas), create=create)
+            await ensure_stream(self._js, wanted, create=create)
 
     async def _lift_limit(self) -> None:
         """Until keys could be wrapped anew the stream kept one message a key. What a limit drops is
         not overwritten on the disk."""
+        if self._unlimited:
+            return
+        limited = await self._limited()
+        if limited is not None:
+            with outage_as_unavailable("making room for keys of devices"):
+                await self._js.update_stream(limited.evolve(max_msgs_per_subject=-1))
+        self._unlimited = True
+
+    async def _limited(self) -> StreamConfig | None:
+        """The stream's settings, if it keeps one message a key."""
         with outage_as_unavailable("looking at the keys of devices"):
             try:
                 live = (await self._js.stream_info(DEVICE_KEYS)).config
             except NotFoundError:
-                return
-            if live.max_msgs_per_subject == 1:
-                await self._js.update_stream(live.evolve(max_msgs_per_subject=-1))
+                return None
+        return live if live.max_msgs_per_subject == _LIMIT_BEFORE else None
 
     async def ensure_tenants(self, replicas: int) -> None:
         """As `ensure`, for the bucket of tenants' keys."""
@@ -132,6 +148,7 @@ class JetStreamKeyStore:
         last = await self._last(name)
         if last is None or _is_mark(last) or last.data != wrapped:
             return False
+        await self._lift_limit()
         added = await self._add(name, by, after=last.seq or 0)
         if added is None:
             return False
@@ -149,6 +166,7 @@ class JetStreamKeyStore:
         mark = {_OPERATION: "PURGE"}
         if _place(name)[0] == KEYS:
             mark["Nats-Rollup"] = "sub"
+        await self._lift_limit()
         while True:
             last = await self._last(name)
             end = 0 if last is None else last.seq or 0
@@ -219,15 +237,19 @@ class JetStreamKeyStore:
     async def devices(self) -> AsyncGenerator[list[Wrapped], None]:
         """See `WrappedKeyStore.devices`."""
         found = listed(self._js, DEVICE_KEYS, f"{_DEVICE_PREFIX}>", bodies=True)
-        async with aclosing(found) as batches:
-            async for batch in batches:
-                # Marks are empty.
-                yield [Wrapped(_name(one.subject), one.body) for one in batch if one.body]
+        with missing_as_unavailable(DEVICE_KEYS):
+            async with aclosing(found) as batches:
+                async for batch in batches:
+                    # Marks are empty.
+                    yield [Wrapped(_name(one.subject), one.body) for one in batch if one.body]
 
     async def of_device(self, tenant_id: str, device_id: str) -> list[str]:
         """See `WrappedKeyStore.of_device`."""
         subjects = f"{_DEVICE_PREFIX}{to_token(tenant_id)}.*.{to_token(device_id)}"
-        with outage_as_unavailable("listing the wrapped keys"):
+        with (
+            missing_as_unavailable(DEVICE_KEYS),
+            outage_as_unavailable("listing the wrapped keys"),
+        ):
             info = await self._js.stream_info(DEVICE_KEYS, subjects_filter=subjects)
         return [_name(subject) for subject in sorted(info.state.subjects or {})]
 

@@ -11,7 +11,6 @@ import pytest
 from nats.aio.client import Client
 
 from adapters.crypto.keys import (
-    SENTINEL,
     KeyRing,
     MasterKey,
     MasterKeys,
@@ -268,11 +267,28 @@ async def test_a_program_that_has_its_key_in_a_file_follows(
     assert await all_keys(fresh) == kept
 
 
-async def test_the_stream_of_before_keys_could_be_moved_gets_room_for_it(nc: Client) -> None:
+@pytest.mark.parametrize("doing", ["replaced", "destroyed", "started"])
+async def test_the_stream_of_before_keys_could_be_moved_gets_room_when_that_matters(
+    nc: Client, doing: str
+) -> None:
     js = nc.jetstream()
     await js.add_stream(device_keys_config(1).evolve(max_msgs_per_subject=1))
-    store = JetStreamKeyStore(js)
-    await store.ensure()
-    assert (await js.stream_info(DEVICE_KEYS)).config.max_msgs_per_subject == -1
-    await store.ensure()
-    assert await store.get(SENTINEL) is None
+    store, name = JetStreamKeyStore(js), name_of("acme", "r1")
+
+    async def limit() -> int:
+        return (await js.stream_info(DEVICE_KEYS)).config.max_msgs_per_subject
+
+    # A program of before may run beside this one, and refuse to without its limit.
+    await store.ensure_devices(1, create=False)
+    assert await store.create(name, b"wrapped")
+    assert await limit() == 1
+    match doing:
+        case "replaced":
+            assert await store.replace(name, b"wrapped", b"anew")
+        case "destroyed":
+            await store.destroy(name)
+        case _:
+            await store.ensure()
+            await store.ensure()
+    assert await limit() == -1
+    assert (await js.stream_info(DEVICE_KEYS)).state.messages == 1
