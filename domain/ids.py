@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 import uuid
@@ -62,12 +61,11 @@ def from_token(token: str) -> str:
 
 def keyed_digest(key: bytes, purpose: str, *parts: str | bytes) -> bytes:
     """HMAC-SHA256 over length-prefixed parts, so that no two lists of parts collide."""
-    mac = hmac.new(key, digestmod=hashlib.sha256)
+    told: list[bytes] = []
     for part in (purpose, *parts):
         raw = part.encode() if isinstance(part, str) else part
-        mac.update(len(raw).to_bytes(8, "big"))
-        mac.update(raw)
-    return mac.digest()
+        told += (len(raw).to_bytes(8, "big"), raw)
+    return hmac.digest(key, b"".join(told), "sha256")
 
 
 def observation_id(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
@@ -52,6 +52,13 @@ def structs(kind: type[Row], records: Sequence[asyncpg.Record]) -> list[Row]:
     # Told once for all: a record takes long to name its columns.
     names = tuple(records[0].keys()) if records else ()
     return [msgspec.convert(dict(zip(names, one, strict=True)), kind) for one in records]
+
+
+def in_order(kind: type[Row], records: Iterable[asyncpg.Record]) -> list[Row]:
+    """Each record of an answer as a struct whose fields are its columns, in their order and of
+    their types: in a fraction of the time, for pages that are asked for much. Tests compare the
+    order."""
+    return [kind(*one) for one in records]
 
 
 def struct(kind: type[Row], record: asyncpg.Record | None) -> Row | None:

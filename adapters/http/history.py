@@ -15,7 +15,7 @@ from adapters.http.devices import require_device
 from adapters.http.params import DeviceId, PageOf, TenantId, section_named
 from adapters.http.shown import Out
 from adapters.reading import diff_id
-from domain.events import Attribution, ChangeSummary, SectionChange
+from domain.events import Attribution, ChangeSummary
 from projections import diffs
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 FIRST = "First configuration"
 # A menu that is missing from either text is compared with nothing, in this step and the next.
 UNTOLD = "; what changed in what an incomplete text lacks is not told"
+
+# Nothing was counted, as there is nothing yet that was compared.
+_NO_DIFF = diffs.HistoryDiff(0, 0, False, 0, (), (), 0, None, None)
 
 Section = Annotated[
     str | None,
@@ -105,26 +108,22 @@ class HistoryOut(Out):
 
 def history_out(entry: diffs.HistoryEntry) -> HistoryOut:
     """A change as it is answered."""
-    diff = entry.diff
+    diff = entry.diff or _NO_DIFF
     previous = entry.previous_snapshot_id
-    sections = diff.sections if diff else ()
     return HistoryOut(
         id=f"{entry.snapshot_id}.{entry.collected_at.timestamp():.6f}",
         snapshot_id=entry.snapshot_id,
-        component=_component(diff) if diff else "",
+        component=_component(diff),
         summary=_summary(entry),
         created_at=entry.collected_at,
         valid_until=entry.valid_until,
-        diff_id=diff_id(previous, entry.snapshot_id) if diff and previous else None,
-        lines_added=diff.lines_added if diff else 0,
-        lines_removed=diff.lines_removed if diff else 0,
-        sections=[
-            SectionOut(section=one.section, added=one.added, removed=one.removed)
-            for one in sections
-        ],
-        changes=[summary_out(one) for one in diff.summaries] if diff else [],
-        changes_more=diff.summaries_more if diff else 0,
-        coarse=diff.coarse if diff else False,
+        diff_id=diff_id(previous, entry.snapshot_id) if entry.diff and previous else None,
+        lines_added=diff.lines_added,
+        lines_removed=diff.lines_removed,
+        sections=[SectionOut(one.section, one.added, one.removed) for one in diff.sections],
+        changes=[summary_out(one) for one in diff.summaries],
+        changes_more=diff.summaries_more,
+        coarse=diff.coarse,
         old_snapshot_id=previous,
         returned=entry.returned,
         late=entry.late,
@@ -174,14 +173,13 @@ def summary_out(one: ChangeSummary) -> SummaryOut:
     )
 
 
-def _lines(one: SectionChange) -> int:
-    return one.added + one.removed
-
-
 def _component(diff: diffs.HistoryDiff) -> str:
-    if diff.sections:
-        return max(diff.sections, key=_lines).section
-    return next(iter(diff.places), "")
+    component, most = "", -1
+    for one in diff.sections:
+        lines = one.added + one.removed
+        if lines > most:
+            component, most = one.section, lines
+    return component if diff.sections else next(iter(diff.places), "")
 
 
 def _summary(entry: diffs.HistoryEntry) -> str:
@@ -191,14 +189,15 @@ def _summary(entry: diffs.HistoryEntry) -> str:
     diff = entry.diff
     if diff is None:
         return "Changed; the difference is being worked out"
-    places = diff.places
-    names = ", ".join([one or "no section" for one in places[:3]])
-    where = f" in {names}" if names else ""
-    rest = f" and {len(places) - 3} more" if len(places) > 3 else ""
-    lines = f"+{diff.lines_added} -{diff.lines_removed} lines"
+    places, where = diff.places, ""
+    if places:
+        where = f" in {', '.join([one or 'no section' for one in places[:3]])}"
+        if len(places) > 3:
+            where += f" and {len(places) - 3} more"
     if entry.of_incomplete:
-        return f"{lines} of texts of which one is incomplete{where}{rest}{UNTOLD}"
-    return f"{lines}{where}{rest}"
+        lines = f"+{diff.lines_added} -{diff.lines_removed} lines"
+        return f"{lines} of texts of which one is incomplete{where}{UNTOLD}"
+    return f"+{diff.lines_added} -{diff.lines_removed} lines{where}"
 
 
 def untold(entry: diffs.HistoryEntry) -> str:

@@ -17,7 +17,7 @@ from pydantic_core import CoreSchema
 _ENCODER = Encoder()
 
 
-class Out(Struct):
+class Out(Struct, gc=False):
     """What one kind of answer, or a part of one, holds."""
 
     @classmethod

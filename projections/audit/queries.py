@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from datetime import datetime
 
+import asyncpg
 from msgspec import Struct
+from msgspec.json import Decoder
 
 from domain.errors import InvalidInput
-from projections.rows import Reader, struct, structs
+from projections.rows import Reader
+
+_DETAILS = Decoder(dict[str, object])
 
 
-class AuditEntry(Struct, frozen=True, kw_only=True):
+class AuditEntry(Struct, frozen=True, gc=False):
     """One event. `details` are all its fields, as in its published schema; `position` is its place
     in the stream, `version` its place in the device's history."""
 
@@ -64,7 +68,7 @@ COUNT_LIMIT = 10_000
 
 _ENTRY = """
     position, tenant_id, event_id, occurred_at, stored_at, actor, action, resource_type,
-    resource_id, device_id, version, correlation_id, causation_id, details::jsonb AS details
+    resource_id, device_id, version, correlation_id, causation_id, details
 """
 
 _NEWEST_FIRST = "ORDER BY occurred_at DESC, position DESC"
@@ -97,7 +101,15 @@ def _where(tenant_id: str, wanted: AuditFilter) -> tuple[str, list[object]]:
 
 async def get_entry(reader: Reader, tenant_id: str, position: int) -> AuditEntry | None:
     """The entry at a position of the stream, when it is this tenant's."""
-    return struct(AuditEntry, await reader.fetchrow(GET_ENTRY, tenant_id, position))
+    found = await reader.fetchrow(GET_ENTRY, tenant_id, position)
+    return None if found is None else _entry_of(found)
+
+
+def _entry_of(record: asyncpg.Record) -> AuditEntry:
+    """The entry in a record, whose columns are in the order of the fields."""
+    *own, details = record
+    fields = [*own, _DETAILS.decode(details)]
+    return AuditEntry(*fields)
 
 
 async def audit_page(
@@ -140,7 +152,7 @@ async def audit_page(
         f" LIMIT ${len(arguments) - 1} OFFSET ${len(arguments)}",
         *arguments,
     )
-    entries = tuple(structs(AuditEntry, records[:limit]))
+    entries = tuple([_entry_of(one) for one in records[:limit]])
     return AuditPage(
         entries=entries,
         total=min(total, count_limit),
@@ -174,7 +186,7 @@ async def stream_audit(
         )
         if not records:
             return
-        yield structs(AuditEntry, records)
+        yield [_entry_of(one) for one in records]
         if len(records) < batch:
             return
         after = [records[-1]["occurred_at"], records[-1]["position"]]

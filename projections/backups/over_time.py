@@ -6,11 +6,11 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from projections.backups.queries import SNAPSHOT, SNAPSHOTS, Snapshot
-from projections.rows import NEWEST, Place, Reader, struct, structs
+from projections.backups.queries import SNAPSHOT, SNAPSHOTS, Snapshot, snapshot_of
+from projections.rows import NEWEST, Place, Reader, in_order
 
 
-class Validity(Struct, frozen=True, kw_only=True):
+class Validity(Struct, frozen=True, gc=False):
     """A stretch of time in which every observation showed the same snapshot.
 
     It begins with the first of them; `confirmed_until` is the last of them, `valid_until` the first
@@ -66,7 +66,8 @@ async def snapshot_at(
     reader: Reader, tenant_id: str, device_id: str, moment: datetime
 ) -> Snapshot | None:
     """The snapshot that held at a moment; None before the device was first read."""
-    return struct(Snapshot, await reader.fetchrow(SNAPSHOT_AT, tenant_id, device_id, moment))
+    found = await reader.fetchrow(SNAPSHOT_AT, tenant_id, device_id, moment)
+    return None if found is None else snapshot_of(found)
 
 
 async def validity(
@@ -83,6 +84,6 @@ async def validity(
     `before`: only those behind the stretch that began at this place.
     """
     place = before or NEWEST
-    return structs(
+    return in_order(
         Validity, await reader.fetch(VALIDITY, tenant_id, device_id, limit, offset, *place)
     )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import asyncpg
 from msgspec import Struct
+from msgspec.json import Decoder
 
 from domain.events import Attribution, BackupOutcome, Completeness, Source
-from projections.rows import NEWEST, Place, Reader, struct, structs
+from projections.rows import NEWEST, Place, Reader, in_order, struct, structs
+
+_ATTRIBUTION = Decoder(Attribution)
 
 
-class Device(Struct, frozen=True, kw_only=True):
+class Device(Struct, frozen=True, gc=False):
     """A device, as far as it was ever heard of.
 
     `first_seen`, `last_seen`: the oldest and newest observation; `last_changed`: since when the
@@ -48,7 +52,7 @@ class DevicesPage(Struct, frozen=True):
     total: int
 
 
-class Snapshot(Struct, frozen=True, kw_only=True):
+class Snapshot(Struct, frozen=True, gc=False):
     """A recorded configuration. `first_seen`, `last_confirmed`: its oldest and newest observation;
     between them another one may have held, when that one arrived late. `text_gone`: expired or
     shredded, as the event at `text_gone_position` says; None while the text is kept. `of_device`:
@@ -74,7 +78,6 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     os_version: str | None
     source: Source
     completeness: Completeness
-    warnings: tuple[str, ...]
     late: bool
     predecessor_id: str | None
     successor_id: str | None
@@ -82,9 +85,10 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     actor: str
     text_gone: str | None
     text_gone_position: int | None
-    changed_by: Attribution | None
     is_current: bool
     of_device: int
+    warnings: tuple[str, ...]
+    changed_by: Attribution | None
 
 
 class Trigger(Struct, frozen=True, kw_only=True):
@@ -122,10 +126,10 @@ SNAPSHOT = """
     s.tenant_id, s.device_id, s.snapshot_id, s.version, s.position, s.collected_at, s.first_seen,
     s.last_confirmed, s.confirmations, s.fingerprint, s.text_fingerprint, s.commitment,
     s.canonical, s.content_sequence, s.size_bytes, s.line_count, s.platform, s.os_version,
-    s.source, s.completeness, s.warnings, s.late, s.predecessor_id, s.successor_id, s.trigger_id,
-    s.actor, s.text_gone, s.text_gone_position, s.changed_by,
+    s.source, s.completeness, s.late, s.predecessor_id, s.successor_id, s.trigger_id, s.actor,
+    s.text_gone, s.text_gone_position,
     s.snapshot_id IS NOT DISTINCT FROM d.current_snapshot_id AS is_current,
-    d.snapshots AS of_device
+    d.snapshots AS of_device, s.warnings, s.changed_by::text AS changed_by
 """
 
 SNAPSHOTS = """
@@ -209,7 +213,7 @@ async def list_devices(
 ) -> list[Device]:
     """Devices by id. `search`: a part of the id, in any case; `not_seen_since`: only those without
     an observation from that moment on; `after`: only those behind that id."""
-    return structs(
+    return in_order(
         Device,
         await reader.fetch(LIST_DEVICES, tenant_id, search, not_seen_since, limit, offset, after),
     )
@@ -230,7 +234,7 @@ async def page_of_devices(
         PAGE_OF_DEVICES, tenant_id, search, not_seen_since, limit, offset, after
     )
     shown = found if found[0]["device_id"] is not None else []
-    return DevicesPage(structs(Device, shown), found[0]["total"])
+    return DevicesPage([Device(*columns) for _, *columns in shown], found[0]["total"])
 
 
 async def count_devices(
@@ -261,16 +265,28 @@ async def list_snapshots(
 ) -> list[Snapshot]:
     """The device's snapshots by collection time, newest first. In all: `Device.snapshots`."""
     place = before or NEWEST
-    return structs(
-        Snapshot, await reader.fetch(LIST_SNAPSHOTS, tenant_id, device_id, limit, offset, *place)
-    )
+    found = await reader.fetch(LIST_SNAPSHOTS, tenant_id, device_id, limit, offset, *place)
+    return [snapshot_of(one) for one in found]
 
 
 async def get_snapshot(
     reader: Reader, tenant_id: str, device_id: str, snapshot_id: str
 ) -> Snapshot | None:
     """One snapshot of the device."""
-    return struct(Snapshot, await reader.fetchrow(GET_SNAPSHOT, tenant_id, device_id, snapshot_id))
+    found = await reader.fetchrow(GET_SNAPSHOT, tenant_id, device_id, snapshot_id)
+    return None if found is None else snapshot_of(found)
+
+
+def snapshot_of(record: asyncpg.Record) -> Snapshot:
+    """The snapshot in a record, whose columns are in the order of the fields."""
+    *own, warnings, changed_by = record
+    fields = [*own, tuple(warnings), attribution_of(changed_by)]
+    return Snapshot(*fields)
+
+
+def attribution_of(text: str | None) -> Attribution | None:
+    """Who made a change, from the JSON of a column."""
+    return None if text is None else _ATTRIBUTION.decode(text)
 
 
 async def get_trigger(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TypeAlias
 
-from projections.backups.queries import SNAPSHOT, SNAPSHOTS, Snapshot
-from projections.rows import Reader, structs
+from projections.backups.queries import SNAPSHOT, SNAPSHOTS, Snapshot, snapshot_of
+from projections.rows import Reader
 
 # A device, and in it a snapshot's time and position.
 TextPlace: TypeAlias = tuple[str, datetime, int]
@@ -46,4 +46,4 @@ async def texts_after(
         found = await reader.fetch(EVERY, tenant_id, device_id, device, time, position, limit)
     else:
         found = await reader.fetch(CURRENT, tenant_id, device_id, device, limit)
-    return structs(Snapshot, found)
+    return [snapshot_of(one) for one in found]

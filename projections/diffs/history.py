@@ -9,15 +9,19 @@ from datetime import datetime
 from typing import Any
 
 import asyncpg
-import msgspec
 from msgspec import Struct
+from msgspec.json import Decoder
 
 from domain.events import Attribution, ChangeSummary, Completeness, SectionChange, Source
+from projections.backups.queries import attribution_of
 from projections.diffs.queries import touches
 from projections.rows import NEWEST, Place, Reader
 
+_SECTIONS = Decoder(tuple[SectionChange, ...])
+_SUMMARIES = Decoder(tuple[ChangeSummary, ...])
 
-class HistoryDiff(Struct, frozen=True):
+
+class HistoryDiff(Struct, frozen=True, gc=False):
     """The counts of the difference to what held before. The changes in words are content
     `changes_sequence`."""
 
@@ -35,13 +39,13 @@ class HistoryDiff(Struct, frozen=True):
     def places(self) -> list[str]:
         """The sections whose lines were counted. Where there are none, as when lines were only
         moved, those of the changes in words."""
-        return list(dict.fromkeys([one.section for one in self.sections or self.summaries]))
+        return list({one.section: None for one in self.sections or self.summaries})
 
 
 _OF_DIFF = len(HistoryDiff.__struct_fields__)
 
 
-class HistoryEntry(Struct, frozen=True):
+class HistoryEntry(Struct, frozen=True, gc=False):
     """From `collected_at` on (until `valid_until`, None: still) a device had `snapshot_id`.
 
     `previous_snapshot_id` held before, None in the first entry. `diff` is None there, and while it
@@ -86,9 +90,10 @@ class HistoryEntry(Struct, frozen=True):
 # What a statement shows of an entry's snapshot and difference, after what is the entry's own.
 SHOWN = """
     s.position, s.version, s.late, s.completeness, s.source, s.actor, s.trigger_id, s.size_bytes,
-    s.line_count, s.platform, s.os_version, s.warnings, s.changed_by,
-    d.lines_added, d.lines_removed, d.coarse, d.content_sequence, d.sections, d.summaries,
-    d.summaries_more, d.changes_sequence, d.changes_commitment
+    s.line_count, s.platform, s.os_version, s.warnings,
+    s.changed_by::text AS changed_by,
+    d.lines_added, d.lines_removed, d.coarse, d.content_sequence, d.sections::text AS sections,
+    d.summaries::text AS summaries, d.summaries_more, d.changes_sequence, d.changes_commitment
 """
 
 # Each change of what a device had, in time order: where its observations begin to show another
@@ -204,8 +209,8 @@ def entry_of(record: asyncpg.Record) -> HistoryEntry:
     their names they would take several times as long."""
     values = tuple(record)
     *own, warnings, changed_by = values[:-_OF_DIFF]
-    who = None if changed_by is None else msgspec.convert(changed_by, Attribution)
-    fields = [*own, tuple(warnings), who, _diff_of(*values[-_OF_DIFF:])]
+    who, diff = attribution_of(changed_by), _diff_of(*values[-_OF_DIFF:])
+    fields = [*own, tuple(warnings), who, diff]
     return HistoryEntry(*fields)
 
 
@@ -214,8 +219,8 @@ def _diff_of(
     lines_removed: int,
     coarse: bool,
     content_sequence: int | None,
-    sections: list[dict[str, Any]],
-    summaries: list[dict[str, Any]],
+    sections: str,
+    summaries: str,
     *others: Any,
 ) -> HistoryDiff | None:
     if content_sequence is None:
@@ -225,7 +230,7 @@ def _diff_of(
         lines_removed,
         coarse,
         content_sequence,
-        tuple([SectionChange(**one) for one in sections]),
-        tuple([msgspec.convert(one, ChangeSummary) for one in summaries]),
+        _SECTIONS.decode(sections),
+        _SUMMARIES.decode(summaries),
         *others,
     )

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from datetime import datetime, timedelta
 
 import pytest
+from msgspec import Struct
 
 from adapters.postgres.pool import open_pool
 from domain.errors import InvalidInput
@@ -22,7 +23,16 @@ from domain.events import (
 )
 from projections import ALL, backups, diffs
 from projections.audit import AuditEntry, AuditFilter, audit_page, get_entry, stream_audit
+from projections.audit.queries import GET_ENTRY
 from projections.audit.write import ACTIONS
+from projections.backups.over_time import SNAPSHOT_AT, VALIDITY
+from projections.backups.queries import (
+    GET_SNAPSHOT,
+    LIST_DEVICES,
+    LIST_SNAPSHOTS,
+    PAGE_OF_DEVICES,
+)
+from projections.backups.texts import CURRENT, EVERY
 from projections.diffs.feed import FEED
 from projections.diffs.history import HISTORY, HISTORY_OF_SECTION
 from projections.rows import Pool
@@ -216,6 +226,25 @@ async def test_a_change_has_its_columns_in_the_order_of_the_fields(
     async with pool.acquire() as connection:
         told = (await connection.prepare(statement)).get_attributes()
     assert [one.name for one in told] == [*fields, *diffs.HistoryDiff.__struct_fields__]
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind"),
+    [
+        *((one, backups.Snapshot) for one in (LIST_SNAPSHOTS, GET_SNAPSHOT, SNAPSHOT_AT)),
+        *((one, backups.Snapshot) for one in (CURRENT, EVERY)),
+        *((one, backups.Device) for one in (LIST_DEVICES, PAGE_OF_DEVICES)),
+        (VALIDITY, backups.Validity),
+        (GET_ENTRY, AuditEntry),
+    ],
+)
+async def test_a_page_has_its_columns_in_the_order_of_the_fields(
+    pool: Pool, statement: str, kind: type[Struct]
+) -> None:
+    before = ("total",) if statement == PAGE_OF_DEVICES else ()
+    async with pool.acquire() as connection:
+        told = (await connection.prepare(statement)).get_attributes()
+    assert tuple(one.name for one in told) == before + kind.__struct_fields__
 
 
 async def test_what_was_known_of_the_text_before_is_told_on_every_page(pool: Pool) -> None:
