@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Protocol
 
-import asyncpg
 from msgspec import Struct
 
 from adapters.jetstream.checkpoints import StoredNote, read_notes
 from adapters.jetstream.content_store import JetStreamContentStore
 from adapters.jetstream.verbatim import RawFeed
 from adapters.postgres.tiles import TileStore
+from adapters.tlog.row_text import ROW_QUERY, position_in
 from domain.envelope import StreamIdentity
 from domain.events import ContentRef
 from domain.ports import ContentKind, ContentStore
 from domain.tlog.leaf import RawEvent
 from domain.tlog.names import STREAM_LOG
-from projections.audit import AuditEntry
 from projections.audit.projection import Audit
 from projections.checkpoints import checkpoints
 from projections.rows import Connection, Pool
@@ -28,18 +26,16 @@ from projections.rows import Connection, Pool
 if TYPE_CHECKING:
     from adapters.composition import System
 
-# As the projection makes it, or as it comes from Postgres: the two compare by their values.
-Row: TypeAlias = tuple[Any, ...] | asyncpg.Record
-_COLUMNS = ", ".join(AuditEntry.__struct_fields__)
 _PAGE = 5_000
 
 
 class Page(Struct, frozen=True):
-    """Rows by position. `projected`: up to which position the read model held the events when all
-    of its pages were taken; of later ones it need not have rows."""
+    """Rows by position, each a line as Postgres' COPY writes it. `projected`: up to which position
+    the read model held the events when all of its pages were taken; of later ones it need not have
+    rows."""
 
     projected: int
-    rows: Sequence[Row]
+    text: bytes
 
 
 class Evidence(Protocol):
@@ -121,24 +117,21 @@ class SystemEvidence:
 
     async def rows(self) -> AsyncGenerator[Page, None]:
         """See `Evidence.rows`."""
-        query = f"SELECT {_COLUMNS} FROM configtrail.audit ORDER BY position"
         async with (
             self._pool.acquire() as connection,
-            _times_as_text(connection),
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
-            await connection.execute("SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO'")
             # In the snapshot of the rows: events may be on their way into them.
             found = (await checkpoints(connection)).get(Audit.name)
             projected = found.position if found is not None else 0
-            yield Page(projected, ())
-            cursor = await connection.cursor(query)
+            yield Page(projected, b"")
             # Postgres works out the next page while this one is compared.
-            coming = asyncio.create_task(cursor.fetch(_PAGE))
+            coming = asyncio.create_task(_page(connection, None))
             try:
-                while records := await coming:
-                    coming = asyncio.create_task(cursor.fetch(_PAGE))
-                    yield Page(projected, records)
+                while text := await coming:
+                    last = position_in(text[text.rfind(b"\n", 0, -1) + 1 :])
+                    coming = asyncio.create_task(_page(connection, last))
+                    yield Page(projected, text)
             finally:
                 coming.cancel()
                 await asyncio.wait([coming])
@@ -150,23 +143,14 @@ class SystemEvidence:
         return await self._content.get(tenant_id, device_id, kind, ref)
 
 
-@asynccontextmanager
-async def _times_as_text(connection: Connection) -> AsyncIterator[None]:
-    """Times come as text and are read by `_moment`: that takes a third of what the driver's own way
-    takes, which fails at times that Python has not."""
-    await connection.set_type_codec(
-        "timestamptz", schema="pg_catalog", encoder=str, decoder=_moment, format="text"
-    )
-    try:
-        yield
-    finally:
-        if not connection.is_closed():
-            await connection.reset_type_codec("timestamptz", schema="pg_catalog")
+async def _page(connection: Connection, after: int | None) -> bytes:
+    """The next rows, as they are written by COPY; nothing when there are none."""
+    parts: list[bytes] = []
 
+    async def take(part: bytes) -> None:
+        parts.append(part)
 
-def _moment(told: str) -> datetime | str:
-    """A time of Postgres; as it is told where Python has none like it: then it is no event's."""
-    try:
-        return datetime.fromisoformat(told)
-    except ValueError:
-        return told
+    beyond = "" if after is None else f" WHERE position > {after}"
+    query = f"{ROW_QUERY}{beyond} ORDER BY position LIMIT {_PAGE}"
+    await connection.copy_from_query(query, output=take)
+    return b"".join(parts)

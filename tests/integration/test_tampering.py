@@ -26,7 +26,8 @@ from adapters.jetstream.verbatim import Reader
 from adapters.postgres.pool import open_pool
 from adapters.postgres.tiles import TileStore
 from adapters.retention.explaining import explained
-from adapters.tlog.evidence import Page, Row, SystemEvidence
+from adapters.tlog.evidence import Page, SystemEvidence
+from adapters.tlog.row_text import row_line
 from adapters.tlog.verify import Options, Report, verify
 from domain.envelope import StoredEvent, StreamIdentity
 from domain.errors import ContentCorrupt, ContentMissing
@@ -48,6 +49,7 @@ CASES_EACH = 80
 OTHER = SigningKey(bytes(32))
 OPTIONS = Options(BASE, (KEY.public,))
 Expected = tuple[str, str, int]
+_ROWS = f"SELECT {', '.join(COLUMNS)} FROM configtrail.audit ORDER BY position"
 
 
 @dataclass
@@ -60,7 +62,7 @@ class Copy:
     stored_notes: list[StoredNote]
     last_note: int
     leaves: list[bytes]
-    audit: list[Row]
+    audit: list[tuple[Any, ...]]
     projected: int
     gone: set[int] = field(default_factory=set)
     corrupt: set[int] = field(default_factory=set)
@@ -83,7 +85,7 @@ class Copy:
         return self.leaves[:count]
 
     async def rows(self) -> AsyncGenerator[Page, None]:
-        yield Page(self.projected, self.audit)
+        yield Page(self.projected, b"".join(map(row_line, self.audit)))
 
     async def content(
         self, tenant_id: str, device_id: str, kind: ContentKind, ref: ContentRef
@@ -227,7 +229,7 @@ async def _told(nats: EmbeddedNats, dsn: str, *, tail: int, strange: bool = Fals
             notes,
             last_note,
             await evidence.signed_leaves(1_000_000),
-            [tuple(row) async for page in evidence.rows() for row in page.rows],
+            [tuple(row) for row in await pool.fetch(_ROWS)],
             events[-1].position,
         )
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.tlog.evidence import Page, Row
+from adapters.tlog.evidence import Page
+from adapters.tlog.row_text import row_line, row_text
 from adapters.tlog.rows import Rows
 from projections.audit.write import fold
 from tests.generators import played
 
 EVENTS = played(7, 60).events
 TRUE = fold(EVENTS)
+
+
+Row = tuple[Any, ...]
 
 
 def cut(items: Sequence[Row], places: list[int]) -> list[Sequence[Row]]:
@@ -41,7 +46,7 @@ def test_every_row_that_is_not_as_its_event_says_is_named_once(data: st.DataObje
 
     async def stored() -> AsyncGenerator[Page, None]:
         for page in pages:
-            yield Page(projected, page)
+            yield Page(projected, b"".join(map(row_line, page)))
 
     async def compared() -> list[tuple[str, int]]:
         comparing = Rows(stored())
@@ -61,3 +66,29 @@ def test_every_row_that_is_not_as_its_event_says_is_named_once(data: st.DataObje
     expected = [(kind, position) for position, kind in wrong.items() if position not in awaited]
     expected += [("inserted", position) for position in strange]
     assert sorted(asyncio.run(compared())) == sorted(expected)
+
+
+TEXTS = st.text(st.sampled_from("\\bnNt\b\t\n\r"), max_size=3)
+WHEN = TRUE[0][3]
+SPELT = st.tuples(
+    st.integers(1, 2),
+    *(TEXTS,) * 2,
+    *(st.just(WHEN),) * 2,
+    *(TEXTS,) * 5,
+    st.integers(1, 2),
+    *(st.none() | TEXTS,) * 2,
+    TEXTS,
+)
+
+
+@settings(max_examples=2_000, deadline=None)
+@given(st.data(), SPELT, st.sampled_from([0, 1, 2, *range(5, 14)]))
+def test_a_row_that_is_spelt_quickly_is_like_no_other(
+    data: st.DataObject, row: Row, column: int
+) -> None:
+    values = st.integers(1, 2) if column in (0, 10) else TEXTS
+    value = data.draw(st.none() | TEXTS if column in (11, 12) else values)
+    other = (*row[:column], value, *row[column + 1 :])
+    quick = row_text([row])
+    if quick == row_line(other) and quick.count(b"\n") == 1:
+        assert row == other
