@@ -462,6 +462,18 @@ class Unavailable(ConfigtrailError):
         self.reason = reason
 
 
+class RowsHeld(Unavailable):
+    """Others lock what a projection has to write to, and don't let go. `by` says who they are, and
+    what can be done."""
+
+    def __init__(self, projection: str, seconds: float, by: str) -> None:
+        super().__init__(
+            f"projection {projection}", f"its rows were locked by others for {seconds:g} s: {by}"
+        )
+        self.projection = projection
+        self.by = by
+
+
 class StreamMissing(Unavailable):
     """A stream that was there is not. It may come back, from a copy; whoever needs it waits."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 
-from domain.errors import NewerProjection, ProjectionStopped
+from domain.errors import NewerProjection, ProjectionStopped, RowsHeld
 from projections import checkpoints, retrying, stops
 from projections.lease import Lease
 from projections.outages import is_outage
@@ -96,8 +96,10 @@ class ProjectionWorker:
             except NewerProjection:
                 await asyncio.sleep(STAND_BY_SECONDS)
             except Exception as error:
-                if not self._patience.bears(error):
+                borne = self._patience.bears(error)
+                if not borne or isinstance(error, RowsHeld):
                     await self._stopped(error)
+                if not borne:
                     raise
                 await self._patience.wait_out(error)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from domain.errors import Unavailable
+from domain.errors import RowsHeld, Unavailable
 from projections.outages import is_outage, reason_of
 from projections.rows import Pool
 
@@ -30,6 +30,9 @@ class Patience:
 
     async def wait_out(self, error: Exception) -> None:
         """Sleep before the next try."""
+        if isinstance(error, RowsHeld):
+            await self.pause(error.reason)
+            return
         service = "NATS" if isinstance(error, Unavailable) else "Postgres"
         await self.pause(f"waiting for {service}: {reason_of(error)}")
 

@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import asyncpg
+
 from domain.envelope import StoredEvent, StreamIdentity
-from domain.errors import ProjectionStopped, StreamGap
+from domain.errors import ProjectionStopped, RowsHeld, StreamGap
 from projections import checkpoints, parking
 from projections.belonging import check_belongs
 from projections.checkpoints import Checkpoint, Moved
+from projections.holding import holders
 from projections.lease import marked
 from projections.poison import Careful, is_poison
 from projections.projection import Projection
@@ -21,9 +24,12 @@ from projections.transactions import begun
 
 # Losing the last transactions in a crash of the server is no loss: the checkpoint goes with the
 # rows, and the events come again. A writer that sleeps in mid-transaction must not hold up others.
+# Nor must one who locks the tables hold up, unnamed, a worker that has the lease.
+LOCK_SECONDS = 10.0
 _SESSION = """
     SET LOCAL synchronous_commit = off;
     SET LOCAL statement_timeout = '120s';
+    SET LOCAL lock_timeout = '{lock_seconds}s';
     SET LOCAL idle_in_transaction_session_timeout = '20s';
 """
 
@@ -105,7 +111,7 @@ class ProjectionWriter:
         Raises `StreamGap` when one is missing before or within it, `Rewound`, and `PoisonEvent` for
         a rebuild; nothing of the batch is applied then. Raises `ProjectionStopped` when all before
         the event that it names is applied, so that what was parked on the way is there to be seen,
-        retried and skipped.
+        retried and skipped. Raises `RowsHeld` when others lock the tables for long.
         """
         identity = self._prepared()
         _check_contiguous(identity, batch)
@@ -117,6 +123,9 @@ class ProjectionWriter:
                 batch = batch[expected - batch[0].position :]
             try:
                 committed = await self._commit(identity, batch)
+            except asyncpg.LockNotAvailableError as error:
+                by = await holders(self._pool, self.projection, self._place)
+                raise RowsHeld(self.projection.name, LOCK_SECONDS, by) from error
             except ProjectionStopped as stopped:
                 if stopped.position == expected:
                     raise
@@ -188,7 +197,8 @@ class ProjectionWriter:
     @property
     def _settings(self) -> str:
         mark = marked(lease_name(self.projection, self._place))
-        return f"{_SESSION} SET LOCAL search_path = {self._place.schema}; {mark}"
+        session = _SESSION.format(lock_seconds=LOCK_SECONDS)
+        return f"{session} SET LOCAL search_path = {self._place.schema}; {mark}"
 
     async def _advance(
         self, connection: Connection, identity: StreamIdentity, batch: Sequence[Delivered]

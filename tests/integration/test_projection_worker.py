@@ -19,11 +19,12 @@ from adapters.jetstream.streams import EVENTS, events_stream_config
 from adapters.postgres.pool import open_pool
 from domain.envelope import Head, NewEvent, StoredEvent
 from domain.errors import StreamMismatch
-from projections import ALL
+from projections import ALL, AUDIT, stops
 from projections.checkpoints import wait_projected
 from projections.engine import ProjectionWorker
 from projections.rows import Pool
 from tests.generators import played
+from tests.listed import Listed
 from tests.rebuilding import running
 from tests.support import eventually
 
@@ -206,3 +207,37 @@ async def test_a_recreated_stream_stops_the_worker(
     await append(store, events)
     with pytest.raises(StreamMismatch, match="belongs to the stream"):
         await asyncio.wait_for(worker.run(), 20)
+
+
+async def test_who_locks_the_tables_is_named_and_holds_up_nobody_afterwards(
+    postgres_dsn: str, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projections.writer.LOCK_SECONDS", 0.3)
+    events = played(3, 700).events
+    source = Listed(events[:50])
+    worker = ProjectionWorker(pool, source, AUDIT)
+    standby = ProjectionWorker(pool, source, AUDIT)
+
+    async def reason() -> str | None:
+        return (await stops.reasons(pool)).get("audit")
+
+    async with (
+        running(worker, standby),
+        open_pool(postgres_dsn, application_name="somebody's psql") as other,
+        other.acquire() as session,
+    ):
+        await asyncio.wait_for(worker.wait(50), 20)
+        for table, mode, more in (
+            ("audit", "ACCESS EXCLUSIVE", 300),
+            ("checkpoints", "SHARE ROW EXCLUSIVE", 500),
+        ):
+            async with session.transaction():
+                await session.execute(f"LOCK TABLE configtrail.{table} IN {mode} MODE")
+                await source.more(events[len(source.events) : more])
+                told = await eventually(reason)
+                assert "somebody's psql" in told
+                assert f"process {session.get_server_pid()} of the server" in told
+                assert f"Lock on {table}" in told
+            await wait_projected(pool, [AUDIT], more, 20)
+            assert await reason() is None
+    assert await pool.fetchval("SELECT count(*) FROM configtrail.audit") == 500
