@@ -149,6 +149,12 @@ def judge(lag: Lag) -> str | None:
 def _progress(lag: Lag) -> str:
     if lag.rebuild is None:
         return "is not built yet"
+    if lag.rebuild.version > lag.version:
+        return (
+            f"is not being built: a newer program has begun to build version {lag.rebuild.version},"
+            " and holds up new versions of other projections too; let that one run, or, if it was "
+            f"rolled back, run configtrail projections rebuild {lag.name} --cancel"
+        )
     if lag.rebuild.error is not None:
         return f"could not be built: {lag.rebuild.error}"
     return f"is being built: {lag.rebuild.position} of {lag.head}"

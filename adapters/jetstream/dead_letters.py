@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 from msgspec import Struct
+from nats.errors import BadSubjectError
 from nats.js import JetStreamContext
 from nats.js.api import (
     AckPolicy,
@@ -203,9 +204,17 @@ class DeadLetters:
         }
         # A retry whose letter could not be removed is found to be one, within the window there.
         headers["Nats-Msg-Id"] = f"retry.{sequence}.{stored.headers.get(COMMITMENT, '')}"
-        for one in message.attached:
-            await self._send(one.subject, one.body, dict(one.headers))
-        sent = await self._send(message.subject, message.body, headers)
+        try:
+            for one in message.attached:
+                await self._send(one.subject, one.body, dict(one.headers))
+            sent = await self._send(message.subject, message.body, headers)
+        except BadSubjectError as error:
+            raise InvalidInput(
+                "sequence",
+                f"the letter {sequence} came on a subject with a blank in it, which no client sends"
+                f" to: configtrail deadletters show {sequence} prints its message, to be sent on "
+                "the subject that was meant; the letter stays",
+            ) from error
         # A crash between the two leaves parts that no letter lists: sealed bytes, harmless.
         await self._remove((sequence, *stored.parts))
         return sent

@@ -246,6 +246,26 @@ async def test_a_retry_that_could_not_be_sent_keeps_its_letter(
     assert await letters.original(sequence) == BODY
 
 
+@pytest.mark.parametrize("blank", ["\r", "\t"])
+async def test_a_message_that_the_client_cannot_send_keeps_its_letter_and_says_so(
+    letters: DeadLetters, js: JetStreamContext, blank: str
+) -> None:
+    sequence = await put(letters, subject=f"config.snapshot.cre{blank}ate")
+    with pytest.raises(InvalidInput, match=r"a subject with a blank.* the letter stays"):
+        await letters.retry(sequence)
+    assert (await js.stream_info(INTAKE)).state.messages == 0
+    assert await letters.original(sequence) == BODY
+
+
+async def test_a_subject_with_what_is_a_blank_to_texts_alone_is_sent_to(
+    letters: DeadLetters, js: JetStreamContext
+) -> None:
+    sequence = await put(letters, subject="config.snapshot.cre\x0b\x0cate")
+    await letters.retry(sequence)
+    assert (await js.stream_info(INTAKE)).state.messages == 1
+    assert await letters.list(10) == []
+
+
 async def test_a_recorded_event_is_never_sent_again(
     letters: DeadLetters, js: JetStreamContext
 ) -> None:

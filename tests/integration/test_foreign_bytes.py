@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from urllib.parse import urlsplit
 
 import pytest
 from nats.aio.client import Client
@@ -24,6 +22,7 @@ from adapters.jetstream.tap import Taker, Tap, TappedMessage
 from adapters.jetstream.verbatim import RawFeed
 from domain.events import SnapshotCreated
 from projections.source import Delivered, Unreadable
+from tests.protocol import send, stored
 from tests.support import eventually
 
 SUBJECT = b"configtrail.acme.r1.SnapshotCreated"
@@ -50,26 +49,6 @@ async def nc(nats_server: EmbeddedNats) -> AsyncIterator[Client]:
     await client.jetstream().add_stream(events_stream_config())
     yield client
     await client.close()
-
-
-async def send(url: str, *operations: bytes) -> None:
-    """Operations of the protocol, as bytes, by somebody else; all are in when this returns."""
-    address = urlsplit(url)
-    reader, writer = await asyncio.open_connection(address.hostname, address.port)
-    await reader.readline()
-    told = {"user": address.username, "pass": address.password, "headers": True, "verbose": False}
-    writer.write(b"CONNECT " + json.dumps(told).encode() + b"\r\n")
-    for one in (*operations, b"PING\r\n"):
-        writer.write(one)
-    while (line := await reader.readline()) != b"PONG\r\n":
-        assert line.startswith((b"INFO", b"PING")), line
-    writer.close()
-    await writer.wait_closed()
-
-
-def stored(subject: bytes, headers: bytes, body: bytes = b"{}") -> bytes:
-    sizes = b"%d %d" % (len(headers), len(headers) + len(body))
-    return b"HPUB " + subject + b" " + sizes + b"\r\n" + headers + body + b"\r\n"
 
 
 async def followed(nc: Client, count: int, subjects: Sequence[str] = ()) -> list[RawMessage]:

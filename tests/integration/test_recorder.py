@@ -16,7 +16,7 @@ from adapters.jetstream.intake import CREATE, FAILED, PART, sent_as
 from adapters.jetstream.streams import INTAKE
 from domain.errors import InvalidInput
 from domain.events import CollectionFailed, DuplicateSkipped, SnapshotCreated
-from tests.integration.test_foreign_bytes import send
+from tests.protocol import send
 from tests.rig import Rig, rig
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
