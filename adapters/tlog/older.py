@@ -66,11 +66,13 @@ async def _spread(system: System, origin: str, below: int) -> dict[int, StoredNo
             for one in batch:
                 if one.origin not in (origin, cosigned_name(origin)):
                     continue
-                size = checkpoint_in(one.raw).size
                 if one.origin != origin:
-                    if size in found:
-                        found[size] = one
+                    # What is no checkpoint there is somebody else's message.
+                    with suppress(NotVerified):
+                        if (size := checkpoint_in(one.raw).size) in found:
+                            found[size] = one
                     continue
+                size = checkpoint_in(one.raw).size
                 if size in found or (0 < size < below and count % (1 << step) == 0):
                     found[size] = one  # of those with one size the last
                 count += 1

@@ -101,3 +101,15 @@ async def test_it_is_of_what_witnesses_have_cosigned_just_now(
         own, stream = await chosen(system, known, log, keys, (), late)
         assert own.checkpoint.size == last
         assert stream.checkpoint.size == work.position
+        # Nor does what is no checkpoint among what was cosigned keep bundles from being made.
+        for origin in (known.origin(log), known.origin(STREAM_LOG)):
+            stored = await one.checkpoints.last(cosigned_name(origin))
+            assert stored is not None
+            after = await one.checkpoints.append(stored.origin, b"nothing", after=stored.sequence)
+            await one.checkpoints.append(stored.origin, stored.raw, after=after)
+            checkpoint = parse_checkpoint(parse_note(stored.raw).text)
+            found = await one.checkpoints.of_size(origin, checkpoint.size)
+            assert found is not None
+            assert parse_checkpoint(parse_note(found.raw).text) == checkpoint
+        again = tmp_path / "again.tar.zst"
+        await export(system, again, tenant_id=TENANT, keys=keys, since=None, until=None, shown=None)
