@@ -179,7 +179,8 @@ class ProjectionBuilder:
                 or build.version != other.version
                 or build.error is not None
                 or build.position < goal
-                or head - build.position > NEAR
+                # While events come, one or another of them always has a batch to write.
+                or head - build.position > MOST_EVENTS
             ):
                 behind.append(other.name)
         if behind and behind != self._told:

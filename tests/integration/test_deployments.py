@@ -88,6 +88,28 @@ async def test_one_that_stops_for_an_event_holds_the_others_until_it_goes_on(
         await eventually(lambda: _are(pool, NEW))
 
 
+async def test_in_a_steady_flow_none_has_to_be_near_the_end_when_another_one_is(
+    pool: Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    events = played(24, 260).events
+    for one in (AUDIT, FLEET):
+        await filled(pool, one, Listed(events[:-60]))
+    new = (Second(), next_of(FLEET))
+    new[1].open.set()
+    flow = Listed(events[:-60])
+    async with running(ProjectionBuilder(pool, flow, new[0], new)):
+        await eventually(
+            lambda: "rebuild of projection audit: ready, and waits for fleet" in caplog.text
+        )
+        await flow.more(events[-60:])
+        await eventually(lambda: _stands(pool, new[0], flow))
+        # As many behind as come while it writes a batch, and as it goes on for ever.
+        late = Listed(events[:-40], head=len(events))
+        async with running(ProjectionBuilder(pool, late, new[1], new)):
+            await eventually(lambda: _are(pool, {**OLD, "audit": NEW["audit"]}))
+
+
 async def test_one_that_is_asked_for_waits_for_none(pool: Pool) -> None:
     source = Listed(played(23, 100).events)
     for one in (AUDIT, FLEET):
