@@ -25,7 +25,7 @@ from benchmarks.history import history
 from domain.envelope import StoredEvent
 from domain.events import decode_event, encode_event
 from projections import AUDIT
-from projections.audit.write import COLUMNS, fold
+from projections.audit.write import COLUMNS
 
 _INSERT = SQL(
     f"INSERT INTO audit ({', '.join(COLUMNS)}) VALUES ({', '.join(['%s'] * len(COLUMNS))})"
@@ -76,7 +76,7 @@ class AuditProjection(Projection[AuditView]):
             occurred_at=domain_event.timestamp,
             event=decode_event(domain_event.body.encode()),
         )
-        self.view.add(fold([stored])[0], tracking)
+        self.view.add(AUDIT.fold([stored])[0], tracking)
 
 
 def run(dsn: str, count: int) -> float:

@@ -42,7 +42,7 @@ from benchmarks.cpu import spent
 from benchmarks.history import history
 from domain.envelope import StoredEvent
 from projections import ALL, AUDIT
-from projections.audit.write import COLUMNS, fold
+from projections.audit.write import COLUMNS
 from projections.engine import ProjectionWorker
 from projections.projection import Projection
 from projections.rows import Pool
@@ -108,7 +108,7 @@ class Bench:
             async for batch in feed:
                 events += [one for one in batch if isinstance(one, StoredEvent)]
                 if len(events) >= BATCH or events[-1].position == self._count:
-                    self._batches.append(fold(events))
+                    self._batches.append(AUDIT.fold(events))
                     last, events = events[-1].position, []
                     if last == self._count:
                         return

@@ -3,7 +3,7 @@
 from typing import Any
 
 from projections.access import Access
-from projections.audit.projection import Audit
+from projections.audit.write import Audit
 from projections.backups.write import Backups
 from projections.diffs.write import Diffs
 from projections.fleet import Fleet

@@ -9,10 +9,8 @@ from typing import Any
 
 from domain.envelope import StoredEvent
 from projections import AUDIT
-from projections.audit import write
 from projections.builder import ProjectionBuilder
 from projections.checkpoints import wait_projected
-from projections.copying import copy_rows
 from projections.engine import ProjectionWorker
 from projections.projection import Projection
 from projections.rows import Connection, Pool
@@ -34,10 +32,10 @@ class Second:
     )
 
     def fold(self, batch: Sequence[StoredEvent]) -> Any:
-        return write.fold(batch)
+        return AUDIT.fold(batch)
 
     async def write(self, connection: Connection, ops: Any) -> None:
-        await copy_rows(connection, "audit", write.COLUMNS, ops)
+        await AUDIT.write(connection, ops)
         await connection.execute(
             "INSERT INTO audit_actors SELECT DISTINCT unnest($1::text[]) ON CONFLICT DO NOTHING",
             [row[5] for row in ops],

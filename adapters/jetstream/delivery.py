@@ -47,8 +47,8 @@ class DeliveryDecoder:
         """The event in a delivery, or what can be said of one that can't be decoded."""
         # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<pending>, or the
         # longer form with domain and account hash in front and a token behind (server ADR-15).
-        tokens = message.reply.split(b".")
-        tail = tokens[-5:] if len(tokens) == 9 else tokens[-6:-1]
+        reply = message.reply
+        tail = reply.rsplit(b".", 4 if reply.count(b".") == 8 else 5)
         subject, headers, body = message.subject, message.headers, message.data
         return self.event(subject, headers, body, int(tail[1]), int(tail[3]))[0]
 

@@ -19,7 +19,7 @@ from domain.events import ContentRef
 from domain.ports import ContentKind, ContentStore
 from domain.tlog.leaf import RawEvent
 from domain.tlog.names import STREAM_LOG
-from projections.audit.projection import Audit
+from projections.audit.write import Audit
 from projections.checkpoints import checkpoints
 from projections.rows import Connection, Pool
 

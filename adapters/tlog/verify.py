@@ -30,7 +30,7 @@ from domain.tlog.merkle import root_of
 from domain.tlog.names import STREAM_LOG, LogNames
 from domain.tlog.note import VerifierKey
 from domain.tlog.verification import StreamCheck
-from projections.audit.projection import Audit
+from projections.audit.write import Audit
 from projections.source import Unreadable
 
 Progress = Callable[[int, int], None]

@@ -7,7 +7,6 @@ Invariant: no field ever holds configuration text, or a plain hash of it (a gues
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TypeAlias, get_args
 
 import msgspec
@@ -172,9 +171,11 @@ def event_name(event: Fact) -> str:
     return type(event).__name__
 
 
-# Without a call of our own around them, of which there would be millions.
-encode_event: Callable[[DomainEvent], bytes] = _encoder.encode
-"""The event's JSON body."""
+def encode_event(event: DomainEvent) -> bytes:
+    """The event's JSON body."""
+    return _encoder.encode(event)
 
-decode_event: Callable[[bytes], DomainEvent] = _decoder.decode
-"""The event in a JSON body of today's version; raises `msgspec.DecodeError` or a subclass."""
+
+def decode_event(body: bytes) -> DomainEvent:
+    """The event in a JSON body of today's version; raises `msgspec.DecodeError` or a subclass."""
+    return _decoder.decode(body)

@@ -41,7 +41,9 @@ from domain.events import (
     encode_event,
 )
 from domain.ids import TENANT_BRANCH
-from projections.rows import storable, storable_or_none
+from projections.audit.tables import DDL, TABLES
+from projections.copying import copy_rows
+from projections.rows import Connection, storable, storable_or_none
 
 # Published names, which users filter by.
 ACTIONS: dict[type[Fact], str] = {
@@ -188,3 +190,20 @@ def _storable_values(value: object) -> object:
             return {name: _storable_values(one) for name, one in value.items()}
         case _:
             return value
+
+
+class Audit:
+    """The projection `audit`."""
+
+    name = "audit"
+    version = 5
+    tables = TABLES
+    ddl = DDL
+
+    def fold(self, batch: Sequence[StoredEvent]) -> list[tuple[Any, ...]]:
+        """A row for each event."""
+        return fold(batch)
+
+    async def write(self, connection: Connection, ops: list[tuple[Any, ...]]) -> None:
+        """Add the rows."""
+        await copy_rows(connection, "audit", COLUMNS, ops)

@@ -39,8 +39,7 @@ from domain.tlog.leaf import RawEvent
 from domain.tlog.names import STREAM_LOG, LogNames, tenant_log
 from domain.tlog.note import Note, parse_note
 from projections import ALL
-from projections.audit.projection import Audit
-from projections.audit.write import COLUMNS
+from projections.audit.write import COLUMNS, Audit
 from projections.writer import ProjectionWriter
 from tests.logs import BASE, KEY, Story, seal
 from tests.rig import rig

@@ -14,10 +14,9 @@ from adapters.embedded.postgres import DATABASE, USER, EmbeddedPostgres
 from adapters.postgres.pool import open_pool
 from domain.errors import InvalidInput
 from projections import ALL, AUDIT
-from projections.audit import encoding
-from projections.audit.write import COLUMNS, fold
+from projections.audit.write import COLUMNS
 from projections.builder import ProjectionBuilder
-from projections.copying import copy_encoded, copy_rows
+from projections.copying import copy_rows
 from projections.outages import is_outage
 from projections.rebuilds import begin
 from projections.rows import Connection, Pool
@@ -29,7 +28,7 @@ from tests.listed import Listed
 from tests.support import eventually
 
 EVENTS = played(4, 250).events
-ROWS = fold(EVENTS)
+ROWS = AUDIT.fold(EVENTS)
 UNPROTECTED = """
     SELECT n.nspname || '.' || c.relname FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -160,23 +159,6 @@ async def test_without_that_role_rows_come_in_all_the_same(pool: Pool) -> None:
     async with pool.acquire() as connection, connection.transaction():
         await copied_anew(connection)
     assert await pool.fetch("SELECT * FROM configtrail.audit ORDER BY position") == there
-
-
-async def test_rows_that_were_encoded_before_are_those_that_asyncpg_encodes(pool: Pool) -> None:
-    every = "SELECT * FROM configtrail.audit ORDER BY position"
-    for way in ("as the role that copies", "through a temporary table"):
-        if way == "through a temporary table":
-            await pool.execute(f"REVOKE INSERT ON configtrail.audit FROM {COPIER}")
-        async with pool.acquire() as connection, connection.transaction():
-            await copied_anew(connection)
-        there = await pool.fetch(every)
-        assert len(there) == len(EVENTS)
-        async with pool.acquire() as connection, connection.transaction():
-            await write_to(connection, LIVE)
-            await connection.execute("DELETE FROM audit")
-            records = [encoding.record(stored) for stored in EVENTS]
-            await copy_encoded(connection, "audit", encoding.COLUMNS, records)
-        assert await pool.fetch(every) == there, way
 
 
 class Owned(EmbeddedPostgres):

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from domain.envelope import StoredEvent
 from domain.errors import StreamGap, Unavailable
 from domain.events import EVENT_NAMES, EVENT_TYPES, Fact, decode_event, encode_event
-from projections import ALL
-from projections.audit.write import ACTIONS, fold
+from projections import ALL, AUDIT
+from projections.audit.write import ACTIONS
 from projections.backups import fold as backups
 from projections.diffs import write as diffs
 from projections.outages import is_outage, reason_of
@@ -164,14 +164,14 @@ def test_diffs_and_audit_rows_do_not_depend_on_batches(batches: list[list[Stored
     whole = [stored for batch in batches for stored in batch]
     parts = [diffs.fold(batch) for batch in batches]
     assert [row for part in parts for row in part.diffs] == diffs.fold(whole).diffs
-    audit = [row for batch in batches for row in fold(batch)]
-    assert audit == fold(whole)
+    audit = [row for batch in batches for row in AUDIT.fold(batch)]
+    assert audit == AUDIT.fold(whole)
     assert [row[0] for row in audit] == [stored.position for stored in whole]
 
 
 def test_audit_details_are_the_whole_event_without_what_postgres_cannot_hold() -> None:
     for stored in played(5, 300).events:
-        details = msgspec.json.decode(fold([stored])[0][-1])
+        details = msgspec.json.decode(AUDIT.fold([stored])[0][-1])
         told = msgspec.json.decode(encode_event(stored.event))
         assert repr(details) == repr(told).replace(r"\x00", "\N{REPLACEMENT CHARACTER}")
         if r"\x00" not in repr(told):
