@@ -185,12 +185,18 @@ class StreamMismatch(ConfigtrailError):
 
 
 class NewerProjection(ConfigtrailError):
-    """A read model's tables are of a newer version than this program has."""
+    """A read model's tables are of a newer version than this program has, or those are that a newer
+    program has begun to build (`rebuild`)."""
 
-    def __init__(self, projection: str, found: int, known: int) -> None:
+    def __init__(self, projection: str, found: int, known: int, *, rebuild: bool = False) -> None:
+        what = "those that are being built for it" if rebuild else "its tables"
+        cancel = (
+            f", or, if it was rolled back, configtrail projections rebuild {projection} --cancel"
+        )
+        todo = "run the newer program" + cancel * rebuild
         super().__init__(
-            f"projection {projection}: its tables are of version {found}, and this program knows "
-            f"version {known}; run the newer program"
+            f"projection {projection}: {what} are of version {found}, and this program knows "
+            f"version {known}; {todo}"
         )
         self.projection = projection
         self.found = found

@@ -89,7 +89,9 @@ async def begin(pool: Pool, projection: Projection[Any], identity: StreamIdentit
         found = struct(Rebuild, await connection.fetchrow(f"{_LOAD} FOR UPDATE", projection.name))
         if found is not None:
             if found.version > projection.version:
-                raise NewerProjection(projection.name, found.version, projection.version)
+                raise NewerProjection(
+                    projection.name, found.version, projection.version, rebuild=True
+                )
             same = (projection.version, identity.name, identity.created)
             if (found.version, found.stream, found.stream_created) == same and await complete(
                 connection, projection.tables, BUILD

@@ -11,7 +11,7 @@ import pytest
 
 from adapters.postgres.pool import open_pool
 from domain.envelope import StreamIdentity
-from domain.errors import PoisonEvent, StreamMismatch
+from domain.errors import NewerProjection, PoisonEvent, StreamMismatch
 from domain.events import DiffGenerated
 from projections import AUDIT, BACKUPS, DIFFS, FLEET, rebuilds
 from projections.audit import audit_page
@@ -270,3 +270,18 @@ async def test_a_rebuild_of_a_stream_that_is_gone_is_given_up(pool: Pool) -> Non
     await rebuilds.begin(pool, AUDIT, STREAM)
     begun = await rebuilds.begin(pool, AUDIT, StreamIdentity(STREAM.name, START))
     assert (begun.stream_created, begun.position) == (START, 0)
+
+
+async def test_what_a_newer_program_began_that_was_rolled_back_can_be_cancelled(
+    pool: Pool,
+) -> None:
+    source = Listed(played(1, 60).events)
+    await filled(pool, AUDIT, source)
+    await rebuilds.begin(pool, Second(), STREAM)
+    with pytest.raises(NewerProjection, match=r"if it was rolled back, .* rebuild audit --cancel"):
+        await rebuilds.begin(pool, AUDIT, STREAM)
+    assert await rebuilds.cancel(pool, AUDIT)
+    assert await left_over(pool) == []
+    await rebuilds.begin(pool, AUDIT, STREAM)
+    await ProjectionBuilder(pool, source, AUDIT).build()
+    assert await rebuilds.find(pool, AUDIT) is None
