@@ -56,9 +56,9 @@ async def rotate_tenant_key(
     async with session(settings, Need.NOTHING) as opened:
         keys = await rotate_keys(opened.system.keyring, name)
         sealed = 0 if system else await opened.system.credentials.reseal(settings.tenant)
-    said = f"{'what belongs to no tenant' if system else name} has another key, the "
-    said += f"{keys.generation + 1}. one; {sealed} credentials are sealed anew"
-    err.print(said, markup=False, soft_wrap=True)
+    whose = "what belongs to no tenant" if system else name
+    said = f"{whose}: new key, after {keys.generation} former ones; "
+    err.print(f"{said}{sealed} credentials sealed anew", markup=False, soft_wrap=True)
     err.print(f"programs that run use it within {LIFETIME_SECONDS / 60:g} minutes", markup=False)
     return 0
 
@@ -82,9 +82,9 @@ async def _tell(keyring: KeyRing, moved: int, counts: dict[str, int]) -> None:
             f"{count} keys came under the former one ({one}) meanwhile: end the programs that know "
             "only that, and run this again",
         )
-    retired = await masters.retire()
     said = f"{moved} keys moved: all {counts.get(name, 0)} are under the master key {name} now"
     err.print(said, markup=False, soft_wrap=True)
+    retired = await masters.retire()
     err.print(await asyncio.to_thread(_way_on, masters.file, retired), markup=False, soft_wrap=True)
 
 

@@ -73,7 +73,7 @@ async def test_a_running_program_goes_on_through_a_rotation_of_the_key_in_its_fi
             assert finding["verdict"] == "fine"
             status, _, told = await command(program.environment, "rotate-tenant-key")
             assert status == 0, told
-            assert "default has another key, the 2. one; 0 credentials" in told
+            assert "default: new key, after 1 former ones; 0 credentials" in told
             third = await upload(http, "later")
         # The new key alone is enough.
         await program.stop()
