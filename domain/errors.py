@@ -348,6 +348,10 @@ class KeyDestroyed(KeyUnavailable):
         super().__init__(key, "an erasure destroyed them: nothing more is kept there")
 
 
+class MasterKeyUnknown(KeyUnavailable):
+    """A key is wrapped under a master key that this program was not given: others may have it."""
+
+
 class NotFound(ConfigtrailError):
     """What was asked for does not exist (or not for this tenant)."""
 

@@ -27,7 +27,7 @@ NAMES: Final = (
 )
 _SETTING: Final = "CONFIGTRAIL_ROLES"
 # What every program runs: each is asked for its health, and may refuse who asks for more.
-_ALWAYS: Final = ("access journal", "stream watch")
+_ALWAYS: Final = ("access journal", "key watch", "stream watch")
 
 
 def chosen(text: str) -> frozenset[str]:

@@ -9,6 +9,7 @@ from adapters.postgres.witness_book import Asked, WitnessBook
 from adapters.roles.collector import Collector
 from adapters.roles.differ import Differ
 from adapters.roles.keeper import RetentionKeeper
+from adapters.roles.key_watch import KeyWatch
 from adapters.roles.reaper import TriggerReaper
 from adapters.roles.recorder import Recorder
 from adapters.roles.sealer import Sealer, key_loader
@@ -90,6 +91,7 @@ def roles(system: System) -> dict[str, Role]:
 
     found: dict[str, Role] = {
         "stream watch": StreamWatch(system.js, looked_after(settings)).run,
+        "key watch": KeyWatch(system.keyring).run,
         "recorder": Recorder(
             system.nc,
             system.js,

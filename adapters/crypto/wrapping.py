@@ -20,7 +20,7 @@ from msgspec import Struct
 from adapters.crypto import committed
 from adapters.crypto.committed import KEY_BYTES, Unsealable
 from adapters.crypto.master import MASTER_ID_BYTES, MasterKey
-from domain.errors import KeyUnavailable
+from domain.errors import KeyUnavailable, MasterKeyUnknown
 
 KEY_ID_BYTES: Final = 16
 # The second came with rotation: whatever never was rotated stays readable to programs before it.
@@ -130,7 +130,7 @@ def unwrap(master: MasterKey, tenant: str, wrapped: bytes) -> TenantKeys:
         raise KeyUnavailable(name, "they are wrapped in a way that this version does not know")
     master_id, key_id = master_id_of(wrapped), header[1 + MASTER_ID_BYTES :]
     if master_id != master.master_id:
-        raise KeyUnavailable(
+        raise MasterKeyUnknown(
             name,
             f"they are wrapped under the master key {master_id.hex()[:8]}…, and this program was "
             f"given {master.master_id.hex()[:8]}…; start it with the right one (CONFIGTRAIL_"

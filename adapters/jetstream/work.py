@@ -28,7 +28,7 @@ from adapters.jetstream.progress import acknowledged
 from adapters.jetstream.pull import Puller, PullLost
 from adapters.jetstream.shares import Shares
 from adapters.observability.logging import log_context
-from domain.errors import ConfigtrailError, Unavailable
+from domain.errors import ConfigtrailError, MasterKeyUnknown, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -284,7 +284,8 @@ class WorkConsumer:
                     await self._give_up(msg, failure)
                 else:
                     await job.work()
-            except Unavailable as error:
+            except (Unavailable, MasterKeyUnknown) as error:
+                # Without the master key this program can do no work at all, and others may.
                 wait = _OUTAGE_WAITS[min(outages, len(_OUTAGE_WAITS) - 1)]
                 outages += 1
                 log.warning("%s: %s; trying again in %s s", name, error, wait)

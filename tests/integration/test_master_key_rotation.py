@@ -25,8 +25,9 @@ from adapters.crypto.rotating import keys_under, move_keys, short
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.connection import connect
 from adapters.jetstream.key_store import DEVICE_KEYS, KEYS, JetStreamKeyStore, device_keys_config
-from domain.errors import KeyDestroyed, KeyUnavailable
-from tests.support import occurrences
+from adapters.roles.key_watch import KeyWatch
+from domain.errors import KeyDestroyed, KeyUnavailable, MasterKeyUnknown
+from tests.support import eventually, occurrences
 
 OLD, NEW = MasterKey(b"o" * 32), MasterKey(b"n" * 32)
 BOTH = MasterKeys(NEW, [OLD])
@@ -232,6 +233,27 @@ async def test_a_program_that_knows_only_the_old_one_works_until_then_and_is_ref
     assert (await counts(store))[short(OLD.master_id)] == 1
     assert await move_keys(ready) == 1
     assert set(await counts(store)) == {short(NEW.master_id)}
+
+
+async def test_a_running_program_that_knows_only_the_old_one_is_ended(
+    store: JetStreamKeyStore,
+) -> None:
+    late, following = KeyRing(OLD, store), KeyRing(BOTH, store)
+    await late.check()
+    ending, going_on = (KeyWatch(one, every=0.01) for one in (late, following))
+    async with asyncio.TaskGroup() as group:
+        watching = [group.create_task(surely_ended(ending)), group.create_task(going_on.run())]
+        await eventually(lambda: ending.looks > 0)
+        await move_keys(following)
+        await watching[0]
+        seen = going_on.looks
+        await eventually(lambda: going_on.looks > seen)
+        watching[1].cancel()
+
+
+async def surely_ended(watch: KeyWatch) -> None:
+    with pytest.raises(MasterKeyUnknown, match="CONFIGTRAIL_MASTER_KEY"):
+        await watch.run()
 
 
 async def wrapped_by(master: MasterKey, tenant: str, device: str) -> bytes:

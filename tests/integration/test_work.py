@@ -16,7 +16,7 @@ from nats.js.errors import Error as JetStreamError
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.connection import connect
 from adapters.jetstream.work import MAX_DELIVERIES, Job, WorkConsumer
-from domain.errors import Unavailable
+from domain.errors import MasterKeyUnknown, Unavailable
 from tests.support import eventually
 
 STREAM = "WORK"
@@ -193,6 +193,24 @@ async def test_an_outage_is_waited_out_and_keeps_the_order(nc: Client) -> None:
     async with Worker(nc, do) as worker:
         await eventually(lambda: len(done) == 4)
     assert done == [0, 1, 2, 3]
+    assert worker.given_up == []
+
+
+async def test_without_the_master_key_nothing_is_given_up_that_others_can_do(nc: Client) -> None:
+    done: list[int] = []
+    tries = 0
+
+    async def do(number: int) -> None:
+        nonlocal tries
+        tries += 1
+        if number == 1 and tries < 8:
+            raise MasterKeyUnknown("the keys of acme", "they are under another master key")
+        done.append(number)
+
+    await send(nc, range(2))
+    async with Worker(nc, do) as worker:
+        await eventually(lambda: len(done) == 2)
+    assert done == [0, 1]
     assert worker.given_up == []
 
 

@@ -13,7 +13,7 @@ from adapters.composition.chosen import NAMES, check_chosen, chosen, of_chosen
 from adapters.settings import Settings
 from domain.errors import InvalidInput
 
-ALWAYS = {"stream watch", "access journal"}
+ALWAYS = {"stream watch", "key watch", "access journal"}
 ROLES = (
     *(one for one in NAMES if one not in ("api", "projections")),
     *ALWAYS,
