@@ -54,6 +54,12 @@ class Frontier:
             rest >>= 1
         peaks += reversed(left)
 
+    def copy(self) -> Frontier:
+        """Another tree of the same leaves, which grows by itself."""
+        other = Frontier()
+        other.size, other._peaks = self.size, list(self._peaks)
+        return other
+
     def root(self) -> bytes:
         """The tree's root as of now."""
         return joined(self._peaks)

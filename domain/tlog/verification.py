@@ -25,6 +25,8 @@ class StreamCheck:
             self._open.setdefault(claim.log, []).append(claim)
         # The size at which each log has its next claim.
         self._due = {log: waiting[-1].size for log, waiting in self._open.items()}
+        # The tenant of all events so far: its tree and the stream's are one.
+        self._alone: str | None = None
         self._wrong: list[Claim] = []
         self._matched: dict[str, int] = {}
         self._gap: int | None = None
@@ -44,15 +46,27 @@ class StreamCheck:
     def feed(self, events: Sequence[RawEvent]) -> None:
         """The next events, as the stream gives them."""
         events = self._gapless(events)
+        if not events:
+            return
         leaves = hashes_of(self._stream, events)
-        self._extend(STREAM_LOG, leaves)
+        tenants = [tenant_of_subject(event.subject) for event in events]
+        stream = self._trees[STREAM_LOG]
+        if not stream.size:
+            self._alone = tenants[0]
+        if self._alone is not None:
+            log = tenant_log(self._alone)
+            if tenants.count(self._alone) == len(tenants):
+                self._trees[log] = stream
+                self._extend((STREAM_LOG, log), leaves)
+                return
+            self._alone, self._trees[log] = None, stream.copy()
+        self._extend((STREAM_LOG,), leaves)
         grown: dict[str, list[bytes]] = {}
-        for event, leaf in zip(events, leaves, strict=True):
-            tenant = tenant_of_subject(event.subject)
+        for tenant, leaf in zip(tenants, leaves, strict=True):
             if tenant is not None:
                 grown.setdefault(tenant, []).append(leaf)
         for tenant, own in grown.items():
-            self._extend(tenant_log(tenant), own)
+            self._extend((tenant_log(tenant),), own)
 
     def _gapless(self, events: Sequence[RawEvent]) -> Sequence[RawEvent]:
         """The events before the first gap: no root can be right from there on."""
@@ -96,17 +110,18 @@ class StreamCheck:
         if self._gap is None:
             self._gap = min(expected, found)
 
-    def _extend(self, log: str, leaves: Sequence[bytes]) -> None:
-        tree = self._trees.get(log)
-        if tree is None:
-            tree = self._trees[log] = Frontier()
+    def _extend(self, logs: Sequence[str], leaves: Sequence[bytes]) -> None:
+        """The next leaves of logs that have one tree."""
+        tree = self._trees.setdefault(logs[0], Frontier())
         while leaves:
             # Up to the next size that was signed.
-            some = max(0, self._due.get(log, 0) - tree.size) or len(leaves)
+            ahead = [self._due.get(log, 0) - tree.size for log in logs]
+            some = min((one for one in ahead if one > 0), default=len(leaves))
             tree.extend(leaves[:some])
             leaves = leaves[some:]
-            if self._due.get(log) == tree.size:
-                self._compare(log, tree)
+            for log in logs:
+                if self._due.get(log) == tree.size:
+                    self._compare(log, tree)
 
     def _compare(self, log: str, tree: Frontier) -> None:
         root, waiting = tree.root(), self._open[log]
