@@ -23,13 +23,13 @@ _HOLDERS = """
 _LEDGERS = ("checkpoints", "rebuilds", "parked")
 
 
-async def holders(reader: Reader, projection: Projection[Any], place: Place) -> str:
-    """Who they are now, and what to do about them."""
+async def holders(reader: Reader, projection: Projection[Any], place: Place) -> str | None:
+    """Who they are now, and what to do about them; None when nobody locks a whole table."""
     found = await reader.fetch(
         _HOLDERS, place.schema, list(projection.tables), SCHEMA, list(_LEDGERS)
     )
     if not found:
-        return "nobody locks a whole table any more, so it is tried again"
+        return None
     told = "; ".join(
         f"process {one['pid']} of the server ({one['application_name'] or 'no name'}, user "
         f"{one['usename']}) has {one['mode']} on {one['relname']}"

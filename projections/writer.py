@@ -125,6 +125,8 @@ class ProjectionWriter:
                 committed = await self._commit(identity, batch)
             except asyncpg.LockNotAvailableError as error:
                 by = await holders(self._pool, self.projection, self._place)
+                if by is None:  # a row of the ledger, for a moment: a verification, a switch
+                    raise
                 raise RowsHeld(self.projection.name, LOCK_SECONDS, by) from error
             except ProjectionStopped as stopped:
                 if stopped.position == expected:

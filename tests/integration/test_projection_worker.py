@@ -241,3 +241,20 @@ async def test_who_locks_the_tables_is_named_and_holds_up_nobody_afterwards(
             await wait_projected(pool, [AUDIT], more, 20)
             assert await reason() is None
     assert await pool.fetchval("SELECT count(*) FROM configtrail.audit") == 500
+
+
+async def test_who_holds_the_checkpoint_for_a_while_is_waited_out_and_makes_nothing_unwell(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("projections.writer.LOCK_SECONDS", 0.3)
+    events = played(3, 200).events
+    source = Listed(events[:50])
+    worker = ProjectionWorker(pool, source, AUDIT)
+    async with running(worker), pool.acquire() as session:
+        await asyncio.wait_for(worker.wait(50), 20)
+        async with session.transaction():
+            await session.execute("SELECT FROM configtrail.checkpoints FOR UPDATE")
+            await source.more(events[50:])
+            await eventually(lambda: "LockNotAvailable" in caplog.text)
+            assert await stops.reasons(pool) == {}
+        await wait_projected(pool, [AUDIT], len(events), 20)
