@@ -8,8 +8,16 @@ for good and without a word; and whoever publishes gets an error that is no outa
 
 from __future__ import annotations
 
+import ssl
+from typing import Final
+from urllib.parse import ParseResult
+
 from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
+
+# What uvloop reads at once. With the client's 32 kB the loop's turns were a sixth of what reading
+# a stream took.
+_AT_ONCE: Final = 256 * 1024
 
 
 class Transport(TcpTransport):
@@ -29,6 +37,14 @@ class Transport(TcpTransport):
     def __bool__(self) -> bool:
         """Always: the client would put its own in the place of one that is not connected yet."""
         return True
+
+    async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
+        """See the client's."""
+        await super().connect(uri, _AT_ONCE, connect_timeout)
+
+    async def read(self, buffer_size: int) -> bytes:
+        """What came, up to more than the client asks for."""
+        return bytes(await super().read(_AT_ONCE))
 
     def write(self, payload: bytes) -> None:
         """Send. On a lost connection nothing: the client waits for room next, or has a ping be lost

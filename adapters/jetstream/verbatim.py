@@ -63,7 +63,9 @@ class RawFeed:
                     return
                 async with aclosing(self._pulled(made.consumer, position)) as batches:
                     async for batch, pending in batches:
-                        inside = [one for one in batch if one.position <= end]
+                        inside = batch
+                        if batch[-1].position > end:
+                            inside = [one for one in batch if one.position <= end]
                         if inside:
                             yield inside
                             position = inside[-1].position
@@ -126,8 +128,8 @@ def decode(message: TappedMessage) -> tuple[RawEvent, int]:
     """The event in a delivered message, and how many are to follow it."""
     # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<pending>, or the
     # longer form with domain and account hash in front and a token behind (server ADR-15).
-    reply = message.reply
-    tail = reply.rsplit(b".", 4 if reply.count(b".") == 8 else 5)
+    tokens = message.reply.split(b".")
+    tail = tokens[-5:] if len(tokens) == 9 else tokens[-6:-1]
     event = RawEvent(
         int(tail[1]), int(tail[3]), subject_of(message.subject), message.headers, message.data
     )

@@ -250,7 +250,7 @@ class _Derived:
             return
         stored: list[StoredEvent] = []
         withheld: dict[int, str] = {}
-        read = self._reader.read_closely
+        read, check = self._reader.read_closely, self._versions.check
         for event in batch:
             one, ambiguous = read(event)
             branch = _branch(event)
@@ -260,7 +260,9 @@ class _Derived:
                 self._held.setdefault(branch, [])
                 self._blocked[event.position] = branch
                 continue
-            self._check_version(event, branch, one.version, readable=True)
+            wrong = check(event, branch, one.version, readable=True)
+            if wrong is not None:
+                self._take_in(wrong)
             if ambiguous:
                 self._count_unreadable(event.position)
             if type(one.event) is EventSkipped and one.event.projection == Audit.name:
@@ -273,8 +275,8 @@ class _Derived:
                 held = withheld.get(found.position) if found.kind == "missing" else None
                 if held is not None and held in self._held:
                     self._held[held].append(found)
-                elif len(self.findings) < MOST_FINDINGS:
-                    self.findings.append(found)
+                else:
+                    self._take_in(found)
         if self._contents is not None:
             found_wrong = await self._contents.check(stored)
             self.findings += found_wrong[: max(0, MOST_FINDINGS - len(self.findings))]
@@ -314,5 +316,9 @@ class _Derived:
         self, event: RawEvent, branch: str, version: int | None, *, readable: bool | None = None
     ) -> None:
         found = self._versions.check(event, branch, version, readable=readable)
-        if found is not None and len(self.findings) < MOST_FINDINGS:
+        if found is not None:
+            self._take_in(found)
+
+    def _take_in(self, found: Finding) -> None:
+        if len(self.findings) < MOST_FINDINGS:
             self.findings.append(found)
