@@ -8,7 +8,6 @@ for good and without a word; and whoever publishes gets an error that is no outa
 
 from __future__ import annotations
 
-import ssl
 from typing import Final
 from urllib.parse import ParseResult
 
