@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from adapters.crypto.committed import KEY_BYTES
-from adapters.embedded.files import sync_folder
+from adapters.embedded.files import give_to_owner_of, sync_folder
 from domain.errors import KeyUnavailable
 
 MASTER_ID_BYTES: Final = 16
@@ -111,13 +111,15 @@ def read_keys(path: Path) -> list[MasterKey]:
         raise KeyUnavailable(f"{_NAME} in {path}", error.reason) from None
 
 
-def write_new(path: Path, text: str) -> None:
-    """Write a file (mode 0600): the whole file or none. Raises `FileExistsError` rather than to
-    write over another, and `OSError`."""
+def write_new(path: Path, text: str, *, like: Path | None = None) -> None:
+    """Write a file (mode 0600): the whole file or none. It belongs to whom the file `like` does.
+    Raises `FileExistsError` rather than to write over another, and `OSError`."""
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w") as file:
+            if like is not None:
+                give_to_owner_of(like, file.fileno())
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -91,12 +91,14 @@ def _named(text: str) -> MasterKey:
 
 
 def _retire(path: Path) -> list[Path]:
+    path = path.resolve()
     first, *others = read_keys(path)
+    former = {one.master_id: one for one in others if one.master_id != first.master_id}
     found = []
-    for one in others:
+    for one in former.values():
         retired = path.with_name(f"{path.name}.{one.master_id.hex()[:8]}.retired")
         try:
-            write_new(retired, f"{one.to_base64()}\n")
+            write_new(retired, f"{one.to_base64()}\n", like=path)
         except FileExistsError:  # of a run that was broken off
             read_keys(retired)
         except OSError as error:
@@ -108,8 +110,11 @@ def _retire(path: Path) -> list[Path]:
 
 
 def _write(path: Path, keys: Sequence[MasterKey]) -> None:
+    # Where a link leads: others may have the file by another name. And who runs the command need
+    # not be who runs the programs that read it.
+    path = path.resolve()
     try:
-        write_private(path, "".join(f"{one.to_base64()}\n" for one in keys))
+        write_private(path, "".join(f"{one.to_base64()}\n" for one in keys), like=path)
     except OSError as error:
         raise _unwritable(path, error) from error
 

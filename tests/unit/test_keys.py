@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import re
 import stat
 from collections.abc import AsyncGenerator
@@ -295,6 +296,51 @@ async def test_reserved_and_malformed_tenants_get_no_keys(tenant: str) -> None:
     with pytest.raises(InvalidInput):
         await KeyRing(MASTER, store).tenant(tenant)
     assert not store.wrapped
+
+
+async def test_a_file_behind_a_link_is_written_where_it_lies(tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    target, path = tmp_path / "secrets/master.key", tmp_path / "master.key"
+    old = MasterKey.generate_file(target)
+    path.symlink_to(target)
+    masters = MasterKeys.load(None, path)
+    await masters.begin()
+    assert path.is_symlink()
+    assert [one.master_id for one in read_keys(target)][1:] == [old.master_id]
+    (retired,) = await masters.retire()
+    assert path.is_symlink()
+    assert retired.parent == target.parent
+    assert [one.master_id for one in read_keys(target)] == [masters.first.master_id]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root writes files of others")
+async def test_a_file_stays_its_owners_whoever_moves_the_keys(tmp_path: Path) -> None:
+    path = tmp_path / "master.key"
+    MasterKey.generate_file(path)
+    os.chown(path, 12_345, 12_346)
+    masters = MasterKeys.load(None, path)
+    await masters.begin()
+    assert (path.stat().st_uid, path.stat().st_gid) == (12_345, 12_346)
+    (retired,) = await masters.retire()
+    for one in (path, retired):
+        assert (one.stat().st_uid, one.stat().st_gid) == (12_345, 12_346)
+        assert stat.S_IMODE(one.stat().st_mode) == 0o600
+
+
+def retired_in(folder: Path) -> list[Path]:
+    return list(folder.glob("*.retired"))
+
+
+async def test_the_key_that_is_used_is_never_called_retired(tmp_path: Path) -> None:
+    path = tmp_path / "master.key"
+    twice, other = MASTER.to_base64(), MasterKey(bytes(32))
+    written(path, f"{twice}\n{twice}\n{other.to_base64()}\n{other.to_base64()}\n".encode())
+    (retired,) = await MasterKeys.load(None, path).retire()
+    assert retired.name == f"master.key.{other.master_id.hex()[:8]}.retired"
+    assert await asyncio.to_thread(retired_in, tmp_path) == [retired]
+    written(path, f"{twice}\n{twice}\n".encode())
+    assert await MasterKeys.load(None, path).retire() == []
+    assert [one.master_id for one in read_keys(path)] == [MASTER.master_id]
 
 
 async def test_a_start_with_another_master_key_is_refused() -> None:
