@@ -12,7 +12,7 @@ same as one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import aclosing
 
 from msgspec import Struct
@@ -20,7 +20,7 @@ from msgspec import Struct
 from adapters.crypto.keys import SENTINEL, KeyRing
 from adapters.crypto.wrapped_store import WrappedKeyStore
 from adapters.crypto.wrapping import TenantKeys, master_id_of, wrap
-from domain.errors import KeyDestroyed, NotFound
+from domain.errors import KeyDestroyed, KeyUnavailable, NotFound
 
 _AT_ONCE = 32
 _NAMES = 500
@@ -56,16 +56,27 @@ async def keys_under(store: WrappedKeyStore) -> Under:
 async def move_keys(keyring: KeyRing, moved: Callable[[int], None] = lambda count: None) -> int:
     """Wrap all keys under the first master key of the key ring; how many were moved. From then on
     no key of the store needs a former one, unless a program that knows only that makes one.
-    `moved` is told the count so far. Raises `KeyUnavailable`, `Unavailable`.
+    `moved` is told the count so far. Raises `KeyUnavailable` for those that can't be opened, when
+    all others are moved, and `Unavailable`.
     """
     count = 0
     while True:
         before = count
-        count = await _move_all(keyring, before, moved)
+        unopened: dict[str, KeyUnavailable] = {}
+        count = await _move_all(keyring, before, moved, unopened)
         if await keyring.rewrap(SENTINEL, keyring.masters.first):
             count += 1
         elif count == before:
-            return count
+            break
+    if unopened:
+        first = next(iter(unopened.values()))
+        more = f", and so {len(unopened) - 1} more" if len(unopened) > 1 else ""
+        raise KeyUnavailable(
+            first.key,
+            f"{first.reason}{more}. All others are moved. What these open is lost unless that is "
+            "done; where it can't be, erase it, and run this again",
+        )
+    return count
 
 
 async def rotate_keys(keyring: KeyRing, name: str) -> TenantKeys:
@@ -85,25 +96,36 @@ async def rotate_keys(keyring: KeyRing, name: str) -> TenantKeys:
             return keys
 
 
-async def _move_all(keyring: KeyRing, count: int, moved: Callable[[int], None]) -> int:
+async def _move_all(
+    keyring: KeyRing,
+    count: int,
+    moved: Callable[[int], None],
+    unopened: dict[str, KeyUnavailable],
+) -> int:
     master = keyring.masters.first
     async with aclosing(_all(keyring.store)) as batches:
         async for batch in batches:
             others = [one for one, under in batch if under != master.master_id and one != SENTINEL]
             for start in range(0, len(others), _AT_ONCE):
                 names = dict.fromkeys(others[start : start + _AT_ONCE])
-                count += sum(await _each(keyring, names))
+                count += sum(await _each(keyring, names, unopened))
                 moved(count)
     return count
 
 
-async def _each(keyring: KeyRing, names: Iterable[str]) -> list[bool]:
+async def _each(
+    keyring: KeyRing, names: Collection[str], unopened: dict[str, KeyUnavailable]
+) -> list[bool]:
     moving = [keyring.rewrap(one, keyring.masters.first) for one in names]
     results: list[bool] = []
-    for result in await asyncio.gather(*moving, return_exceptions=True):
-        if isinstance(result, BaseException):
+    found = await asyncio.gather(*moving, return_exceptions=True)
+    for name, result in zip(names, found, strict=True):
+        if isinstance(result, KeyUnavailable):
+            unopened[name] = result
+        elif isinstance(result, BaseException):
             raise result
-        results.append(result)
+        else:
+            results.append(result)
     return results
 
 

@@ -113,6 +113,18 @@ async def test_a_running_one_is_fine_and_what_breaks_is_told_and_mended(
         await program.kill()
 
 
+async def test_an_erased_tenant_is_nothing_wrong(
+    environment: dict[str, str], nats_server: EmbeddedNats
+) -> None:
+    async with rig(nats_server.url) as parts:
+        # Its name comes before all others.
+        await parts.keyring.tenant("0")
+        await parts.keyring.destroy("0", None, b"")
+    _, found = await findings(environment)
+    assert [one["verdict"] for one in found.get("master key", [])] == ["fine"], found
+    assert "keys" not in found
+
+
 async def test_servers_that_are_gone_are_named(environment: dict[str, str]) -> None:
     gone = {
         **environment,

@@ -270,6 +270,40 @@ async def test_keys_under_a_master_key_that_nobody_has_are_named(store: JetStrea
     assert set(await counts(store)) == {short(OLD.master_id)}
 
 
+async def test_one_that_can_not_be_moved_is_named_and_keeps_none_of_the_others_back(
+    store: JetStreamKeyStore,
+) -> None:
+    before = KeyRing(OLD, store)
+    kept = await all_keys(before)
+    lost = MasterKey(b"3" * 32)
+    name = name_of("acme", "r99")
+    assert await store.create(name, await wrapped_by(lost, "acme", "r99"))
+    tenant = await KeyRing(lost, store).unwrapped(name, await store.get(name) or b"")
+    assert await store.create("9th", wrap(lost, "9th", tenant))
+    for _ in range(2):
+        with pytest.raises(KeyUnavailable, match=r"the keys of 9th.*1 more"):
+            await move_keys(KeyRing(BOTH, store))
+        assert await counts(store) == {
+            short(NEW.master_id): len(kept),
+            short(lost.master_id): 2,
+        }
+    assert await all_keys(KeyRing(NEW, store)) == kept
+    # Whoever erases them is done with them.
+    await store.destroy(name)
+    await store.destroy("9th")
+    assert await move_keys(KeyRing(BOTH, store)) == 0
+
+
+async def test_erased_tenants_keep_no_program_from_its_start(store: JetStreamKeyStore) -> None:
+    before = KeyRing(OLD, store)
+    await before.tenant("9th")
+    await before.destroy("9th", None, b"")
+    await before.tenant("acme")
+    with pytest.raises(KeyUnavailable, match="right one"):
+        await KeyRing(NEW, store).check()
+    await before.check()
+
+
 async def test_a_program_that_has_its_key_in_a_file_follows(
     store: JetStreamKeyStore, tmp_path: Path
 ) -> None:
