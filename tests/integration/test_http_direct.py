@@ -24,7 +24,23 @@ from adapters.http.direct import Direct
 from tests.serving import NOON, TEXTS, program, settings_for
 
 IDS = ("r1", "r1", "site/ü", "r1/snapshots", "absent", "..", "a b", "x\n", "\ufdd0", "r" * 200)
-VALUES = ("", "0", "1", "2", "-1", "1000", "x", "/ip address", "2026-03-01", "json", "csv", "\0")
+VALUES = (
+    "",
+    "0",
+    "1",
+    "2",
+    "-1",
+    " 1",
+    "1000",
+    "99999999",
+    "x",
+    "true",
+    "/ip address",
+    "2026-03-01",
+    "json",
+    "csv",
+    "\0",
+)
 FORMS = ("*/*", "application/json", "text/csv", "application/x-ndjson", "image/png")
 PARAMETER = re.compile(r"{(\w+)(?::path)?}")
 
@@ -78,7 +94,7 @@ async def test_both_ways_answer_the_same(
             route = data.draw(some(routes))
             method, path, query, headers = asked(data, route, parameters[route], ids)
             if data.draw(some((True,) * 9 + (False,))):
-                headers["Authorization"] = key
+                headers.append(("Authorization", key))
             found = [
                 told(one.request(method, path, params=query, headers=headers)) for one in clients
             ]
@@ -93,7 +109,7 @@ async def test_both_ways_answer_the_same(
 
 def asked(
     data: st.DataObject, route: str, parameters: list[str], snapshots: list[str]
-) -> tuple[str, str, httpx.QueryParams, dict[str, str]]:
+) -> tuple[str, str, httpx.QueryParams, list[tuple[str, str]]]:
     """A request to a route, or nearly."""
 
     def part(found: re.Match[str]) -> str:
@@ -111,10 +127,10 @@ def asked(
     query: list[tuple[str, Any]] = [
         (name, data.draw(some(VALUES))) for name in names if name != "reveal"
     ]
-    headers = {"Accept": data.draw(some(FORMS))}
-    position = data.draw(some((None, None, "0", "1", "x", "99999999")))
-    if position is not None:
-        headers["Configtrail-Min-Position"] = position
+    headers = [("Accept", data.draw(some(FORMS)))]
+    # Of several the first counts, or the last: the same one either way.
+    positions = st.lists(some(("0", "1", "x", "", "99999999", "+1", "1.0")), max_size=2)
+    headers += [("Configtrail-Min-Position", one) for one in data.draw(positions)]
     return (
         data.draw(some(("GET", "GET", "GET", "HEAD", "POST"))),
         path,
