@@ -13,7 +13,7 @@ import re
 import secrets
 import time
 from collections import deque
-from urllib.parse import urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
@@ -189,6 +189,10 @@ class Guard:
                 "unknown_host",
                 "this server does not answer to that name; CONFIGTRAIL_HTTP_NAMES adds names",
             )
+        if not _is_text(scope["raw_path"]) or not _is_text(scope["query_string"]):
+            return error_response(
+                400, "invalid_address", "the address must be UTF-8 (percent-encoded), and is not"
+            )
         preflight = self._origins.preflight(scope["method"], headers)
         origin = headers.get("origin")
         if preflight is not None or scope["method"] in _READING or self._origins.allows(origin):
@@ -287,6 +291,18 @@ async def _whole(receive: Receive) -> Receive:
         return messages.popleft() if messages else await receive()
 
     return again
+
+
+def _is_text(part: bytes) -> bool:
+    """Whether a part of an address is UTF-8 once it is decoded. What reads it would put U+FFFD in
+    the place of what is none: different ids would become one, which nobody sent."""
+    if b"%" not in part and part.isascii():
+        return True
+    try:
+        unquote_to_bytes(part).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _netloc(origin: str) -> str | None:

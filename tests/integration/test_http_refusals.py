@@ -81,6 +81,31 @@ async def test_bad_requests_say_what_is_wrong(filled: Api) -> None:
         assert CANARY not in str(problem)
 
 
+NO_TEXT = ("r%ED%A0%80", "r%FF", "%C3", "a%2F%C0%AF", "r%ff%ef%bf%bd")
+
+
+@pytest.mark.parametrize("part", NO_TEXT)
+async def test_an_address_that_is_no_text_is_refused_and_makes_nothing(
+    filled: Api, part: str
+) -> None:
+    before = (await filled.http.get("/api/tenants/acme/inventory")).json()
+    device = {"platform": "routeros", "address": "192.0.2.7", "credential": None}
+    for answer in (
+        await filled.http.put(f"/api/tenants/acme/inventory/{part}", json=device),
+        await filled.http.get(f"{HOME}/{part}"),
+        await filled.http.get(f"/api/tenants/acme/audit-logs?actor={part}"),
+        await filled.http.delete(f"/api/tenants/acme/groups/{part}"),
+        await filled.http.get(f"/{part}"),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_address")
+        assert "UTF-8" in answer.json()["detail"]
+        assert answer.headers["x-request-id"] == answer.json()["request_id"]
+    assert (await filled.http.get("/api/tenants/acme/inventory")).json() == before
+    # U+FFFD itself is a character as any other, and so is what no id may have.
+    for sent in ("r%EF%BF%BD", "caf%C3%A9", "%F0%9F%9A%80"):
+        assert (await filled.http.get(f"{HOME}/{sent}")).status_code in (404, 422)
+
+
 async def test_what_is_only_written_to_is_not_read(filled: Api) -> None:
     for path in (f"{HOME}/r1/config", f"{HOME}/nobody/config"):
         answer = await filled.http.get(path)
