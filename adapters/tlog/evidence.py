@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Protocol
-
-from msgspec import Struct
 
 from adapters.jetstream.checkpoints import StoredNote, read_notes
 from adapters.jetstream.content_store import JetStreamContentStore
 from adapters.jetstream.verbatim import RawFeed
 from adapters.postgres.tiles import TileStore
-from adapters.tlog.row_text import ROW_QUERY, position_in
+from adapters.tlog.row_pages import Page, audit_rows
 from domain.envelope import StreamIdentity
 from domain.events import ContentRef
 from domain.ports import ContentKind, ContentStore
 from domain.tlog.leaf import RawEvent
 from domain.tlog.names import STREAM_LOG
-from projections.audit.write import Audit
-from projections.checkpoints import checkpoints
-from projections.rows import Connection, Pool
+from projections.rows import Pool
 
 if TYPE_CHECKING:
     from adapters.composition import System
-
-_PAGE = 5_000
-
-
-class Page(Struct, frozen=True):
-    """Rows by position, each a line as Postgres' COPY writes it. `projected`: up to which position
-    the read model held the events when all of its pages were taken; of later ones it need not have
-    rows."""
-
-    projected: int
-    text: bytes
 
 
 class Evidence(Protocol):
@@ -117,40 +101,12 @@ class SystemEvidence:
 
     async def rows(self) -> AsyncGenerator[Page, None]:
         """See `Evidence.rows`."""
-        async with (
-            self._pool.acquire() as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            # In the snapshot of the rows: events may be on their way into them.
-            found = (await checkpoints(connection)).get(Audit.name)
-            projected = found.position if found is not None else 0
-            yield Page(projected, b"")
-            # Postgres works out the next page while this one is compared.
-            coming = asyncio.create_task(_page(connection, None))
-            try:
-                while text := await coming:
-                    last = position_in(text[text.rfind(b"\n", 0, -1) + 1 :])
-                    coming = asyncio.create_task(_page(connection, last))
-                    yield Page(projected, text)
-            finally:
-                coming.cancel()
-                await asyncio.wait([coming])
+        async with aclosing(audit_rows(self._pool)) as pages:
+            async for page in pages:
+                yield page
 
     async def content(
         self, tenant_id: str, device_id: str, kind: ContentKind, ref: ContentRef
     ) -> bytes:
         """See `Evidence.content`."""
         return await self._content.get(tenant_id, device_id, kind, ref)
-
-
-async def _page(connection: Connection, after: int | None) -> bytes:
-    """The next rows, as they are written by COPY; nothing when there are none."""
-    parts: list[bytes] = []
-
-    async def take(part: bytes) -> None:
-        parts.append(part)
-
-    beyond = "" if after is None else f" WHERE position > {after}"
-    query = f"{ROW_QUERY}{beyond} ORDER BY position LIMIT {_PAGE}"
-    await connection.copy_from_query(query, output=take)
-    return b"".join(parts)

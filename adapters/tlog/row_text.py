@@ -22,6 +22,8 @@ ROW_QUERY: Final = f"SELECT {_SELECTED} FROM configtrail.audit"
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _ALL_BITS: Final = (1 << 64) - 1
+# Behind every position that Postgres can hold.
+NOWHERE: Final = 1 << 63
 # No text in Postgres has a NUL, nor has one that `fold` made for it.
 _NULL: Final = "\0"
 _SPECIAL: Final = re.compile(r"[\\\b\t\n\v\f\r]")
@@ -49,8 +51,9 @@ def row_line(row: tuple[Any, ...]) -> bytes:
 
 
 def position_in(line: bytes) -> int:
-    """The position of a row by its line."""
-    return int(line[: line.index(b"\t")])
+    """The position of a row by its line; `NOWHERE` when it has none."""
+    told = line[: line.index(b"\t")]
+    return NOWHERE if told == b"\\N" else int(told)
 
 
 def _line(

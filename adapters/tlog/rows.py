@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
-from adapters.tlog.evidence import Page
-from adapters.tlog.row_text import position_in, row_line, row_text
+from adapters.tlog.row_pages import Page
+from adapters.tlog.row_text import NOWHERE, position_in, row_line, row_text
 from domain.envelope import StoredEvent
 from domain.tlog.findings import Finding, Kind
 from projections.audit.write import fold
@@ -28,11 +28,13 @@ class Rows:
         self._at = 0
         self._ended = False
         self._projected = 0
+        self._until = 0
         self.compared = 0
         self.awaited = 0
 
     async def compare(self, stored: Sequence[StoredEvent], until: int) -> list[Finding]:
         """The rows up to a position against those of the events."""
+        self._until = until
         rows = fold(stored)
         text = row_text(rows)
         # Nearly always they are the same, and then the last one is that of the position.
@@ -51,12 +53,13 @@ class Rows:
         return _differences(due, found)
 
     async def beyond(self, head: int) -> list[Finding]:
-        """Rows of positions that the stream does not have."""
+        """Rows of positions that the stream does not have, and further ones of the last event."""
         left: list[Finding] = []
         while len(left) < MOST_FINDINGS and (line := await self._line()):
             self._at += len(line)
             position = position_in(line)
-            if position > head:
+            # What came since the last events were read has rows, rightly.
+            if position > head or position <= self._until:
                 left.append(_inserted(position))
         return left
 
@@ -104,6 +107,8 @@ def _differences(
 
 
 def _inserted(position: int) -> Finding:
+    if position == NOWHERE:
+        return _row_finding("inserted", 0, "it has no position, so no event says it")
     return _row_finding("inserted", position, "no event says it")
 
 

@@ -26,7 +26,8 @@ from adapters.jetstream.verbatim import Reader
 from adapters.postgres.pool import open_pool
 from adapters.postgres.tiles import TileStore
 from adapters.retention.explaining import explained
-from adapters.tlog.evidence import Page, SystemEvidence
+from adapters.tlog.evidence import SystemEvidence
+from adapters.tlog.row_pages import Page
 from adapters.tlog.row_text import row_line
 from adapters.tlog.verify import Options, Report, verify
 from domain.envelope import StoredEvent, StreamIdentity

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.tlog.evidence import Page
+from adapters.tlog.row_pages import Page
 from adapters.tlog.row_text import row_line, row_text
 from adapters.tlog.rows import Rows
 from projections.audit.write import fold
