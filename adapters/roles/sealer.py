@@ -201,8 +201,10 @@ class Sealer:
                 woken = asyncio.ensure_future(self._wake.wait())
                 wait = max(0.0, due - loop.time()) if sealing.dirty else self._every
                 any_of: set[asyncio.Future[Any]] = {coming, woken, *asking}
-                await asyncio.wait(any_of, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
-                woken.cancel()
+                try:
+                    await asyncio.wait(any_of, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    woken.cancel()
                 self._wake.clear()
                 if self._asked:
                     taken, self._asked = self._asked, []

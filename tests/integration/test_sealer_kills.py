@@ -90,7 +90,7 @@ async def test_sealers_killed_a_hundred_times_never_fork_or_skip(
                     running[-1].start()
                 await story.tell(choice.randrange(5, 40))
                 # It dies wherever it is by then: connecting, reading, writing tiles, signing.
-                await asyncio.sleep(choice.uniform(0, min(0.35, 2 * life)))
+                await asyncio.sleep(choice.uniform(0, min(1.5, 2 * life)))
                 dying = running.pop(choice.randrange(len(running)))
                 dying.kill()
                 await asyncio.to_thread(dying.join)
