@@ -9,7 +9,7 @@ import pytest
 
 from adapters.postgres.pool import open_pool
 from adapters.tlog.row_pages import audit_rows
-from adapters.tlog.rows import Rows
+from adapters.tlog.rows import MOST_FINDINGS, Rows
 from domain.errors import NewerProjection
 from projections import AUDIT
 from projections.rows import Pool
@@ -131,6 +131,16 @@ async def test_rows_that_share_a_position_are_named_wherever_a_page_ends(
     found = await edited(pool, COPIES.format(times=120, positions=f"{position}, 1"))
     assert set(found) == {("inserted", 1), ("inserted", position)}
     assert len(found) == 120 * len({1, position})
+
+
+async def test_no_more_rows_that_nobody_told_are_named_than_anybody_reads(pool: Pool) -> None:
+    found = await edited(
+        pool,
+        "INSERT INTO configtrail.audit SELECT (a).* FROM (SELECT jsonb_populate_record(a,"
+        " jsonb_build_object('position', -n)) AS a FROM configtrail.audit a,"
+        f" generate_series(1, {MOST_FINDINGS * 3}) n WHERE a.position = 1) made",
+    )
+    assert found == [("inserted", -n) for n in range(MOST_FINDINGS * 3, MOST_FINDINGS * 2, -1)]
 
 
 async def test_rows_without_a_position_are_named(pool: Pool) -> None:
