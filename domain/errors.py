@@ -325,6 +325,19 @@ class ContentCorrupt(ConfigtrailError):
         self.reason = reason
 
 
+class RowUnreadable(ConfigtrailError):
+    """A row of the audit read model holds what the program never writes: somebody edited it."""
+
+    def __init__(self, position: int | None, reason: str) -> None:
+        which = "a row" if position is None else f"the row at position {position}"
+        super().__init__(
+            f"{which} of the audit read model can't be read: {reason}; configtrail audit verify "
+            "names what was edited, configtrail projections rebuild audit makes the rows anew"
+        )
+        self.position = position
+        self.reason = reason
+
+
 class CommitmentMismatch(ContentCorrupt):
     """Stored content is sealed under another key than the one it was to be opened with."""
 

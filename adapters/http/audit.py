@@ -15,6 +15,7 @@ from adapters.http.access import Permission, requires
 from adapters.http.answers import answered_page, attachment
 from adapters.http.cursors import BY_POSITION, Cursors
 from adapters.http.described import LISTED
+from adapters.http.errors import problem
 from adapters.http.freshness import position_headers
 from adapters.http.params import PAGE_MAX, Cursor, TenantId, day_or_moment, storable
 from adapters.http.representations import (
@@ -26,8 +27,8 @@ from adapters.http.representations import (
     csv_header,
     csv_rows,
 )
-from adapters.http.shown import Out, lines_of
-from domain.errors import InvalidInput
+from adapters.http.shown import Out, json_of, lines_of
+from domain.errors import InvalidInput, RowUnreadable
 from domain.granting import NO_TENANT
 from domain.ids import check_device_id
 from projections.audit import AuditEntry, AuditFilter, audit_page, stream_audit
@@ -236,13 +237,21 @@ def router(system: System) -> APIRouter:
 async def everything(
     system: System, tenant: str, wanted: AuditFilter, form: str
 ) -> AsyncGenerator[str | bytes, None]:
-    """All that the filter lets through, in pieces of that form."""
+    """All that the filter lets through, in pieces of that form. A row that can't be read is named
+    in a last line, and then the answer breaks off: nobody is to take it for the whole."""
     if form == CSV:
         yield csv_header(COLUMNS)
-    async with aclosing(stream_audit(system.rows_of(tenant), tenant, wanted)) as batches:
-        async for batch in batches:
-            rows = [audit_out(one) for one in batch]
-            yield csv_rows(rows, COLUMNS) if form == CSV else lines_of(rows)
+    try:
+        async with aclosing(stream_audit(system.rows_of(tenant), tenant, wanted)) as batches:
+            async for batch in batches:
+                rows = [audit_out(one) for one in batch]
+                yield csv_rows(rows, COLUMNS) if form == CSV else lines_of(rows)
+    except RowUnreadable as error:
+        if form == CSV:
+            yield f'"{error}"\r\n'
+        else:
+            yield json_of(problem(500, "row_unreadable", str(error))) + b"\n"
+        raise
 
 
 def _known(action: str | None) -> str | None:

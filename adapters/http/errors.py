@@ -41,6 +41,7 @@ from domain.errors import (
     NotFound,
     NotRedactable,
     NotVerified,
+    RowUnreadable,
     TooManyRequests,
     Unauthenticated,
     Unavailable,
@@ -82,6 +83,7 @@ _STATUS: tuple[tuple[type[ConfigtrailError], int, str], ...] = (
     (UnderLegalHold, 409, "under_legal_hold"),
     (ContentMissing, 500, "content_missing"),
     (ContentCorrupt, 500, "content_corrupt"),
+    (RowUnreadable, 500, "row_unreadable"),
 )
 _OF_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 # Refused before any route is reached.

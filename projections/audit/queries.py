@@ -5,14 +5,14 @@ Order is by when it happened, at the same time by position: what arrives late st
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 
 import asyncpg
-from msgspec import Struct
+from msgspec import DecodeError, Struct
 from msgspec.json import Decoder
 
-from domain.errors import InvalidInput
+from domain.errors import InvalidInput, RowUnreadable
 from projections.rows import Reader
 
 _DETAILS = Decoder(dict[str, object])
@@ -71,6 +71,10 @@ _ENTRY = """
     resource_id, device_id, version, correlation_id, causation_id, details
 """
 
+# Postgres has earlier and later times than Python.
+_FIRST, _END = "0001-01-01 00:00:00+00", "10000-01-01 00:00:00+00"
+_NO_TIME = "a time of it is before the year 1 or after 9999"
+
 _NEWEST_FIRST = "ORDER BY occurred_at DESC, position DESC"
 
 _CONDITIONS = {
@@ -100,15 +104,38 @@ def _where(tenant_id: str, wanted: AuditFilter) -> tuple[str, list[object]]:
 
 
 async def get_entry(reader: Reader, tenant_id: str, position: int) -> AuditEntry | None:
-    """The entry at a position of the stream, when it is this tenant's."""
-    found = await reader.fetchrow(GET_ENTRY, tenant_id, position)
+    """The entry at a position of the stream, when it is this tenant's. Raises `RowUnreadable`."""
+    try:
+        found = await reader.fetchrow(GET_ENTRY, tenant_id, position)
+    except OverflowError as error:
+        raise RowUnreadable(position, _NO_TIME) from error
     return None if found is None else _entry_of(found)
+
+
+async def _records(
+    reader: Reader, where: str, arguments: Sequence[object], behind: str
+) -> list[asyncpg.Record]:
+    try:
+        return await reader.fetch(
+            f"SELECT {_ENTRY} FROM configtrail.audit {where} {behind}", *arguments
+        )
+    except OverflowError as error:
+        position = await reader.fetchval(
+            f"SELECT position FROM (SELECT {_ENTRY} FROM configtrail.audit {where} {behind}) page"
+            f" WHERE least(occurred_at, stored_at) < '{_FIRST}'"
+            f" OR greatest(occurred_at, stored_at) >= '{_END}' LIMIT 1",
+            *arguments,
+        )
+        raise RowUnreadable(position, _NO_TIME) from error
 
 
 def _entry_of(record: asyncpg.Record) -> AuditEntry:
     """The entry in a record, whose columns are in the order of the fields."""
     *own, details = record
-    fields = [*own, _DETAILS.decode(details)]
+    try:
+        fields = [*own, _DETAILS.decode(details)]
+    except (DecodeError, RecursionError) as error:
+        raise RowUnreadable(own[0], "its details are no JSON object") from error
     return AuditEntry(*fields)
 
 
@@ -128,7 +155,7 @@ async def audit_page(
     Pages by `before` (the position of the last entry seen) cost the same however far back; pages by
     number (`offset`) cost more the further back. `beyond`: the filter is known to let through more
     than the bound, so nothing is counted. Raises `InvalidInput` for a `before` that is no entry of
-    the tenant.
+    the tenant, and `RowUnreadable`.
     """
     where, arguments = _where(tenant_id, wanted)
     total = count_limit + 1
@@ -147,11 +174,8 @@ async def audit_page(
             f" AND (occurred_at, position) < (${len(arguments) - 1}, ${len(arguments)}::bigint)"
         )
     arguments += [limit + 1, offset]
-    records = await reader.fetch(
-        f"SELECT {_ENTRY} FROM configtrail.audit {where} {_NEWEST_FIRST}"
-        f" LIMIT ${len(arguments) - 1} OFFSET ${len(arguments)}",
-        *arguments,
-    )
+    behind = f"{_NEWEST_FIRST} LIMIT ${len(arguments) - 1} OFFSET ${len(arguments)}"
+    records = await _records(reader, where, arguments, behind)
     entries = tuple([_entry_of(one) for one in records[:limit]])
     return AuditPage(
         entries=entries,
@@ -171,18 +195,19 @@ async def stream_audit(
     """All entries that the filter lets through, newest first, in batches.
 
     Each is a question of its own, and nothing is held meanwhile: whoever takes them may take their
-    time. An entry that comes in between is among them or not, and none is there twice.
+    time. An entry that comes in between is among them or not, and none is there twice. Raises
+    `RowUnreadable`.
     """
     where, arguments = _where(tenant_id, wanted)
     place = len(arguments)
     further = f" AND (occurred_at, position) < (${place + 1}, ${place + 2}::bigint)"
     after: list[object] = []
     while True:
-        records = await reader.fetch(
-            f"SELECT {_ENTRY} FROM configtrail.audit {where}{further if after else ''}"
-            f" {_NEWEST_FIRST} LIMIT {batch}",
-            *arguments,
-            *after,
+        records = await _records(
+            reader,
+            where + (further if after else ""),
+            [*arguments, *after],
+            f"{_NEWEST_FIRST} LIMIT {batch}",
         )
         if not records:
             return

@@ -446,6 +446,44 @@ async def test_the_audit_trail_by_position(api: Api) -> None:
     assert (await api.problem(path, 422, from_position=4, to_position=2))["field"] == "to_position"
 
 
+UNREADABLE = (
+    "occurred_at = '0044-03-15 BC'",
+    "stored_at = '0044-03-15 BC'",
+    "stored_at = '12000-01-01'",
+    "details = 'no JSON'",
+    "details = '[]'",
+)
+
+
+async def taken(answer: httpx.Response, into: bytearray) -> None:
+    async for piece in answer.aiter_raw():
+        into += piece
+
+
+async def test_a_row_of_the_audit_trail_that_somebody_edited_is_named(api: Api) -> None:
+    pool = api.system.pool
+    path = "/api/tenants/acme/audit-logs"
+    await pool.execute("CREATE TABLE configtrail.kept AS TABLE configtrail.audit")
+    for edit in UNREADABLE:
+        await pool.execute(f"UPDATE configtrail.audit SET {edit} WHERE position = 3")
+        found = await api.problem(path, 500)
+        assert found["code"] == "row_unreadable"
+        assert "position 3 " in found["detail"]
+        for form in ("ndjson", "csv"):
+            got = bytearray()
+            async with api.http.stream("GET", path, params={"format": form}) as answer:
+                with pytest.raises(httpx.RemoteProtocolError):
+                    await taken(answer, got)
+            assert b"position 3 " in got.splitlines()[-1]
+        assert (await api.get(path, from_position=4))["items"]
+        await pool.execute(
+            "UPDATE configtrail.audit a SET occurred_at = k.occurred_at, stored_at = k.stored_at,"
+            " details = k.details FROM configtrail.kept k WHERE a.position = 3 AND k.position = 3"
+        )
+    await pool.execute("UPDATE configtrail.audit SET occurred_at = 'infinity' WHERE position = 3")
+    assert (await api.http.get(path)).status_code == 200
+
+
 async def test_whatever_is_asked_is_answered_or_refused_plainly(api: Api) -> None:
     anything = st.text(max_size=40) | st.sampled_from(
         [
