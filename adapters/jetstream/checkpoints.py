@@ -121,9 +121,12 @@ class CheckpointStore:
 
     async def all_of(self, origin: str) -> list[StoredNote]:
         """All notes of a log that has few, in order."""
-        found: list[StoredNote] = []
+        return [one async for one in self.each_of(origin)]
+
+    async def each_of(self, origin: str) -> AsyncGenerator[StoredNote, None]:
+        """The notes of a log, one after the other."""
+        after = 0
         while True:
-            after = found[-1].sequence if found else 0
             with _asked("reading checkpoints"):
                 try:
                     message = await self._js.get_msg(
@@ -132,9 +135,10 @@ class CheckpointStore:
                 except NotFoundError as error:
                     if error.err_code != _NO_MESSAGE:
                         raise
-                    return found
+                    return
             assert message.seq is not None
-            found.append(StoredNote(message.seq, origin, message.data or b""))
+            after = message.seq
+            yield StoredNote(after, origin, message.data or b"")
 
     async def of_size(self, origin: str, size: int) -> StoredNote | None:
         """A note of the log with this size, with what witnesses say of it; None when it never had

@@ -91,8 +91,8 @@ class SignedBefore:
         self.names = LogNames(self._base, self.identity)
         await self._kept.ensure()
         self._marks = await self._kept.all_of(self._base)
-        await refuse_another_streams(self._checkpoints, self.names)
         await self._learn_keys()
+        await refuse_another_streams(self._checkpoints, self.names, self._accepted)
         for origin, mark in self._marks.items():
             if self.names.is_another_streams(origin):
                 self._counted(mark)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import aclosing
 
 from msgspec import Struct
 
@@ -48,11 +49,27 @@ def counted(mark: Mark, keys: Sequence[bytes]) -> Checkpoint:
     return checkpoint
 
 
-async def refuse_another_streams(checkpoints: CheckpointStore, names: LogNames) -> None:
-    """Raises `StreamMismatch` where the stream was made anew since something was signed."""
+async def refuse_another_streams(
+    checkpoints: CheckpointStore, names: LogNames, keys: Sequence[bytes]
+) -> None:
+    """Raises `StreamMismatch` where the stream was made anew since one of the keys signed
+    something. What others store under such a name holds up nothing."""
     for origin in await checkpoints.origins():
         if names.is_another_streams(origin):
-            raise made_anew(origin, names)
+            # One that counts is enough, wherever it stands among others' messages.
+            async with aclosing(checkpoints.each_of(origin)) as notes:
+                async for one in notes:
+                    if _is_signed(one.raw, origin, keys):
+                        raise made_anew(origin, names)
+
+
+def _is_signed(raw: bytes, origin: str, keys: Sequence[bytes]) -> bool:
+    try:
+        note = parse_note(raw)
+        verified(note, [VerifierKey(origin, public) for public in keys], check_ed25519)
+        return parse_checkpoint(note.text).origin == origin
+    except NotVerified:
+        return False
 
 
 def made_anew(origin: str, names: LogNames) -> StreamMismatch:

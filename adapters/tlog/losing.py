@@ -36,8 +36,8 @@ async def loss_of(
 
     Raises `StreamMismatch` when the stream was made anew, `LogBroken`, `Unavailable`.
     """
-    await refuse_another_streams(checkpoints, names)
     keys = (await accepted(checkpoints, names.base, key)).keys
+    await refuse_another_streams(checkpoints, names, keys)
     claims: list[Claim] = []
     unsigned: list[str] = []
     for mark in marks:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import asyncpg
 import msgspec
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from adapters.crypto.signing import SigningKey, check_ed25519
 from adapters.embedded.nats import EmbeddedNats
@@ -32,12 +34,13 @@ from domain.errors import (
 )
 from domain.tlog.checkpoint import Checkpoint
 from domain.tlog.leaf import RawEvent, hash_of
-from domain.tlog.names import STREAM_LOG, tenant_log
+from domain.tlog.names import STREAM_LOG, LogNames, tenant_log
 from domain.tlog.note import parse_note
 from domain.tlog.proof import check_consistency, check_inclusion
 from projections.rows import Pool
 from tests.generators import START
 from tests.logs import (
+    BASE,
     KEY,
     Story,
     assert_truly_signed,
@@ -234,6 +237,29 @@ async def test_a_stream_that_was_made_anew_is_not_signed(connected: Rig, pool: P
     await connected.js.delete_stream(EVENTS)
     await connected.js.add_stream(events_stream_config())
     await Story(connected, seed=2).tell(40)
+    with pytest.raises(StreamMismatch, match="another stream"):
+        await seal(connected, pool)
+
+
+async def test_what_others_store_as_another_streams_checkpoint_holds_up_nothing(
+    connected: Rig, pool: Pool
+) -> None:
+    await Story(connected).tell(30)
+    now = await names(connected)
+    identity = replace(now.identity, created=now.identity.created - timedelta(days=1))
+    origin = LogNames(BASE, identity).origin(STREAM_LOG)
+    checkpoint = Checkpoint(origin, 7, bytes(32))
+    for raw in (b"junk", str(SigningKey(bytes(32)).note(checkpoint)).encode()):
+        last = await connected.checkpoints.last(origin)
+        await connected.checkpoints.append(origin, raw, after=last.sequence if last else 0)
+    assert await seal(connected, pool)
+    # One of ours among them is: the stream was made anew since.
+    last = await connected.checkpoints.last(origin)
+    assert last is not None
+    after = await connected.checkpoints.append(
+        origin, str(KEY.note(checkpoint)).encode(), after=last.sequence
+    )
+    await connected.checkpoints.append(origin, b"junk", after=after)
     with pytest.raises(StreamMismatch, match="another stream"):
         await seal(connected, pool)
 
