@@ -4,7 +4,7 @@ the log's own notes, so that the log may grow meanwhile."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from msgspec import Struct
 
@@ -13,7 +13,7 @@ from adapters.witness.client import Cosigned, Early
 from domain.errors import NotVerified
 from domain.tlog.checkpoint import Checkpoint, checkpoint_in
 from domain.tlog.names import STREAM_LOG, cosigned_name
-from domain.tlog.note import Note, Signature
+from domain.tlog.note import Note, Signature, parse_note
 
 Cosign = Callable[[str, Checkpoint, Note, Early], Awaitable[Cosigned]]
 
@@ -107,9 +107,6 @@ class Cosigning:
                 self._bare[name] = _Bare(bare.checkpoint, got.note, bare.position, bare.earlier)
 
     async def _publish(self, bare: _Bare, note: Note) -> None:
-        there = {(one.name, one.key_id) for one in note.signatures}
-        kept = [one for one in bare.earlier if (one.name, one.key_id) not in there]
-        cosigned = Note(note.text, (*note.signatures, *kept))
         origin, size = bare.checkpoint.origin, bare.checkpoint.size
         own = await self._checkpoints.last(origin)
         signed = _size_in(own.raw) if own is not None else 0
@@ -120,6 +117,9 @@ class Cosigning:
         # What is larger than the log is junk, or of a past that was lost.
         if last is not None and size < _size_in(last.raw) <= signed:
             return  # another sealer came further: sizes never go back
+        cosigned = _together(note, bare.earlier)
+        if last is not None:
+            cosigned = _together(cosigned, _said_in(last.raw, note.text))
         await self._checkpoints.append(
             under,
             str(cosigned).encode(),
@@ -134,3 +134,24 @@ def _size_in(raw: bytes) -> int:
         return checkpoint_in(raw).size
     except NotVerified:
         return 0
+
+
+def _together(note: Note, said: Sequence[Signature]) -> Note:
+    """A note with what else is said of its text; without that where it would be none any more,
+    as anybody may have stored it."""
+    there = {(one.name, one.key_id) for one in note.signatures}
+    more = [one for one in said if (one.name, one.key_id) not in there]
+    joined = Note(note.text, (*note.signatures, *more))
+    try:
+        return parse_note(str(joined).encode())
+    except NotVerified:
+        return note
+
+
+def _said_in(raw: bytes, text: str) -> tuple[Signature, ...]:
+    """What a note says of the same checkpoint: what another sealer heard meanwhile is kept."""
+    try:
+        note = parse_note(raw)
+    except NotVerified:
+        return ()
+    return note.signatures if note.text == text else ()

@@ -31,7 +31,7 @@ from domain.tlog.checkpoint import Checkpoint, parse_checkpoint
 from domain.tlog.findings import Finding
 from domain.tlog.judging import WITNESS_LAG_SECONDS, Judged, judge_notes
 from domain.tlog.names import STREAM_LOG, cosigned_name, tenant_log
-from domain.tlog.note import COSIGNATURE, VerifierKey, cosignature_time, parse_note, verified
+from domain.tlog.note import COSIGNATURE, Note, VerifierKey, cosignature_time, parse_note, verified
 from projections.rows import Pool
 from tests.logs import (
     BASE,
@@ -436,6 +436,39 @@ async def test_nothing_is_cosigned_that_the_log_no_longer_has(
     await connected.checkpoints.append(cosigned_name(origin), str(larger).encode(), after=0)
     await seal(connected, pool, cosign=await party.cosign(connected, pool))
     assert await cosigned_at(connected) == {int(party.now)}
+
+
+@pytest.mark.parametrize("others", [1, 62])
+async def test_what_was_said_to_another_sealer_meanwhile_is_kept(
+    connected: Rig, pool: Pool, tmp_path: Path, others: int
+) -> None:
+    """As far as it makes up a note: anybody may have stored more than one can hold."""
+    party = Party(tmp_path)
+    await Story(connected).tell(10)
+    work = sealing(connected, pool)
+    await work.open()
+    async for batch in connected.raw.read(work.position):
+        await work.apply(batch)
+    await work.seal()
+    origin = (await names(connected)).origin(STREAM_LOG)
+    stored = await connected.checkpoints.last(origin)
+    assert stored is not None
+    note = parse_note(stored.raw)
+    witness = SigningKey(bytes(range(2, 34)))
+    said = [f"another.example/{number}" for number in range(others)]
+    more = (witness.sign_text(name, note.text) for name in said)
+    other = str(Note(note.text, (*note.signatures, *more)))
+
+    async def publish() -> None:
+        party.before.clear()
+        await connected.checkpoints.append(cosigned_name(origin), other.encode(), after=0)
+
+    party.before[NAMES[0]] = publish
+    await work.ask(await party.cosign(connected, pool))
+    last = await connected.checkpoints.last(cosigned_name(origin))
+    assert last is not None
+    signers = {one.name for one in parse_note(last.raw).signatures}
+    assert signers == {origin, *NAMES, *(said if others == 1 else [])}
 
 
 async def test_the_streams_log_is_asked_about_first(
