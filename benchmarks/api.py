@@ -35,7 +35,6 @@ import uvloop
 from fastapi import Response
 from pydantic import SecretStr
 
-from adapters.cli.up import settle_memory
 from adapters.composition import System, open_system
 from adapters.embedded.runtime import embedded
 from adapters.http.access import public
@@ -45,6 +44,7 @@ from adapters.observability.logging import configure_logging
 from adapters.postgres.pool import open_pool
 from adapters.roles.supervisor import running
 from adapters.settings import Settings
+from adapters.settling import settle_memory
 from domain.access import EVERY_TENANT, Role
 from tests.loading import Long, load
 

@@ -35,6 +35,7 @@ from msgspec import Struct
 from adapters.collecting.schedule import BUCKET as SCHEDULE
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.streams import INTAKE
+from adapters.settling import settle_memory
 from adapters.ssh.algorithms import ENCRYPTION
 from benchmarks.cpu import spent
 from tests.doubles.routeros import RouterOSDouble, export_text, serving
@@ -83,6 +84,7 @@ async def bare(port: int, count: int, at_once: int, reading: int) -> Pace:
                 await connection.run('/export show-sensitive; :put "end"', encoding=None)
             connection.abort()
 
+    settle_memory()  # as the collector does
     started, processor = time.perf_counter(), time.process_time()
     await asyncio.gather(*(one(number) for number in range(count)))
     seconds, processor = time.perf_counter() - started, time.process_time() - processor

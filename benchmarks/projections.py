@@ -30,7 +30,6 @@ from typing import Any, NamedTuple
 import asyncpg
 import uvloop
 
-from adapters.cli.up import settle_memory
 from adapters.embedded.nats import EmbeddedNats
 from adapters.embedded.postgres import EmbeddedPostgres
 from adapters.jetstream.connection import connect
@@ -38,6 +37,7 @@ from adapters.jetstream.passing import passing_consumer
 from adapters.jetstream.source import JetStreamSource, RawPuller
 from adapters.jetstream.streams import EVENTS, events_stream_config
 from adapters.postgres.pool import open_pool
+from adapters.settling import settle_memory
 from benchmarks.cpu import spent
 from benchmarks.history import history
 from domain.envelope import StoredEvent

@@ -94,11 +94,15 @@ def host_key_shown(
     public_key: str,
     fingerprint: str,
     address: str,
+    registered: bool = False,
 ) -> NewEvent | None:
     """What a host key means that a device showed: the first is pinned, another one blocks.
 
-    None when it is the pinned one, or the refusal of this one is told already.
+    None when it is the pinned one, or the refusal of this one is told already, or of a `registered`
+    device that was taken out of the inventory meanwhile.
     """
+    if is_gone(state, registered=registered):
+        return None
     pinned = state.pinned_key
     expected = pinned.fingerprint if pinned else state.expected_key
     if expected is None or (pinned is None and fingerprint == expected):

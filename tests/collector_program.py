@@ -17,6 +17,7 @@ from adapters.jetstream.buckets import Bucket
 from adapters.jetstream.leases import Leases
 from adapters.roles.collector import Collector
 from adapters.roles.trigger import TriggerService
+from adapters.settling import settle_memory
 from tests.rig import rig
 from tests.support import eventually
 
@@ -55,6 +56,7 @@ async def collect(url: str, at_once: int, lease_seconds: float) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(collector.run())
             await eventually(collector.settings_at, within=120)
+            settle_memory()  # as the command does
             sys.stdout.write("ready\n")
             sys.stdout.flush()
 

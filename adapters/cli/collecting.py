@@ -23,6 +23,7 @@ from adapters.composition import collecting_roles
 from adapters.embedded.runtime import running
 from adapters.roles import supervisor
 from adapters.settings import Settings
+from adapters.settling import settle_memory
 from domain.errors import EventsUnread, InvalidInput
 from domain.fields import JUMP_PLATFORM
 from domain.ids import check_device_id
@@ -128,6 +129,7 @@ async def collector(settings: Settings, *, at_once: AtOnce = None) -> int:
     async with session(settings, Need.NOTHING) as opened:
         err.print("collecting; Ctrl-C stops it", markup=False)
         async with supervisor.running(collecting_roles(opened.system)):
+            settle_memory()
             await asyncio.Event().wait()
     return 0
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 import typer
 from msgspec.structs import replace
+from pydantic import BaseModel
 
 from adapters.cli.arguments import Device, Json
 from adapters.cli.backup import whoami
@@ -136,19 +137,43 @@ def _given_secret(key_file: Path | None) -> Stored:
     return parse_secret(given)
 
 
-async def list_host_keys(settings: Settings) -> int:
-    """List pinned host keys, and the devices that showed another one."""
+class HostKeysOut(BaseModel):
+    """A device's host keys, by fingerprint; `algorithm` is that of the pinned one."""
+
+    device_id: str
+    algorithm: str | None
+    pinned: str | None
+    expected: str | None
+    refused: str | None
+
+
+async def list_host_keys(settings: Settings, *, as_json: Json = False) -> int:
+    """List the host keys of devices: pinned ones, expected ones, and refused ones."""
     async with session(settings, Need.NOTHING) as opened:
         found = await host_keys(opened.system.nc, opened.system.js, settings.tenant)
-    made = table("DEVICE", "ALGORITHM", "PINNED", "REFUSED")
-    for name, (pinned, refused) in found.items():
-        made.add_row(
-            cell(name),
-            cell(pinned.algorithm if pinned else "-"),
-            cell(pinned.fingerprint if pinned else "-"),
-            cell(refused.fingerprint if refused else "-", "red" if refused else ""),
+    told = [
+        HostKeysOut(
+            device_id=name,
+            algorithm=one.pinned.algorithm if one.pinned else None,
+            pinned=one.pinned.fingerprint if one.pinned else None,
+            expected=one.expected,
+            refused=one.refused.fingerprint if one.refused else None,
         )
-    if found:
+        for name, one in found.items()
+    ]
+    if as_json:
+        print_json(told)
+        return 0
+    made = table("DEVICE", "ALGORITHM", "PINNED", "EXPECTED", "REFUSED")
+    for one in told:
+        made.add_row(
+            cell(one.device_id),
+            cell(one.algorithm or "-"),
+            cell(one.pinned or "-"),
+            cell(one.expected or "-"),
+            cell(one.refused or "-", "red" if one.refused else ""),
+        )
+    if told:
         out.print(made)
     return 0
 

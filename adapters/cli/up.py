@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -19,6 +18,7 @@ from adapters.embedded.runtime import embedded
 from adapters.http.app import create_app, serve
 from adapters.roles.supervisor import running
 from adapters.settings import Settings
+from adapters.settling import settle_memory
 from projections import ACCESS
 from projections.checkpoints import wait_projected
 
@@ -90,18 +90,6 @@ async def up(settings: Settings) -> int:
         settle_memory()
         await asyncio.Event().wait()
     return 0
-
-
-def settle_memory() -> None:
-    """What is there by now stays: searches for garbage need not look through it again, which would
-    hold up requests for some hundredths of a second each time.
-
-    And they are rarer than Python's 700 new objects: a batch of rows has ten times as many, none of
-    them garbage that only a search finds. That is a fifteenth of the processor's time.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
 
 
 def tell_addresses(running_service: Service, settings: Settings) -> None:

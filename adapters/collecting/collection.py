@@ -1,12 +1,13 @@
 """One collection of one device, whole: alone, read, proven to be ours, sent, and told.
 
-A lease keeps two collections of a device apart across all programs. Right before the reading is
-sent, the lease is confirmed: a program that was stopped while another took over sends nothing.
+A claim keeps two collections of a device apart across all programs. Right before the reading is
+sent, it is confirmed: a program that was stopped while another took over sends nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 import logging
 import time
@@ -14,20 +15,19 @@ import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
 
 import nats.errors
 from msgspec import Struct
 
+from adapters.collecting.claiming import LEASE_SECONDS, Claiming, Claims
 from adapters.collecting.credentials import Credentials
-from adapters.collecting.schedule import Attempt, Schedule, mark_of
+from adapters.collecting.schedule import Attempt, Record, Schedule, mark_of
 from adapters.crypto.keys import KeyRing
 from adapters.jetstream.intake import IntakePublisher
-from adapters.jetstream.leases import Hold, Leases
+from adapters.jetstream.leases import Leases
 from adapters.lengths import by_length, fingerprint_under
 from adapters.roles.devices import DeviceRepository
 from adapters.roles.shielding import surely
-from adapters.roles.trigger_endings import collect_lease
 from adapters.ssh.connecting import Seen
 from adapters.ssh.failures import DeviceUnread, JumpHostRefused
 from adapters.ssh.jumping import JumpHosts, Jumping
@@ -44,39 +44,38 @@ from domain.intake import check_text
 
 log = logging.getLogger(__name__)
 
-LEASE_SECONDS: Final = 20
-
 Inventory = Callable[[str], Awaitable[DeviceSettings | None]]
 IsDue = Callable[[Attempt | None, str], bool]
 
 
 class NotDue(ConfigtrailError):
-    """Another program has read the device meanwhile. `last` is its attempt."""
+    """Another program has read the device meanwhile, as its `record` tells."""
 
-    def __init__(self, last: Attempt | None, mark: str) -> None:
+    def __init__(self, record: Record, mark: str) -> None:
         super().__init__("the device is not due (any more)")
-        self.last = last
+        self.record = record
         self.mark = mark
 
 
 class Collected(Struct, frozen=True, kw_only=True):
-    """A reading that is durable on the intake. `event_id` is that of the fact it becomes."""
+    """A reading that is durable on the intake. `event_id` is that of the fact it becomes, `record`
+    what stands of the device now."""
 
     device_id: str
     sha256_hash: str
     size_bytes: int
     sequence: int
     event_id: str
-    attempt: Attempt
+    record: Record
     seconds: float
 
 
 class Failed(DeviceUnread):
-    """A collection that failed and is told. `attempt` is what is known of it."""
+    """A collection that failed and is told, as the device's `record` has it now."""
 
-    def __init__(self, failure: DeviceUnread, attempt: Attempt) -> None:
+    def __init__(self, failure: DeviceUnread, record: Record) -> None:
         super().__init__(failure.kind, failure.reason)
-        self.attempt = attempt
+        self.record = record
 
 
 class DeviceCollector:
@@ -96,25 +95,21 @@ class DeviceCollector:
     ) -> None:
         self._devices = devices
         self._credentials = credentials
-        self._schedule = schedule
-        self._leases = leases
+        self._claims = Claims(schedule, leases, lease_seconds)
         self._intake = intake
         self._keyring = keyring
-        self.lease_seconds = lease_seconds
         self._jump_hosts = JumpHosts() if jump_hosts is None else jump_hosts
 
     def trusting(self) -> DeviceCollector:
         """The same for an inventory of whoever runs this program."""
-        return DeviceCollector(
-            devices=self._devices,
-            credentials=self._credentials.as_trusted(),
-            schedule=self._schedule,
-            leases=self._leases,
-            intake=self._intake,
-            keyring=self._keyring,
-            lease_seconds=self.lease_seconds,
-            jump_hosts=self._jump_hosts,
-        )
+        trusting = copy.copy(self)
+        trusting._credentials = self._credentials.as_trusted()
+        return trusting
+
+    @property
+    def lease_seconds(self) -> float:
+        """How long after this program's death what it reads stays claimed."""
+        return self._claims.seconds
 
     async def registered(self, tenant_id: str, device_id: str) -> DeviceSettings | None:
         """The device's settings as the log has them now; None when it is not in the inventory."""
@@ -142,30 +137,40 @@ class DeviceCollector:
         source: Source,
         trigger_id: str | None = None,
         is_due: IsDue | None = None,
+        record: Record | None = None,
         secret: str = "",
         registered: bool = False,
     ) -> Collected:
-        """Read the device and send its configuration to the intake. `secret` is a mark of the
-        stored credential that it has. `registered`: the settings are those of the registered
-        inventory; of a device that is taken out of it meanwhile no failure is told.
+        """Read the device and send its configuration to the intake. `record` is what was known of
+        it last, `secret` a mark of the stored credential that it has. `registered`: the settings
+        are those of the registered inventory; of a device that is taken out of it meanwhile no
+        failure is told.
 
         Raises `LeaseHeld` when it is being collected, `NotDue`, `Failed` when it could not be
         read (which is told then), `LeaseLost`, `IntakeFull`, `Unavailable`.
         """
         started = time.perf_counter()
-        name = collect_lease(tenant_id, device_id)
-        async with self._leases.hold(name, self.lease_seconds, task=trigger_id) as hold:
-            state = await self._devices.refresh(tenant_id, device_id)
-            last = await self._schedule.last(tenant_id, device_id)
-            mark = _mark(settings, state, secret)
-            if is_due is not None and not is_due(last, mark):
-                raise NotDue(last, mark)
+        async with self._claims.claiming(tenant_id, device_id, task=trigger_id) as claiming:
+            # A claim that was seen a while ago may be given back by now.
+            known = record if record and not record.claim else await claiming.look()
+            while True:
+                # After the record was looked at: then nobody has changed the device until it is
+                # taken as that.
+                state = await self._devices.refresh(tenant_id, device_id)
+                last, mark = known.last, _mark(settings, state, secret)
+                if is_due is not None and not is_due(last, mark):
+                    raise NotDue(known, mark)
+                if await claiming.take(known):
+                    break
+                known = await claiming.look()
             failures = 0 if last is None else last.failures
             try:
                 # Who asks for a backup may have mended what was refused.
-                jumping = partial(self._jump_hosts.trying, insists=source == "manual")
+                jumping = partial(
+                    self._jump_hosts.trying, tenant_id=tenant_id, insists=source == "manual"
+                )
                 reading = await self._read(
-                    tenant_id, device_id, settings, state, inventory, jumping
+                    tenant_id, device_id, settings, state, inventory, jumping, registered
                 )
                 at = datetime.now(UTC)
                 digest = await _checked(reading.text)
@@ -175,7 +180,7 @@ class DeviceCollector:
                     raise
                 raise await surely(
                     self._failed(
-                        hold,
+                        claiming,
                         tenant_id,
                         device_id,
                         settings,
@@ -187,7 +192,7 @@ class DeviceCollector:
                         registered,
                     )
                 ) from error
-            await hold.confirm()
+            await claiming.confirm()
             sequence = await self._intake.publish(
                 tenant_id,
                 device_id,
@@ -199,8 +204,6 @@ class DeviceCollector:
                 trigger_id=trigger_id,
                 device_history=reading.history,
             )
-            attempt = Attempt(at=at, settings=mark)
-            await self._schedule.tell(tenant_id, device_id, attempt)
             end = partial(
                 recovered,
                 tenant_id=tenant_id,
@@ -210,6 +213,7 @@ class DeviceCollector:
                 failures=failures,
             )
             await self._devices.record(tenant_id, device_id, end)
+            kept = await claiming.give_back(Attempt(at=at, settings=mark))
         keys = await self._keyring.tenant(tenant_id)
         identity = observation_id(keys.fingerprint_key, tenant_id, device_id, at, digest)
         return Collected(
@@ -218,7 +222,7 @@ class DeviceCollector:
             size_bytes=len(reading.text.encode()),
             sequence=sequence,
             event_id=f"observation.{identity}",
-            attempt=attempt,
+            record=kept,
             seconds=time.perf_counter() - started,
         )
 
@@ -230,6 +234,7 @@ class DeviceCollector:
         state: DeviceState,
         inventory: Inventory,
         jumping: Jumping,
+        registered: bool,
     ) -> Reading:
         began = time.monotonic()
         seen = Seen()
@@ -265,7 +270,7 @@ class DeviceCollector:
                 return await read(fresh)
         finally:
             if seen.keys:
-                await surely(self._keys_shown(tenant_id, seen))
+                await surely(self._keys_shown(tenant_id, seen, registered=registered))
 
     async def _is_change(self, tenant_id: str, state: DeviceState, text: str) -> bool:
         """Whether a text is another configuration than the one that is recorded as the current
@@ -288,11 +293,12 @@ class DeviceCollector:
     ) -> Target:
         """Where the device is and who we are there, by credentials that were looked up `since`."""
         if state.refused_key is not None:
+            usual = "the one that is pinned" if state.pinned_key else "the expected one"
             raise DeviceUnread(
                 "host_key_changed",
-                f"{device_id} showed another host key than the one that is pinned: "
-                f"{state.refused_key.fingerprint}; it is not contacted until a person releases "
-                "the pinned one",
+                f"{device_id} showed another host key than {usual}: "
+                f"{state.refused_key.fingerprint}; it is not contacted until a person says which "
+                "one is right (configtrail hostkeys release)",
             )
         via = None
         if settings.jump is not None:
@@ -342,7 +348,7 @@ class DeviceCollector:
                 f"the credential {settings.credential} was not to be had within {seconds} s",
             ) from error
 
-    async def _keys_shown(self, tenant_id: str, seen: Seen) -> None:
+    async def _keys_shown(self, tenant_id: str, seen: Seen, *, registered: bool) -> None:
         for device_id, key in seen.keys.items():
             decide = partial(
                 host_key_shown,
@@ -354,12 +360,13 @@ class DeviceCollector:
                 public_key=key.blob,
                 fingerprint=key.fingerprint,
                 address=seen.addresses[device_id],
+                registered=registered,
             )
             await self._devices.record(tenant_id, device_id, decide)
 
     async def _failed(
         self,
-        hold: Hold,
+        claiming: Claiming,
         tenant_id: str,
         device_id: str,
         settings: DeviceSettings,
@@ -371,7 +378,7 @@ class DeviceCollector:
         registered: bool,
     ) -> Failed:
         """Tell a failure, once for each kind until it ends."""
-        await hold.confirm()
+        await claiming.confirm()
         at = datetime.now(UTC)
         tell = partial(
             failure_told,
@@ -392,10 +399,10 @@ class DeviceCollector:
         attempt = Attempt(
             at=at, settings=_mark(settings, state, secret), failures=before + 1, kind=failure.kind
         )
-        if not is_gone(state, registered=registered):
+        if is_gone(state, registered=registered):
             # Back in the inventory it begins anew: nobody was told what it would wait for.
-            await self._schedule.tell(tenant_id, device_id, attempt)
-        return Failed(failure, attempt)
+            return Failed(failure, Record(attempt))
+        return Failed(failure, await claiming.give_back(attempt))
 
 
 def _mark(settings: DeviceSettings, state: DeviceState, secret: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from adapters.collecting.schedule import Attempt, due_at, from_another_clock
+from adapters.collecting.schedule import Attempt, Record, due_at, from_another_clock
 from domain.events import DeviceSettings, Source
 
 
@@ -15,8 +15,8 @@ def now_utc() -> datetime:
 
 class Planned:
     """A device as this collector knows it. `secret` marks its stored credential. `turn` numbers its
-    places in the queue: only the newest one counts. `known`: `last` is what the shared record said
-    not long ago. `forgiven`: it was read since this machine's clock is what it is.
+    places in the queue: only the newest one counts. `known`: `record` is what all share of it, or
+    was not long ago. `forgiven`: it was read since this machine's clock is what it is.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Planned:
         self.secret = ""
         self.known = False
         self.forgiven = False
-        self.last: Attempt | None = None
+        self.record: Record | None = None
         self.turn = 0
         self.running = False
         self.source: Source = "scheduled"
@@ -34,7 +34,16 @@ class Planned:
     def forget(self) -> None:
         """What is known of its last reading counts no more: a manual backup, or another collector,
         may have tried it since."""
-        self.known, self.last = False, None
+        self.known, self.record = False, None
+
+    def learn(self, record: Record) -> None:
+        """What all share of it now."""
+        self.known, self.record = True, record
+
+    @property
+    def last(self) -> Attempt | None:
+        """Its last attempt, as far as known."""
+        return None if self.record is None else self.record.last
 
     def due(
         self, name: str, settings: DeviceSettings, last: Attempt | None, mark: str, now: datetime

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
@@ -237,21 +238,28 @@ async def told_credentials(
     return dict(sorted(found.items()))
 
 
-async def host_keys(
-    nc: Client, js: JetStreamContext, tenant_id: str
-) -> dict[str, tuple[HostKeyPinned | None, HostKeyChanged | None]]:
-    """The pinned and the refused host keys of the tenant's devices. Raises `Unavailable`."""
-    found: dict[str, tuple[HostKeyPinned | None, HostKeyChanged | None]] = {}
+class HostKeys(Struct, frozen=True):
+    """A device's host keys: the pinned one, the one that it was refused for, and the fingerprint
+    that the next one must have."""
+
+    pinned: HostKeyPinned | None = None
+    refused: HostKeyChanged | None = None
+    expected: str | None = None
+
+
+async def host_keys(nc: Client, js: JetStreamContext, tenant_id: str) -> dict[str, HostKeys]:
+    """The host keys of the tenant's devices. Raises `Unavailable`."""
+    found: dict[str, HostKeys] = {}
     for stored in await LatestEvents(nc, js, KEY_TYPES, tenant_id).load():
+        name = stored.device_id
         if isinstance(stored, LeftOut):
-            found.pop(stored.device_id, None)
+            found.pop(name, None)
             continue
-        pinned = found.get(stored.device_id, (None, None))[0]
         match stored.event:
             case HostKeyPinned() as event:
-                found[stored.device_id] = (event, None)
+                found[name] = HostKeys(pinned=event)
             case HostKeyChanged() as event:
-                found[stored.device_id] = (pinned, event)
-            case HostKeyReleased():
-                found[stored.device_id] = (None, None)
+                found[name] = replace(found.get(name, HostKeys()), refused=event)
+            case HostKeyReleased() as event:
+                found[name] = HostKeys(expected=event.expected_fingerprint)
     return dict(sorted(found.items()))

@@ -1,5 +1,5 @@
-"""When a device is read next, the record of its last attempt that all collectors share, and that
-it told of a change which nobody has read yet.
+"""When a device is read next, the record of its last attempt, and of who reads it now, that all
+collectors share, and that it told of a change which nobody has read yet.
 
 These records are no facts: without the first every device is due at once, without the second a
 change is read when its device is due.
@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from adapters.jetstream.buckets import Bucket
+from adapters.jetstream.buckets import Bucket, Entry
 from adapters.ssh.failures import WAITS_FOR_A_PERSON
 from domain.events import DeviceSettings
 from domain.fields import seconds_until_open
@@ -36,22 +36,70 @@ class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
     kind: str | None = None
 
 
+class Claim(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who reads a device now: the program by `name`, in the `turn` of its `session`, which began by
+    its clock; `task` says what for, where that is not the schedule."""
+
+    session: str
+    turn: int
+    name: str
+    began: datetime
+    task: str | None = None
+
+
+class Record(Struct, frozen=True):
+    """What collectors share of a device. `revision` is that of its entry, 0 when there is none."""
+
+    last: Attempt | None = None
+    claim: Claim | None = None
+    revision: int = 0
+
+
+class _Kept(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A record as it is kept: the last attempt's fields, and who reads the device now."""
+
+    at: datetime | None = None
+    settings: str = ""
+    failures: int = 0
+    kind: str | None = None
+    claim: Claim | None = None
+
+
 class Schedule:
-    """The last attempts and the reported changes, by device."""
+    """The records and the reported changes, by device."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
     async def last(self, tenant_id: str, device_id: str) -> Attempt | None:
         """The device's last attempt, as far as anybody told."""
-        raw = await self._bucket.get(to_token(tenant_id), to_token(device_id))
-        return None if raw is None else msgspec.json.decode(raw, type=Attempt)
+        return (await self.record(tenant_id, device_id)).last
 
-    async def tell(self, tenant_id: str, device_id: str, attempt: Attempt) -> None:
-        """Keep an attempt."""
-        await self._bucket.put(
-            msgspec.json.encode(attempt), to_token(tenant_id), to_token(device_id)
-        )
+    async def record(self, tenant_id: str, device_id: str) -> Record:
+        """The device's record as it is now."""
+        return _record(await self._bucket.entry(to_token(tenant_id), to_token(device_id)))
+
+    async def records(self) -> dict[tuple[str, str], Record]:
+        """The records of all devices."""
+        found = await self._bucket.entries("*", "*")
+        return {
+            (from_token(tenant), from_token(device)): _record(entry)
+            for (tenant, device), entry in found.items()
+        }
+
+    async def replace(
+        self, tenant_id: str, device_id: str, record: Record, claim: Claim | None
+    ) -> Record | None:
+        """Put the last attempt of a record, and a claim, in the place of the revision that it has;
+        what is there now, or None, and nothing done, when another revision was."""
+        last = record.last
+        kept = _Kept(claim=claim)
+        if last is not None:
+            kept = _Kept(**structs.asdict(last), claim=claim)
+        names = to_token(tenant_id), to_token(device_id)
+        value = msgspec.json.encode(kept)
+        revision = await self._bucket.put_after(value, *names, after=record.revision)
+        return None if revision is None else Record(last, claim, revision)
 
     async def report(self, tenant_id: str, device_id: str, at: datetime) -> None:
         """A device told of a change, which is to be read."""
@@ -71,6 +119,16 @@ class Schedule:
                 key = from_token(name[0]), from_token(name[1])
                 found[key] = datetime.fromisoformat(told.decode())
         return found
+
+
+def _record(entry: Entry) -> Record:
+    if not entry.value:
+        return Record(revision=entry.revision)
+    kept = msgspec.json.decode(entry.value, type=_Kept)
+    last = None
+    if kept.at is not None:
+        last = Attempt(at=kept.at, settings=kept.settings, failures=kept.failures, kind=kept.kind)
+    return Record(last, kept.claim, entry.revision)
 
 
 def mark_of(settings: DeviceSettings, trust: str = "", secret: str = "") -> str:

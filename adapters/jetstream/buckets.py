@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing, contextmanager
 
+from msgspec import Struct
 from nats.js import JetStreamContext
 from nats.js.api import KeyValueConfig, StorageType
 from nats.js.errors import (
+    APIError,
     BadRequestError,
     KeyDeletedError,
     KeyNotFoundError,
@@ -16,10 +19,27 @@ from nats.js.errors import (
 )
 from nats.js.kv import KeyValue
 
-from adapters.jetstream.connection import missing_as_unavailable, outage_as_unavailable
-from domain.errors import StreamMissing
+from adapters.jetstream.connection import (
+    REQUEST_TIMEOUT_SECONDS,
+    missing_as_unavailable,
+    outage_as_unavailable,
+)
+from adapters.jetstream.latest import latest_messages
+from adapters.jetstream.publisher import Publisher
+from adapters.jetstream.pull import PullLost
+from domain.errors import StreamMissing, Unavailable
 
 _NAME_IN_USE = 10058
+_WRONG_LAST_SEQUENCE = (10071, 10164)
+_NO_MESSAGE = 10037
+_OPERATION = "KV-Operation"
+
+
+class Entry(Struct, frozen=True):
+    """A value, and the revision that whoever replaces it must know. Of none it is empty, and 0."""
+
+    value: bytes = b""
+    revision: int = 0
 
 
 class Bucket:
@@ -33,6 +53,9 @@ class Bucket:
         self._kept_seconds = kept_seconds
         self._prefix = f"$KV.{bucket}."
         self._open: KeyValue | None = None
+        self._opening = asyncio.Lock()
+        self._nc = js._nc
+        self._publisher = Publisher(js._nc)
 
     async def ensure(self, replicas: int = 1, *, create: bool = True) -> None:
         """Make the bucket, unless it is there. Without `create` an absent one raises
@@ -75,6 +98,53 @@ class Bucket:
         with self._asked("writing to"):
             await (await self._kv()).put(".".join(name), value)
 
+    async def entry(self, *name: str) -> Entry:
+        """The value as the stream's leader has it, and its revision."""
+        with outage_as_unavailable(f"reading from {self._bucket}"):
+            try:
+                found = await self._js.get_last_msg(f"KV_{self._bucket}", self._subject(name))
+            except NotFoundError as error:
+                if error.err_code != _NO_MESSAGE:
+                    raise StreamMissing(f"KV_{self._bucket}") from error
+                return Entry()
+        gone = _OPERATION in (found.headers or {})
+        return Entry(b"" if gone else found.data or b"", found.seq or 0)
+
+    async def put_after(self, value: bytes, *name: str, after: int) -> int | None:
+        """Keep a value in place of the revision `after`; its own, or None, and nothing done, when
+        another one is there. Returns when it is durable."""
+        try:
+            with outage_as_unavailable(f"writing to {self._bucket}"):
+                ack = await self._publisher.publish(
+                    self._subject(name),
+                    value,
+                    {"Nats-Expected-Last-Subject-Sequence": str(after)},
+                    timeout=REQUEST_TIMEOUT_SECONDS,
+                    stream=f"KV_{self._bucket}",
+                )
+        except APIError as error:
+            if error.err_code not in _WRONG_LAST_SEQUENCE:
+                raise
+            return None
+        return ack.seq
+
+    async def entries(self, *pattern: str) -> dict[tuple[str, ...], Entry]:
+        """All values whose names are those of a pattern; `*` stands for any."""
+        stream, subjects = f"KV_{self._bucket}", [self._subject(pattern)]
+        found: dict[tuple[str, ...], Entry] = {}
+        try:
+            async with aclosing(latest_messages(self._nc, self._js, stream, subjects)) as batches:
+                async for messages, complete in batches:
+                    for one in messages:
+                        gone = _OPERATION in one.headers
+                        name = tuple(one.subject.removeprefix(self._prefix).split("."))
+                        found[name] = Entry(b"" if gone else one.body, one.position)
+                    if complete:
+                        break
+        except (PullLost, NotFoundError) as error:
+            raise Unavailable("NATS", f"reading {self._bucket} broke off") from error
+        return found
+
     async def create(self, value: bytes, *name: str) -> bool:
         """Keep the first value under a name. False, and nothing done, when there is one."""
         with self._asked("writing to"):
@@ -106,8 +176,7 @@ class Bucket:
     async def drop(self, *name: str) -> None:
         """Remove a value, and leave nothing in its place that says so."""
         with self._asked("removing from"):
-            subject = f"{self._prefix}{'.'.join(name)}"
-            await self._js.purge_stream(f"KV_{self._bucket}", subject=subject)
+            await self._js.purge_stream(f"KV_{self._bucket}", subject=self._subject(name))
 
     async def names(self, first: str) -> list[str]:
         """The second tokens of all names that begin with a token."""
@@ -115,7 +184,7 @@ class Bucket:
 
     async def matching(self, *pattern: str) -> list[tuple[str, ...]]:
         """All names, in order, whose tokens are those of a pattern; `*` stands for any."""
-        subjects = f"{self._prefix}{'.'.join(pattern)}"
+        subjects = self._subject(pattern)
         found = []
         with self._asked("listing"):
             info = await self._js.stream_info(f"KV_{self._bucket}", subjects_filter=subjects)
@@ -133,7 +202,11 @@ class Bucket:
         ):
             yield
 
+    def _subject(self, name: Sequence[str]) -> str:
+        return f"{self._prefix}{'.'.join(name)}"
+
     async def _kv(self) -> KeyValue:
-        if self._open is None:
-            self._open = await self._js.key_value(self._bucket)
-        return self._open
+        async with self._opening:
+            if self._open is None:
+                self._open = await self._js.key_value(self._bucket)
+            return self._open

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -94,33 +95,43 @@ class LatestEvents:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _once(self) -> AsyncGenerator[Newest, None]:
-        with outage_as_unavailable("making a consumer"):
-            info = await self._js.add_consumer(
-                EVENTS,
-                ConsumerConfig(
-                    name=self._nc.new_inbox().rpartition(".")[2],
-                    deliver_policy=DeliverPolicy.LAST_PER_SUBJECT,
-                    filter_subjects=self._filters,
-                    ack_policy=AckPolicy.NONE,
-                    mem_storage=True,
-                    num_replicas=1,
-                    inactive_threshold=30.0,
-                ),
-            )
-        assert info.name is not None
-        complete = not info.num_pending
-        if complete:
-            yield Newest([], complete=True)
-        before = 0
-        async with Puller(self._nc, EVENTS, info.name) as puller:
-            while True:
-                messages = [from_delivery(msg) for msg in await puller.next()]
-                for one in messages:
-                    if one.delivered != before + 1:
-                        raise PullLost(f"delivery {before + 1} was lost on its way")
-                    before = one.delivered
-                complete = complete or not messages[-1].pending
+        async with aclosing(latest_messages(self._nc, self._js, EVENTS, self._filters)) as batches:
+            async for messages, complete in batches:
                 yield Newest([_told(one) for one in messages], complete)
+
+
+async def latest_messages(
+    nc: Client, js: JetStreamContext, stream: str, subjects: Sequence[str]
+) -> AsyncGenerator[tuple[list[RawMessage], bool], None]:
+    """The newest message of each of a stream's subjects, and then those to come; and whether all
+    that there were when it began have come. Raises `Unavailable`, `PullLost`, `NotFoundError`."""
+    with outage_as_unavailable("making a consumer"):
+        info = await js.add_consumer(
+            stream,
+            ConsumerConfig(
+                name=nc.new_inbox().rpartition(".")[2],
+                deliver_policy=DeliverPolicy.LAST_PER_SUBJECT,
+                filter_subjects=list(subjects),
+                ack_policy=AckPolicy.NONE,
+                mem_storage=True,
+                num_replicas=1,
+                inactive_threshold=30.0,
+            ),
+        )
+    assert info.name is not None
+    complete = not info.num_pending
+    if complete:
+        yield [], True
+    before = 0
+    async with Puller(nc, stream, info.name) as puller:
+        while True:
+            messages = [from_delivery(msg) for msg in await puller.next()]
+            for one in messages:
+                if one.delivered != before + 1:
+                    raise PullLost(f"delivery {before + 1} was lost on its way")
+                before = one.delivered
+            complete = complete or not messages[-1].pending
+            yield messages, complete
 
 
 def _told(raw: RawMessage) -> Told:

@@ -62,12 +62,12 @@ class _Entry(Struct, frozen=True):
 
 
 class Leases:
-    """Leases for all roles. `holder` names this process in refusals; not a secret."""
+    """Leases for all roles. `holder` names this process in refusals; not a secret: its `name`."""
 
     def __init__(self, js: JetStreamContext, *, holder: str | None = None) -> None:
         self._js = js
         self._publisher = Publisher(js._nc)
-        self._holder = holder or f"{socket.gethostname()}:{os.getpid()}"
+        self.name = holder or f"{socket.gethostname()}:{os.getpid()}"
 
     async def ensure(self, replicas: int = 1) -> None:
         """Make the bucket, unless it is there."""
@@ -99,7 +99,7 @@ class Leases:
         seconds = max(1, math.ceil(ttl))
         loop = asyncio.get_running_loop()
         started = loop.time()
-        holder = Holder(self._holder, uuid.uuid4().hex, datetime.now(UTC), task)
+        holder = Holder(self.name, uuid.uuid4().hex, datetime.now(UTC), task)
         held = _Held(self._js, self._publisher, name, seconds, holder)
         renewal: asyncio.Task[None] | None = None
         limit: asyncio.Timeout | None = None

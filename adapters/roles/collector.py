@@ -29,7 +29,7 @@ from adapters.collecting.planned import Planned, now_utc
 from adapters.collecting.registered import TYPES as INVENTORY
 from adapters.collecting.registered import Registry
 from adapters.collecting.reported import ReportedChanges
-from adapters.collecting.schedule import Attempt, Schedule, mark_of
+from adapters.collecting.schedule import Attempt, Record, Schedule, mark_of
 from adapters.jetstream.intake import IntakeFull
 from adapters.jetstream.latest import LatestEvents, LeftOut, Told
 from adapters.observability.metrics import Metrics
@@ -89,6 +89,8 @@ class Collector:
         self._registry = Registry()
         self._reported = ReportedChanges(schedule, clock)
         self._planned: dict[Key, Planned] = {}
+        # What all devices' records said when this began; those that it does not know have none.
+        self._records: dict[Key, Record] | None = None
         self._queue: list[tuple[float, int, Key, int]] = []
         self._order = itertools.count()
         self._changed = asyncio.Event()
@@ -144,11 +146,13 @@ class Collector:
             group.create_task(self._answering.answer(msg))
 
         try:
+            self._records = await self._first_records()
             async with aclosing(self._latest.follow()) as changes:
                 async for newest in changes:
                     for stored in newest.events:
                         self._apply(stored)
                     if newest.complete and not told:
+                        self._records = None
                         group.create_task(self._reported.run(self.hurry))
                         told = True
                     has_devices = bool(self.settings_at())
@@ -160,6 +164,14 @@ class Collector:
         finally:
             if subscription is not None and self._nc.is_connected:
                 await subscription.unsubscribe()
+
+    async def _first_records(self) -> dict[Key, Record] | None:
+        """All at once: each on its own would be a request a device. None when they can't be had."""
+        try:
+            return await self._schedule.records()
+        except Unavailable as error:
+            log.warning("what was read when is asked for device by device: %s", error)
+            return None
 
     def _apply(self, stored: Told) -> None:
         if isinstance(stored, LeftOut):
@@ -214,6 +226,8 @@ class Collector:
             planned.secret = self._registry.secret_of(key)
             if (planned.settings, planned.secret) != before:
                 planned.forget()
+                if self._records is not None:
+                    planned.learn(self._records.get(key, Record()))
                 self._plan(key, planned)
 
     def _plan(self, key: Key, planned: Planned) -> None:
@@ -232,8 +246,8 @@ class Collector:
         if due is None:
             planned.known = False
             due = now + timedelta(seconds=LOOK_SECONDS)
-        elif due <= now and not planned.known:
-            # By chance among those of which nothing is known yet: a collector that is killed again
+        elif due <= now and not planned.forgiven:
+            # By chance among those that were not read here yet: a collector that is killed again
             # and again would always begin with the same ones, and never come to the last.
             due -= timedelta(seconds=random.random() * settings.interval_seconds)
         self._place(key, planned, due)
@@ -330,9 +344,8 @@ class Collector:
             return due is not None and (due <= now or source == "pushed")
 
         if not planned.known:
-            # What others did meanwhile; asked without a lease, which costs more.
-            planned.last = await self._schedule.last(*key)
-            planned.known = True
+            # What others did meanwhile; asked without a claim, which costs more.
+            planned.learn(await self._schedule.record(*key))
             if not is_due(planned.last, mark_of(settings, planned.refused, planned.secret)):
                 return None
         try:
@@ -342,19 +355,22 @@ class Collector:
                 partial(self._settings_of, key[0]),
                 source=source,
                 is_due=is_due,
+                record=planned.record,
                 secret=planned.secret,
                 registered=True,
             )
         except NotDue as found:
-            planned.last = found.last
+            planned.learn(found.record)
             return None
         except Failed as failure:
-            planned.last, planned.forgiven = failure.attempt, True
+            planned.learn(failure.record)
+            planned.forgiven = True
             self._metrics.collections.labels(failure.kind).inc()
             log.info("%s/%s could not be read (%s): %s", *key, failure.kind, failure.reason)
             # The event of a refused key is on its way to us, and plans the device anew.
             return LOOK_SECONDS if failure.kind == "host_key_changed" else None
-        planned.last, planned.forgiven = done.attempt, True
+        planned.learn(done.record)
+        planned.forgiven = True
         self._metrics.collections.labels("read").inc()
         self._metrics.collection_seconds.observe(done.seconds)
         return None

@@ -11,9 +11,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 from nats.js import JetStreamContext
 
-from adapters.collecting.schedule import Schedule
+from adapters.collecting.claiming import Claims
+from adapters.collecting.schedule import Claim, Schedule
 from adapters.crypto.keys import KeyRing
-from adapters.jetstream.leases import Leases
+from adapters.jetstream.leases import Holder, Leases
 from adapters.jetstream.progress import acknowledged, newest
 from adapters.jetstream.streams import INTAKE, INTAKE_SUBJECT
 from adapters.roles.recorder import CONSUMER as RECORDER
@@ -81,11 +82,6 @@ class UnderWay(Struct, frozen=True):
         return source in ("scheduled", "manual") and moment >= self.began
 
 
-def collect_lease(tenant_id: str, device_id: str) -> str:
-    """The lease that whoever collects the device holds meanwhile, asked to or on a schedule."""
-    return f"collect.{to_token(tenant_id)}.{to_token(device_id)}"
-
-
 def lease_name(tenant_id: str, device_id: str) -> str:
     """The lease that a backup of the device holds while it runs."""
     return f"backup.{to_token(tenant_id)}.{to_token(device_id)}"
@@ -107,6 +103,7 @@ class Endings:
         self._keyring = keyring
         self._leases = leases
         self._schedule = schedule
+        self._claims = Claims(schedule, leases)
 
     async def confirmed(self, request: Request, reply: Reply, seconds: float) -> Ending:
         """Wait until the collector's observation is a fact in the device's history."""
@@ -138,17 +135,12 @@ class Endings:
 
     async def joined(self, request: Request, seconds: float) -> Ending | None:
         """The end of the collection that is under way; None when it ended without a fact."""
-        # Who has the second only may be about to find out that somebody else reads the device.
-        names = (
-            collect_lease(request.tenant_id, request.device_id),
-            lease_name(request.tenant_id, request.device_id),
-        )
-        under_way = await self._under_way(request, names)
+        under_way = await self._under_way(request)
         loop = asyncio.get_running_loop()
         # What was read is on the intake before its lease is free: at this sequence or before.
         sent: int | None = None
         while True:
-            if sent is None and not any([await self._leases.holder(one) for one in names]):
+            if sent is None and await self._reader(request) is None:
                 sent = await newest(self._js, INTAKE, INTAKE_SUBJECT)
                 under_way = await self._ended(request, under_way)
             worked_off = sent is not None and await self._worked_off(sent)
@@ -171,13 +163,20 @@ class Endings:
                 return None
             await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _under_way(self, request: Request, names: tuple[str, ...]) -> UnderWay:
+    async def _under_way(self, request: Request) -> UnderWay:
+        reader = await self._reader(request)
         began = request.opened.occurred_at
-        for name in names:
-            holder = await self._leases.held(name)
-            if holder is not None:
-                return UnderWay(holder.task, holder.began or began)
-        return UnderWay(None, began)
+        if reader is None:
+            return UnderWay(None, began)
+        return UnderWay(reader.task, reader.began or began)
+
+    async def _reader(self, request: Request) -> Claim | Holder | None:
+        """Who reads the device, or has somebody asked to. Who has a backup only may be about to
+        find out that somebody else reads the device."""
+        claim = await self._claims.of(request.tenant_id, request.device_id)
+        if claim is not None:
+            return claim
+        return await self._leases.held(lease_name(request.tenant_id, request.device_id))
 
     async def _ended(self, request: Request, under_way: UnderWay) -> UnderWay:
         """A collection that has ended, as its collector noted it before its lease was free."""

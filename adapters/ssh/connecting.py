@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from adapters.ssh.agent import agent_keys
 from adapters.ssh.algorithms import host_key_algorithms, without_kind
-from adapters.ssh.failures import TRIES_NEXT_ADDRESS, DeviceUnread, JumpHostRefused
+from adapters.ssh.failures import TRIES_NEXT_ADDRESS, DeviceUnread, JumpHostRefused, OutOfTime
 from adapters.ssh.jumping import Jumping
 from adapters.ssh.opening import ClientKey, Login, opened
 from adapters.ssh.private_keys import private_key
@@ -155,7 +155,10 @@ async def _connect(
             )
             return await _with_the_right_key(client, login, tunnel)
     except TimeoutError as error:
-        raise DeviceUnread("timeout", f"no login at {where} within {seconds:.2g} s") from error
+        reason = f"no login at {where} within {seconds:.2g} s"
+        if seconds < target.limits.connect:
+            raise OutOfTime(reason) from error
+        raise DeviceUnread("timeout", reason) from error
     except UnicodeError as error:
         # What is to be sent was looked at before: it is the address that can't be put as IDNA.
         raise DeviceUnread(
@@ -211,11 +214,17 @@ def _is_text(secret: str | None) -> bool:
 def _explained(error: Exception, client: _Client, where: str) -> DeviceUnread:
     if client.refused:
         assert client.shown is not None
+        shown = f"{client.shown.algorithm} {client.shown.fingerprint}"
+        if client.trust.any_kind:
+            return DeviceUnread(
+                "host_key_changed",
+                f"{where} shows another host key than the expected {client.trust.expected}: "
+                f"{shown}; if that is right, expect it (configtrail hostkeys release --expect)",
+            )
         return DeviceUnread(
             "host_key_changed",
-            f"{where} shows another host key than the one that is pinned: "
-            f"{client.shown.algorithm} {client.shown.fingerprint}; if that is right, release the "
-            "pinned one (configtrail hostkeys release)",
+            f"{where} shows another host key than the one that is pinned: {shown}; if that is "
+            "right, release the pinned one (configtrail hostkeys release)",
         )
     match error:
         case asyncssh.PermissionDenied() | asyncssh.IllegalUserName():

@@ -52,6 +52,14 @@ def silent(seconds: float) -> DeviceUnread:
     )
 
 
+class OutOfTime(DeviceUnread):
+    """A host did not answer in the time that the reading had left, which was less than it may take:
+    this says nothing of the host."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("timeout", reason)
+
+
 class JumpHostRefused(DeviceUnread):
     """A host on the way refuses our login: a device behind it tries again by itself."""
 

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, TypeAlias
 
-from adapters.ssh.failures import DeviceUnread, JumpHostRefused
-from adapters.ssh.target import Credential, Target
+from adapters.ssh.failures import DeviceUnread, JumpHostRefused, OutOfTime
+from adapters.ssh.target import Credential, Target, Trust
 
 # What stands around a login at a jump host.
 Jumping: TypeAlias = Callable[[Target], AbstractAsyncContextManager[None]]
@@ -26,7 +26,9 @@ _KEPT: Final = 1024
 AT_ONCE: Final = 5
 # The same host elsewhere, or with another credential, may accept what this one refuses; and the
 # same address is another host behind another one.
-_Login: TypeAlias = tuple[tuple[str, ...], int, Credential, "_Login | None"]
+_Login: TypeAlias = tuple[tuple[str, ...], int, Credential, bool, "_Login | None"]
+# And another one in another tenant's network, or when it is known by another key.
+_Host: TypeAlias = tuple[str, Trust, _Login]
 
 
 class _Known:
@@ -56,6 +58,8 @@ class _Known:
         """It failed, but was not refused."""
         if isinstance(failure, JumpHostRefused):
             return  # by the host before it: this one was not asked
+        if isinstance(failure, OutOfTime):
+            return  # of the device's, which says nothing of the host
         # What was refused is open again when it is accepted, and not for being out of reach once.
         self.is_open = self.is_open or not self.refusals
         self.failed += 1
@@ -73,19 +77,19 @@ class JumpHosts:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._known: dict[_Login, _Known] = {}
+        self._known: dict[_Host, _Known] = {}
 
     @asynccontextmanager
-    async def trying(self, host: Target, *, insists: bool) -> AsyncIterator[None]:
-        """Around a login at a jump host. Raises `DeviceUnread` (auth_failed) in its place where it
-        was refused a short while ago, unless somebody `insists` who came after that.
+    async def trying(self, host: Target, *, tenant_id: str, insists: bool) -> AsyncIterator[None]:
+        """Around a login at a jump host of a tenant. Raises `DeviceUnread` (auth_failed) in its
+        place where it was refused a short while ago, unless somebody `insists` who came after that.
 
         A login that was refused last, or that nobody has tried, is tried by one, and who comes
         meanwhile waits for the outcome. Whatever that is but a refusal, all others may try then,
         a few at a time; of one that was refused before, when it is accepted. Who waits while that
         fails for as many in a row need not try as well.
         """
-        known = self._of(host)
+        known = self._of(tenant_id, host)
         accepted, failed = known.accepted, known.failed
         refused = known.refusals_ever
         async with known.places:
@@ -122,16 +126,27 @@ class JumpHosts:
             if alone:
                 known.turn.release()
 
-    def _of(self, host: Target) -> _Known:
+    def _of(self, tenant_id: str, host: Target) -> _Known:
         """What is known of a login; of many the one that was asked for longest ago is forgotten."""
         login = _login(host)
-        known = self._known.pop(login, None) or _Known()
-        self._known[login] = known
+        found = self._known.pop((tenant_id, host.trust, login), None)
+        for before in _before_it_was_pinned(host.trust):
+            found = found or self._known.pop((tenant_id, before, login), None)
+        known = found or _Known()
+        self._known[tenant_id, host.trust, login] = known
         if len(self._known) > _KEPT:
             del self._known[next(iter(self._known))]
         return known
 
 
+def _before_it_was_pinned(trust: Trust) -> tuple[Trust, ...]:
+    """What a host was trusted by when it showed the key that is pinned now, also if that login was
+    refused."""
+    if trust.pinned is None:
+        return ()
+    return Trust(), Trust(expected=trust.pinned.fingerprint)
+
+
 def _login(host: Target) -> _Login:
     over = None if host.via is None else _login(host.via)
-    return host.addresses, host.port, host.credential, over
+    return host.addresses, host.port, host.credential, host.legacy, over

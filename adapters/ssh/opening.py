@@ -1,8 +1,8 @@
 """Opening an SSH connection for less than `asyncssh.connect` takes.
 
 That makes its options anew for each connection, in a thread, which costs a tenth of the whole
-login. Here they are made once, and each connection has a copy with what is its own. Nor are packets
-prepared for a log that nobody keeps, or names looked up in the event loop's own threads.
+login. Here they are made once, and each connection has a copy with what is its own. Nor are words
+made for a log that nobody keeps, or names looked up in the event loop's own threads.
 
 Nothing of the user's own SSH configuration is read.
 """
@@ -19,6 +19,7 @@ from typing import Any, cast
 import asyncssh
 from asyncssh import SSHClient, SSHClientConnection, SSHClientConnectionOptions, SSHKey, SSHKeyPair
 from asyncssh.constants import MSG_IGNORE
+from asyncssh.logging import SSHLogger
 from asyncssh.packet import SSHPacket
 from asyncssh.saslprep import saslprep
 from msgspec import Struct
@@ -43,8 +44,24 @@ class Login(Struct, frozen=True, kw_only=True):
     legacy: bool
 
 
+class _Logger(SSHLogger):
+    """Makes no words for a log that nobody keeps."""
+
+    def log(self, level: int, msg: object, *args: Any, **kwargs: Any) -> None:
+        if self.isEnabledFor(level):
+            super().log(level, msg, *args, **kwargs)
+
+
+_LOGGER = _Logger()
+
+
 class _Connection(SSHClientConnection):
-    """Logs no packets, and sends none that say nothing."""
+    """Logs no packets, and nothing else that is not kept."""
+
+    @property
+    def logger(self) -> SSHLogger:
+        """The same for all: what is kept is too rare to be told apart."""
+        return _LOGGER
 
     def log_sent_packet(
         self, pkttype: int, pktid: int | None, packet: bytes | SSHPacket, note: str = ""

@@ -133,6 +133,11 @@ async def test_a_registered_router_is_collected_on_demand_and_its_change_is_show
         assert told.status_code == 502
         assert "host_key_changed" in told.text
         assert impostor.logins == []
+        [keys] = json.loads(await commands.run("hostkeys", "--json"))
+        assert keys["pinned"] == double.host_key.get_fingerprint()
+        assert keys["refused"] == impostor.host_key.get_fingerprint()
+        assert keys["pinned"] in await commands.run("hostkeys", "list")
+        assert "r1" in await commands.run("inventory", "list")
         await commands.run("hostkeys", "release", "r1", "--reason", "new board")
         asked = await api.post("devices/r1/config-snapshot/trigger?join=true")
         assert asked.status_code == 201, asked.text

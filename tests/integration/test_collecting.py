@@ -52,6 +52,7 @@ from domain.events import (
     SnapshotCreated,
     Source,
 )
+from tests.claims import another_programs, claimed
 from tests.collecting_stack import (
     ALICE,
     DEVICE,
@@ -151,6 +152,11 @@ async def test_another_host_key_blocks_the_device_until_a_person_releases_it(
         with pytest.raises(Failed) as failed:
             await collect(stack, settings(impostor.port))
         assert (failed.value.kind, impostor.passwords) == ("host_key_changed", [])
+        assert f"than the expected SHA256:{'x' * 43}" in failed.value.reason
+        assert "pinned" not in failed.value.reason
+        with pytest.raises(Failed, match="than the expected one") as failed:
+            await collect(stack, settings(impostor.port))
+        assert "pinned" not in failed.value.reason
         await stack.registrar.release_host_key(
             TENANT, DEVICE, actor=ALICE, reason="new board", expected_fingerprint=shown
         )
@@ -186,7 +192,9 @@ async def test_a_failure_is_told_once_and_so_is_its_end(stack: Stack) -> None:
         for number in (1, 2, 3):
             with pytest.raises(Failed) as failed:
                 await collect(stack, settings(double.port))
-            assert failed.value.attempt.failures == number
+            assert failed.value.record.last == await stack.schedule.last(TENANT, DEVICE)
+            assert failed.value.record.last is not None
+            assert failed.value.record.last.failures == number
         for fault in ("no_permission", "truncated", "no_permission", None, None, "truncated"):
             double.fault = fault
             if fault is None:
@@ -275,12 +283,11 @@ async def test_an_unexpected_error_beside_a_reading_leaves_the_others_alone_too(
 async def test_once_passes_over_what_somebody_else_reads_and_says_until_when(
     stack: Stack,
 ) -> None:
-    async with stack.leases.hold("collect.acme.r2", 20):
+    async with claimed(another_programs(stack.rig.js), TENANT, "r2"):
         results = await collected_once(stack, stack.collecting())
-        holder = await stack.leases.holder("collect.acme.r2")
     assert [one.outcome for one in results] == ["new", "busy", "new"]
     assert results[1].message == (
-        f"{holder} is collecting it; if that was killed, it is free again within 20 s"
+        "another is collecting it; if that was killed, it is free again within 20 s"
     )
 
 
@@ -323,7 +330,7 @@ async def test_who_lost_the_lease_sends_nothing(stack: Stack) -> None:
         await eventually(lambda: len(double.commands) == 2)
         # As when the program was stopped for longer than the lease, and another took over.
         await stack.rig.js.purge_stream("KV_CONFIGTRAIL_LEASES")
-        async with stack.leases.hold("collect.acme.r1", 20):
+        async with claimed(another_programs(stack.rig.js), TENANT, DEVICE):
             assert double.hold is not None
             double.hold.set()
             with pytest.raises(LeaseLost):
@@ -344,7 +351,7 @@ async def test_what_another_program_has_just_read_is_not_due(stack: Stack) -> No
                 source="scheduled",
                 is_due=lambda last, _: last is None,
             )
-    assert isinstance(found.value.last, Attempt)
+    assert isinstance(found.value.record.last, Attempt)
 
 
 async def test_a_credential_lies_sealed_and_is_bound_to_its_name(stack: Stack) -> None:
@@ -1048,6 +1055,24 @@ async def test_a_device_that_is_removed_while_its_reading_fails_is_not_failing(
         await eventually(lambda: value("configtrail_collections_total", counted))
     assert await stack.count(CollectionFailed) == 0
     assert await stack.schedule.last(TENANT, DEVICE) is None
+
+
+async def test_of_a_device_that_is_removed_while_it_is_logged_in_to_no_host_key_is_told(
+    stack: Stack,
+) -> None:
+    double = RouterOSDouble(hold=asyncio.Event())
+    async with serving(double):
+        await stack.registrar.configure(TENANT, DEVICE, settings(double.port), actor=ALICE)
+        given = (TENANT, DEVICE, settings(double.port), only())
+        reading = asyncio.create_task(
+            stack.collecting().collect(*given, source="scheduled", registered=True)
+        )
+        await eventually(lambda: double.commands)
+        await stack.registrar.retire(TENANT, DEVICE, actor=ALICE, reason="sold")
+        assert double.hold is not None
+        double.hold.set()
+        await reading
+    assert await stack.kinds() == ["DeviceConfigured", "DeviceRetired"]
 
 
 async def test_a_device_that_the_collector_does_not_know_to_be_removed_yet_is_not_failing(

@@ -10,6 +10,7 @@ import pytest
 from adapters.collecting import collection
 from adapters.collecting.collection import Failed
 from adapters.collecting.credential_changes import CredentialKeeper
+from adapters.collecting.credentials import BUCKET as CREDENTIALS
 from adapters.collecting.credentials import Stored
 from tests.collecting_stack import only, settings
 from tests.serving import Api
@@ -55,6 +56,13 @@ async def test_devices_groups_and_credentials_come_in_pages_by_name(api: Api) ->
         assert same.status_code == 304
         lines = await api.http.get(path, headers={"Accept": "application/x-ndjson"})
         assert len(lines.text.splitlines()) == len(wanted)
+
+
+async def test_while_the_bucket_of_credentials_is_missing_they_are_unavailable(api: Api) -> None:
+    await api.system.js.delete_stream(f"KV_{CREDENTIALS}")
+    answer = await api.http.get(f"{TENANT}/credentials")
+    assert answer.status_code == 503, answer.text
+    assert "is not there" in answer.text
 
 
 async def test_a_device_whose_reading_ended_in_an_error_that_nobody_foresaw_is_failing(

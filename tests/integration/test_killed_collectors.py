@@ -29,6 +29,8 @@ async def test_a_killed_collectors_devices_are_taken_over(nats_server: EmbeddedN
         try:
             for one in collectors:
                 await one.start()
+            for one in collectors:
+                await one.at_work()
             for kill in range(4):
                 await eventually(partial(grown, len(double.logins) + 10))
                 await collectors[kill % 2].kill()

@@ -100,7 +100,7 @@ async def read_behind(number: int, gate: Target, port: int, jump_hosts: JumpHost
         credential=Credential(username=f"r{number}", password="correct horse"),
         via=gate,
     )
-    jumping = partial(jump_hosts.trying, insists=False)
+    jumping = partial(jump_hosts.trying, tenant_id="acme", insists=False)
     return (await read_device(wanted, "routeros", Seen(), jumping=jumping)).text
 
 

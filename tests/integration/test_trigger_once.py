@@ -16,9 +16,10 @@ from nats.js.errors import NotFoundError
 from adapters.embedded.nats import EmbeddedNats
 from adapters.roles.supervisor import running
 from adapters.roles.trigger import TriggerResult, TriggerService
-from adapters.roles.trigger_endings import collect_lease, lease_name
+from adapters.roles.trigger_endings import lease_name
 from domain.errors import BackupFailed, BackupTimedOut, BackupUnderWay
 from domain.events import ManualBackupTriggered, SnapshotCreated
+from tests.claims import another_programs, claimed
 from tests.support import eventually
 from tests.trigger_stack import (
     ALICE,
@@ -84,7 +85,7 @@ async def test_who_joined_a_scheduled_collection_has_its_end_and_no_other(
 ) -> None:
     async with (
         collector(recording, saying(status="locked")),
-        recording.leases.hold(collect_lease(TENANT, DEVICE), 30),
+        claimed(another_programs(recording.nc.jetstream()), TENANT, DEVICE),
     ):
         joined = asyncio.create_task(recording.service.run(TENANT, DEVICE, actor=ALICE, join=True))
         await eventually(partial(_has, recording, ManualBackupTriggered, 1))

@@ -7,10 +7,12 @@ import asyncio
 
 import pytest
 
-from adapters.ssh.failures import DeviceUnread, Kind
+from adapters.ssh.failures import DeviceUnread, Kind, OutOfTime
 from adapters.ssh.jumping import AT_ONCE, JumpHosts
-from adapters.ssh.target import Credential, Target
+from adapters.ssh.target import Credential, HostKey, Target, Trust
 
+KEY, OTHER_KEY = (HostKey(algorithm="ssh-ed25519", blob=one) for one in ("AAAA", "BBBB"))
+ACME, ANY = "acme", Trust()
 OLD, NEW = (Credential(username="jumper", password=one) for one in ("old", "new"))
 
 
@@ -20,6 +22,7 @@ class Gate:
     def __init__(self, answer: Kind | None = None) -> None:
         self.now = 0.0
         self.answer = answer
+        self.out_of_time = False
         self.logins: list[Credential] = []
         self.under_way = 0
         self.most_under_way = 0
@@ -27,9 +30,23 @@ class Gate:
         self._alone = 0
         self._hosts = JumpHosts(lambda: self.now)
 
-    async def jump(self, credential: Credential = OLD, *, insists: bool = False) -> None:
-        host = Target(name="gate", addresses=("192.0.2.1",), credential=credential)
-        async with self._hosts.trying(host, insists=insists):
+    async def jump(
+        self,
+        credential: Credential = OLD,
+        *,
+        insists: bool = False,
+        tenant_id: str = ACME,
+        trust: Trust = ANY,
+        legacy: bool = False,
+    ) -> None:
+        host = Target(
+            name="gate",
+            addresses=("192.0.2.1",),
+            credential=credential,
+            trust=trust,
+            legacy=legacy,
+        )
+        async with self._hosts.trying(host, tenant_id=tenant_id, insists=insists):
             self.logins.append(credential)
             self.under_way += 1
             self.most_under_way = max(self.most_under_way, self.under_way)
@@ -38,6 +55,8 @@ class Gate:
             else:
                 await asyncio.to_thread(bool)  # the others come meanwhile
             self.under_way -= 1
+            if self.out_of_time:
+                raise OutOfTime("no")
             if self.answer is not None:
                 raise DeviceUnread(self.answer, "no")
 
@@ -145,7 +164,7 @@ async def test_one_login_that_goes_well_has_the_others_try() -> None:
 
     async def jump() -> None:
         nonlocal tried
-        async with hosts.trying(host, insists=False):
+        async with hosts.trying(host, tenant_id=ACME, insists=False):
             tried += 1
             kind = await ends.get()
             if kind is not None:
@@ -165,8 +184,8 @@ async def test_a_host_behind_another_of_the_same_address_is_another_one() -> Non
     hosts = JumpHosts()
     async with (
         asyncio.timeout(20),
-        hosts.trying(inner, insists=False),
-        hosts.trying(outer, insists=False),
+        hosts.trying(inner, tenant_id=ACME, insists=False),
+        hosts.trying(outer, tenant_id=ACME, insists=False),
     ):
         pass
 
@@ -187,3 +206,38 @@ async def test_one_that_was_refused_and_then_is_away_is_tried_by_one_at_a_time()
     tried = len(gate.logins)
     assert await gate.all_jump(9) == ["auth_failed"] * 9
     assert len(gate.logins) == tried + 1
+
+
+async def test_another_tenants_host_and_one_of_another_key_are_other_ones() -> None:
+    known = Trust(pinned=KEY)
+    gate = Gate("auth_failed")
+    with pytest.raises(DeviceUnread):
+        await gate.jump(trust=known)
+    gate.answer = None
+    await gate.jump(trust=known, tenant_id="globex")
+    await gate.jump(trust=Trust(pinned=OTHER_KEY))
+    await gate.jump(trust=Trust(expected=OTHER_KEY.fingerprint))
+    await gate.jump()
+    await gate.jump(trust=known, legacy=True)
+    assert len(gate.logins) == 6
+    with pytest.raises(DeviceUnread, match="not asked by each"):
+        await gate.jump(trust=known)
+
+
+@pytest.mark.parametrize("before", [ANY, Trust(expected=KEY.fingerprint)])
+async def test_a_host_whose_key_was_pinned_at_a_refused_login_is_the_same(before: Trust) -> None:
+    gate = Gate("auth_failed")
+    with pytest.raises(DeviceUnread):
+        await gate.jump(trust=before)
+    with pytest.raises(DeviceUnread, match="not asked by each"):
+        await gate.jump(trust=Trust(pinned=KEY))
+    assert len(gate.logins) == 1
+
+
+async def test_devices_whose_own_time_is_over_tell_nothing_of_the_host() -> None:
+    gate = Gate()
+    await gate.jump()
+    gate.out_of_time = True
+    gate.expect(AT_ONCE, alone=0)
+    assert await gate.all_jump(4 * AT_ONCE) == ["timeout"] * 4 * AT_ONCE
+    assert len(gate.logins) == 1 + 4 * AT_ONCE
