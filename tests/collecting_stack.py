@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nats.js import JetStreamContext
 
-from adapters.collecting.collection import DeviceCollector, Inventory
+from adapters.collecting.collection import Collected, DeviceCollector, Inventory
 from adapters.collecting.credentials import BUCKET as CREDENTIALS
 from adapters.collecting.credentials import Credentials, CredentialStore, Stored
 from adapters.collecting.registering import Registrar
@@ -19,9 +19,10 @@ from adapters.jetstream.buckets import Bucket
 from adapters.jetstream.leases import Leases
 from adapters.roles.collector import Collector
 from adapters.roles.devices import DeviceRepository
+from adapters.roles.supervisor import running
 from adapters.roles.trigger import TriggerService
 from adapters.ssh.jumping import JumpHosts
-from domain.events import DeviceSettings
+from domain.events import DeviceSettings, Source
 from domain.ids import to_token
 from tests.rig import Rig, rig
 
@@ -136,3 +137,18 @@ def only(**known: DeviceSettings) -> Inventory:
         return known.get(name)
 
     return found
+
+
+async def collect(
+    stack: Stack, wanted: DeviceSettings, device: str = DEVICE, source: Source = "scheduled"
+) -> Collected:
+    """One collection by a program of its own."""
+    return await stack.collecting().collect(TENANT, device, wanted, only(), source=source)
+
+
+@asynccontextmanager
+async def collecting(stack: Stack, *roles: Collector) -> AsyncIterator[None]:
+    """Collectors at work beside a recorder."""
+    named = {f"collector {number}": role.run for number, role in enumerate(roles)}
+    async with stack.rig.recording(), running(named):
+        yield
