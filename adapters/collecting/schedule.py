@@ -8,6 +8,7 @@ change is read when its device is due.
 from __future__ import annotations
 
 import hashlib
+import logging
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -19,6 +20,8 @@ from adapters.ssh.failures import WAITS_FOR_A_PERSON
 from domain.events import DeviceSettings
 from domain.fields import seconds_until_open
 from domain.ids import from_token, to_token
+
+log = logging.getLogger(__name__)
 
 BUCKET: Final = "CONFIGTRAIL_SCHEDULE"
 BACK_OFF_MINUTES: Final = (1, 5, 15, 60)
@@ -58,11 +61,16 @@ class Record(Struct, frozen=True):
 class _Kept(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A record as it is kept: the last attempt's fields, and who reads the device now."""
 
-    at: datetime | None = None
-    settings: str = ""
+    at: datetime
+    settings: str
     failures: int = 0
     kind: str | None = None
     claim: Claim | None = None
+
+
+# Kept where there is none: versions before claims can't read a record without an attempt, and read
+# a device at once of which this is the last.
+_NEVER: Final = Attempt(at=datetime.fromtimestamp(0, UTC), settings="")
 
 
 class Schedule:
@@ -80,12 +88,15 @@ class Schedule:
         return _record(await self._bucket.entry(to_token(tenant_id), to_token(device_id)))
 
     async def records(self) -> dict[tuple[str, str], Record]:
-        """The records of all devices."""
-        found = await self._bucket.entries("*", "*")
-        return {
-            (from_token(tenant), from_token(device)): _record(entry)
-            for (tenant, device), entry in found.items()
-        }
+        """The records of all devices but those that can't be read, which raise their errors when
+        they are asked for alone."""
+        found = {}
+        for (tenant, device), entry in (await self._bucket.entries("*", "*")).items():
+            try:
+                found[from_token(tenant), from_token(device)] = _record(entry)
+            except (msgspec.DecodeError, ValueError) as error:
+                log.warning("the record %s.%s can't be read: %s", tenant, device, error)
+        return found
 
     async def replace(
         self, tenant_id: str, device_id: str, record: Record, claim: Claim | None
@@ -93,9 +104,7 @@ class Schedule:
         """Put the last attempt of a record, and a claim, in the place of the revision that it has;
         what is there now, or None, and nothing done, when another revision was."""
         last = record.last
-        kept = _Kept(claim=claim)
-        if last is not None:
-            kept = _Kept(**structs.asdict(last), claim=claim)
+        kept = _Kept(**structs.asdict(last or _NEVER), claim=claim)
         names = to_token(tenant_id), to_token(device_id)
         value = msgspec.json.encode(kept)
         revision = await self._bucket.put_after(value, *names, after=record.revision)
@@ -125,10 +134,8 @@ def _record(entry: Entry) -> Record:
     if not entry.value:
         return Record(revision=entry.revision)
     kept = msgspec.json.decode(entry.value, type=_Kept)
-    last = None
-    if kept.at is not None:
-        last = Attempt(at=kept.at, settings=kept.settings, failures=kept.failures, kind=kept.kind)
-    return Record(last, kept.claim, entry.revision)
+    last = Attempt(at=kept.at, settings=kept.settings, failures=kept.failures, kind=kept.kind)
+    return Record(None if last == _NEVER else last, kept.claim, entry.revision)
 
 
 def mark_of(settings: DeviceSettings, trust: str = "", secret: str = "") -> str:

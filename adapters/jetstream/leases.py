@@ -144,13 +144,15 @@ class Leases:
         beat = held.seconds / 3
         while True:
             await asyncio.sleep(beat)
-            started = loop.time()
             try:
-                renewed = await held.write(held.revision)
-                if not renewed:
-                    entry = await self._read(held.subject)
-                    if entry.holder != held.holder:
-                        held.lost = "it ran out, or somebody else took it"
+                async with held.writing:
+                    started = loop.time()
+                    renewed = await held.write(held.revision)
+                    if not renewed:
+                        entry = await self._read(held.subject)
+                        held.revision = entry.revision
+                        if entry.holder != held.holder:
+                            held.lost = "it ran out, or somebody else took it"
             except Unavailable as error:
                 log.warning("lease %s not renewed, trying again: %s", held.name, error)
                 beat = held.seconds / 10
@@ -165,7 +167,6 @@ class Leases:
                 limit.reschedule(started + held.seconds)
             else:
                 beat = held.seconds / 10
-                held.revision = entry.revision
 
     async def _release(self, held: _Held) -> None:
         """End the lease if it is ours. When NATS is away it ends by itself."""
@@ -193,12 +194,14 @@ class Hold:
         """Prove, to the server, that the lease is still ours: to be asked right before an effect
         that no two holders may have. A program that was stopped for a while and goes on finds out
         here. Raises `LeaseLost`, and `Unavailable` when it can't be proven now."""
-        if not await self._held.write(self._held.revision):
-            entry = await self._held.read()
-            if entry.holder != self._held.holder:
-                self._held.lost = "somebody else took it"
-                raise LeaseLost(self._held.name, self._held.lost)
-            self._held.revision = entry.revision
+        held = self._held
+        async with held.writing:
+            if not await held.write(held.revision):
+                entry = await held.read()
+                if entry.holder != held.holder:
+                    held.lost = "somebody else took it"
+                    raise LeaseLost(held.name, held.lost)
+                held.revision = entry.revision
 
 
 class _Held:
@@ -219,6 +222,9 @@ class _Held:
         self.seconds = seconds
         self.holder = holder
         self.revision = 0
+        # One write at a time: of two after the same revision the second fails, and a lease that is
+        # proven again and again would not be renewed.
+        self.writing = asyncio.Lock()
         self.lost: str | None = None
 
     async def write(self, after: int) -> bool:

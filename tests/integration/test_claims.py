@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from adapters.collecting.claiming import Claiming, Claims
-from adapters.collecting.schedule import BUCKET, Attempt, Record, Schedule
+from adapters.collecting.schedule import BUCKET, Attempt, Record, Schedule, due_at
 from adapters.collecting.sessions import session_lease
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.buckets import Bucket
@@ -24,11 +25,14 @@ from adapters.jetstream.connection import close, connect
 from adapters.jetstream.leases import BUCKET as LEASES
 from adapters.jetstream.leases import Leases
 from domain.errors import LeaseHeld, LeaseLost
+from domain.events import DeviceSettings
+from domain.ids import to_token
 from tests.claims import another_programs, claimed
 from tests.support import eventually
 
 KEY = ("acme", "edge/r1")
 AT = datetime(2026, 3, 1, tzinfo=UTC)
+SETTINGS = DeviceSettings(addresses=("192.0.2.1",), credential="env:X")
 READ = Attempt(at=AT, settings="s")
 FAILED = Attempt(at=AT, settings="s", failures=2, kind="timeout")
 
@@ -375,3 +379,31 @@ async def test_whatever_happens_one_reads_it_and_knows_what_became_of_it_before(
         assert await schedule.last(*KEY) == last
     for one in programs:
         await one.leave()
+
+
+async def test_a_record_that_can_not_be_read_is_of_its_device_only(
+    js: JetStreamContext, schedule: Schedule, ours: Claims
+) -> None:
+    async with claimed(ours, *KEY) as claiming:
+        kept = await claiming.give_back(READ)
+    bucket = Bucket(js, BUCKET)
+    await bucket.put(b'{"at": 1', "acme", "r2")
+    await bucket.put(b"{}", "acme", "no=token")
+    assert await schedule.records() == {KEY: kept}
+
+
+@pytest.mark.parametrize("ended", [True, False])
+async def test_a_former_version_reads_the_record_of_a_device_that_was_never_read(
+    js: JetStreamContext, ours: Claims, ended: bool
+) -> None:
+    bucket = Bucket(js, BUCKET)
+    names = to_token(KEY[0]), to_token(KEY[1])
+    async with claimed(ours, *KEY):
+        raw = await bucket.get(*names)
+    raw = await bucket.get(*names) if ended else raw
+    # What it expects where there is something; without a last attempt the device is due.
+    if raw is not None:
+        attempt = msgspec.json.decode(raw, type=Attempt)
+        due = due_at("r1", SETTINGS, "mark", attempt, AT)
+        assert due is not None
+        assert due <= AT

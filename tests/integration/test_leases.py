@@ -240,3 +240,11 @@ async def _revision(nc: Client) -> int:
 
 async def _revision_over(nc: Client, least: int) -> bool:
     return await _revision(nc) >= least
+
+
+async def test_it_is_renewed_while_it_is_proven_all_the_time(nc: Client, leases: Leases) -> None:
+    loop = asyncio.get_running_loop()
+    async with leases.hold(NAME, 2) as hold:
+        until = loop.time() + 5
+        while loop.time() < until:
+            await hold.confirm()
