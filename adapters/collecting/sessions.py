@@ -41,6 +41,7 @@ class Session:
         self._limits: set[asyncio.Timeout] = set()
         self._proving = asyncio.Lock()
         self._asked = self._proven = 0
+        self._proven_until = 0.0
         loop = asyncio.get_running_loop()
         self._hold: asyncio.Future[Hold] = loop.create_future()
         self._held = loop.create_task(self._run(), name=f"session {self.token}")
@@ -51,17 +52,19 @@ class Session:
         Raises `LeaseLost`, and `Unavailable` when it can't be proven now."""
         self._asked += 1
         mine = self._asked
+        loop = asyncio.get_running_loop()
         async with self._proving:
-            if self._proven >= mine:
+            # Of a proof from before this program stood still, others may know better.
+            if self._proven >= mine and loop.time() < self._proven_until:
                 return
             await asyncio.sleep(_GATHER_SECONDS)
-            asked = self._asked
+            asked, until = self._asked, loop.time() + self._seconds / 2
             try:
                 await self._hold.result().confirm()
             except LeaseLost:
                 self.is_over = True
                 raise
-            self._proven = asked
+            self._proven, self._proven_until = asked, until
 
     @asynccontextmanager
     async def bound(self, name: str) -> AsyncIterator[None]:

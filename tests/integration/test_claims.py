@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 import textwrap
 from collections.abc import AsyncIterator
@@ -407,3 +408,53 @@ async def test_a_former_version_reads_the_record_of_a_device_that_was_never_read
         due = due_at("r1", SETTINGS, "mark", attempt, AT)
         assert due is not None
         assert due <= AT
+
+
+async def test_a_shared_proof_is_none_for_who_stood_still_since(
+    nats_server: EmbeddedNats, js: JetStreamContext
+) -> None:
+    claims = another_programs(js, seconds=2)
+    takes_over = textwrap.dedent(f"""
+        import asyncio, nats
+        from domain.errors import LeaseHeld
+        from tests.claims import another_programs, claimed
+        from tests.support import eventually
+
+        async def main():
+            nc = await nats.connect({nats_server.url!r})
+            others = another_programs(nc.jetstream())
+
+            async def taken():
+                try:
+                    async with claimed(others, "acme", "second"):
+                        return True
+                except LeaseHeld:
+                    return False
+
+            await eventually(taken)
+            await nc.close()
+
+        asyncio.run(main())
+    """)
+    has_its_own, asks = asyncio.Event(), asyncio.Event()
+    proven: list[str] = []
+
+    async def first() -> None:
+        async with claimed(claims, "acme", "first") as claiming:
+            await has_its_own.wait()
+            asks.set()
+            await claiming.confirm()
+            # Nothing of this program goes on, as when it is stopped, until another took over.
+            subprocess.run([sys.executable, "-c", takes_over], check=True)  # noqa: ASYNC221
+            proven.append("first")
+
+    async def second() -> None:
+        async with claimed(claims, "acme", "second") as claiming:
+            has_its_own.set()
+            await asks.wait()
+            await claiming.confirm()
+            proven.append("second")
+
+    lost = await asyncio.gather(first(), second(), return_exceptions=True)
+    assert [type(one) for one in lost] == [LeaseLost, LeaseLost]
+    assert proven == ["first"]
