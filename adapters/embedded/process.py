@@ -15,7 +15,7 @@ import pwd
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -119,13 +119,15 @@ class Child:
         launcher = [sys.executable, "-I", "-S", launch.__file__, json.dumps(spec), "--"]
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            process = await asyncio.create_subprocess_exec(
-                *launcher,
-                *command,
-                stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                env=child_environment(environment),
+            process = await _begun(
+                asyncio.create_subprocess_exec(
+                    *launcher,
+                    *command,
+                    stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
+                    stdout=output,
+                    stderr=output,
+                    env=child_environment(environment),
+                )
             )
         finally:
             os.close(output)
@@ -181,6 +183,19 @@ class Child:
         finally:
             self.send(signal.SIGKILL)
             await self.wait()
+
+
+async def _begun(
+    beginning: Coroutine[None, None, asyncio.subprocess.Process],
+) -> asyncio.subprocess.Process:
+    """The process, once it runs. Cancelled, it is killed and its end waited for: uvloop would kill
+    it and not wait."""
+    began = asyncio.ensure_future(beginning)
+    try:
+        return await asyncio.shield(began)
+    except asyncio.CancelledError:
+        await Child(await began).end()
+        raise
 
 
 async def end_stale(record: Path, *signals: signal.Signals, within: float = 10) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import socket
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -20,6 +21,7 @@ from adapters.ssh.connecting import Seen, logged_in
 from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.reading import Reading, read_device
 from adapters.ssh.target import Credential, HostKey, Limits, Target, Trust
+from tests.doubles.jump import Forward, forwarding
 from tests.doubles.routeros import RouterOSDouble, export_text, serving, silent_host
 from tests.support import eventually
 
@@ -386,8 +388,8 @@ async def jump_host() -> AsyncIterator[Target]:
 
         def connection_requested(
             self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
-        ) -> bool:
-            return True
+        ) -> Forward:
+            return forwarding(dest_host, dest_port)
 
     key = asyncssh.generate_private_key("ssh-ed25519")
     acceptor = await asyncssh.create_server(Jump, "127.0.0.1", 0, server_host_keys=[key])
@@ -441,3 +443,33 @@ async def test_many_readings_of_a_large_export_run_side_by_side() -> None:
         ]
         found = await asyncio.gather(*(read(one) for one in wanted))
     assert {one.text for one in found} == {text}
+
+
+async def test_a_name_server_that_hangs_holds_up_only_who_asks_for_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    back = threading.Event()
+    asked: list[str] = []
+
+    def hang(host: str, *_: object, **__: object) -> None:
+        asked.append(host)
+        back.wait()
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    try:
+        async with serving(RouterOSDouble()) as double:
+            waiting = [
+                asyncio.create_task(read(target(double.port, addresses=("r2.example.net",))))
+                for _ in range(8)
+            ]
+            await eventually(lambda: len(asked) > 5)
+            async with asyncio.timeout(20):
+                found = await read(target(double.port))
+                await asyncio.to_thread(int)
+        assert found.text == double.export
+    finally:
+        back.set()
+    for one in await asyncio.gather(*waiting, return_exceptions=True):
+        assert isinstance(one, DeviceUnread)
+        assert one.kind in ("unresolvable", "timeout")
