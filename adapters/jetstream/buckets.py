@@ -100,12 +100,12 @@ class Bucket:
 
     async def entry(self, *name: str) -> Entry:
         """The value as the stream's leader has it, and its revision."""
-        with outage_as_unavailable(f"reading from {self._bucket}"):
+        with self._asked("reading from"):
             try:
                 found = await self._js.get_last_msg(f"KV_{self._bucket}", self._subject(name))
             except NotFoundError as error:
                 if error.err_code != _NO_MESSAGE:
-                    raise StreamMissing(f"KV_{self._bucket}") from error
+                    raise
                 return Entry()
         gone = _OPERATION in (found.headers or {})
         return Entry(b"" if gone else found.data or b"", found.seq or 0)
@@ -157,16 +157,10 @@ class Bucket:
     async def replace(self, value: bytes, was: bytes, *name: str) -> bool:
         """Keep a value in place of the one that `was` there; False, and nothing done, when another
         one is, or none. Returns when it is durable."""
-        with self._asked("writing to"):
-            kv = await self._kv()
-            try:
-                entry = await kv.get(".".join(name))
-                if entry.value != was:
-                    return False
-                await kv.update(".".join(name), value, last=entry.revision)
-            except (KeyNotFoundError, KeyDeletedError, KeyWrongLastSequenceError):
-                return False
-        return True
+        there = await self.entry(*name)
+        if there.value != was:
+            return False
+        return await self.put_after(value, *name, after=there.revision) is not None
 
     async def remove(self, *name: str) -> None:
         """Remove a value for good."""

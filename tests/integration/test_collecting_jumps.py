@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-import asyncssh
 import pytest
 
 from adapters.collecting.collection import Collected, Failed
@@ -31,7 +30,7 @@ from tests.collecting_stack import (
     opened_stack,
     settings,
 )
-from tests.doubles.jump import Forward, forwarding
+from tests.doubles import jump
 from tests.doubles.routeros import RouterOSDouble, serving
 from tests.support import eventually
 
@@ -46,30 +45,13 @@ async def stack(nats_server: EmbeddedNats, tmp_path: Path) -> AsyncIterator[Stac
 async def jump_host(passwords: list[str], tried: list[str] | None = None) -> AsyncIterator[int]:
     """The port of a host to jump over, which takes these passwords (they may change)."""
 
-    class Jump(asyncssh.SSHServer):
-        def begin_auth(self, username: str) -> bool:
-            return True
+    def accepts(username: str, password: str) -> bool:
+        if tried is not None:
+            tried.append(password)
+        return password in passwords
 
-        def password_auth_supported(self) -> bool:
-            return True
-
-        def validate_password(self, username: str, password: str) -> bool:
-            if tried is not None:
-                tried.append(password)
-            return password in passwords
-
-        def connection_requested(
-            self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
-        ) -> Forward:
-            return forwarding(dest_host, dest_port)
-
-    key = asyncssh.generate_private_key("ssh-ed25519")
-    acceptor = await asyncssh.create_server(Jump, "127.0.0.1", 0, server_host_keys=[key])
-    try:
-        yield acceptor.get_port()
-    finally:
-        acceptor.close()
-        await acceptor.wait_closed()
+    async with jump.jump_host(accepts) as port:
+        yield port
 
 
 async def test_a_device_behind_a_jump_host_of_the_inventory_is_collected(stack: Stack) -> None:

@@ -21,7 +21,7 @@ from adapters.ssh.connecting import Seen, logged_in
 from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.reading import Reading, read_device
 from adapters.ssh.target import Credential, HostKey, Limits, Target, Trust
-from tests.doubles.jump import Forward, forwarding
+from tests.doubles import jump
 from tests.doubles.routeros import RouterOSDouble, export_text, serving, silent_host
 from tests.support import eventually
 
@@ -376,32 +376,8 @@ async def test_keys_with_a_passphrase_are_read_in_all_their_forms(form: str) -> 
 async def jump_host() -> AsyncIterator[Target]:
     """A host to jump over, with a login that it takes."""
 
-    class Jump(asyncssh.SSHServer):
-        def begin_auth(self, username: str) -> bool:
-            return True
-
-        def password_auth_supported(self) -> bool:
-            return True
-
-        def validate_password(self, username: str, password: str) -> bool:
-            return (username, password) == ("jumper", "over")
-
-        def connection_requested(
-            self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
-        ) -> Forward:
-            return forwarding(dest_host, dest_port)
-
-    key = asyncssh.generate_private_key("ssh-ed25519")
-    acceptor = await asyncssh.create_server(Jump, "127.0.0.1", 0, server_host_keys=[key])
-    try:
-        yield target(
-            acceptor.get_port(),
-            name="jump",
-            credential=Credential(username="jumper", password="over"),
-        )
-    finally:
-        acceptor.close()
-        await acceptor.wait_closed()
+    async with jump.jump_host(lambda *login: login == ("jumper", "over")) as port:
+        yield target(port, name="jump", credential=Credential(username="jumper", password="over"))
 
 
 async def test_a_device_behind_a_jump_host_is_read_and_both_show_their_keys() -> None:
