@@ -447,6 +447,8 @@ async def test_a_shared_proof_is_none_for_who_stood_still_since(
             # Nothing of this program goes on, as when it is stopped, until another took over.
             subprocess.run([sys.executable, "-c", takes_over], check=True)  # noqa: ASYNC221
             proven.append("first")
+            # Else it may be done before anybody has looked whether the lease is still there.
+            await claiming.confirm()
 
     async def second() -> None:
         async with claimed(claims, "acme", "second") as claiming:
