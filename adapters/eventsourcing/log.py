@@ -21,8 +21,8 @@ from nats.js.errors import APIError
 from adapters.eventsourcing.wire import Subjects, event_of, version_of
 from adapters.jetstream.batch import Outgoing, publish_batch
 from adapters.jetstream.branch import PAGE, BranchReader
+from adapters.jetstream.codes import WRONG_LAST_SEQUENCE
 from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
-from adapters.jetstream.event_store import WRONG_LAST_SEQUENCE
 from adapters.jetstream.feed import Feed
 from adapters.jetstream.raw import RawMessage
 from adapters.jetstream.wire import expected_last

@@ -19,6 +19,7 @@ from nats.js.errors import (
 )
 from nats.js.kv import KeyValue
 
+from adapters.jetstream.codes import KV_OPERATION, NAME_IN_USE, NO_MESSAGE, WRONG_LAST_SEQUENCE
 from adapters.jetstream.connection import (
     REQUEST_TIMEOUT_SECONDS,
     missing_as_unavailable,
@@ -28,11 +29,6 @@ from adapters.jetstream.latest import latest_messages
 from adapters.jetstream.publisher import Publisher
 from adapters.jetstream.pull import PullLost
 from domain.errors import StreamMissing, Unavailable
-
-_NAME_IN_USE = 10058
-_WRONG_LAST_SEQUENCE = (10071, 10164)
-_NO_MESSAGE = 10037
-_OPERATION = "KV-Operation"
 
 
 class Entry(Struct, frozen=True):
@@ -81,7 +77,7 @@ class Bucket:
                 )
             )
         except BadRequestError as error:
-            if error.err_code != _NAME_IN_USE:  # another program made it meanwhile
+            if error.err_code != NAME_IN_USE:  # another program made it meanwhile
                 raise
 
     async def get(self, *name: str) -> bytes | None:
@@ -104,10 +100,10 @@ class Bucket:
             try:
                 found = await self._js.get_last_msg(f"KV_{self._bucket}", self._subject(name))
             except NotFoundError as error:
-                if error.err_code != _NO_MESSAGE:
+                if error.err_code != NO_MESSAGE:
                     raise
                 return Entry()
-        gone = _OPERATION in (found.headers or {})
+        gone = KV_OPERATION in (found.headers or {})
         return Entry(b"" if gone else found.data or b"", found.seq or 0)
 
     async def put_after(self, value: bytes, *name: str, after: int) -> int | None:
@@ -123,7 +119,7 @@ class Bucket:
                     stream=f"KV_{self._bucket}",
                 )
         except APIError as error:
-            if error.err_code not in _WRONG_LAST_SEQUENCE:
+            if error.err_code not in WRONG_LAST_SEQUENCE:
                 raise
             return None
         return ack.seq
@@ -136,7 +132,7 @@ class Bucket:
             async with aclosing(latest_messages(self._nc, self._js, stream, subjects)) as batches:
                 async for messages, complete in batches:
                     for one in messages:
-                        gone = _OPERATION in one.headers
+                        gone = KV_OPERATION in one.headers
                         name = tuple(one.subject.removeprefix(self._prefix).split("."))
                         found[name] = Entry(b"" if gone else one.body, one.position)
                     if complete:

@@ -15,6 +15,7 @@ from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import APIError, BadRequestError, NotFoundError
 
+from adapters.jetstream.codes import NAME_IN_USE, NO_MESSAGE, WRONG_LAST_SEQUENCE
 from adapters.jetstream.connection import (
     REQUEST_TIMEOUT_SECONDS,
     missing_as_unavailable,
@@ -31,9 +32,6 @@ from domain.tlog.note import Note, parse_note
 CHECKPOINTS = "CONFIGTRAIL_CHECKPOINTS"
 PREFIX = "configtrail-checkpoints"
 _POSITION = "Configtrail-Position"
-_WRONG_LAST_SEQUENCE = (10071, 10164)
-_NO_MESSAGE = 10037
-_NAME_IN_USE = 10058
 
 
 class StoredNote(Struct, frozen=True):
@@ -87,7 +85,7 @@ class CheckpointStore:
                 try:
                     live = (await self._js.add_stream(wanted)).config
                 except BadRequestError as error:
-                    if error.err_code != _NAME_IN_USE:  # another program made it meanwhile
+                    if error.err_code != NAME_IN_USE:  # another program made it meanwhile
                         raise
                     live = (await self._js.stream_info(CHECKPOINTS)).config
         for setting in ("subjects", "retention", "discard", "deny_delete", "deny_purge"):
@@ -105,7 +103,7 @@ class CheckpointStore:
             try:
                 message = await self._js.get_last_msg(CHECKPOINTS, _subject(origin))
             except NotFoundError as error:
-                if error.err_code != _NO_MESSAGE:
+                if error.err_code != NO_MESSAGE:
                     raise
                 return None
         assert message.seq is not None
@@ -133,7 +131,7 @@ class CheckpointStore:
                         CHECKPOINTS, seq=after + 1, subject=_subject(origin), next=True
                     )
                 except NotFoundError as error:
-                    if error.err_code != _NO_MESSAGE:
+                    if error.err_code != NO_MESSAGE:
                         raise
                     return
             assert message.seq is not None
@@ -193,7 +191,7 @@ class CheckpointStore:
                     timeout=REQUEST_TIMEOUT_SECONDS,
                 )
         except APIError as error:
-            if error.err_code not in _WRONG_LAST_SEQUENCE:
+            if error.err_code not in WRONG_LAST_SEQUENCE:
                 raise
             return await self._landed(origin, raw, after)
         except Unavailable:

@@ -20,6 +20,7 @@ from nats.js.errors import APIError, NotFoundError
 from adapters.jetstream import wire
 from adapters.jetstream.batch import Outgoing, publish_batch
 from adapters.jetstream.branch import BranchReader
+from adapters.jetstream.codes import WRONG_LAST_SEQUENCE
 from adapters.jetstream.connection import (
     REQUEST_TIMEOUT_SECONDS,
     missing_as_unavailable,
@@ -52,7 +53,6 @@ from domain.ports import ALL
 
 log = logging.getLogger(__name__)
 
-WRONG_LAST_SEQUENCE = (10071, 10164)
 # The first try of the same append is still on its way through the cluster.
 _IN_PROCESS = 10158
 # A batch holds a message id that the stream has already.

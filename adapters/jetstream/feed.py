@@ -17,6 +17,7 @@ from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 from nats.js.errors import NotFoundError
 
+from adapters.jetstream.codes import NO_MESSAGE
 from adapters.jetstream.connection import (
     RETRY_SECONDS,
     missing_as_unavailable,
@@ -32,7 +33,6 @@ from domain.errors import StreamGap, StreamMismatch, Unavailable
 log = logging.getLogger(__name__)
 
 
-_NO_MESSAGE = 10037
 # A flow that breaks off leaves a consumer behind for a while: not too many of them.
 AGAIN_SECONDS = 0.2
 
@@ -65,7 +65,7 @@ async def message_at(js: JetStreamContext, stream: str, position: int) -> RawStr
         try:
             return await js.get_msg(stream, seq=position)
         except NotFoundError as error:
-            if error.err_code != _NO_MESSAGE:
+            if error.err_code != NO_MESSAGE:
                 raise
             return None
 

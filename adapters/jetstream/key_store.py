@@ -25,6 +25,7 @@ from nats.js.api import (
 from nats.js.errors import APIError, BadRequestError, NotFoundError
 
 from adapters.crypto.keys import Wrapped
+from adapters.jetstream.codes import KV_OPERATION, NAME_IN_USE, NO_MESSAGE, WRONG_LAST_SEQUENCE
 from adapters.jetstream.connection import (
     REQUEST_TIMEOUT_SECONDS,
     missing_as_unavailable,
@@ -40,11 +41,7 @@ KEYS = f"KV_{BUCKET}"
 DEVICE_KEYS = "CONFIGTRAIL_DEVICE_KEYS"
 _PREFIX = f"$KV.{BUCKET}."
 _DEVICE_PREFIX = "configtrail-keys."
-_OPERATION = "KV-Operation"
 _LIMIT_BEFORE = 1
-_NO_MESSAGE = 10037
-_NAME_IN_USE = 10058
-_WRONG_LAST_SEQUENCE = (10071, 10164)
 
 
 class JetStreamKeyStore:
@@ -118,7 +115,7 @@ class JetStreamKeyStore:
                 )
             )
         except BadRequestError as error:
-            if error.err_code != _NAME_IN_USE:  # another program made it meanwhile
+            if error.err_code != NAME_IN_USE:  # another program made it meanwhile
                 raise
 
     async def get(self, name: str) -> bytes | None:
@@ -135,7 +132,7 @@ class JetStreamKeyStore:
             try:
                 return await self._js.get_last_msg(*_place(name))
             except NotFoundError as error:
-                if error.err_code != _NO_MESSAGE:
+                if error.err_code != NO_MESSAGE:
                     raise StreamMissing(_place(name)[0]) from error
                 return None
 
@@ -163,7 +160,7 @@ class JetStreamKeyStore:
 
     async def destroy(self, name: str) -> None:
         """See `WrappedKeyStore.destroy`. A mark is left, so that the name is never used again."""
-        mark = {_OPERATION: "PURGE"}
+        mark = {KV_OPERATION: "PURGE"}
         if _place(name)[0] == KEYS:
             mark["Nats-Rollup"] = "sub"
         await self._lift_limit()
@@ -194,7 +191,7 @@ class JetStreamKeyStore:
                     timeout=REQUEST_TIMEOUT_SECONDS,
                 )
         except APIError as error:
-            if error.err_code not in _WRONG_LAST_SEQUENCE:
+            if error.err_code not in WRONG_LAST_SEQUENCE:
                 raise
             return None
         return ack.seq
@@ -224,7 +221,7 @@ class JetStreamKeyStore:
             try:
                 return await self._js.get_msg(stream, seq=start, subject=subject, next=True)
             except NotFoundError as error:
-                if error.err_code != _NO_MESSAGE:
+                if error.err_code != NO_MESSAGE:
                     raise StreamMissing(stream) from error
                 return None
 
@@ -284,4 +281,4 @@ def _name(subject: str) -> str:
 
 def _is_mark(message: RawStreamMsg) -> bool:
     """Whether it says that the keys were destroyed."""
-    return _OPERATION in (message.headers or {})
+    return KV_OPERATION in (message.headers or {})

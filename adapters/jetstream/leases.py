@@ -25,6 +25,7 @@ from nats.js import JetStreamContext
 from nats.js.api import KeyValueConfig
 from nats.js.errors import APIError, NotFoundError
 
+from adapters.jetstream.codes import KV_OPERATION, WRONG_LAST_SEQUENCE
 from adapters.jetstream.connection import outage_as_unavailable
 from adapters.jetstream.publisher import Publisher
 from adapters.jetstream.streams import replicate
@@ -33,8 +34,6 @@ from domain.errors import LeaseHeld, LeaseLost, Unavailable
 BUCKET = "CONFIGTRAIL_LEASES"
 _STREAM = f"KV_{BUCKET}"
 _NAME = re.compile(r"[A-Za-z0-9=_-]+(?:\.[A-Za-z0-9=_-]+)*\Z")
-_WRONG_LAST_SEQUENCE = (10071, 10164)
-_OPERATION = "KV-Operation"
 _MARKER = "Nats-Marker-Reason"
 _EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 _TTL = "Nats-TTL"
@@ -238,7 +237,7 @@ class _Held:
                     timeout=min(_REQUEST_SECONDS, self.seconds / 3),
                 )
         except APIError as error:
-            if error.err_code in _WRONG_LAST_SEQUENCE:
+            if error.err_code in WRONG_LAST_SEQUENCE:
                 return False
             raise
         self.revision = ack.seq
@@ -257,7 +256,7 @@ class _Held:
                     self.subject,
                     b"",
                     {
-                        _OPERATION: "PURGE",
+                        KV_OPERATION: "PURGE",
                         "Nats-Rollup": "sub",
                         _EXPECTED: str(after),
                         _TTL: "1",
@@ -265,7 +264,7 @@ class _Held:
                     timeout=_REQUEST_SECONDS,
                 )
         except APIError as error:
-            if error.err_code not in _WRONG_LAST_SEQUENCE:
+            if error.err_code not in WRONG_LAST_SEQUENCE:
                 raise
             return False
         return True
@@ -279,7 +278,7 @@ async def _read(js: JetStreamContext, subject: str) -> _Entry:
             return _Entry(0, None)
     headers = message.headers or {}
     revision = message.seq or 0
-    if _OPERATION in headers or _MARKER in headers:
+    if KV_OPERATION in headers or _MARKER in headers:
         return _Entry(revision, None)
     return _Entry(revision, msgspec.json.decode(message.data or b"", type=Holder))
 

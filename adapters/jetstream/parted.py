@@ -23,6 +23,7 @@ from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
 
+from adapters.jetstream.codes import NO_MESSAGE
 from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
 from adapters.jetstream.listing import Listed
 from adapters.jetstream.publisher import Ack, Publisher
@@ -35,7 +36,6 @@ _LIST_HEAD: Final = struct.Struct(">BQI")
 PART_BYTES: Final = 512 * 1024
 _HEADROOM: Final = 4096
 _AT_ONCE: Final = 8
-_NO_MESSAGE: Final = 10037
 FULL: Final = (10077, 10047)  # the stream's limit, the account's
 
 T = TypeVar("T")
@@ -181,7 +181,7 @@ class PartedStream:
             try:
                 return await self._js.get_msg(self._stream, seq=sequence)
             except NotFoundError as error:
-                if error.err_code != _NO_MESSAGE:
+                if error.err_code != NO_MESSAGE:
                     raise
                 return None
 

@@ -13,10 +13,9 @@ from datetime import datetime
 from nats.aio.client import Client
 from nats.js.errors import APIError
 
+from adapters.jetstream.codes import NO_MESSAGE
 from adapters.jetstream.connection import REQUEST_TIMEOUT_SECONDS, outage_as_unavailable
 from domain.tlog.leaf import RawEvent
-
-_NO_MESSAGE = 10037
 
 
 async def stored_at(nc: Client, stream: str, position: int) -> RawEvent | None:
@@ -44,7 +43,7 @@ async def _asked(nc: Client, stream: str, what: dict[str, int | str]) -> RawEven
         )
         answer = json.loads(reply.data)
         if "error" in answer:
-            if answer["error"].get("err_code") == _NO_MESSAGE:
+            if answer["error"].get("err_code") == NO_MESSAGE:
                 return None
             APIError.from_error(answer["error"])
     message = answer["message"]
