@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError, Future
@@ -12,16 +11,15 @@ from typing import Any, TypeVar
 from eventsourcing.persistence import InterfaceError
 from nats.aio.client import Client
 
-from adapters.jetstream.connection import close, connect
+from adapters.jetstream.connection import CLOSE_SECONDS, close, connect
 from domain.errors import Unavailable
 
 T = TypeVar("T")
 
-log = logging.getLogger(__name__)
-
-# A server that is gone must not keep the program from ending.
-CLOSE_SECONDS = 5.0
-GRACE_SECONDS = 2.0
+# A connection that fails is closed before that is told, and the loop wants its turn.
+GRACE_SECONDS = CLOSE_SECONDS + 2.0
+# What a closing loop still does must not keep the program from ending.
+LEAVE_SECONDS = 5.0
 CLOSED = "the factory is closed, and its connection with it; make a new one"
 
 
@@ -87,7 +85,7 @@ class Background:
             # Collected as garbage, by the loop's own thread: it can't wait for itself.
             self._loop.create_task(self._close_and_stop())
             return
-        asyncio.run_coroutine_threadsafe(self._close_connection(), self._loop).result()
+        asyncio.run_coroutine_threadsafe(close(self.nc), self._loop).result()
         self._end()
 
     def _result(self, started: Future[T], seconds: float) -> T:
@@ -108,15 +106,9 @@ class Background:
         self._loop.close()
 
     async def _close_and_stop(self) -> None:
-        await self._close_connection()
+        await close(self.nc)
         await _cancel_others()
         self._loop.stop()
-
-    async def _close_connection(self) -> None:
-        try:
-            await asyncio.wait_for(close(self.nc), CLOSE_SECONDS)
-        except TimeoutError:
-            log.warning("the connection to NATS does not close; it ends with its thread")
 
 
 async def _cancel_others() -> None:
@@ -125,4 +117,4 @@ async def _cancel_others() -> None:
     for task in others:
         task.cancel()
     if others:
-        await asyncio.wait(others, timeout=CLOSE_SECONDS)
+        await asyncio.wait(others, timeout=LEAVE_SECONDS)
