@@ -44,7 +44,7 @@ MASTER = MasterKey(bytes(range(32)))
 Answer = Callable[[dict[str, str]], Awaitable[object]]
 
 
-class Stack(Struct, frozen=True):
+class TriggerStack(Struct, frozen=True):
     """What a manual backup needs, on a real server, without a recorder."""
 
     nc: Client
@@ -121,7 +121,7 @@ class Stack(Struct, frozen=True):
         return [one for one in found if isinstance(one, ManualBackupFinished)][-1]
 
 
-async def build(nc: Client, *, lease_seconds: float = 10) -> Stack:
+async def build(nc: Client, *, lease_seconds: float = 10) -> TriggerStack:
     js = nc.jetstream(timeout=10)
     await ensure_streams(js, replicas=1, intake_max_bytes=1 << 28)
     key_store = JetStreamKeyStore(js)
@@ -134,7 +134,7 @@ async def build(nc: Client, *, lease_seconds: float = 10) -> Stack:
     events = JetStreamEventStore(nc, js)
     devices = DeviceRepository(events)
     metrics = Metrics()
-    return Stack(
+    return TriggerStack(
         nc,
         devices,
         events,
@@ -159,7 +159,7 @@ async def build(nc: Client, *, lease_seconds: float = 10) -> Stack:
 
 
 @asynccontextmanager
-async def collector(stack: Stack, answer: Answer) -> AsyncIterator[None]:
+async def collector(stack: TriggerStack, answer: Answer) -> AsyncIterator[None]:
     """Somebody who answers on the subject; an answer that is no bytes is sent as JSON."""
 
     async def on_request(msg: Msg) -> None:
@@ -180,7 +180,7 @@ class Gate(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def held_up(stack: Stack, answer: Answer) -> AsyncIterator[Gate]:
+async def held_up(stack: TriggerStack, answer: Answer) -> AsyncIterator[Gate]:
     """A collector that answers when it is released."""
     gate = Gate(asyncio.Event(), asyncio.Event())
 
@@ -194,7 +194,7 @@ async def held_up(stack: Stack, answer: Answer) -> AsyncIterator[Gate]:
 
 
 def collecting(
-    stack: Stack, text: str, *, name_trigger: bool = True, said: str | None = None
+    stack: TriggerStack, text: str, *, name_trigger: bool = True, said: str | None = None
 ) -> Answer:
     """A collector that reads `text` from the device and publishes it."""
 
@@ -223,11 +223,11 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-async def asked(stack: Stack) -> bool:
+async def asked(stack: TriggerStack) -> bool:
     async with aclosing(stack.events.read_branch(TENANT, DEVICE)) as branch:
         return any([isinstance(one.event, ManualBackupTriggered) async for one in branch])
 
 
-async def is_recorded(stack: Stack, kind: type[object]) -> bool:
+async def is_recorded(stack: TriggerStack, kind: type[object]) -> bool:
     async with aclosing(stack.events.read_branch(TENANT, DEVICE)) as branch:
         return any([isinstance(one.event, kind) async for one in branch])

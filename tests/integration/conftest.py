@@ -1,4 +1,4 @@
-"""Fixtures of several tests: the API of a whole program, the parts of a manual backup."""
+"""Fixtures of several tests: a whole program and its API, and the parts of one."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.connection import connect
 from adapters.jetstream.intake import CREATE
 from adapters.roles.supervisor import running
+from tests.collecting_stack import Stack, opened_stack
 from tests.serving import NOON, TEXTS, Api, export, program, settings_for
 from tests.support import eventually
-from tests.trigger_stack import Stack, build
+from tests.trigger_stack import TriggerStack, build
 
 
 @pytest.fixture
@@ -41,14 +42,21 @@ async def _has_letter(api: Api) -> bool:
 
 
 @pytest.fixture
-async def stack(nats_server: EmbeddedNats) -> AsyncIterator[Stack]:
+async def trigger_stack(nats_server: EmbeddedNats) -> AsyncIterator[TriggerStack]:
     nc = await connect(nats_server.url, name="test")
     yield await build(nc)
     await nc.close()
 
 
 @pytest.fixture
-async def recording(stack: Stack) -> AsyncIterator[Stack]:
-    """The stack with a recorder at work."""
-    async with running({"recorder": stack.recorder().run}):
-        yield stack
+async def recording(trigger_stack: TriggerStack) -> AsyncIterator[TriggerStack]:
+    """The parts of a manual backup with a recorder at work."""
+    async with running({"recorder": trigger_stack.recorder().run}):
+        yield trigger_stack
+
+
+@pytest.fixture
+async def stack(nats_server: EmbeddedNats, tmp_path: Path) -> AsyncIterator[Stack]:
+    """What collecting needs."""
+    async with opened_stack(nats_server.url, tmp_path) as opened:
+        yield opened

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Literal
 
 import pytest
 
-from adapters.embedded.nats import EmbeddedNats
 from domain.events import DeviceSettings, SnapshotCreated
-from tests.collecting_stack import DEVICE, TENANT, Stack, only, opened_stack, settings
+from tests.collecting_stack import DEVICE, TENANT, Stack, only, settings
 from tests.doubles.routeros import Action, RouterOSDouble, export_text, serving
 
 SECRET = "hunter2-in-the-history"
-
-
-@pytest.fixture
-async def stack(nats_server: EmbeddedNats, tmp_path: Path) -> AsyncIterator[Stack]:
-    async with opened_stack(nats_server.url, tmp_path) as opened:
-        yield opened
 
 
 async def read(stack: Stack, wanted: DeviceSettings) -> list[SnapshotCreated]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -17,7 +15,6 @@ from adapters.collecting.collection import Collected, DeviceCollector, Failed, N
 from adapters.collecting.credentials import Stored
 from adapters.collecting.schedule import Attempt
 from adapters.composition import System
-from adapters.embedded.nats import EmbeddedNats
 from adapters.roles.collector import Collector
 from adapters.ssh.reading import Reading, read_device
 from adapters.ssh.target import Target
@@ -42,17 +39,10 @@ from tests.collecting_stack import (
     collect,
     collecting,
     only,
-    opened_stack,
     settings,
 )
 from tests.doubles.routeros import RouterOSDouble, export_text, serving
 from tests.support import eventually
-
-
-@pytest.fixture
-async def stack(nats_server: EmbeddedNats, tmp_path: Path) -> AsyncIterator[Stack]:
-    async with opened_stack(nats_server.url, tmp_path) as opened:
-        yield opened
 
 
 async def test_a_reading_of_a_megabyte_becomes_a_fact_and_the_next_a_confirmation(

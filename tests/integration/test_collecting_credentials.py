@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,6 @@ from adapters.collecting.collection import Collected, DeviceCollector, Failed
 from adapters.collecting.credentials import BUCKET as CREDENTIALS
 from adapters.collecting.credentials import Credentials
 from adapters.collecting.vault import Vault
-from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.buckets import Bucket
 from adapters.roles.collector import Collector
 from adapters.roles.devices import DeviceRepository
@@ -35,17 +33,10 @@ from tests.collecting_stack import (
     collect,
     collecting,
     only,
-    opened_stack,
     settings,
 )
 from tests.doubles.routeros import RouterOSDouble, serving, silent_host
 from tests.support import eventually
-
-
-@pytest.fixture
-async def stack(nats_server: EmbeddedNats, tmp_path: Path) -> AsyncIterator[Stack]:
-    async with opened_stack(nats_server.url, tmp_path) as opened:
-        yield opened
 
 
 @asynccontextmanager

@@ -6,12 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from adapters.collecting.collection import Collected, Failed
-from adapters.embedded.nats import EmbeddedNats
 from adapters.roles.collector import Collector
 from adapters.ssh.jumping import JumpHosts
 from domain.events import (
@@ -27,18 +25,11 @@ from tests.collecting_stack import (
     Stack,
     collecting,
     only,
-    opened_stack,
     settings,
 )
 from tests.doubles import jump
 from tests.doubles.routeros import RouterOSDouble, serving
 from tests.support import eventually
-
-
-@pytest.fixture
-async def stack(nats_server: EmbeddedNats, tmp_path: Path) -> AsyncIterator[Stack]:
-    async with opened_stack(nats_server.url, tmp_path) as opened:
-        yield opened
 
 
 @asynccontextmanager

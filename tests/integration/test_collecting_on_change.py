@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from adapters.collecting import reported
 from adapters.collecting.planned import now_utc
-from adapters.embedded.nats import EmbeddedNats
 from domain.events import (
     DuplicateSkipped,
     SnapshotCreated,
@@ -23,17 +20,10 @@ from tests.collecting_stack import (
     TENANT,
     Stack,
     collecting,
-    opened_stack,
     settings,
 )
 from tests.doubles.routeros import RouterOSDouble, export_text, serving
 from tests.support import eventually
-
-
-@pytest.fixture
-async def stack(nats_server: EmbeddedNats, tmp_path: Path) -> AsyncIterator[Stack]:
-    async with opened_stack(nats_server.url, tmp_path) as opened:
-        yield opened
 
 
 async def test_a_device_that_tells_of_a_change_is_collected_before_its_turn(stack: Stack) -> None:

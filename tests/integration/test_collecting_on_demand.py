@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 import pytest
 from nats.aio.msg import Msg
 
 from adapters.collecting.collection import Failed
-from adapters.embedded.nats import EmbeddedNats
 from adapters.roles.trigger import SUBJECT
 from domain.errors import BackupFailed, BackupUnderWay
 from domain.events import (
@@ -29,17 +26,10 @@ from tests.collecting_stack import (
     Stack,
     collect,
     collecting,
-    opened_stack,
     settings,
 )
 from tests.doubles.routeros import RouterOSDouble, export_text, serving
 from tests.support import eventually
-
-
-@pytest.fixture
-async def stack(nats_server: EmbeddedNats, tmp_path: Path) -> AsyncIterator[Stack]:
-    async with opened_stack(nats_server.url, tmp_path) as opened:
-        yield opened
 
 
 async def test_a_manual_backup_reaches_the_device_and_comes_back_with_the_truth(

@@ -15,7 +15,6 @@ from adapters.collecting.credentials import Stored
 from adapters.collecting.files import judge_inventory
 from adapters.collecting.planning import plan_of
 from adapters.collecting.registered import registered_inventory
-from adapters.embedded.nats import EmbeddedNats
 from adapters.roles.collector import Collector
 from adapters.roles.devices import DeviceRepository
 from adapters.roles.supervisor import running
@@ -35,15 +34,9 @@ from domain.events import (
 )
 from domain.groups import group_branch
 from domain.inventory import Entry, Row, judge
-from tests.collecting_stack import ALICE, DEVICE, PASSWORD, TENANT, Stack, opened_stack
+from tests.collecting_stack import ALICE, DEVICE, PASSWORD, TENANT, Stack
 from tests.doubles.routeros import RouterOSDouble, serving
 from tests.support import eventually
-
-
-@pytest.fixture
-async def stack(nats_server: EmbeddedNats, tmp_path: Path) -> AsyncIterator[Stack]:
-    async with opened_stack(nats_server.url, tmp_path) as opened:
-        yield opened
 
 
 @asynccontextmanager

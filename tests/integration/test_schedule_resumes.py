@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from adapters.collecting.credential_changes import CredentialKeeper
 from adapters.collecting.credentials import Stored
-from adapters.embedded.nats import EmbeddedNats
 from adapters.roles.devices import DeviceRepository
 from adapters.roles.supervisor import running
 from domain.errors import BackupFailed
 from domain.events import CollectionFailed, CollectionRecovered, SnapshotCreated
-from tests.collecting_stack import ALICE, DEVICE, PASSWORD, TENANT, Stack, opened_stack, settings
+from tests.collecting_stack import ALICE, DEVICE, PASSWORD, TENANT, Stack, settings
 from tests.doubles.routeros import RouterOSDouble, serving
 from tests.support import eventually
 
 DAY = 86_400
-
-
-@pytest.fixture
-async def stack(nats_server: EmbeddedNats, tmp_path: Path) -> AsyncIterator[Stack]:
-    async with opened_stack(nats_server.url, tmp_path) as opened:
-        yield opened
 
 
 async def read_once(stack: Stack, port: int) -> None:

@@ -24,7 +24,7 @@ from tests.trigger_stack import (
     DEVICE,
     OTHER,
     TENANT,
-    Stack,
+    TriggerStack,
     asked,
     collecting,
     collector,
@@ -36,7 +36,7 @@ from tests.trigger_stack import (
 
 @pytest.mark.parametrize("name_trigger", [True, False])
 async def test_a_new_configuration_is_recorded_and_named(
-    recording: Stack, name_trigger: bool
+    recording: TriggerStack, name_trigger: bool
 ) -> None:
     async with collector(recording, collecting(recording, CONFIG, name_trigger=name_trigger)):
         done = await recording.service.run(TENANT, DEVICE, actor=ALICE, reason="before the change")
@@ -61,7 +61,7 @@ async def test_a_new_configuration_is_recorded_and_named(
 
 @pytest.mark.parametrize("name_trigger", [True, False])
 async def test_an_unchanged_configuration_is_a_duplicate(
-    recording: Stack, name_trigger: bool
+    recording: TriggerStack, name_trigger: bool
 ) -> None:
     async with collector(recording, collecting(recording, CONFIG, name_trigger=name_trigger)):
         first = await recording.service.run(TENANT, DEVICE, actor=ALICE)
@@ -75,7 +75,7 @@ async def test_an_unchanged_configuration_is_a_duplicate(
 
 
 async def test_an_earlier_reading_of_the_same_text_is_not_taken_for_this_one(
-    recording: Stack,
+    recording: TriggerStack,
 ) -> None:
     await recording.intake.publish(TENANT, DEVICE, CONFIG, datetime.now(UTC))
     await eventually(lambda: is_recorded(recording, SnapshotCreated))
@@ -86,43 +86,47 @@ async def test_an_earlier_reading_of_the_same_text_is_not_taken_for_this_one(
     assert await recording.ends() == ["timed_out"]
 
 
-async def test_the_request_is_recorded_before_the_collector_is_asked(stack: Stack) -> None:
+async def test_the_request_is_recorded_before_the_collector_is_asked(
+    trigger_stack: TriggerStack,
+) -> None:
     seen: list[bool] = []
     asked_for: list[dict[str, str]] = []
 
     async def answer(request: dict[str, str]) -> object:
-        seen.append(await asked(stack))
+        seen.append(await asked(trigger_stack))
         asked_for.append(request)
         return {"status": "failed", "error": "no"}
 
-    async with collector(stack, answer):
+    async with collector(trigger_stack, answer):
         with pytest.raises(BackupFailed):
-            await stack.service.run(TENANT, DEVICE, actor=ALICE)
+            await trigger_stack.service.run(TENANT, DEVICE, actor=ALICE)
     assert seen == [True]
-    assert (await stack.last_end()).trigger_id == asked_for[0]["trigger_id"]
+    assert (await trigger_stack.last_end()).trigger_id == asked_for[0]["trigger_id"]
     assert {key: asked_for[0][key] for key in ("device_id", "tenant_id")} == {
         "device_id": DEVICE,
         "tenant_id": TENANT,
     }
 
 
-async def test_a_failure_is_told_in_the_collectors_words_made_harmless(stack: Stack) -> None:
+async def test_a_failure_is_told_in_the_collectors_words_made_harmless(
+    trigger_stack: TriggerStack,
+) -> None:
     words = "auth\x1b[31m failed\r\nfor\tadmin " + "x" * 1000
-    async with collector(stack, saying(status="failed", error=words)):
+    async with collector(trigger_stack, saying(status="failed", error=words)):
         with pytest.raises(BackupFailed) as failed:
-            await stack.service.run(TENANT, DEVICE, actor=ALICE)
+            await trigger_stack.service.run(TENANT, DEVICE, actor=ALICE)
     reason = failed.value.reason
     assert reason.startswith("auth [31m failed for admin xxx")
     assert reason.isprintable()
     assert len(reason) <= 300
-    assert await stack.ends() == ["failed"]
-    assert (await stack.last_end()).message == reason
+    assert await trigger_stack.ends() == ["failed"]
+    assert (await trigger_stack.last_end()).message == reason
 
 
-async def test_without_a_collector_it_fails_at_once(stack: Stack) -> None:
+async def test_without_a_collector_it_fails_at_once(trigger_stack: TriggerStack) -> None:
     with pytest.raises(BackupFailed, match="no collector answers"):
-        await stack.service.run(TENANT, DEVICE, actor=ALICE)
-    assert await stack.ends() == ["failed"]
+        await trigger_stack.service.run(TENANT, DEVICE, actor=ALICE)
+    assert await trigger_stack.ends() == ["failed"]
 
 
 @pytest.mark.parametrize(
@@ -140,59 +144,69 @@ async def test_without_a_collector_it_fails_at_once(stack: Stack) -> None:
     ],
 )
 async def test_an_answer_that_breaks_the_contract_is_a_failure(
-    stack: Stack, body: bytes, rule: str
+    trigger_stack: TriggerStack, body: bytes, rule: str
 ) -> None:
     async def answer(request: dict[str, str]) -> object:
         return body
 
-    async with collector(stack, answer):
+    async with collector(trigger_stack, answer):
         with pytest.raises(BackupFailed) as failed:
-            await stack.service.run(TENANT, DEVICE, actor=ALICE)
+            await trigger_stack.service.run(TENANT, DEVICE, actor=ALICE)
     assert rule in failed.value.reason
     assert "secret-word" not in failed.value.reason
-    assert await stack.ends() == ["failed"]
+    assert await trigger_stack.ends() == ["failed"]
 
 
-async def test_a_collector_that_is_busy_with_the_device_means_locked(stack: Stack) -> None:
-    async with collector(stack, saying(status="locked", message="busy")):
+async def test_a_collector_that_is_busy_with_the_device_means_locked(
+    trigger_stack: TriggerStack,
+) -> None:
+    async with collector(trigger_stack, saying(status="locked", message="busy")):
         with pytest.raises(BackupUnderWay):
-            await stack.service.run(TENANT, DEVICE, actor=ALICE)
-    assert await stack.ends() == ["locked"]
-    assert await stack.leases.holder(lease_name(TENANT, DEVICE)) is None
+            await trigger_stack.service.run(TENANT, DEVICE, actor=ALICE)
+    assert await trigger_stack.ends() == ["locked"]
+    assert await trigger_stack.leases.holder(lease_name(TENANT, DEVICE)) is None
 
 
-async def test_a_collector_that_does_not_answer_means_timed_out(stack: Stack) -> None:
+async def test_a_collector_that_does_not_answer_means_timed_out(
+    trigger_stack: TriggerStack,
+) -> None:
     async def answer(request: dict[str, str]) -> object:
         await released.wait()
         return {"status": "failed"}
 
     released = asyncio.Event()
-    async with collector(stack, answer):
+    async with collector(trigger_stack, answer):
         with pytest.raises(BackupTimedOut, match="did not answer within"):
-            await stack.service.run(TENANT, DEVICE, actor=ALICE, timeout=0.5)
+            await trigger_stack.service.run(TENANT, DEVICE, actor=ALICE, timeout=0.5)
         released.set()
-    assert await stack.ends() == ["timed_out"]
+    assert await trigger_stack.ends() == ["timed_out"]
 
 
-async def test_a_success_whose_snapshot_never_arrives_is_timed_out(stack: Stack) -> None:
-    async with collector(stack, saying(status="success", sha256_hash=sha256(OTHER))):
+async def test_a_success_whose_snapshot_never_arrives_is_timed_out(
+    trigger_stack: TriggerStack,
+) -> None:
+    async with collector(trigger_stack, saying(status="success", sha256_hash=sha256(OTHER))):
         with pytest.raises(BackupTimedOut, match="success, but no new reading was recorded"):
-            await stack.service.run(TENANT, DEVICE, actor=ALICE, timeout=0.5)
-    assert await stack.ends() == ["timed_out"]
+            await trigger_stack.service.run(TENANT, DEVICE, actor=ALICE, timeout=0.5)
+    assert await trigger_stack.ends() == ["timed_out"]
 
 
-async def test_a_false_hash_does_not_hide_the_snapshot_of_this_trigger(recording: Stack) -> None:
+async def test_a_false_hash_does_not_hide_the_snapshot_of_this_trigger(
+    recording: TriggerStack,
+) -> None:
     async with collector(recording, collecting(recording, CONFIG, said=sha256(OTHER))):
         done = await recording.service.run(TENANT, DEVICE, actor=ALICE)
     assert done.outcome == "succeeded"
 
 
-async def test_without_nats_it_is_unavailable(nats_server: EmbeddedNats, stack: Stack) -> None:
+async def test_without_nats_it_is_unavailable(
+    nats_server: EmbeddedNats, trigger_stack: TriggerStack
+) -> None:
     await nats_server.kill()
     with pytest.raises(Unavailable):
-        await stack.service.run(TENANT, DEVICE, actor=ALICE)
+        await trigger_stack.service.run(TENANT, DEVICE, actor=ALICE)
     await nats_server.start()
-    await eventually(lambda: stack.nc.is_connected)
+    await eventually(lambda: trigger_stack.nc.is_connected)
 
 
 @pytest.mark.parametrize(
@@ -206,9 +220,14 @@ async def test_without_nats_it_is_unavailable(nats_server: EmbeddedNats, stack: 
     ],
 )
 async def test_bad_input_is_refused_before_anything_is_recorded(
-    stack: Stack, tenant: str, device: str, actor: str, reason: str | None, field: str
+    trigger_stack: TriggerStack,
+    tenant: str,
+    device: str,
+    actor: str,
+    reason: str | None,
+    field: str,
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
-        await stack.service.run(tenant, device, actor=actor, reason=reason)
+        await trigger_stack.service.run(tenant, device, actor=actor, reason=reason)
     assert refused.value.field == field
-    assert await stack.events.head() == 0
+    assert await trigger_stack.events.head() == 0

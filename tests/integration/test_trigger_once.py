@@ -26,7 +26,7 @@ from tests.trigger_stack import (
     CONFIG,
     DEVICE,
     TENANT,
-    Stack,
+    TriggerStack,
     collecting,
     collector,
     held_up,
@@ -36,7 +36,7 @@ from tests.trigger_stack import (
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-async def test_of_eight_at_once_one_runs_and_all_are_recorded(recording: Stack) -> None:
+async def test_of_eight_at_once_one_runs_and_all_are_recorded(recording: TriggerStack) -> None:
     inside = asyncio.Event()
     refused: list[bool] = []
 
@@ -62,7 +62,7 @@ async def test_of_eight_at_once_one_runs_and_all_are_recorded(recording: Stack) 
 
 @pytest.mark.parametrize("name_trigger", [True, False])
 async def test_who_joined_a_backup_has_its_end_and_no_other(
-    recording: Stack, name_trigger: bool
+    recording: TriggerStack, name_trigger: bool
 ) -> None:
     async with held_up(recording, collecting(recording, CONFIG, name_trigger=name_trigger)) as gate:
         first = asyncio.create_task(recording.service.run(TENANT, DEVICE, actor=ALICE))
@@ -81,7 +81,7 @@ async def test_who_joined_a_backup_has_its_end_and_no_other(
 
 
 async def test_who_joined_a_scheduled_collection_has_its_end_and_no_other(
-    recording: Stack,
+    recording: TriggerStack,
 ) -> None:
     async with (
         collector(recording, saying(status="locked")),
@@ -100,49 +100,54 @@ async def test_who_joined_a_scheduled_collection_has_its_end_and_no_other(
     assert len(facts) == 4
 
 
-async def _told_by_others(stack: Stack, at: datetime = LONG_AGO) -> None:
+async def _told_by_others(trigger_stack: TriggerStack, at: datetime = LONG_AGO) -> None:
     """Readings that are no part of the collection under way become facts: sent by somebody at a
     time of their choice, imported, and one of a collector that arrives late."""
     others = (("pushed", at), ("imported", at), ("scheduled", LONG_AGO))
     for number, (source, moment) in enumerate(others, 1):
         text = CONFIG.replace("r1", f"other{number}")
-        await stack.intake.publish(TENANT, DEVICE, text, moment, source=source)
-        await eventually(partial(_has, stack, SnapshotCreated, number))
+        await trigger_stack.intake.publish(TENANT, DEVICE, text, moment, source=source)
+        await eventually(partial(_has, trigger_stack, SnapshotCreated, number))
 
 
-async def _has(stack: Stack, kind: type[object], count: int) -> bool:
-    async with aclosing(stack.events.read_branch(TENANT, DEVICE)) as branch:
+async def _has(trigger_stack: TriggerStack, kind: type[object], count: int) -> bool:
+    async with aclosing(trigger_stack.events.read_branch(TENANT, DEVICE)) as branch:
         return sum([isinstance(one.event, kind) async for one in branch]) == count
 
 
-async def test_backups_of_different_devices_do_not_wait_for_each_other(stack: Stack) -> None:
+async def test_backups_of_different_devices_do_not_wait_for_each_other(
+    trigger_stack: TriggerStack,
+) -> None:
     at_once: list[str] = []
 
     async def answer(request: dict[str, str]) -> object:
         at_once.append(request["device_id"])
         return {"status": "failed", "error": "no"}
 
-    async with stack.leases.hold(lease_name(TENANT, "another"), 30), collector(stack, answer):
+    async with (
+        trigger_stack.leases.hold(lease_name(TENANT, "another"), 30),
+        collector(trigger_stack, answer),
+    ):
         with pytest.raises(BackupFailed):
-            await stack.service.run(TENANT, DEVICE, actor=ALICE)
+            await trigger_stack.service.run(TENANT, DEVICE, actor=ALICE)
     assert at_once == [DEVICE]
 
 
-async def test_being_cancelled_is_recorded(stack: Stack) -> None:
-    async with held_up(stack, saying(status="failed")) as gate:
-        task = asyncio.create_task(stack.service.run(TENANT, DEVICE, actor=ALICE))
+async def test_being_cancelled_is_recorded(trigger_stack: TriggerStack) -> None:
+    async with held_up(trigger_stack, saying(status="failed")) as gate:
+        task = asyncio.create_task(trigger_stack.service.run(TENANT, DEVICE, actor=ALICE))
         await gate.reached.wait()
         task.cancel()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         gate.released.set()
-    assert await stack.ends() == ["failed"]
-    assert "stopped" in ((await stack.last_end()).message or "")
-    assert await stack.leases.holder(lease_name(TENANT, DEVICE)) is None
+    assert await trigger_stack.ends() == ["failed"]
+    assert "stopped" in ((await trigger_stack.last_end()).message or "")
+    assert await trigger_stack.leases.holder(lease_name(TENANT, DEVICE)) is None
 
 
-async def test_cancelled_at_any_moment_it_ends_once(recording: Stack) -> None:
+async def test_cancelled_at_any_moment_it_ends_once(recording: TriggerStack) -> None:
     """The recorded end is one, wherever in its course the request is hit."""
     outcomes: list[BaseException | TriggerResult] = []
     async with collector(recording, collecting(recording, CONFIG)):
@@ -157,17 +162,17 @@ async def test_cancelled_at_any_moment_it_ends_once(recording: Stack) -> None:
     assert len(await recording.ends()) == len(outcomes) - 1, "only the first one never began"
 
 
-async def test_a_lease_taken_away_ends_the_backup_as_failed(stack: Stack) -> None:
-    async with held_up(stack, saying(status="failed")) as gate:
-        task = asyncio.create_task(stack.service.run(TENANT, DEVICE, actor=ALICE))
+async def test_a_lease_taken_away_ends_the_backup_as_failed(trigger_stack: TriggerStack) -> None:
+    async with held_up(trigger_stack, saying(status="failed")) as gate:
+        task = asyncio.create_task(trigger_stack.service.run(TENANT, DEVICE, actor=ALICE))
         await gate.reached.wait()
         thief = b'{"name": "thief", "token": "t"}'
         subject = f"$KV.CONFIGTRAIL_LEASES.{lease_name(TENANT, DEVICE)}"
-        await stack.nc.jetstream().publish(subject, thief)
+        await trigger_stack.nc.jetstream().publish(subject, thief)
         with pytest.raises(BackupFailed, match="lease"):
             await task
         gate.released.set()
-    assert await stack.ends() == ["failed"]
+    assert await trigger_stack.ends() == ["failed"]
 
 
 PROGRAM = """
@@ -176,17 +181,17 @@ PROGRAM = """
     from tests.trigger_stack import ALICE, DEVICE, TENANT, build
 
     async def main():
-        stack = await build(await connect(sys.argv[1], name="doomed"), lease_seconds=2)
-        await stack.service.run(TENANT, DEVICE, actor=ALICE)
+        trigger_stack = await build(await connect(sys.argv[1], name="doomed"), lease_seconds=2)
+        await trigger_stack.service.run(TENANT, DEVICE, actor=ALICE)
 
     asyncio.run(main())
 """
 
 
 async def test_a_killed_programs_backup_is_ended_by_the_reaper(
-    nats_server: EmbeddedNats, stack: Stack
+    nats_server: EmbeddedNats, trigger_stack: TriggerStack
 ) -> None:
-    async with held_up(stack, saying(status="failed")) as gate:
+    async with held_up(trigger_stack, saying(status="failed")) as gate:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-c",
@@ -197,22 +202,22 @@ async def test_a_killed_programs_backup_is_ended_by_the_reaper(
         await gate.reached.wait()
         process.kill()
         await process.wait()
-        assert await stack.leases.holder(lease_name(TENANT, DEVICE)) is not None
-        async with running({"reaper": stack.reaper(overdue_after=0).run}):
-            await eventually(lambda: _no_backup_is_open(stack))
+        assert await trigger_stack.leases.holder(lease_name(TENANT, DEVICE)) is not None
+        async with running({"reaper": trigger_stack.reaper(overdue_after=0).run}):
+            await eventually(lambda: _no_backup_is_open(trigger_stack))
         gate.released.set()
-    assert await stack.leases.holder(lease_name(TENANT, DEVICE)) is None
-    assert await stack.ends() == ["interrupted"]
-    end = await stack.last_end()
+    assert await trigger_stack.leases.holder(lease_name(TENANT, DEVICE)) is None
+    assert await trigger_stack.ends() == ["interrupted"]
+    end = await trigger_stack.last_end()
     assert end.actor == "system:reaper"
     assert "interrupted" in (end.message or "")
 
 
-async def _no_backup_is_open(stack: Stack) -> bool:
-    return not (await stack.devices.refresh(TENANT, DEVICE)).open_triggers
+async def _no_backup_is_open(trigger_stack: TriggerStack) -> bool:
+    return not (await trigger_stack.devices.refresh(TENANT, DEVICE)).open_triggers
 
 
-async def test_the_reaper_leaves_a_running_backup_alone(recording: Stack) -> None:
+async def test_the_reaper_leaves_a_running_backup_alone(recording: TriggerStack) -> None:
     async with held_up(recording, collecting(recording, CONFIG)) as gate:
         task = asyncio.create_task(recording.service.run(TENANT, DEVICE, actor=ALICE))
         await gate.reached.wait()
@@ -225,9 +230,11 @@ async def test_the_reaper_leaves_a_running_backup_alone(recording: Stack) -> Non
     assert await recording.ends() == ["succeeded"]
 
 
-async def _is_watched(stack: Stack) -> bool:
+async def _is_watched(trigger_stack: TriggerStack) -> bool:
     try:
-        info = await stack.nc.jetstream().consumer_info("CONFIGTRAIL_EVENTS", "trigger-reaper")
+        info = await trigger_stack.nc.jetstream().consumer_info(
+            "CONFIGTRAIL_EVENTS", "trigger-reaper"
+        )
     except NotFoundError:
         return False
     return bool(info.num_ack_pending)

@@ -3,7 +3,6 @@ removed, pruned or registered that hangs on them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -21,14 +20,8 @@ from domain.errors import EventsUnread, InvalidInput
 from domain.events import GivenSettings
 from domain.groups import group_branch
 from domain.inventory import Entry, InventoryRefused, Row, judge
-from tests.collecting_stack import ALICE, TENANT, Stack, opened_stack, unreadable
+from tests.collecting_stack import ALICE, TENANT, Stack, unreadable
 from tests.serving import Api, settings_for
-
-
-@pytest.fixture
-async def stack(nats_server: EmbeddedNats, tmp_path: Path) -> AsyncIterator[Stack]:
-    async with opened_stack(nats_server.url, tmp_path) as opened:
-        yield opened
 
 
 async def registered(stack: Stack) -> Inventory:

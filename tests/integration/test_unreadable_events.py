@@ -4,14 +4,11 @@ and everything else goes on."""
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from adapters.collecting.registered import registered_inventory
-from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream import wire
 from adapters.retention.fleet import devices_with_texts, ever_held, policies
 from adapters.roles.supervisor import running
@@ -20,15 +17,9 @@ from domain.events import DeviceConfigured, Fact, GivenSettings, SnapshotCreated
 from domain.groups import group_branch
 from domain.ids import TENANT_BRANCH
 from tests.behaviour.event_store import NOON
-from tests.collecting_stack import ALICE, DEVICE, TENANT, Stack, opened_stack, settings
+from tests.collecting_stack import ALICE, DEVICE, TENANT, Stack, settings
 from tests.doubles.routeros import RouterOSDouble, serving
 from tests.support import eventually
-
-
-@pytest.fixture
-async def stack(nats_server: EmbeddedNats, tmp_path: Path) -> AsyncIterator[Stack]:
-    async with opened_stack(nats_server.url, tmp_path) as opened:
-        yield opened
 
 
 async def configured(stack: Stack, device: str, *, after: Head, port: int) -> None:
