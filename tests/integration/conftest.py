@@ -7,12 +7,18 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from nats.aio.client import Client
+from nats.js import JetStreamContext
 
 from adapters.embedded.nats import EmbeddedNats
-from adapters.jetstream.connection import connect
+from adapters.jetstream.connection import close, connect
 from adapters.jetstream.intake import CREATE
+from adapters.jetstream.key_store import JetStreamKeyStore
+from adapters.postgres.pool import open_pool
 from adapters.roles.supervisor import running
+from projections.rows import Pool
 from tests.collecting_stack import Stack, opened_stack
+from tests.rig import Rig, rig
 from tests.serving import NOON, TEXTS, Api, export, program, settings_for
 from tests.support import eventually
 from tests.trigger_stack import TriggerStack, build
@@ -42,10 +48,39 @@ async def _has_letter(api: Api) -> bool:
 
 
 @pytest.fixture
-async def trigger_stack(nats_server: EmbeddedNats) -> AsyncIterator[TriggerStack]:
-    nc = await connect(nats_server.url, name="test")
-    yield await build(nc)
-    await nc.close()
+async def nc(nats_server: EmbeddedNats) -> AsyncIterator[Client]:
+    client = await connect(nats_server.url, name="test")
+    yield client
+    await close(client)
+
+
+@pytest.fixture
+def js(nc: Client) -> JetStreamContext:
+    return nc.jetstream()
+
+
+@pytest.fixture
+async def key_store(js: JetStreamContext) -> JetStreamKeyStore:
+    store = JetStreamKeyStore(js)
+    await store.ensure()
+    return store
+
+
+@pytest.fixture
+async def connected(nats_server: EmbeddedNats) -> AsyncIterator[Rig]:
+    async with rig(nats_server.url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
+    async with open_pool(postgres_dsn) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def trigger_stack(nc: Client) -> TriggerStack:
+    return await build(nc)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
@@ -10,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.postgres.pool import open_pool
 from domain.envelope import StoredEvent
 from domain.errors import ProjectionStopped
 from projections import ALL, rebuilds
@@ -40,12 +39,6 @@ STEPS = st.lists(
 
 MOST_PARKED = 4
 _FULL = f"SELECT count(*) >= {MOST_PARKED} FROM configtrail.parked WHERE error IS NOT NULL"
-
-
-@pytest.fixture
-async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
-    async with open_pool(postgres_dsn) as pool:
-        yield pool
 
 
 class Breaking:

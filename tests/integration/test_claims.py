@@ -6,7 +6,6 @@ import asyncio
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
@@ -22,7 +21,6 @@ from adapters.collecting.schedule import BUCKET, Attempt, Record, Schedule, due_
 from adapters.collecting.sessions import session_lease
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.buckets import Bucket
-from adapters.jetstream.connection import close, connect
 from adapters.jetstream.leases import BUCKET as LEASES
 from adapters.jetstream.leases import Leases
 from domain.errors import LeaseHeld, LeaseLost
@@ -39,17 +37,10 @@ FAILED = Attempt(at=AT, settings="s", failures=2, kind="timeout")
 
 
 @pytest.fixture
-async def nc(nats_server: EmbeddedNats) -> AsyncIterator[Client]:
-    client = await connect(nats_server.url, name="test")
-    await Leases(client.jetstream()).ensure()
-    await Bucket(client.jetstream(), BUCKET).ensure()
-    yield client
-    await close(client)
-
-
-@pytest.fixture
-def js(nc: Client) -> JetStreamContext:
-    return nc.jetstream()
+async def nc(nc: Client) -> Client:
+    await Leases(nc.jetstream()).ensure()
+    await Bucket(nc.jetstream(), BUCKET).ensure()
+    return nc
 
 
 @pytest.fixture

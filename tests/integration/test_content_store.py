@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import struct
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -34,13 +33,6 @@ TEXT = b"/ip service\nset telnet disabled=yes\n# " + CANARY + b"\n"
 SUBJECT = "configtrail-content.acme.edge"
 
 
-@pytest.fixture
-async def nc(nats_server: EmbeddedNats) -> AsyncIterator[Client]:
-    client = await connect(nats_server.url, name="test")
-    yield client
-    await client.close()
-
-
 async def prepared(nc: Client) -> KeyRing:
     js = nc.jetstream()
     await js.add_stream(content_stream_config())
@@ -52,11 +44,6 @@ async def prepared(nc: Client) -> KeyRing:
 @pytest.fixture
 async def keyring(nc: Client) -> KeyRing:
     return await prepared(nc)
-
-
-@pytest.fixture
-def js(nc: Client) -> JetStreamContext:
-    return nc.jetstream()
 
 
 @pytest.fixture

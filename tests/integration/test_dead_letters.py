@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,13 +27,6 @@ BODY = b'{"config_text": "' + CANARY + b'"'
 RULE = "must be JSON: a closing bracket is missing (100% sure), ünïcode\nand a line"
 
 
-@pytest.fixture
-async def nc(nats_server: EmbeddedNats) -> AsyncIterator[Client]:
-    client = await connect(nats_server.url, name="test")
-    yield client
-    await client.close()
-
-
 async def prepared(nc: Client) -> KeyRing:
     js = nc.jetstream()
     await js.add_stream(dead_letters_stream_config())
@@ -54,11 +46,6 @@ async def prepared(nc: Client) -> KeyRing:
 @pytest.fixture
 async def keyring(nc: Client) -> KeyRing:
     return await prepared(nc)
-
-
-@pytest.fixture
-def js(nc: Client) -> JetStreamContext:
-    return nc.jetstream()
 
 
 @pytest.fixture

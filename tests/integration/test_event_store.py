@@ -57,11 +57,9 @@ class TestJetStreamEventStore(EventStoreBehaviour):
 
 
 @pytest.fixture
-async def nc(nats_server: EmbeddedNats) -> AsyncIterator[Client]:
-    client = await connect(nats_server.url, name="test")
-    await client.jetstream().add_stream(events_stream_config())
-    yield client
-    await client.close()
+async def nc(nc: Client) -> Client:
+    await nc.jetstream().add_stream(events_stream_config())
+    return nc
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
 
@@ -26,11 +26,9 @@ WRITERS = 4
 
 
 @pytest.fixture
-async def nc(nats_server: EmbeddedNats) -> AsyncIterator[Client]:
-    client = await connect(nats_server.url, name="test")
-    await client.jetstream().add_stream(events_stream_config())
-    yield client
-    await client.close()
+async def nc(nc: Client) -> Client:
+    await nc.jetstream().add_stream(events_stream_config())
+    return nc
 
 
 class Writers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 import pytest
@@ -12,7 +12,6 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
 from adapters.embedded.nats import EmbeddedNats
-from adapters.jetstream.connection import connect
 from adapters.jetstream.feed import Feed
 from adapters.jetstream.latest import LatestEvents, LeftOut
 from adapters.jetstream.raw import RawMessage, text_of
@@ -44,11 +43,9 @@ STRANGE = (
 
 
 @pytest.fixture
-async def nc(nats_server: EmbeddedNats) -> AsyncIterator[Client]:
-    client = await connect(nats_server.url, name="tests")
-    await client.jetstream().add_stream(events_stream_config())
-    yield client
-    await client.close()
+async def nc(nc: Client) -> Client:
+    await nc.jetstream().add_stream(events_stream_config())
+    return nc
 
 
 async def followed(nc: Client, count: int, subjects: Sequence[str] = ()) -> list[RawMessage]:

@@ -12,7 +12,6 @@ from msgspec.structs import replace
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream import wire
 from adapters.jetstream.source import JetStreamSource
-from adapters.postgres.pool import open_pool
 from adapters.postgres.tiles import TileStore
 from adapters.tlog.evidence import SystemEvidence
 from adapters.tlog.verify import Options, Report, verify
@@ -23,12 +22,6 @@ from tests.rig import Rig, rig
 
 TENANT, DEVICE = "acme", "r1"
 SUBJECT = f"configtrail.{TENANT}.{DEVICE}.Nonsense"
-
-
-@pytest_asyncio.fixture
-async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
-    async with open_pool(postgres_dsn) as one:
-        yield one
 
 
 @pytest_asyncio.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -29,26 +28,12 @@ STREAM = f"KV_{BUCKET}"
 
 
 @pytest.fixture
-async def nc(nats_server: EmbeddedNats) -> AsyncIterator[Client]:
-    client = await connect(nats_server.url, name="test")
-    yield client
-    await client.close()
-
-
-@pytest.fixture
-async def store(nc: Client) -> JetStreamKeyStore:
-    store = JetStreamKeyStore(nc.jetstream())
-    await store.ensure()
-    return store
-
-
-@pytest.fixture
 def master() -> MasterKey:
     return MasterKey(secrets.token_bytes(32))
 
 
 async def test_eight_programs_that_race_get_one_key(
-    nats_server: EmbeddedNats, store: JetStreamKeyStore, nc: Client, master: MasterKey
+    nats_server: EmbeddedNats, key_store: JetStreamKeyStore, nc: Client, master: MasterKey
 ) -> None:
     clients = [await connect(nats_server.url, name=f"test {number}") for number in range(8)]
     try:
@@ -65,9 +50,9 @@ async def test_eight_programs_that_race_get_one_key(
 
 
 async def test_keys_outlive_the_program_and_the_server(
-    nats_server: EmbeddedNats, store: JetStreamKeyStore, nc: Client, master: MasterKey
+    nats_server: EmbeddedNats, key_store: JetStreamKeyStore, nc: Client, master: MasterKey
 ) -> None:
-    before = await KeyRing(master, store).tenant("acme")
+    before = await KeyRing(master, key_store).tenant("acme")
     await nats_server.stop()
     await nats_server.start()
     await nc.close()
@@ -79,12 +64,12 @@ async def test_keys_outlive_the_program_and_the_server(
 
 
 async def test_a_wrong_master_key_is_refused_at_the_start_and_at_use(
-    store: JetStreamKeyStore, master: MasterKey
+    key_store: JetStreamKeyStore, master: MasterKey
 ) -> None:
-    right = KeyRing(master, store)
+    right = KeyRing(master, key_store)
     await right.check()
     await right.tenant("acme")
-    wrong = KeyRing(MasterKey(secrets.token_bytes(32)), store)
+    wrong = KeyRing(MasterKey(secrets.token_bytes(32)), key_store)
     with pytest.raises(KeyUnavailable, match="right one"):
         await wrong.check()
     with pytest.raises(KeyUnavailable, match="right one"):
@@ -92,76 +77,80 @@ async def test_a_wrong_master_key_is_refused_at_the_start_and_at_use(
 
 
 async def test_programs_that_start_at_once_with_two_master_keys_are_not_both_let_in(
-    store: JetStreamKeyStore,
+    key_store: JetStreamKeyStore,
 ) -> None:
-    keyrings = [KeyRing(MasterKey(secrets.token_bytes(32)), store) for _ in range(2)]
+    keyrings = [KeyRing(MasterKey(secrets.token_bytes(32)), key_store) for _ in range(2)]
     ends = await asyncio.gather(*(keyring.check() for keyring in keyrings), return_exceptions=True)
     assert sorted(type(end).__name__ for end in ends) == ["MasterKeyUnknown", "NoneType"]
 
 
 async def test_a_key_file_is_made_at_the_first_start_only(
-    store: JetStreamKeyStore, tmp_path: Path
+    key_store: JetStreamKeyStore, tmp_path: Path
 ) -> None:
     path = tmp_path / "master.key"
-    keyring = await open_keyring(store, master_key=None, key_file=path)
+    keyring = await open_keyring(key_store, master_key=None, key_file=path)
     keys = await keyring.tenant("acme")
-    assert await (await open_keyring(store, master_key=None, key_file=path)).tenant("acme") == keys
+    assert (
+        await (await open_keyring(key_store, master_key=None, key_file=path)).tenant("acme") == keys
+    )
     kept = path.rename(tmp_path / "elsewhere")
     with pytest.raises(KeyUnavailable, match="put it back"):
-        await open_keyring(store, master_key=None, key_file=path)
+        await open_keyring(key_store, master_key=None, key_file=path)
     assert not path.exists()
     kept.rename(path)
-    assert await (await open_keyring(store, master_key=None, key_file=path)).tenant("acme") == keys
+    assert (
+        await (await open_keyring(key_store, master_key=None, key_file=path)).tenant("acme") == keys
+    )
 
 
 async def test_a_destroyed_key_is_not_made_anew(
-    store: JetStreamKeyStore, nc: Client, master: MasterKey
+    key_store: JetStreamKeyStore, nc: Client, master: MasterKey
 ) -> None:
-    await KeyRing(master, store).tenant("acme")
+    await KeyRing(master, key_store).tenant("acme")
     bucket = await nc.jetstream().key_value(BUCKET)
     await bucket.purge("acme")
     with pytest.raises(KeyUnavailable, match="destroyed"):
-        await KeyRing(master, store).tenant("acme")
-    assert not await store.create("acme", b"anything")
+        await KeyRing(master, key_store).tenant("acme")
+    assert not await key_store.create("acme", b"anything")
 
 
 async def test_wrapped_keys_that_were_exchanged_are_refused(
-    store: JetStreamKeyStore, nc: Client, master: MasterKey
+    key_store: JetStreamKeyStore, nc: Client, master: MasterKey
 ) -> None:
-    await KeyRing(master, store).tenant("acme")
-    theirs = await store.get("acme")
+    await KeyRing(master, key_store).tenant("acme")
+    theirs = await key_store.get("acme")
     assert theirs is not None
-    await store.create("other", theirs)
+    await key_store.create("other", theirs)
     with pytest.raises(KeyUnavailable, match="exchanged"):
-        await KeyRing(master, store).tenant("other")
+        await KeyRing(master, key_store).tenant("other")
 
 
-async def test_names_come_back_as_they_were(store: JetStreamKeyStore) -> None:
+async def test_names_come_back_as_they_were(key_store: JetStreamKeyStore) -> None:
     names = {"acme", "a.b", "_master", "_system", "A-1_2"}
     for name in names:
-        assert await store.create(name, b"x")
-    assert set(await store.names()) == names
+        assert await key_store.create(name, b"x")
+    assert set(await key_store.names()) == names
 
 
 async def test_a_bucket_that_would_forget_keys_is_refused(
-    store: JetStreamKeyStore, nc: Client
+    key_store: JetStreamKeyStore, nc: Client
 ) -> None:
     js = nc.jetstream()
     config = (await js.stream_info(STREAM)).config
     assert config.storage == StorageType.FILE
     await js.update_stream(config.evolve(max_age=3600))
     with pytest.raises(StreamMisconfigured, match="max_age"):
-        await store.ensure()
+        await key_store.ensure()
 
 
 async def test_programs_may_make_the_bucket_at_once(nc: Client) -> None:
     stores = [JetStreamKeyStore(nc.jetstream()) for _ in range(4)]
-    await asyncio.gather(*(store.ensure() for store in stores))
+    await asyncio.gather(*(one.ensure() for one in stores))
     assert await stores[0].names() == []
 
 
 async def test_an_outage_is_told_as_such_and_passes(
-    nats_server: EmbeddedNats, store: JetStreamKeyStore, nc: Client, master: MasterKey
+    nats_server: EmbeddedNats, key_store: JetStreamKeyStore, nc: Client, master: MasterKey
 ) -> None:
     keyring = KeyRing(master, JetStreamKeyStore(nc.jetstream(timeout=1)))
     known = await keyring.tenant("acme")

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from nats.js import JetStreamContext
 
 from adapters.crypto.signing import SigningKey, check_ed25519
-from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.checkpoints import CHECKPOINTS, CheckpointStore, StoredNote
-from adapters.postgres.pool import open_pool
 from adapters.postgres.signed_marks import SignedMarks
 from adapters.roles.signed_before import KeyRetired
 from adapters.tlog.handing import hand_over
@@ -27,19 +23,7 @@ from domain.tlog.note import Note, parse_note, verified
 from projections.rows import Pool
 from tests.integration.test_witnessed import Party
 from tests.logs import BASE, Story, names, seal, sealing, stored_notes
-from tests.rig import Rig, rig
-
-
-@pytest_asyncio.fixture
-async def connected(nats_server: EmbeddedNats) -> AsyncIterator[Rig]:
-    async with rig(nats_server.url) as one:
-        yield one
-
-
-@pytest_asyncio.fixture
-async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
-    async with open_pool(postgres_dsn) as one:
-        yield one
+from tests.rig import Rig
 
 
 async def led_to(rig: Rig, trusted: SigningKey) -> list[bytes]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -34,20 +33,6 @@ BOTH = MasterKeys(NEW, [OLD])
 FLEET = [("acme", f"r{number}") for number in range(12)] + [("b.2", "r 1/x")]
 
 
-@pytest.fixture
-async def nc(nats_server: EmbeddedNats) -> AsyncIterator[Client]:
-    client = await connect(nats_server.url, name="test")
-    yield client
-    await client.close()
-
-
-@pytest.fixture
-async def store(nc: Client) -> JetStreamKeyStore:
-    store = JetStreamKeyStore(nc.jetstream())
-    await store.ensure()
-    return store
-
-
 class Noting(JetStreamKeyStore):
     """Notes everything that is ever kept wrapped, by name."""
 
@@ -75,30 +60,30 @@ def name_of(tenant: str, device: str, era: int = 0) -> str:
     return device_key_name(tenant, device, device_key_id(tenant, device, era))
 
 
-async def counts(store: JetStreamKeyStore) -> dict[str, int]:
-    return (await keys_under(store)).counts
+async def counts(key_store: JetStreamKeyStore) -> dict[str, int]:
+    return (await keys_under(key_store)).counts
 
 
 async def test_all_keys_are_moved_and_open_with_the_new_master_key_alone(
-    store: JetStreamKeyStore, nc: Client
+    key_store: JetStreamKeyStore, nc: Client
 ) -> None:
-    before = KeyRing(OLD, store)
+    before = KeyRing(OLD, key_store)
     await before.check()
     kept = await all_keys(before)
-    assert await counts(store) == {short(OLD.master_id): len(kept) + 1}
+    assert await counts(key_store) == {short(OLD.master_id): len(kept) + 1}
     told: list[int] = []
-    assert await move_keys(KeyRing(BOTH, store), told.append) == len(kept) + 1
+    assert await move_keys(KeyRing(BOTH, key_store), told.append) == len(kept) + 1
     assert sorted(told) == told
-    assert await counts(store) == {short(NEW.master_id): len(kept) + 1}
-    after = KeyRing(NEW, store)
+    assert await counts(key_store) == {short(NEW.master_id): len(kept) + 1}
+    after = KeyRing(NEW, key_store)
     await after.check()
     assert await all_keys(after) == kept
     with pytest.raises(KeyUnavailable, match="right one"):
-        await KeyRing(OLD, store).check()
+        await KeyRing(OLD, key_store).check()
     with pytest.raises(KeyUnavailable, match="CONFIGTRAIL_MASTER_KEY_OLD"):
-        await KeyRing(OLD, store).device(*FLEET[0], 0)
+        await KeyRing(OLD, key_store).device(*FLEET[0], 0)
     # Done again it finds nothing to do.
-    assert await move_keys(KeyRing(BOTH, store)) == 0
+    assert await move_keys(KeyRing(BOTH, key_store)) == 0
     for stream, count in ((KEYS, 4), (DEVICE_KEYS, len(FLEET))):
         assert (await nc.jetstream().stream_info(stream)).state.messages == count
 
@@ -143,13 +128,13 @@ async def test_of_how_devices_keys_were_wrapped_no_byte_is_left_nor_of_erased_on
 
 
 async def test_what_was_broken_off_is_finished_and_left_over_copies_are_destroyed(
-    store: JetStreamKeyStore, nc: Client
+    key_store: JetStreamKeyStore, nc: Client
 ) -> None:
-    before = KeyRing(OLD, store)
+    before = KeyRing(OLD, key_store)
     await before.check()
     kept = await all_keys(before)
     # Killed after the new copy was kept and before the old one was destroyed.
-    assert await KeyRing(BOTH, store).rewrap(name_of(*FLEET[3]), NEW)
+    assert await KeyRing(BOTH, key_store).rewrap(name_of(*FLEET[3]), NEW)
     copies = (await nc.jetstream().stream_info(DEVICE_KEYS)).state.messages
     place = "configtrail-keys.acme.*.r4"
     again = await nc.jetstream().get_last_msg(DEVICE_KEYS, place)
@@ -158,34 +143,34 @@ async def test_what_was_broken_off_is_finished_and_left_over_copies_are_destroye
     await nc.jetstream().publish(again.subject, wrap(NEW, name_of(*FLEET[4]), keys))
     assert (await nc.jetstream().stream_info(DEVICE_KEYS)).state.messages == copies + 1
     # Both copies are told of, and the newer one counts.
-    assert (await counts(store))[short(NEW.master_id)] == 2
-    assert await KeyRing(BOTH, store).device(*FLEET[4], 0) == kept[3 + 4]
-    await move_keys(KeyRing(BOTH, store))
-    assert await all_keys(KeyRing(NEW, store)) == kept
-    assert await counts(store) == {short(NEW.master_id): len(kept) + 1}
+    assert (await counts(key_store))[short(NEW.master_id)] == 2
+    assert await KeyRing(BOTH, key_store).device(*FLEET[4], 0) == kept[3 + 4]
+    await move_keys(KeyRing(BOTH, key_store))
+    assert await all_keys(KeyRing(NEW, key_store)) == kept
+    assert await counts(key_store) == {short(NEW.master_id): len(kept) + 1}
     assert (await nc.jetstream().stream_info(DEVICE_KEYS)).state.messages == copies
 
 
 async def test_an_erasure_that_was_broken_off_leaves_no_copy_either(
-    store: JetStreamKeyStore, nc: Client
+    key_store: JetStreamKeyStore, nc: Client
 ) -> None:
-    await all_keys(KeyRing(OLD, store))
+    await all_keys(KeyRing(OLD, key_store))
     subject = (await nc.jetstream().get_last_msg(DEVICE_KEYS, "configtrail-keys.*.*.r4")).subject
     assert subject is not None
     # Killed after the mark was set and before the keys were destroyed.
     await nc.jetstream().publish(subject, headers={"KV-Operation": "PURGE"})
     with pytest.raises(KeyDestroyed):
-        await KeyRing(OLD, store).device(*FLEET[4], 0)
-    assert short(OLD.master_id) in await counts(store)
-    await KeyRing(OLD, store).destroy(*FLEET[4], device_key_id(*FLEET[4], 0))
+        await KeyRing(OLD, key_store).device(*FLEET[4], 0)
+    assert short(OLD.master_id) in await counts(key_store)
+    await KeyRing(OLD, key_store).destroy(*FLEET[4], device_key_id(*FLEET[4], 0))
     info = await nc.jetstream().stream_info(DEVICE_KEYS, subjects_filter=subject)
     assert info.state.subjects == {subject: 1}
 
 
 async def test_programs_that_make_keys_meanwhile_make_none_under_the_old_one_that_stays(
-    nats_server: EmbeddedNats, store: JetStreamKeyStore
+    nats_server: EmbeddedNats, key_store: JetStreamKeyStore
 ) -> None:
-    await KeyRing(OLD, store).check()
+    await KeyRing(OLD, key_store).check()
     clients = [await connect(nats_server.url, name=f"test {number}") for number in range(4)]
     ended = asyncio.Event()
     made: dict[tuple[str, str], TenantKeys] = {}
@@ -203,22 +188,22 @@ async def test_programs_that_make_keys_meanwhile_make_none_under_the_old_one_tha
             asyncio.create_task(making(client, f"t{number}"))
             for number, client in enumerate(clients)
         ]
-        await asyncio.gather(*(move_keys(KeyRing(BOTH, store)) for _ in range(2)))
+        await asyncio.gather(*(move_keys(KeyRing(BOTH, key_store)) for _ in range(2)))
         ended.set()
         await asyncio.gather(*working)
     finally:
         for client in clients:
             await client.close()
-    assert set(await counts(store)) == {short(NEW.master_id)}
-    after = KeyRing(NEW, store)
+    assert set(await counts(key_store)) == {short(NEW.master_id)}
+    after = KeyRing(NEW, key_store)
     for (tenant, device), keys in made.items():
         assert await after.device(tenant, device, 0) == keys
 
 
 async def test_a_program_that_knows_only_the_old_one_works_until_then_and_is_refused_after(
-    store: JetStreamKeyStore,
+    key_store: JetStreamKeyStore,
 ) -> None:
-    late, ready = KeyRing(OLD, store), KeyRing(BOTH, store)
+    late, ready = KeyRing(OLD, key_store), KeyRing(BOTH, key_store)
     await late.check()
     # Before keys are moved, those who know both make keys that the others can open.
     await ready.check()
@@ -227,18 +212,18 @@ async def test_a_program_that_knows_only_the_old_one_works_until_then_and_is_ref
     await move_keys(ready)
     with pytest.raises(KeyUnavailable, match="given"):
         await late.device("acme", "r3", 0)
-    assert await store.get(name_of("acme", "r3")) is None
+    assert await key_store.get(name_of("acme", "r3")) is None
     # What it made while the sentinel was moved is found by whoever looks again.
-    assert await store.create(name_of("acme", "r4"), await wrapped_by(OLD, "acme", "r4"))
-    assert (await counts(store))[short(OLD.master_id)] == 1
+    assert await key_store.create(name_of("acme", "r4"), await wrapped_by(OLD, "acme", "r4"))
+    assert (await counts(key_store))[short(OLD.master_id)] == 1
     assert await move_keys(ready) == 1
-    assert set(await counts(store)) == {short(NEW.master_id)}
+    assert set(await counts(key_store)) == {short(NEW.master_id)}
 
 
 async def test_a_running_program_that_knows_only_the_old_one_is_ended(
-    store: JetStreamKeyStore,
+    key_store: JetStreamKeyStore,
 ) -> None:
-    late, following = KeyRing(OLD, store), KeyRing(BOTH, store)
+    late, following = KeyRing(OLD, key_store), KeyRing(BOTH, key_store)
     await late.check()
     ending, going_on = (KeyWatch(one, every=0.01) for one in (late, following))
     async with asyncio.TaskGroup() as group:
@@ -262,62 +247,64 @@ async def wrapped_by(master: MasterKey, tenant: str, device: str) -> bytes:
     )
 
 
-async def test_keys_under_a_master_key_that_nobody_has_are_named(store: JetStreamKeyStore) -> None:
-    await all_keys(KeyRing(OLD, store))
+async def test_keys_under_a_master_key_that_nobody_has_are_named(
+    key_store: JetStreamKeyStore,
+) -> None:
+    await all_keys(KeyRing(OLD, key_store))
     third = MasterKey(b"3" * 32)
     with pytest.raises(KeyUnavailable, match=short(OLD.master_id)):
-        await move_keys(KeyRing(MasterKeys(NEW, [third]), store))
-    assert set(await counts(store)) == {short(OLD.master_id)}
+        await move_keys(KeyRing(MasterKeys(NEW, [third]), key_store))
+    assert set(await counts(key_store)) == {short(OLD.master_id)}
 
 
 async def test_one_that_can_not_be_moved_is_named_and_keeps_none_of_the_others_back(
-    store: JetStreamKeyStore,
+    key_store: JetStreamKeyStore,
 ) -> None:
-    before = KeyRing(OLD, store)
+    before = KeyRing(OLD, key_store)
     kept = await all_keys(before)
     lost = MasterKey(b"3" * 32)
     name = name_of("acme", "r99")
-    assert await store.create(name, await wrapped_by(lost, "acme", "r99"))
-    tenant = await KeyRing(lost, store).unwrapped(name, await store.get(name) or b"")
-    assert await store.create("9th", wrap(lost, "9th", tenant))
+    assert await key_store.create(name, await wrapped_by(lost, "acme", "r99"))
+    tenant = await KeyRing(lost, key_store).unwrapped(name, await key_store.get(name) or b"")
+    assert await key_store.create("9th", wrap(lost, "9th", tenant))
     for _ in range(2):
         with pytest.raises(KeyUnavailable, match=r"the keys of 9th.*1 more"):
-            await move_keys(KeyRing(BOTH, store))
-        assert await counts(store) == {
+            await move_keys(KeyRing(BOTH, key_store))
+        assert await counts(key_store) == {
             short(NEW.master_id): len(kept),
             short(lost.master_id): 2,
         }
-    assert await all_keys(KeyRing(NEW, store)) == kept
+    assert await all_keys(KeyRing(NEW, key_store)) == kept
     # Whoever erases them is done with them.
-    await store.destroy(name)
-    await store.destroy("9th")
-    assert await move_keys(KeyRing(BOTH, store)) == 0
+    await key_store.destroy(name)
+    await key_store.destroy("9th")
+    assert await move_keys(KeyRing(BOTH, key_store)) == 0
 
 
-async def test_erased_tenants_keep_no_program_from_its_start(store: JetStreamKeyStore) -> None:
-    before = KeyRing(OLD, store)
+async def test_erased_tenants_keep_no_program_from_its_start(key_store: JetStreamKeyStore) -> None:
+    before = KeyRing(OLD, key_store)
     await before.tenant("9th")
     await before.destroy("9th", None, b"")
     await before.tenant("acme")
     with pytest.raises(KeyUnavailable, match="right one"):
-        await KeyRing(NEW, store).check()
+        await KeyRing(NEW, key_store).check()
     await before.check()
 
 
 async def test_a_program_that_has_its_key_in_a_file_follows(
-    store: JetStreamKeyStore, tmp_path: Path
+    key_store: JetStreamKeyStore, tmp_path: Path
 ) -> None:
     path = tmp_path / "master.key"
-    running = await open_keyring(store, master_key=None, key_file=path)
+    running = await open_keyring(key_store, master_key=None, key_file=path)
     kept = await all_keys(running)
-    rotating = await open_keyring(store, master_key=None, key_file=path)
+    rotating = await open_keyring(key_store, master_key=None, key_file=path)
     await rotating.masters.begin()
     await move_keys(rotating)
     await rotating.masters.retire()
     made = await running.device("acme", "another", 0)
     running.forget("acme")
     assert await running.tenant("acme") == kept[1]
-    fresh = await open_keyring(store, master_key=None, key_file=path)
+    fresh = await open_keyring(key_store, master_key=None, key_file=path)
     assert fresh.masters.former == []
     assert await fresh.device("acme", "another", 0) == made
     assert await all_keys(fresh) == kept
@@ -329,22 +316,22 @@ async def test_the_stream_of_before_keys_could_be_moved_gets_room_when_that_matt
 ) -> None:
     js = nc.jetstream()
     await js.add_stream(device_keys_config(1).evolve(max_msgs_per_subject=1))
-    store, name = JetStreamKeyStore(js), name_of("acme", "r1")
+    key_store, name = JetStreamKeyStore(js), name_of("acme", "r1")
 
     async def limit() -> int:
         return (await js.stream_info(DEVICE_KEYS)).config.max_msgs_per_subject
 
     # A program of before may run beside this one, and refuse to without its limit.
-    await store.ensure_devices(1, create=False)
-    assert await store.create(name, b"wrapped")
+    await key_store.ensure_devices(1, create=False)
+    assert await key_store.create(name, b"wrapped")
     assert await limit() == 1
     match doing:
         case "replaced":
-            assert await store.replace(name, b"wrapped", b"anew")
+            assert await key_store.replace(name, b"wrapped", b"anew")
         case "destroyed":
-            await store.destroy(name)
+            await key_store.destroy(name)
         case _:
-            await store.ensure()
-            await store.ensure()
+            await key_store.ensure()
+            await key_store.ensure()
     assert await limit() == -1
     assert (await js.stream_info(DEVICE_KEYS)).state.messages == 1

@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.buckets import Bucket
 from adapters.jetstream.content_store import CONTENT, JetStreamContentStore
 from adapters.jetstream.dead_letters import DEAD_LETTERS
@@ -36,7 +35,7 @@ from domain.events import (
 from domain.keeping import expired
 from tests.integration.test_recorder import NOON, export, record
 from tests.integration.test_recorder import wire as observed
-from tests.rig import Rig, rig
+from tests.rig import Rig
 from tests.support import eventually
 
 AT_ONCE = timedelta(0)
@@ -77,9 +76,9 @@ class KilledError(Exception):
 
 
 @pytest.fixture
-async def parts(nats_server: EmbeddedNats) -> AsyncIterator[Rig]:
-    async with rig(nats_server.url) as one:
-        yield dataclasses.replace(one, content=Store(one.js, one.keyring, part_bytes=1_024))
+def parts(connected: Rig) -> Rig:
+    content = Store(connected.js, connected.keyring, part_bytes=1_024)
+    return dataclasses.replace(connected, content=content)
 
 
 async def orphans(

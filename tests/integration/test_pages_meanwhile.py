@@ -4,14 +4,12 @@ is true when it is asked for, and all pages together what was there."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.postgres.pool import open_pool
 from domain.envelope import StoredEvent
 from domain.events import DuplicateSkipped, SnapshotCreated
 from projections import BACKUPS, DIFFS, backups, diffs
@@ -28,12 +26,6 @@ Told = tuple[Place, str, datetime | None]
 # A page, and until when each was confirmed where the listing tells that.
 Page = tuple[list[Told], list[datetime]]
 Listing = Callable[[Pool, int, Place | None], Awaitable[Page]]
-
-
-@pytest.fixture
-async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
-    async with open_pool(postgres_dsn) as pool:
-        yield pool
 
 
 async def timeline(pool: Pool, limit: int, before: Place | None) -> Page:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 import string
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import asyncpg
 import pytest
 from msgspec.structs import replace
 
-from adapters.postgres.pool import open_pool
 from domain import decisions
 from domain.envelope import StoredEvent, StreamIdentity
 from domain.errors import PoisonEvent, ProjectionStopped, Unavailable
@@ -34,12 +33,6 @@ from tests.rebuilding import Allergic, caught_up, running
 from tests.support import eventually
 
 Key = tuple[str, str]
-
-
-@pytest.fixture
-async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
-    async with open_pool(postgres_dsn) as pool:
-        yield pool
 
 
 async def rows(pool: Pool, projection: Projection[Any]) -> dict[str, list[str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from nats.aio.client import Client
 
 from adapters.embedded.nats import EmbeddedNats
 from adapters.embedded.postgres import EmbeddedPostgres
-from adapters.jetstream.connection import connect
 from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.jetstream.source import JetStreamSource
 from adapters.jetstream.streams import EVENTS, events_stream_config
@@ -30,11 +28,9 @@ from tests.support import eventually
 
 
 @pytest.fixture
-async def nc(nats_server: EmbeddedNats) -> AsyncIterator[Client]:
-    client = await connect(nats_server.url, name="test")
-    await client.jetstream().add_stream(events_stream_config())
-    yield client
-    await client.close()
+async def nc(nc: Client) -> Client:
+    await nc.jetstream().add_stream(events_stream_config())
+    return nc
 
 
 @pytest.fixture
@@ -45,12 +41,6 @@ def store(nc: Client) -> JetStreamEventStore:
 @pytest.fixture
 def source(nc: Client) -> JetStreamSource:
     return JetStreamSource(nc, nc.jetstream())
-
-
-@pytest.fixture
-async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
-    async with open_pool(postgres_dsn) as pool:
-        yield pool
 
 
 async def append(store: JetStreamEventStore, events: list[StoredEvent], start: int = 0) -> None:

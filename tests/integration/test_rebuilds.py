@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
 import pytest
 
-from adapters.postgres.pool import open_pool
 from domain.envelope import StreamIdentity
 from domain.errors import NewerProjection, PoisonEvent, StreamMismatch
 from domain.events import DiffGenerated
@@ -26,12 +24,6 @@ from tests.generators import START, STREAM, played
 from tests.listed import Listed
 from tests.rebuilding import Allergic, Gated, Second, caught_up, filled, running
 from tests.support import eventually
-
-
-@pytest.fixture
-async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
-    async with open_pool(postgres_dsn) as pool:
-        yield pool
 
 
 async def rows(pool: Pool, projection: Projection[Any]) -> dict[str, list[str]]:

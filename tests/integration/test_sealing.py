@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import asyncpg
 import msgspec
 import pytest
-import pytest_asyncio
 from msgspec.structs import replace
 
 from adapters.crypto.signing import SigningKey, check_ed25519
-from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.checkpoints import Overtaken
 from adapters.jetstream.streams import EVENTS, events_stream_config
-from adapters.postgres.pool import open_pool
 from adapters.postgres.tiles import TileStore
 from adapters.roles.sealer import SEAL_SUBJECT, SealAnswer, key_loader
 from adapters.roles.sealing import TilesWrong
@@ -51,20 +47,8 @@ from tests.logs import (
     sealing,
     stored_notes,
 )
-from tests.rig import Rig, rig
+from tests.rig import Rig
 from tests.support import eventually
-
-
-@pytest_asyncio.fixture
-async def connected(nats_server: EmbeddedNats) -> AsyncIterator[Rig]:
-    async with rig(nats_server.url) as one:
-        yield one
-
-
-@pytest_asyncio.fixture
-async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
-    async with open_pool(postgres_dsn) as one:
-        yield one
 
 
 async def test_raw_events_are_the_bytes_that_the_server_stores(connected: Rig) -> None:

@@ -3,16 +3,13 @@ next one goes on from there, and no size of a log ever has two roots."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
-from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.checkpoints import CheckpointStore
-from adapters.postgres.pool import open_pool
 from adapters.postgres.signed_marks import SignedMarks
 from adapters.postgres.tiles import LogTree, TileStore
 from adapters.roles.sealing import Sealing
@@ -22,7 +19,7 @@ from domain.tlog.names import STREAM_LOG
 from projections.rows import Pool
 from tests.integration.test_witnessed import Party
 from tests.logs import BASE, KEY, Story, assert_truly_signed, names, seal
-from tests.rig import Rig, rig
+from tests.rig import Rig
 
 
 class Ended(BaseException):
@@ -75,18 +72,6 @@ class SteppedTiles(TileStore):
         saved = await super().save(identity, trees, old=old, new=new)
         self._steps.after()
         return saved
-
-
-@pytest_asyncio.fixture
-async def connected(nats_server: EmbeddedNats) -> AsyncIterator[Rig]:
-    async with rig(nats_server.url) as one:
-        yield one
-
-
-@pytest_asyncio.fixture
-async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
-    async with open_pool(postgres_dsn) as one:
-        yield one
 
 
 async def one_round(rig: Rig, pool: Pool, party: Party, steps: Steps) -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from msgspec.structs import replace as replace_struct
 
 from adapters.cli.log_loss import accept_loss
@@ -18,7 +16,6 @@ from adapters.diagnosing.signed_log import look_at_log
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.checkpoints import CHECKPOINTS, CheckpointStore
 from adapters.jetstream.streams import EVENTS, events_stream_config
-from adapters.postgres.pool import open_pool
 from adapters.postgres.signed_marks import Mark, SignedMarks
 from adapters.settings import Settings
 from domain.errors import InvalidInput, LogBroken, StreamMismatch
@@ -37,12 +34,6 @@ def deployed(nats: EmbeddedNats, dsn: str, folder: Path) -> Settings:
     """The settings of the deployment whose history the tests sign."""
     key = base64.b64encode(bytes(range(32))).decode()
     return settings_for(nats, dsn, folder, master_key=MASTER, log_name=BASE, log_key=key)
-
-
-@pytest_asyncio.fixture
-async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
-    async with open_pool(postgres_dsn) as one:
-        yield one
 
 
 async def lose(nats: EmbeddedNats, pool: Pool, data: Path, copy: Path) -> int:

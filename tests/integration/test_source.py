@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from nats.js.api import StreamConfig
 
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream import pull
-from adapters.jetstream.connection import connect
 from adapters.jetstream.delivery import DeliveryDecoder
 from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.jetstream.passing import passing_consumer
@@ -36,11 +35,9 @@ from tests.support import eventually
 
 
 @pytest.fixture
-async def nc(nats_server: EmbeddedNats) -> AsyncIterator[Client]:
-    client = await connect(nats_server.url, name="test")
-    await client.jetstream().add_stream(events_stream_config())
-    yield client
-    await client.close()
+async def nc(nc: Client) -> Client:
+    await nc.jetstream().add_stream(events_stream_config())
+    return nc
 
 
 async def first(source: JetStreamSource, count: int, after: int = 0) -> list[Delivered]:

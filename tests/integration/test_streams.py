@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
-from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 
 from adapters.embedded.nats import EmbeddedNats
-from adapters.jetstream.connection import connect
 from adapters.jetstream.dead_letters import DEAD_LETTERS
 from adapters.jetstream.streams import (
     EVENTS,
@@ -31,18 +28,6 @@ from domain.errors import StreamFull, StreamMisconfigured, StreamMismatch
 from tests.behaviour.event_store import failure
 from tests.rig import rig
 from tests.support import eventually
-
-
-@pytest.fixture
-async def nc(nats_server: EmbeddedNats) -> AsyncIterator[Client]:
-    client = await connect(nats_server.url, name="test")
-    yield client
-    await client.close()
-
-
-@pytest.fixture
-def js(nc: Client) -> JetStreamContext:
-    return nc.jetstream()
 
 
 async def test_absent_streams_are_made_and_right_ones_left_alone(js: JetStreamContext) -> None:

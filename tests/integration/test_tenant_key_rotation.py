@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -24,83 +23,81 @@ from adapters.jetstream.dead_letters import DeadLetters
 from adapters.jetstream.key_store import DEVICE_KEYS, KEYS, JetStreamKeyStore
 from domain.errors import KeyDestroyed, KeyUnavailable, NotFound
 from domain.events import ContentRef
-from tests.rig import MASTER, Rig, rig
+from tests.rig import MASTER, Rig
 from tests.support import occurrences
 
 OLD = MasterKey.from_base64(MASTER)
 
 
-@pytest.fixture
-async def parts(nats_server: EmbeddedNats) -> AsyncIterator[Rig]:
-    async with rig(nats_server.url) as opened:
-        yield opened
-
-
-def another(parts: Rig, master: MasterKey | MasterKeys = OLD) -> KeyRing:
+def another(connected: Rig, master: MasterKey | MasterKeys = OLD) -> KeyRing:
     """The key ring of another program."""
-    return KeyRing(master, JetStreamKeyStore(parts.js))
+    return KeyRing(master, JetStreamKeyStore(connected.js))
 
 
-async def key_id_of(parts: Rig, ref: ContentRef) -> bytes:
-    message = await parts.js.get_msg(CONTENT, seq=ref.sequence)
+async def key_id_of(connected: Rig, ref: ContentRef) -> bytes:
+    message = await connected.js.get_msg(CONTENT, seq=ref.sequence)
     return blob.key_id_of(message.data or b"")
 
 
-async def test_new_texts_come_under_new_keys_and_old_ones_stay_readable(parts: Rig) -> None:
-    running = JetStreamContentStore(parts.js, another(parts))
+async def test_new_texts_come_under_new_keys_and_old_ones_stay_readable(connected: Rig) -> None:
+    running = JetStreamContentStore(connected.js, another(connected))
     refs = []
     for generation in range(3):
-        refs.append(await parts.content.put("acme", "r1", "snapshot", b"text %d" % generation))
-        await rotate_keys(parts.keyring, "acme")
-    refs.append(await parts.content.put("acme", "r1", "snapshot", b"text 3"))
-    other = await parts.content.put("b.2", "r1", "snapshot", b"text of another tenant")
-    assert len({await key_id_of(parts, one) for one in refs}) == 4
-    assert await key_id_of(parts, other) == device_key_id("b.2", "r1", 0)
+        refs.append(await connected.content.put("acme", "r1", "snapshot", b"text %d" % generation))
+        await rotate_keys(connected.keyring, "acme")
+    refs.append(await connected.content.put("acme", "r1", "snapshot", b"text 3"))
+    other = await connected.content.put("b.2", "r1", "snapshot", b"text of another tenant")
+    assert len({await key_id_of(connected, one) for one in refs}) == 4
+    assert await key_id_of(connected, other) == device_key_id("b.2", "r1", 0)
     # Also a program that was there before reads what comes under keys that it never heard of.
-    for content in (parts.content, running, JetStreamContentStore(parts.js, another(parts))):
+    for content in (
+        connected.content,
+        running,
+        JetStreamContentStore(connected.js, another(connected)),
+    ):
         for number, one in enumerate(refs):
             found = await content.get("acme", "r1", "snapshot", one)
             assert found == b"text %d" % number
-    keys = await parts.keyring.tenant("acme")
+    keys = await connected.keyring.tenant("acme")
     assert keys.generation == 3
-    assert keys.fingerprint_key == (await another(parts).tenant("acme")).fingerprint_key
+    assert keys.fingerprint_key == (await another(connected).tenant("acme")).fingerprint_key
     with pytest.raises(NotFound):
-        await rotate_keys(parts.keyring, "nobody")
+        await rotate_keys(connected.keyring, "nobody")
 
 
-async def test_a_program_takes_the_new_keys_when_it_forgets_the_ones_it_had(parts: Rig) -> None:
+async def test_a_program_takes_the_new_keys_when_it_forgets_the_ones_it_had(connected: Rig) -> None:
     now = [0.0]
-    store = JetStreamKeyStore(parts.js)
+    store = JetStreamKeyStore(connected.js)
     running = KeyRing(OLD, store, lifetime=10, clock=lambda: now[0])
     before = await running.device("acme", "r1", 0)
-    await rotate_keys(parts.keyring, "acme")
+    await rotate_keys(connected.keyring, "acme")
     assert await running.device("acme", "r1", 0) == before
     now[0] = 10
     after = await running.device("acme", "r1", 0)
     assert after.content_key != before.content_key
-    assert after == await another(parts).device("acme", "r1", 0)
+    assert after == await another(connected).device("acme", "r1", 0)
 
 
-async def test_old_texts_under_the_tenants_own_key_stay_readable(parts: Rig) -> None:
-    keys = await parts.keyring.tenant("acme")
+async def test_old_texts_under_the_tenants_own_key_stay_readable(connected: Rig) -> None:
+    keys = await connected.keyring.tenant("acme")
     sealed, commitment = blob.seal(keys, BlobContext("acme", "r1", "snapshot"), b"old text")
-    ack = await parts.js.publish("configtrail-content.acme.r1", sealed)
-    await rotate_keys(parts.keyring, "acme")
+    ack = await connected.js.publish("configtrail-content.acme.r1", sealed)
+    await rotate_keys(connected.keyring, "acme")
     ref = ContentRef(sequence=ack.seq, commitment=commitment)
-    assert await parts.content.get("acme", "r1", "snapshot", ref) == b"old text"
-    assert not await parts.content.needs_device_keys()
+    assert await connected.content.get("acme", "r1", "snapshot", ref) == b"old text"
+    assert not await connected.content.needs_device_keys()
 
 
-async def test_credentials_are_sealed_anew_and_no_program_loses_one(parts: Rig) -> None:
-    bucket = Bucket(parts.js, CREDENTIALS)
-    store = CredentialStore(bucket, parts.keyring)
-    running = CredentialStore(Bucket(parts.js, CREDENTIALS), another(parts))
+async def test_credentials_are_sealed_anew_and_no_program_loses_one(connected: Rig) -> None:
+    bucket = Bucket(connected.js, CREDENTIALS)
+    store = CredentialStore(bucket, connected.keyring)
+    running = CredentialStore(Bucket(connected.js, CREDENTIALS), another(connected))
     for name in ("one", "two"):
         await store.put("acme", name, Stored(username="backup", password=f"secret {name}"))
     assert await running.get("acme", "one") is not None
     sealed = await bucket.get("acme", "one")
     assert sealed is not None
-    await rotate_keys(parts.keyring, "acme")
+    await rotate_keys(connected.keyring, "acme")
     # Not sealed anew yet, and set by a program that does not know of it yet.
     found = await store.get("acme", "one")
     assert found is not None
@@ -109,7 +106,7 @@ async def test_credentials_are_sealed_anew_and_no_program_loses_one(parts: Rig) 
     assert await store.reseal("acme") == 2
     assert await store.reseal("acme") == 0
     assert await bucket.get("acme", "one") != sealed
-    for one in (store, running, CredentialStore(bucket, another(parts))):
+    for one in (store, running, CredentialStore(bucket, another(connected))):
         found = await one.get("acme", "two")
         assert found is not None
         assert found.password == "set meanwhile"
@@ -120,9 +117,9 @@ async def test_credentials_are_sealed_anew_and_no_program_loses_one(parts: Rig) 
         await running.get("acme", "two")
 
 
-async def test_dead_letters_of_before_and_after_can_be_retried(parts: Rig) -> None:
+async def test_dead_letters_of_before_and_after_can_be_retried(connected: Rig) -> None:
     async def put(body: bytes) -> int:
-        return await parts.dead_letters.put(
+        return await connected.dead_letters.put(
             "recorder",
             "config.snapshot.create",
             body,
@@ -134,29 +131,29 @@ async def test_dead_letters_of_before_and_after_can_be_retried(parts: Rig) -> No
             dedupe_id=None,
         )
 
-    running = DeadLetters(parts.js, another(parts))
+    running = DeadLetters(connected.js, another(connected))
     before = await put(b"before")
     assert await running.original(before) == b"before"
-    await rotate_keys(parts.keyring, SYSTEM)
+    await rotate_keys(connected.keyring, SYSTEM)
     after = await put(b"after")
-    for letters in (parts.dead_letters, running):
+    for letters in (connected.dead_letters, running):
         assert await letters.original(before) == b"before"
         assert await letters.original(after) == b"after"
 
 
-async def test_rotations_at_once_and_a_new_master_key_lose_no_key(parts: Rig) -> None:
-    await parts.keyring.tenant("acme")
+async def test_rotations_at_once_and_a_new_master_key_lose_no_key(connected: Rig) -> None:
+    await connected.keyring.tenant("acme")
     new = MasterKey(secrets.token_bytes(32))
     both = MasterKeys(new, [OLD])
-    ring = another(parts, both)
+    ring = another(connected, both)
     before = [await ring.device("acme", f"r{number}", 0) for number in range(8)]
     await asyncio.gather(
-        move_keys(another(parts, both)),
-        *(rotate_keys(another(parts, both), "acme") for _ in range(4)),
+        move_keys(another(connected, both)),
+        *(rotate_keys(another(connected, both), "acme") for _ in range(4)),
     )
     await move_keys(ring)
     assert set((await keys_under(ring.store)).counts) == {short(new.master_id)}
-    after = another(parts, new)
+    after = another(connected, new)
     assert (await after.tenant("acme")).generation == 4
     for number, one in enumerate(before):
         assert await after.opener("acme", f"r{number}", one.key_id) == one

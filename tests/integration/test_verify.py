@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from adapters.postgres.pool import open_pool
 from domain.errors import NotFound
 from projections import ALL, AUDIT, BACKUPS
 from projections.engine import ProjectionWorker
@@ -19,12 +17,6 @@ from projections.writer import ProjectionWriter
 from tests.generators import STREAM, played
 from tests.listed import Listed
 from tests.rebuilding import Allergic, caught_up, running
-
-
-@pytest.fixture
-async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
-    async with open_pool(postgres_dsn) as pool:
-        yield pool
 
 
 async def fill(pool: Pool, projection: Projection[Any], source: Listed) -> None:

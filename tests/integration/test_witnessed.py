@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from adapters.crypto.signing import SigningKey, check_ed25519
-from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.checkpoints import CHECKPOINTS, Overtaken
-from adapters.postgres.pool import open_pool
 from adapters.postgres.signed_marks import SignedMarks
 from adapters.postgres.tiles import TileStore
 from adapters.postgres.witness_book import Asked, WitnessBook, answers
@@ -44,7 +41,7 @@ from tests.logs import (
     sealing,
     stored_notes,
 )
-from tests.rig import Rig, rig
+from tests.rig import Rig
 from tests.support import eventually
 
 NAMES = ("witness.example/a", "witness.example/b", "witness.example/c")
@@ -104,18 +101,6 @@ class Party:
             return Answered(404, b"this log is not known here\n")
         answer = self._witnesses[name].add_checkpoint(body)
         return Answered(answer.status, answer.body.encode())
-
-
-@pytest_asyncio.fixture
-async def connected(nats_server: EmbeddedNats) -> AsyncIterator[Rig]:
-    async with rig(nats_server.url) as one:
-        yield one
-
-
-@pytest_asyncio.fixture
-async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
-    async with open_pool(postgres_dsn) as one:
-        yield one
 
 
 async def sealed(work: Sealing, cosign: Cosign) -> int:

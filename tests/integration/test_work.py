@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 import structlog
@@ -24,13 +24,11 @@ Do = Callable[[int], Awaitable[None]]
 
 
 @pytest.fixture
-async def nc(nats_server: EmbeddedNats) -> AsyncIterator[Client]:
-    client = await connect(nats_server.url, name="test")
-    await client.jetstream().add_stream(
+async def nc(nc: Client) -> Client:
+    await nc.jetstream().add_stream(
         StreamConfig(name=STREAM, subjects=["work.>"], retention=RetentionPolicy.WORK_QUEUE)
     )
-    yield client
-    await client.close()
+    return nc
 
 
 class Worker:
