@@ -87,6 +87,13 @@ async def _unexpected(event: RawEvent, reason: str) -> None:
     raise AssertionError(f"event {event.position}: {reason}")
 
 
+async def take_in(work: Sealing, rig: Rig) -> None:
+    """Into a sealer's work what the stream holds by now."""
+    async with aclosing(rig.raw.read(work.position)) as batches:
+        async for batch in batches:
+            await work.apply(batch)
+
+
 async def seal(rig: Rig, pool: Pool, key: SigningKey = KEY, cosign: Cosign | None = None) -> int:
     """Seal everything that the stream holds, once; how many checkpoints that made."""
     rebuild = False
@@ -94,9 +101,7 @@ async def seal(rig: Rig, pool: Pool, key: SigningKey = KEY, cosign: Cosign | Non
         work = sealing(rig, pool, key)
         try:
             await work.open(rebuild=rebuild)
-            async with aclosing(rig.raw.read(work.position)) as batches:
-                async for batch in batches:
-                    await work.apply(batch)
+            await take_in(work, rig)
             made = await work.seal()
             if cosign is not None:
                 await work.ask(cosign)

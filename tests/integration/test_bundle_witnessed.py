@@ -18,9 +18,9 @@ from domain.tlog.judging import WITNESS_LAG_SECONDS
 from domain.tlog.names import STREAM_LOG, cosigned_name, tenant_log
 from domain.tlog.note import Note, parse_note
 from tests.integration.test_bundle import Made, unpack
-from tests.integration.test_witnessed import NAMES, Party
-from tests.logs import BASE, KEY, Story, names, sealing
+from tests.logs import BASE, KEY, Story, names, sealing, take_in
 from tests.rig import rig
+from tests.witnessing import NAMES, Party
 
 TENANT = "acme"
 
@@ -54,8 +54,7 @@ async def test_it_is_of_what_witnesses_have_cosigned_just_now(
 
         async def grow() -> None:
             await story.tell(20)
-            async for batch in one.raw.read(work.position):
-                await work.apply(batch)
+            await take_in(work, one)
             await work.seal()
 
         await grow()

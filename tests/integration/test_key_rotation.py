@@ -21,9 +21,9 @@ from domain.tlog.judging import judge_notes
 from domain.tlog.names import STREAM_LOG, cosigned_name
 from domain.tlog.note import Note, parse_note, verified
 from projections.rows import Pool
-from tests.integration.test_witnessed import Party
-from tests.logs import BASE, Story, names, seal, sealing, stored_notes
+from tests.logs import BASE, Story, names, seal, sealing, stored_notes, take_in
 from tests.rig import Rig
+from tests.witnessing import Party
 
 
 async def led_to(rig: Rig, trusted: SigningKey) -> list[bytes]:
@@ -100,8 +100,7 @@ async def test_a_running_sealer_signs_nothing_with_a_key_that_was_handed_over(
     work = sealing(connected, pool, key)
     await work.open()
     await story.tell(10)
-    async for batch in connected.raw.read(work.position):
-        await work.apply(batch)
+    await take_in(work, connected)
     await hand_over(connected.checkpoints, BASE, path)
     with pytest.raises(KeyRetired):
         await work.seal()

@@ -17,9 +17,9 @@ from domain.envelope import StreamIdentity
 from domain.tlog.leaf import RawEvent
 from domain.tlog.names import STREAM_LOG
 from projections.rows import Pool
-from tests.integration.test_witnessed import Party
 from tests.logs import BASE, KEY, Story, assert_truly_signed, names, seal
 from tests.rig import Rig
+from tests.witnessing import Party
 
 
 class Ended(BaseException):
