@@ -10,124 +10,30 @@ import base64
 import copy
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest_asyncio
 from msgspec.structs import replace
 
 from adapters.crypto.signing import SigningKey
 from adapters.embedded.nats import EmbeddedNats
-from adapters.jetstream.checkpoints import StoredNote
 from adapters.jetstream.source import JetStreamSource
-from adapters.jetstream.verbatim import Reader
 from adapters.postgres.pool import open_pool
 from adapters.postgres.tiles import TileStore
-from adapters.retention.explaining import explained
 from adapters.tlog.evidence import SystemEvidence
-from adapters.tlog.row_pages import Page
-from adapters.tlog.row_text import row_line
-from adapters.tlog.verify import Options, Report, verify
-from domain.envelope import StoredEvent, StreamIdentity
-from domain.errors import ContentCorrupt, ContentMissing
-from domain.events import ContentRef, SnapshotCreated
-from domain.ports import ContentKind
-from domain.tlog.checkpoint import Checkpoint, parse_checkpoint
+from adapters.tlog.verify import verify
+from domain.tlog.checkpoint import Checkpoint
 from domain.tlog.handover import handover_origin, handover_text
-from domain.tlog.leaf import RawEvent
 from domain.tlog.names import STREAM_LOG, LogNames, tenant_log
-from domain.tlog.note import Note, parse_note
-from projections import ALL
+from domain.tlog.note import Note
 from projections.audit.write import COLUMNS, Audit
 from projections.writer import ProjectionWriter
+from tests.history_copy import OPTIONS, Copy, first_of, told_history
 from tests.logs import BASE, KEY, Story, seal
 from tests.rig import rig
+from tests.tamperings import TAMPERINGS, alter_body
 
 CASES_EACH = 80
-OTHER = SigningKey(bytes(32))
-OPTIONS = Options(BASE, (KEY.public,))
-Expected = tuple[str, str, int]
-_ROWS = f"SELECT {', '.join(COLUMNS)} FROM configtrail.audit ORDER BY position"
-
-
-@dataclass
-class Copy:
-    """A copy of a history: `adapters.tlog.evidence.Evidence` in memory."""
-
-    stream: StreamIdentity
-    events: list[RawEvent]
-    last: int
-    stored_notes: list[StoredNote]
-    last_note: int
-    leaves: list[bytes]
-    audit: list[tuple[Any, ...]]
-    projected: int
-    gone: set[int] = field(default_factory=set)
-    corrupt: set[int] = field(default_factory=set)
-
-    async def identity(self) -> StreamIdentity:
-        return self.stream
-
-    async def ends(self) -> tuple[int, int]:
-        return self.events[0].position if self.events else 1, self.last
-
-    async def read(self, after: int = 0) -> AsyncGenerator[list[RawEvent], None]:
-        there = [one for one in self.events if one.position > after]
-        for start in range(0, len(there), 100):
-            yield there[start : start + 100]
-
-    async def notes(self) -> tuple[list[StoredNote], int]:
-        return self.stored_notes, self.last_note
-
-    async def signed_leaves(self, count: int) -> list[bytes]:
-        return self.leaves[:count]
-
-    async def rows(self) -> AsyncGenerator[Page, None]:
-        yield Page(self.projected, b"".join(map(row_line, self.audit)))
-
-    async def content(
-        self, tenant_id: str, device_id: str, kind: ContentKind, ref: ContentRef
-    ) -> bytes:
-        if ref.sequence in self.gone:
-            raise ContentMissing(ref.sequence)
-        if ref.sequence in self.corrupt:
-            raise ContentCorrupt(ref.sequence, "it was altered")
-        return b""
-
-    @property
-    def sealed(self) -> int:
-        """How many events are under the stream's last checkpoint."""
-        return max(one.size for _, one in self.checkpoints(STREAM_LOG))
-
-    def checkpoints(self, log: str) -> list[tuple[int, Checkpoint]]:
-        """The log's notes by their index, and what they say."""
-        origin = LogNames(BASE, self.stream).origin(log)
-        return [
-            (index, parse_checkpoint(parse_note(one.raw).text))
-            for index, one in enumerate(self.stored_notes)
-            if one.origin == origin
-        ]
-
-    def put_note(self, index: int, note: Note) -> None:
-        self.stored_notes[index] = replace(self.stored_notes[index], raw=str(note).encode())
-
-    def add_note(self, origin: str, raw: bytes) -> None:
-        self.last_note += 1
-        self.stored_notes.append(StoredNote(self.last_note, origin, raw))
-
-    def end_notes_with(self, index: int) -> None:
-        self.stored_notes = self.stored_notes[: index + 1]
-        self.last_note = len(self.stored_notes)
-
-    def end_with(self, position: int) -> None:
-        self.events, self.audit = self.events[:position], self.audit[:position]
-        self.last = position
-
-    def renumber(self) -> None:
-        self.events = [replace(one, position=at) for at, one in enumerate(self.events, 1)]
-        self.last = len(self.events)
 
 
 async def test_a_read_model_that_is_behind_is_not_accused(
@@ -199,325 +105,10 @@ async def test_a_row_in_postgres_with_one_other_value_is_named(
         assert isinstance(moment, datetime)
 
 
-async def _told(nats: EmbeddedNats, dsn: str, *, tail: int, strange: bool = False) -> Copy:
-    async with rig(nats.url) as one, open_pool(dsn) as pool:
-        story = Story(one, seed=11)
-        for count in (3, 40, 25, 60, 1, 31):
-            await story.tell(count)
-            await seal(one, pool)
-        if strange:  # somebody else's message, which no reader knows
-            await one.nc.publish("configtrail.acme.strange.Thing", b"?", headers={"a": "b"})
-            await one.nc.flush()
-        await story.tell(tail)
-        source = JetStreamSource(one.nc, one.js)
-        for projection in ALL:
-            writer = ProjectionWriter(pool, projection, source)
-            await writer.prepare(await one.raw.identity())
-            head = (await one.raw.ends())[1]
-            await writer.apply([await source.at(position) for position in range(1, head + 1)])
-        evidence = SystemEvidence(one.raw, one.notes, TileStore(pool), pool, one.content)
-        report = await verify(evidence, replace(OPTIONS, content=False))
-        assert report.ok, report.findings
-        assert report.unreadable == strange
-        assert report.rows == story.told == report.events - strange
-        notes, last_note = await evidence.notes()
-        events = [event async for batch in evidence.read() for event in batch]
-        return Copy(
-            await evidence.identity(),
-            events,
-            events[-1].position,
-            notes,
-            last_note,
-            await evidence.signed_leaves(1_000_000),
-            [tuple(row) for row in await pool.fetch(_ROWS)],
-            events[-1].position,
-        )
-
-
 @pytest_asyncio.fixture
 async def told(nats_server: EmbeddedNats, postgres_dsn: str) -> Copy:
     """A history that is sealed to its end."""
-    return await _told(nats_server, postgres_dsn, tail=0)
-
-
-def flipped(raw: bytes, choice: random.Random) -> bytes:
-    at = choice.randrange(len(raw))
-    return raw[:at] + bytes((raw[at] ^ (1 << choice.randrange(8)),)) + raw[at + 1 :]
-
-
-def alter_time(it: Copy, choice: random.Random) -> Expected:
-    at = choice.randrange(len(it.events))
-    moved = it.events[at].stored_ns + choice.choice((-1, 1, 10**9))
-    it.events[at] = replace(it.events[at], stored_ns=moved)
-    return "event", "altered", at + 1
-
-
-def alter_subject(it: Copy, choice: random.Random) -> Expected:
-    at = choice.randrange(len(it.events))
-    parts = it.events[at].subject.split(".")
-    part = choice.randrange(len(parts))
-    parts[part] = parts[part][:-1] + ("x" if parts[part][-1] != "x" else "y")
-    it.events[at] = replace(it.events[at], subject=".".join(parts))
-    return "event", "altered", at + 1
-
-
-def alter_headers(it: Copy, choice: random.Random) -> Expected:
-    at = choice.randrange(len(it.events))
-    it.events[at] = replace(it.events[at], block=flipped(it.events[at].block, choice))
-    return "event", "altered", at + 1
-
-
-def alter_body(it: Copy, choice: random.Random) -> Expected:
-    at = choice.randrange(len(it.events))
-    it.events[at] = replace(it.events[at], body=flipped(it.events[at].body, choice))
-    return "event", "altered", at + 1
-
-
-def alter_without_tiles(it: Copy, choice: random.Random) -> Expected:
-    """Only the roots are there to tell: the stretch between two checkpoints is named."""
-    it.leaves = []
-    _, _, position = alter_body(it, choice)
-    sizes = [one.size for _, one in it.checkpoints(STREAM_LOG)]
-    return "event", "altered", max([size for size in sizes if size < position], default=0) + 1
-
-
-def drop(it: Copy, choice: random.Random) -> Expected:
-    at = choice.randrange(len(it.events) - 1)
-    del it.events[at]
-    return "event", "missing", at + 1
-
-
-def drop_and_close_up(it: Copy, choice: random.Random) -> Expected:
-    at = choice.randrange(len(it.events) - 1)
-    del it.events[at : at + choice.randrange(1, min(4, len(it.events) - at))]
-    it.renumber()
-    return "event", "missing", at + 1
-
-
-def insert(it: Copy, choice: random.Random) -> Expected:
-    at = choice.randrange(len(it.events))
-    for _ in range(choice.randrange(1, 4)):
-        like = choice.choice(it.events)
-        fresh = replace(like, body=flipped(like.body, choice))
-        it.events.insert(at, fresh)
-    it.renumber()
-    return "event", "inserted", at + 1
-
-
-def swap(it: Copy, choice: random.Random) -> Expected:
-    first, second = sorted(choice.sample(range(len(it.events)), 2))
-    one, two = it.events[first], it.events[second]
-    if choice.random() < 0.5:  # with their times, or leaving these in place
-        one, two = replace(one, stored_ns=two.stored_ns), replace(two, stored_ns=one.stored_ns)
-    it.events[first] = replace(two, position=first + 1)
-    it.events[second] = replace(one, position=second + 1)
-    return "event", "reordered", first + 1
-
-
-def swap_neighbours(it: Copy, choice: random.Random) -> Expected:
-    at = choice.randrange(len(it.events) - 1)
-    one, two = it.events[at : at + 2]
-    it.events[at : at + 2] = [replace(two, position=at + 1), replace(one, position=at + 2)]
-    return "event", "reordered", at + 1
-
-
-def truncate(it: Copy, choice: random.Random) -> Expected:
-    left = choice.randrange(len(it.events))
-    del it.events[left:]
-    it.last = left
-    return "event", "truncated", left + 1
-
-
-def cut_the_last_block(it: Copy, choice: random.Random) -> Expected:
-    """As when a file is cut: the stream still knows where it ended."""
-    left = choice.randrange(len(it.events))
-    del it.events[left:]
-    return "event", "missing", left + 1
-
-
-def sign_with_another_key(it: Copy, choice: random.Random) -> Expected:
-    at = choice.randrange(len(it.stored_notes))
-    checkpoint = parse_checkpoint(parse_note(it.stored_notes[at].raw).text)
-    it.put_note(at, OTHER.note(checkpoint))
-    return "checkpoint", "re-signed", at + 1
-
-
-def rewrite_and_sign_with_another_key(it: Copy, choice: random.Random) -> Expected:
-    alter_body(it, choice)
-    for at, stored in enumerate(it.stored_notes):
-        checkpoint = parse_checkpoint(parse_note(stored.raw).text)
-        it.put_note(at, OTHER.note(checkpoint))
-    return "checkpoint", "re-signed", 1
-
-
-def alter_checkpoint(it: Copy, choice: random.Random) -> Expected:
-    at = choice.randrange(len(it.stored_notes))
-    note = parse_note(it.stored_notes[at].raw)
-    checkpoint = parse_checkpoint(note.text)
-    if choice.random() < 0.5:
-        changed = replace(checkpoint, size=checkpoint.size + choice.randrange(1, 9))
-    else:
-        changed = replace(checkpoint, root=flipped(checkpoint.root, choice))
-    it.put_note(at, replace(note, text=changed.text))
-    return "checkpoint", "altered", at + 1
-
-
-def alter_signature(it: Copy, choice: random.Random) -> Expected:
-    at = choice.randrange(len(it.stored_notes))
-    note = parse_note(it.stored_notes[at].raw)
-    (one,) = note.signatures
-    broken = replace(one, signature=flipped(one.signature, choice))
-    it.put_note(at, replace(note, signatures=(broken,)))
-    return "checkpoint", "altered", at + 1
-
-
-def move_checkpoint_to_another_log(it: Copy, choice: random.Random) -> Expected:
-    at, other = choice.sample(range(len(it.stored_notes)), 2)
-    while it.stored_notes[at].origin == it.stored_notes[other].origin:
-        at, other = choice.sample(range(len(it.stored_notes)), 2)
-    it.stored_notes[at] = replace(it.stored_notes[at], raw=it.stored_notes[other].raw)
-    return "checkpoint", "altered", at + 1
-
-
-def drop_checkpoint(it: Copy, choice: random.Random) -> Expected:
-    at = choice.randrange(len(it.stored_notes))
-    del it.stored_notes[at]
-    return "checkpoint", "missing", at + 1
-
-
-def swap_checkpoints(it: Copy, choice: random.Random) -> Expected:
-    one, two = sorted(index for index, _ in choice.sample(it.checkpoints(STREAM_LOG), 2))
-    first, second = it.stored_notes[one], it.stored_notes[two]
-    it.stored_notes[one] = replace(first, raw=second.raw)
-    it.stored_notes[two] = replace(second, raw=first.raw)
-    between = [index for index, _ in it.checkpoints(STREAM_LOG) if one < index <= two]
-    return "checkpoint", "reordered", between[0] + 1
-
-
-def fork(it: Copy, choice: random.Random) -> Expected:
-    """With the true key, another root for a size."""
-    log = choice.choice([STREAM_LOG, "tenant/acme", "tenant/globex"])
-    at, checkpoint = choice.choice(it.checkpoints(log))
-    it.put_note(at, KEY.note(replace(checkpoint, root=flipped(checkpoint.root, choice))))
-    return "checkpoint", "forked", at + 1
-
-
-def two_roots_for_a_size(it: Copy, choice: random.Random) -> Expected:
-    """Two views for two auditors, both kept."""
-    log = choice.choice([STREAM_LOG, "tenant/acme", "tenant/globex"])
-    at, checkpoint = it.checkpoints(log)[-1]
-    other = KEY.note(replace(checkpoint, root=flipped(checkpoint.root, choice)))
-    it.last_note += 1
-    it.stored_notes.append(
-        replace(it.stored_notes[at], sequence=it.last_note, raw=str(other).encode())
-    )
-    return "checkpoint", "forked", it.last_note
-
-
-def alter_row(it: Copy, choice: random.Random) -> Expected:
-    at = choice.randrange(len(it.audit))
-    row = list(it.audit[at])
-    column = choice.randrange(1, len(row))
-    row[column] = _changed(row[column])
-    it.audit[at] = tuple(row)
-    return "audit row", "altered", at + 1
-
-
-def _changed(value: Any) -> Any:
-    match value:
-        case None:
-            return "somebody"
-        case str() if value.startswith("{"):
-            return value.replace('"actor":"', '"actor":"user:')
-        case str():
-            return value + "x"
-        case int():
-            return value + 1
-        case _:
-            return value + timedelta(microseconds=1)
-
-
-def delete_row(it: Copy, choice: random.Random) -> Expected:
-    at = choice.randrange(len(it.audit))
-    del it.audit[at]
-    return "audit row", "missing", at + 1
-
-
-def insert_row(it: Copy, choice: random.Random) -> Expected:
-    like = choice.choice(it.audit)
-    position = choice.choice((-3, 0, it.last + 1, it.last + 1000))
-    it.audit.append((position, *like[1:]))
-    it.audit.sort(key=lambda row: int(row[0]))
-    return "audit row", "inserted", position
-
-
-def _content(it: Copy, choice: random.Random) -> tuple[int, int]:
-    read = [Reader().read(one) for one in it.events]
-    stored = [one for one in read if isinstance(one, StoredEvent)]
-    found = [one for one in stored if isinstance(one.event, SnapshotCreated)]
-    one = choice.choice(found)
-    assert isinstance(one.event, SnapshotCreated)
-    return one.position, one.event.content.sequence
-
-
-def delete_content(it: Copy, choice: random.Random) -> Expected:
-    position, sequence = _content(it, choice)
-    while _is_explained(it, position, sequence):  # that one is gone rightly
-        position, sequence = _content(it, choice)
-    it.gone.add(sequence)
-    return "content", "missing", position
-
-
-def _is_explained(it: Copy, position: int, sequence: int) -> bool:
-    branch = it.events[position - 1].subject.rpartition(".")[0]
-    reader = Reader()
-    for raw in it.events[position:]:
-        stored = reader.read(raw)
-        same = isinstance(stored, StoredEvent) and raw.subject.rpartition(".")[0] == branch
-        if same and isinstance(stored, StoredEvent) and explained(stored, sequence) is not None:
-            return True
-    return False
-
-
-def alter_content(it: Copy, choice: random.Random) -> Expected:
-    position, sequence = _content(it, choice)
-    it.corrupt.add(sequence)
-    return "content", "altered", position
-
-
-TAMPERINGS: tuple[Callable[[Copy, random.Random], Expected], ...] = (
-    alter_time,
-    alter_subject,
-    alter_headers,
-    alter_body,
-    alter_without_tiles,
-    drop,
-    drop_and_close_up,
-    insert,
-    swap,
-    swap_neighbours,
-    truncate,
-    cut_the_last_block,
-    sign_with_another_key,
-    rewrite_and_sign_with_another_key,
-    alter_checkpoint,
-    alter_signature,
-    move_checkpoint_to_another_log,
-    drop_checkpoint,
-    swap_checkpoints,
-    fork,
-    two_roots_for_a_size,
-    alter_row,
-    delete_row,
-    insert_row,
-    delete_content,
-    alter_content,
-)
-
-
-def first_of(report: Report, what: str) -> Expected:
-    found = [one for one in report.findings if one.what == what] or list(report.findings)
-    return found[0].what, found[0].kind, found[0].position
+    return await told_history(nats_server, postgres_dsn, tail=0)
 
 
 async def test_every_tampering_is_found_and_named(told: Copy) -> None:
@@ -544,7 +135,7 @@ async def test_every_tampering_is_found_and_named(told: Copy) -> None:
 async def test_an_untouched_history_is_never_accused(
     nats_server: EmbeddedNats, postgres_dsn: str
 ) -> None:
-    told = await _told(nats_server, postgres_dsn, tail=17)
+    told = await told_history(nats_server, postgres_dsn, tail=17)
     report = await verify(told, OPTIONS)
     assert report.ok, report.findings
     assert (report.events, report.sealed) == (told.last, told.sealed)
@@ -585,7 +176,7 @@ async def test_a_history_without_any_checkpoint_is_not_said_to_be_as_it_was_sign
 async def test_what_nobody_can_read_is_in_the_log_and_nobody_is_accused_for_it(
     nats_server: EmbeddedNats, postgres_dsn: str
 ) -> None:
-    told = await _told(nats_server, postgres_dsn, tail=9, strange=True)
+    told = await told_history(nats_server, postgres_dsn, tail=9, strange=True)
     report = await verify(told, OPTIONS)
     assert (report.ok, report.unreadable) == (True, 1)
     assert alter_body(told, random.Random(3))[1] == "altered"
