@@ -12,7 +12,7 @@ from pathlib import Path
 
 from adapters.crypto.master import MasterKey, read_keys, write_new
 from adapters.embedded.files import write_private
-from domain.errors import InvalidInput, KeyUnavailable
+from domain.errors import InvalidInput, KeyUnavailable, MasterKeyUnknown
 
 _FORMER = "CONFIGTRAIL_MASTER_KEY_OLD"
 
@@ -49,9 +49,12 @@ class MasterKeys:
 
     async def find(self, master_id: bytes) -> MasterKey | None:
         """The key of an id. A file is read again for one that is not known: a key was rotated
-        while this program ran. Raises `KeyUnavailable`."""
+        while this program ran. Raises `MasterKeyUnknown` when that can't be read any more."""
         if master_id not in self._known and self._file is not None:
-            await self.read_again()
+            try:
+                await self.read_again()
+            except KeyUnavailable as error:
+                raise MasterKeyUnknown(error.key, error.reason) from error
         return self._known.get(master_id)
 
     async def read_again(self) -> None:

@@ -8,6 +8,7 @@ import os
 import re
 import stat
 from collections.abc import AsyncGenerator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,8 @@ from adapters.crypto.keys import (
     wrap,
 )
 from adapters.crypto.master import read_keys
-from domain.errors import InvalidInput, KeyUnavailable
+from adapters.crypto.rotating import move_keys
+from domain.errors import InvalidInput, KeyUnavailable, MasterKeyUnknown
 
 RAW = bytes(range(32))
 MASTER = MasterKey(RAW)
@@ -341,6 +343,30 @@ async def test_the_key_that_is_used_is_never_called_retired(tmp_path: Path) -> N
     written(path, f"{twice}\n{twice}\n".encode())
     assert await MasterKeys.load(None, path).retire() == []
     assert [one.master_id for one in read_keys(path)] == [MASTER.master_id]
+
+
+@pytest.mark.parametrize("spoilt", ["gone", "others may read it", "no key in it"])
+async def test_a_file_that_can_not_be_read_again_holds_no_other_key(
+    tmp_path: Path, spoilt: str
+) -> None:
+    """Whoever works waits then, as for any master key that others have."""
+    path = tmp_path / "master.key"
+    store = MemoryKeyStore()
+    running = await open_keyring(store, master_key=None, key_file=path)
+    kept = await running.tenant("acme")
+    await move_keys(KeyRing(MasterKeys(MASTER, [running.masters.first]), store))
+    match spoilt:
+        case "gone":
+            path.unlink()
+        case "others may read it":
+            path.chmod(0o644)
+        case _:
+            path.write_text("x")
+    for ask in (partial(running.tenant, "b.2"), running.master):
+        with pytest.raises(MasterKeyUnknown, match=r"master\.key"):
+            await ask()
+    # What it knows it needs no file for.
+    assert await running.tenant("acme") == kept
 
 
 async def test_a_start_with_another_master_key_is_refused() -> None:
