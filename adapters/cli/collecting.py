@@ -22,6 +22,7 @@ from adapters.collecting.registered import registered_inventory
 from adapters.composition import collecting_roles
 from adapters.embedded.runtime import running
 from adapters.roles import supervisor
+from adapters.roles.key_watch import KeyWatch
 from adapters.settings import Settings
 from adapters.settling import settle_memory
 from domain.errors import EventsUnread, InvalidInput
@@ -128,7 +129,8 @@ async def collector(settings: Settings, *, at_once: AtOnce = None) -> int:
         )
     async with session(settings, Need.NOTHING) as opened:
         err.print("collecting; Ctrl-C stops it", markup=False)
-        async with supervisor.running(collecting_roles(opened.system)):
+        watching = {"key watch": KeyWatch(opened.system.keyring).run}
+        async with supervisor.running(collecting_roles(opened.system) | watching):
             settle_memory()
             await asyncio.Event().wait()
     return 0

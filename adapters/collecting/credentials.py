@@ -35,7 +35,7 @@ from adapters.lookups import FILES
 from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.target import Credential
 from domain.credentials import stored_name
-from domain.errors import InvalidInput, KeyUnavailable
+from domain.errors import InvalidInput, KeyUnavailable, MasterKeyUnknown
 from domain.fields import is_text
 from domain.ids import from_token, to_token
 
@@ -159,7 +159,8 @@ class Credentials:
         """What a reference names, with the user name that the inventory gives before its own. What
         was looked up before `since` (by the monotonic clock) does not do.
 
-        Raises `DeviceUnread` (no_credential) without quoting anything but the reference.
+        Raises `DeviceUnread` (no_credential) without quoting anything but the reference, and
+        `MasterKeyUnknown`.
         """
         found = (
             Credential() if reference is None else await self._cached(tenant_id, reference, since)
@@ -212,6 +213,8 @@ class Credentials:
             case "store":
                 try:
                     stored = await self._store.get(tenant_id, place)
+                except MasterKeyUnknown:
+                    raise  # it is this program that lacks something, and no device
                 except KeyUnavailable as error:
                     raise _missing(reference, error.reason) from error
                 if stored is None:

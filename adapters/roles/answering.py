@@ -28,6 +28,7 @@ from domain.errors import (
     InvalidInput,
     LeaseHeld,
     LeaseLost,
+    MasterKeyUnknown,
     Unavailable,
 )
 from domain.events import DeviceSettings
@@ -82,7 +83,7 @@ class Answering:
         """Answer one request, whatever comes of it."""
         try:
             answer = await self._answered(msg.data)
-        except Unavailable as error:
+        except (MasterKeyUnknown, Unavailable) as error:
             answer = Answer("failed", error=str(error))
         except Exception as error:  # noqa: BLE001
             # Whoever waits must hear of it; it is logged with its origin.

@@ -36,7 +36,14 @@ from adapters.observability.metrics import Metrics
 from adapters.roles.answering import Answering
 from adapters.roles.trigger import SUBJECT, TriggerService
 from domain.credentials import credential_of
-from domain.errors import LeaseHeld, LeaseLost, MalformedEvent, Unavailable, UnknownEventType
+from domain.errors import (
+    LeaseHeld,
+    LeaseLost,
+    MalformedEvent,
+    MasterKeyUnknown,
+    Unavailable,
+    UnknownEventType,
+)
 from domain.events import (
     CredentialSet,
     DeviceSettings,
@@ -306,7 +313,7 @@ class Collector:
         try:
             again = await self._collect(key, planned, source)
             self._reported.settle(key, reported)
-        except (LeaseHeld, LeaseLost, IntakeFull, Unavailable) as error:
+        except (LeaseHeld, LeaseLost, IntakeFull, MasterKeyUnknown, Unavailable) as error:
             log.info("%s/%s is not collected now: %s", *key, error)
             # Who holds it may be dead: looked at again twice in the time that its lease lasts.
             held = isinstance(error, LeaseHeld)

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import secrets
+from functools import partial
 from pathlib import Path
 
 import httpx
+import pytest
 
+from adapters.cli import collecting
+from adapters.composition import open_system
 from adapters.crypto.keys import SENTINEL, KeyRing, MasterKey, MasterKeys
 from adapters.crypto.master import read_keys
-from adapters.crypto.rotating import keys_under, short
+from adapters.crypto.rotating import keys_under, move_keys, short
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.connection import connect
 from adapters.jetstream.key_store import JetStreamKeyStore
+from adapters.roles.key_watch import KeyWatch
+from domain.errors import MasterKeyUnknown
 from tests.acceptance.program import CONFIGTRAIL, Program, command, ready
+from tests.serving import settings_for
 from tests.support import eventually
 
 HOME = "/api/tenants/default/devices"
@@ -154,3 +162,27 @@ async def test_a_rotation_that_was_killed_is_told_of_and_goes_on(
         assert "nothing is under a former one" in finding["told"]
     finally:
         await nc.close()
+
+
+async def test_a_collector_that_knows_only_the_old_one_is_ended(
+    nats_server: EmbeddedNats,
+    postgres_dsn: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(collecting, "KeyWatch", partial(KeyWatch, every=0.05))
+    these = settings_for(nats_server, postgres_dsn, tmp_path)
+    async with open_system(these) as system:
+        running = asyncio.create_task(collecting.collector(these))
+        try:
+            known = system.keyring.masters.first
+            await eventually(lambda: "role key watch starts" in caplog.text)
+            await move_keys(KeyRing(MasterKeys(NEW, [known]), system.keyring.store))
+            with pytest.raises(ExceptionGroup) as ended:
+                await running
+        finally:
+            running.cancel()
+    (failed,) = ended.value.exceptions
+    assert isinstance(failed.__cause__, MasterKeyUnknown)

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from adapters.collecting.collection import Collected, DeviceCollector, Failed
 from adapters.collecting.credentials import BUCKET as CREDENTIALS
-from adapters.collecting.credentials import Credentials
+from adapters.collecting.credentials import Credentials, CredentialStore
 from adapters.collecting.vault import Vault
+from adapters.crypto.keys import KeyRing, MasterKey, MasterKeys
+from adapters.crypto.rotating import move_keys
+from adapters.embedded.files import write_private
 from adapters.jetstream.buckets import Bucket
 from adapters.roles.collector import Collector
 from adapters.roles.devices import DeviceRepository
+from adapters.roles.supervisor import running
 from adapters.ssh.failures import DeviceUnread
-from domain.events import (
-    CollectionFailed,
-    CollectionRecovered,
-)
+from domain.errors import MasterKeyUnknown
+from domain.events import CollectionFailed, CollectionRecovered
 from tests.collecting_stack import (
     ALICE,
     DEVICE,
@@ -189,3 +193,26 @@ async def test_a_credential_that_comes_later_is_used_without_a_persons_help(stac
         ahead = timedelta(minutes=2)
         await stack.registrar.configure(TENANT, "r2", settings(double.port), actor=ALICE)
         await eventually(lambda: stack.count(CollectionRecovered))
+
+
+async def test_a_program_without_the_master_key_tells_nothing_of_its_devices(
+    stack: Stack, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Others, who have it, read them; what is wrong is no credential of any device."""
+    caplog.set_level(logging.INFO)
+    keys, known = stack.rig.keyring.store, stack.rig.keyring.masters.first
+    fresh, path = MasterKey.generate(), tmp_path / "master.key"
+    write_private(path, f"{known.to_base64()}\n")
+    late = KeyRing(MasterKeys.load(None, path), keys)
+    await move_keys(KeyRing(MasterKeys(fresh, [known]), keys))
+    stack.store = CredentialStore(Bucket(stack.rig.js, CREDENTIALS), late)
+    async with serving(RouterOSDouble()) as double:
+        wanted = settings(double.port)
+        with pytest.raises(MasterKeyUnknown):
+            await collect(stack, wanted)
+        await stack.registrar.configure(TENANT, DEVICE, wanted, actor=ALICE)
+        async with running({"collector": stack.role().run}):
+            await eventually(lambda: "is not collected now" in caplog.text)
+        write_private(path, f"{fresh.to_base64()}\n{known.to_base64()}\n")
+        assert (await collect(stack, wanted)).device_id == DEVICE
+    assert await stack.count(CollectionFailed) == 0
