@@ -34,6 +34,8 @@ from adapters.crypto.wrapping import (
     device_key_id,
     device_key_name,
     generation_key_id,
+    generation_of,
+    key_id_of,
     master_id_of,
     unwrap,
     wrap,
@@ -66,6 +68,9 @@ SYSTEM: Final = "_system"
 SENTINEL: Final = "_master"
 # How long unwrapped keys are kept in memory, and so how long a program may not know of new ones.
 LIFETIME_SECONDS: Final = 300.0
+# A tenant's keys may have been put back from a copy of before they were rotated so often, and its
+# devices' not.
+_MORE_GENERATIONS: Final = 1_000
 
 
 class KeyRing:
@@ -98,6 +103,21 @@ class KeyRing:
         Raises `InvalidInput`, `KeyUnavailable` (wrong master key, destroyed key), `Unavailable`.
         """
         return await self._keys(check_tenant_id(tenant_id))
+
+    async def ids(self, tenant_id: str) -> tuple[bytes, ...]:
+        """The ids of the tenant's keys as they are now, made if there are none; of keys that can't
+        be opened only that of the newest. Raises `InvalidInput`, `KeyDestroyed`, `Unavailable`."""
+        self.forget(tenant_id)
+        try:
+            keys = await self.tenant(tenant_id)
+        except KeyDestroyed:
+            raise
+        except KeyUnavailable:
+            wrapped = await self.store.get(tenant_id)
+            if wrapped is None:  # there are none, and whoever could make them is somebody else
+                raise
+            return (key_id_of(wrapped),)
+        return keys.key_id, *(one.key_id for one in keys.former)
 
     async def check_not_erased(self, tenant_id: str) -> None:
         """Raises `KeyDestroyed` when the tenant was erased. The store is asked, not the memory of
@@ -154,17 +174,18 @@ class KeyRing:
         return first, *(bytes.fromhex(one.split("/")[1]) for one in later)
 
     async def _later(self, tenant_id: str, device_id: str, first: bytes) -> list[str]:
-        """The names of the keys that a device has in an era beside its first one."""
-        names = await self.store.of_device(tenant_id, device_id)
+        """The names of the keys that a device has in an era beside its first one. Nothing is opened
+        for it: what can't be opened can be erased."""
+        own = device_key_name(tenant_id, device_id, first)
+        names = [one for one in await self.store.of_device(tenant_id, device_id) if one != own]
         try:
             wrapped = await self.store.get(tenant_id)
         except KeyDestroyed:
-            # Nothing is kept of the tenant any more, in any era.
-            return [one for one in names if one != device_key_name(tenant_id, device_id, first)]
-        if wrapped is None:
+            return names  # nothing is kept of the tenant any more, in any era
+        if not names:
             return []
-        generation = (await self.unwrapped(tenant_id, wrapped)).generation
-        ids = (generation_key_id(first, number) for number in range(1, generation + 1))
+        generations = generation_of(wrapped or b"") + _MORE_GENERATIONS
+        ids = (generation_key_id(first, number) for number in range(1, generations + 1))
         later = {device_key_name(tenant_id, device_id, one) for one in ids}
         return [one for one in names if one in later]
 

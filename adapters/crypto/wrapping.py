@@ -122,6 +122,18 @@ def master_id_of(wrapped: bytes) -> bytes:
     return wrapped[1 : 1 + MASTER_ID_BYTES]
 
 
+def key_id_of(wrapped: bytes) -> bytes:
+    """The id of the content key of now, as wrapped keys say themselves."""
+    return wrapped[1 + MASTER_ID_BYTES : _HEADER]
+
+
+def generation_of(wrapped: bytes) -> int:
+    """How often the content key was rotated, by the length of wrapped keys: whoever destroys them
+    need not be able to open them."""
+    plain = len(wrapped) - _HEADER - committed.OVERHEAD
+    return max(0, (plain - 2 * KEY_BYTES) // _FORMER_BYTES)
+
+
 def unwrap(master: MasterKey, tenant: str, wrapped: bytes) -> TenantKeys:
     """The keys that `wrap` was given. Raises `KeyUnavailable`, with what to do about it."""
     name = f"the keys of {tenant}"

@@ -134,8 +134,7 @@ class Eraser:
     ) -> None:
         keys: tuple[bytes, ...]
         if device_id == TENANT_BRANCH:
-            tenant = await self._keyring.tenant(tenant_id)
-            keys = (tenant.key_id, *(one.key_id for one in tenant.former))
+            keys = await self._keyring.ids(tenant_id)
         while True:
             state = await self._devices.refresh(tenant_id, device_id)
             if device_id != TENANT_BRANCH:

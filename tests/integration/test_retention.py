@@ -18,7 +18,7 @@ from nats.js.errors import NotFoundError
 from adapters.composition import System
 from adapters.crypto import blob
 from adapters.crypto.blob import BlobContext
-from adapters.crypto.keys import KeyRing, device_key_id, device_key_name
+from adapters.crypto.keys import KeyRing, MasterKey, device_key_id, device_key_name, wrap
 from adapters.crypto.signing import SigningKey
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.content_store import CONTENT, JetStreamContentStore
@@ -43,6 +43,7 @@ from domain.events import (
     RetentionPolicy,
     SnapshotCreated,
 )
+from domain.ids import TENANT_BRANCH
 from projections import ALL
 from projections.verify import verify as verify_rows
 from tests.integration.test_recorder import in_parts, wire
@@ -360,6 +361,31 @@ async def test_of_an_erased_tenant_nothing_is_left_and_nothing_is_taken(api: Api
     report = await verified(system)
     assert report.ok, report.findings
     await system.keeping.eraser.tenant("acme", **WHO)
+
+
+async def test_a_tenant_whose_keys_nobody_can_open_is_erased_as_any_other(api: Api) -> None:
+    system = api.system
+    store = system.keyring.store
+    name = device_key_name("acme", "r1", device_key_id("acme", "r1", 0))
+    tenant = await store.get("acme")
+    assert tenant is not None
+    keys = await system.keyring.tenant("acme")
+    assert await store.replace("acme", tenant, wrap(MasterKey.generate(), "acme", keys))
+    system.keyring.forget("acme")
+    await system.keeping.eraser.device("acme", "r1", **WHO)
+    with pytest.raises(KeyDestroyed):
+        await store.get(name)
+    await system.keeping.eraser.tenant("acme", **WHO)
+    with pytest.raises(KeyDestroyed):
+        await store.get("acme")
+    told = await facts(system, TENANT_BRANCH, ContentShredded)
+    assert [cast("ContentShredded", one).key_ids for one in told] == [(keys.key_id.hex(),)]
+    await api.settled()
+    for device in ("r1", "r2"):
+        for snapshot in await ids(api, device):
+            await api.problem(f"{HOME}/{device}/config/{snapshot}", 410)
+    report = await verified(system)
+    assert report.ok, report.findings
 
 
 async def test_old_texts_under_the_tenants_key_stay_readable_and_go_when_their_device_is_erased(
