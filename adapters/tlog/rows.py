@@ -16,8 +16,9 @@ MOST_FINDINGS = 1_000
 class Rows:
     """The rows of the read model beside those that the events give, both by position.
 
-    An event beyond the read model's own checkpoint is not missed there: its row is on its way. A
-    row that is there is compared wherever it is, so a checkpoint that was put back hides none.
+    An event beyond the read model's own checkpoint is not missed there: its row is on its way. But
+    rows come in order, so none is that stands before one that is there. A row that is there is
+    compared wherever it is. So a checkpoint that was put back hides nothing.
     """
 
     def __init__(self, pages: AsyncGenerator[Page, None]) -> None:
@@ -30,6 +31,8 @@ class Rows:
         self._until = 0
         self.compared = 0
         self.awaited = 0
+        # Of those, the first ones.
+        self.late: list[int] = []
 
     async def compare(self, stored: Sequence[StoredEvent], until: int) -> list[Finding]:
         """The rows up to a position against those of the events."""
@@ -43,24 +46,37 @@ class Rows:
             if self._text.startswith(text, self._at) and text.count(b"\n") == len(rows):
                 self._at += len(text)
                 self.compared += len(rows)
-                return []
+                return self._overdue()
         missing = {row[0]: row for row in rows}
         findings: list[Finding] = []
-        strange = 0
+        strange = last = 0
         while (line := await self._line()) and (position := position_in(line)) <= until:
             self._at += len(line)
             self.compared += 1
             told = missing.pop(position, None)
-            if told is not None and row_line(told) != line:
+            if told is not None and row_line(told) == line:
+                last = position
+            elif told is not None:
                 findings.append(_row_finding("altered", position, "it differs from its event"))
-            elif told is None and strange < MOST_FINDINGS:
+            elif strange < MOST_FINDINGS:
                 # There may be any number of these.
                 strange += 1
                 findings.append(_inserted(position))
-        due = [position for position in missing if position <= self._projected]
+        if last:
+            findings += self._overdue()
+        known = max(self._projected, last)
+        due = [position for position in missing if position <= known]
         self.awaited += len(missing) - len(due)
-        findings += [_row_finding("missing", position, "its event is there") for position in due]
+        more = MOST_FINDINGS - len(self.late)
+        self.late += [position for position in missing if position > known][:more]
+        findings += [_missing(position) for position in due]
         return sorted(findings, key=lambda one: one.position)
+
+    def _overdue(self) -> list[Finding]:
+        """Those that were taken to be on their way, where a later one is there."""
+        found = [_missing(position) for position in self.late]
+        self.late, self.awaited = [], 0
+        return found
 
     async def beyond(self, head: int) -> list[Finding]:
         """Rows of positions that the stream does not have, and further ones of the last event."""
@@ -92,6 +108,10 @@ class Rows:
         self._projected = page.projected
         self._text, self._at = self._text[self._at :] + page.text, 0
         return True
+
+
+def _missing(position: int) -> Finding:
+    return _row_finding("missing", position, "its event is there")
 
 
 def _inserted(position: int) -> Finding:

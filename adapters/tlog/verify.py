@@ -219,6 +219,8 @@ class _Derived:
         # Where an event can't be read, later rows of its branch are held back until it is skipped.
         self._held: dict[str, list[Finding]] = {}
         self._blocked: dict[int, str] = {}
+        # Of events of which it is not known yet whether their rows are missing.
+        self._withheld: dict[int, str] = {}
         self._skipped: set[int] = set()
         self._rows = Rows(evidence.rows()) if options.rows else None
         self.findings: list[Finding] = []
@@ -249,7 +251,7 @@ class _Derived:
                 self._check_version(event, _branch(event), version_of(event.block))
             return
         stored: list[StoredEvent] = []
-        withheld: dict[int, str] = {}
+        withheld = dict(self._withheld)
         read, check = self._reader.read_closely, self._versions.check
         for event in batch:
             one, ambiguous = read(event)
@@ -277,6 +279,8 @@ class _Derived:
                     self._held[held].append(found)
                 else:
                     self._take_in(found)
+            late = self._rows.late
+            self._withheld = {one: withheld[one] for one in late if one in withheld}
         if self._contents is not None:
             found_wrong = await self._contents.check(stored)
             self.findings += found_wrong[: max(0, MOST_FINDINGS - len(self.findings))]

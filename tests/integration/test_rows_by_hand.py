@@ -152,6 +152,21 @@ async def test_rows_without_a_position_are_named(pool: Pool) -> None:
     assert await edited(pool, gone) == [("missing", 50), ("inserted", 0)]
 
 
+@pytest.mark.parametrize("put_back", ["SET position = 0", "SET position = 49", None])
+async def test_a_row_that_is_gone_is_missed_wherever_the_checkpoint_was_put(
+    pool: Pool, put_back: str | None
+) -> None:
+    back = (
+        f"UPDATE configtrail.checkpoints {put_back}"
+        if put_back
+        else "DELETE FROM configtrail.checkpoints"
+    )
+    gone = "DELETE FROM configtrail.audit WHERE position IN (50, 51, 80)"
+    assert await edited(pool, f"{gone}; {back}") == [("missing", at) for at in (50, 51, 80)]
+    # The last ones may still come.
+    assert await edited(pool, f"DELETE FROM configtrail.audit WHERE position > 60; {back}") == []
+
+
 async def test_rows_of_a_newer_version_are_not_accused(pool: Pool) -> None:
     await pool.execute("UPDATE configtrail.checkpoints SET version = version + 1")
     with pytest.raises(NewerProjection):
