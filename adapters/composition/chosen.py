@@ -6,6 +6,7 @@ not make it, and does not start where it could: whoever takes such a program ove
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from adapters.roles.supervisor import Role
@@ -74,13 +75,21 @@ def check_chosen(settings: Settings, *, own_servers: bool) -> frozenset[str]:
             "CONFIGTRAIL_LOG_KEY",
             f"must be given to the sealer alone, and {_SETTING} leaves it out",
         )
-    if settings.signing_key_file.exists():
+    if _can_be_seen(settings.signing_key_file):
         raise InvalidInput(
             "CONFIGTRAIL_LOG_KEY_FILE",
             f"{settings.signing_key_file} is there, and must be where the sealer is alone: move it "
             f"there, since {_SETTING} leaves the sealer out",
         )
     return names
+
+
+def _can_be_seen(path: Path) -> bool:
+    """Whether a file is there, and not in a folder that is closed to this program."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
 
 
 def _chosen_by(role: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -72,6 +75,34 @@ def test_a_program_without_the_sealer_is_not_started_where_the_log_key_is(tmp_pa
         check_chosen(apart, own_servers=False)
     sealer = apart.model_copy(update={"roles": "sealer"})
     assert check_chosen(sealer, own_servers=False) == {"sealer"}
+
+
+@contextmanager
+def as_somebody_else() -> Iterator[None]:
+    """Who is no administrator stays who they are: such a folder is closed to them as well."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def test_a_log_key_in_a_folder_that_is_closed_to_a_program_is_apart_from_it(tmp_path: Path) -> None:
+    """As where one file of settings is for both programs, which are two users."""
+    closed = tmp_path / "sealer"
+    closed.mkdir()
+    (closed / "log.key").touch(mode=0o600)
+    apart = Settings(data_dir=tmp_path, roles="-sealer", log_key_file=closed / "log.key")
+    closed.chmod(0o000)
+    try:
+        with as_somebody_else():
+            assert "sealer" not in check_chosen(apart, own_servers=False)
+    finally:
+        closed.chmod(0o700)
+    with pytest.raises(InvalidInput, match=r"log\.key is there"):
+        check_chosen(apart, own_servers=False)
 
 
 def test_on_embedded_servers_all_roles_are_one_program(tmp_path: Path) -> None:
