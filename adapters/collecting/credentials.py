@@ -94,9 +94,20 @@ class CredentialStore:
 
     async def reseal(self, tenant_id: str) -> int:
         """Seal what is sealed under a former key of the tenant under the one of now; how many
-        credentials that were. Raises as `get`."""
+        credentials that were. Raises as `get`, when all others are done."""
         self._keyring.forget(tenant_id)
-        return sum([await self._reseal(tenant_id, one) for one in await self.names(tenant_id)])
+        count = 0
+        unopened: list[KeyUnavailable] = []
+        for name in await self.names(tenant_id):
+            try:
+                count += await self._reseal(tenant_id, name)
+            except KeyUnavailable as error:
+                unopened.append(error)
+        if unopened:
+            first, more = unopened[0], len(unopened) - 1
+            told = f"{first.reason}{f', and so {more} more' if more else ''}. The others are sealed"
+            raise KeyUnavailable(first.key, f"{told} under the new key")
+        return count
 
     async def _reseal(self, tenant_id: str, name: str) -> bool:
         place = to_token(tenant_id), to_token(name)

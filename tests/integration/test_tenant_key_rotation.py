@@ -117,6 +117,26 @@ async def test_credentials_are_sealed_anew_and_no_program_loses_one(connected: R
         await running.get("acme", "two")
 
 
+async def test_a_credential_that_can_not_be_opened_keeps_no_other_from_being_sealed_anew(
+    connected: Rig,
+) -> None:
+    bucket = Bucket(connected.js, CREDENTIALS)
+    store = CredentialStore(bucket, connected.keyring)
+    for name in ("a", "b", "c", "d"):
+        await store.put("acme", name, Stored(password=name))
+    before = [await bucket.get("acme", name) for name in ("a", "d")]
+    for name in ("b", "c"):
+        await bucket.put(b"x" * 100, "acme", name)
+    await rotate_keys(connected.keyring, "acme")
+    with pytest.raises(KeyUnavailable, match=r"credential b.*1 more"):
+        await store.reseal("acme")
+    after = [await bucket.get("acme", name) for name in ("a", "d")]
+    assert not set(before) & set(after)
+    found = await CredentialStore(bucket, another(connected)).get("acme", "d")
+    assert found is not None
+    assert found.password == "d"
+
+
 async def test_dead_letters_of_before_and_after_can_be_retried(connected: Rig) -> None:
     async def put(body: bytes) -> int:
         return await connected.dead_letters.put(
