@@ -248,61 +248,61 @@ async def test_an_erased_device_has_no_key_of_any_generation_left_whoever_races(
         await server.stop()
 
 
-async def put_back(parts: Rig, wrapped: bytes) -> None:
+async def put_back(connected: Rig, wrapped: bytes) -> None:
     """The tenant's keys as they were, or as nobody can open them."""
-    store = parts.keyring.store
+    store = connected.keyring.store
     now = await store.get("acme")
     assert now is not None
     assert await store.replace("acme", now, wrapped)
-    parts.keyring.forget("acme")
+    connected.keyring.forget("acme")
 
 
-async def left_of(parts: Rig, device: str) -> list[str]:
-    found = [one async for batch in parts.keyring.store.devices() for one in batch]
+async def left_of(connected: Rig, device: str) -> list[str]:
+    found = [one async for batch in connected.keyring.store.devices() for one in batch]
     return [one.name for one in found if one.name.endswith(f"/{device}")]
 
 
 async def test_keys_of_generations_that_are_not_known_any_more_are_destroyed_too(
-    parts: Rig,
+    connected: Rig,
 ) -> None:
     """The tenants' keys were put back from a copy of before they were rotated."""
-    await parts.keyring.tenant("acme")
-    copy = await parts.keyring.store.get("acme")
+    await connected.keyring.tenant("acme")
+    copy = await connected.keyring.store.get("acme")
     assert copy is not None
     for _ in range(3):
-        await rotate_keys(parts.keyring, "acme")
-        await parts.keyring.device("acme", "r1", 0)
-        await parts.keyring.device("acme", "r1", 1)
-    await put_back(parts, copy)
-    assert len(await parts.keyring.of_era("acme", "r1", 0)) == 4
-    await parts.keyring.destroy("acme", "r1", device_key_id("acme", "r1", 0))
-    assert len(await left_of(parts, "r1")) == 3
-    await parts.keyring.destroy("acme", "r1", device_key_id("acme", "r1", 1))
-    assert await left_of(parts, "r1") == []
+        await rotate_keys(connected.keyring, "acme")
+        await connected.keyring.device("acme", "r1", 0)
+        await connected.keyring.device("acme", "r1", 1)
+    await put_back(connected, copy)
+    assert len(await connected.keyring.of_era("acme", "r1", 0)) == 4
+    await connected.keyring.destroy("acme", "r1", device_key_id("acme", "r1", 0))
+    assert len(await left_of(connected, "r1")) == 3
+    await connected.keyring.destroy("acme", "r1", device_key_id("acme", "r1", 1))
+    assert await left_of(connected, "r1") == []
 
 
 @pytest.mark.parametrize("how", ["damaged", "cut", "under a master key that is lost"])
-async def test_keys_that_nobody_can_open_are_destroyed_as_others(parts: Rig, how: str) -> None:
-    await parts.keyring.device("acme", "r1", 0)
-    await rotate_keys(parts.keyring, "acme")
-    keys = await parts.keyring.tenant("acme")
-    await parts.keyring.device("acme", "r1", 0)
-    whole = await parts.keyring.store.get("acme") or b""
+async def test_keys_that_nobody_can_open_are_destroyed_as_others(connected: Rig, how: str) -> None:
+    await connected.keyring.device("acme", "r1", 0)
+    await rotate_keys(connected.keyring, "acme")
+    keys = await connected.keyring.tenant("acme")
+    await connected.keyring.device("acme", "r1", 0)
+    whole = await connected.keyring.store.get("acme") or b""
     match how:
         case "damaged":
-            await put_back(parts, whole[:-1] + bytes([whole[-1] ^ 1]))
+            await put_back(connected, whole[:-1] + bytes([whole[-1] ^ 1]))
         case "cut":
-            await put_back(parts, whole[:40])
+            await put_back(connected, whole[:40])
         case _:
-            await put_back(parts, wrap(MasterKey(b"3" * 32), "acme", keys))
+            await put_back(connected, wrap(MasterKey(b"3" * 32), "acme", keys))
     with pytest.raises(KeyUnavailable):
-        await parts.keyring.tenant("acme")
+        await connected.keyring.tenant("acme")
     first = device_key_id("acme", "r1", 0)
-    assert len(await parts.keyring.of_era("acme", "r1", 0)) == 2
-    await parts.keyring.destroy("acme", "r1", first)
-    assert await left_of(parts, "r1") == []
-    assert await parts.keyring.ids("acme") == (keys.key_id,)
-    await parts.keyring.destroy("acme", None, keys.key_id)
+    assert len(await connected.keyring.of_era("acme", "r1", 0)) == 2
+    await connected.keyring.destroy("acme", "r1", first)
+    assert await left_of(connected, "r1") == []
+    assert await connected.keyring.ids("acme") == (keys.key_id,)
+    await connected.keyring.destroy("acme", None, keys.key_id)
     with pytest.raises(KeyDestroyed):
-        await parts.keyring.ids("acme")
-    await move_keys(another(parts, MasterKeys(MasterKey(b"4" * 32), [OLD])))
+        await connected.keyring.ids("acme")
+    await move_keys(another(connected, MasterKeys(MasterKey(b"4" * 32), [OLD])))
