@@ -84,6 +84,13 @@ async def _tell(keyring: KeyRing, moved: int, counts: dict[str, int]) -> None:
         )
     said = f"{moved} keys moved: all {counts.get(name, 0)} are under the master key {name} now"
     err.print(said, markup=False, soft_wrap=True)
+    if not moved:
+        err.print(
+            "nothing was under a former one: if you want yet another key, take former ones out of "
+            "CONFIGTRAIL_MASTER_KEY_OLD and run this again; a key of yours must be the first line "
+            "of the file, not a later one",
+            soft_wrap=True,
+        )
     retired = await masters.retire()
     err.print(await asyncio.to_thread(_way_on, masters.file, retired), markup=False, soft_wrap=True)
 

@@ -160,6 +160,13 @@ async def test_a_rotation_that_was_killed_is_told_of_and_goes_on(
             environment | {"CONFIGTRAIL_MASTER_KEY_OLD": OLD.to_base64()}
         )
         assert "nothing is under a former one" in finding["told"]
+        # Whoever wants yet another one is told that this was none.
+        status, _, told = await command(
+            environment | {"CONFIGTRAIL_MASTER_KEY_OLD": OLD.to_base64()}, "rotate-master-key"
+        )
+        assert status == 0
+        assert "0 keys moved" in told
+        assert "take former ones out of CONFIGTRAIL_MASTER_KEY_OLD" in told
     finally:
         await nc.close()
 
