@@ -1,16 +1,9 @@
-"""Reading over HTTP: pages, forms, times, and what a caller has already; on the whole program."""
+"""Reading over HTTP: addresses, times, and what a caller has already; on the whole program."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import AsyncIterator
-from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
-from urllib.parse import quote, urljoin
 
 import httpx
 import jsonschema
@@ -19,45 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.cli import listings
-from adapters.embedded.nats import EmbeddedNats
-from adapters.http import audit
-from projections.audit import EVERYTHING
-from tests.serving import (
-    CANARY,
-    HOME,
-    NOON,
-    TEXTS,
-    Api,
-    export,
-    program,
-    settings_for,
-)
-
-DEVICES = ("=cmd", "r1", "r2", "site/ü")
-LISTINGS = (
-    (HOME, "items"),
-    (f"{HOME}/r1/snapshots", "items"),
-    (f"{HOME}/r1/validity", None),
-    (f"{HOME}/r1/config-history", None),
-    ("/api/tenants/acme/fleet", None),
-    ("/api/tenants/acme/changes", "items"),
-    ("/api/tenants/acme/changes?section=/ip%20address", "items"),
-    ("/api/tenants/acme/changes?section=/ip/address", "items"),
-    ("/api/tenants/acme/audit-logs?per_page=2", "items"),
-)
+from tests.reading import four_devices
+from tests.serving import HOME, NOON, TEXTS, Api, export
 
 
 @pytest.fixture
-async def api(nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path) -> AsyncIterator[Api]:
-    """Four devices, r1 with three configurations an hour apart."""
-    async with program(settings_for(nats_server, postgres_dsn, tmp_path)) as running:
-        for hours, text in enumerate(TEXTS):
-            await running.system.intake.publish("acme", "r1", text, NOON + timedelta(hours=hours))
-        for device in DEVICES:
-            if device != "r1":
-                await running.system.intake.publish("acme", device, TEXTS[0], NOON)
-        await running.settled()
-        yield running
+async def api(api: Api) -> Api:
+    await four_devices(api)
+    return api
 
 
 async def test_answers_fit_their_description(api: Api) -> None:
@@ -85,91 +47,6 @@ async def test_answers_fit_their_description(api: Api) -> None:
     assert checked >= 15
 
 
-def with_query(path: str, **more: Any) -> httpx.URL:
-    """The path with more parameters than it has."""
-    return httpx.URL(path).copy_merge_params(more)
-
-
-def ageless(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Without what depends on the clock."""
-    return [{name: one[name] for name in one if name != "age_seconds"} for one in items]
-
-
-async def pages(api: Api, path: str, key: str | None, limit: int) -> list[list[Any]]:
-    """All pages, by the link in each to the next one."""
-    found = []
-    link: str | None = path
-    paged = "per_page" not in path
-    first = True
-    while link is not None:
-        answer = await api.http.get(with_query(link, limit=limit) if first and paged else link)
-        assert answer.status_code == 200, answer.text
-        body = answer.json()
-        found.append(body[key] if key else body)
-        link = answer.links["next"]["url"] if "next" in answer.links else None
-        first = False
-    return found
-
-
-async def test_every_listing_goes_on_by_a_cursor_without_missing_or_doubling(api: Api) -> None:
-    for path, key in LISTINGS:
-        [whole] = await pages(api, path.replace("per_page=2", "per_page=100"), key, 100)
-        parted = await pages(api, path, key, 2)
-        assert ageless([one for page in parted for one in page]) == ageless(whole), path
-        assert len(parted) > 1 or len(whole) <= 2, path
-
-
-async def test_a_run_that_begins_earlier_meanwhile_is_neither_doubled_nor_endless(api: Api) -> None:
-    days = [NOON + timedelta(days=day) for day in (1, 3, 5)]
-    for moment, text in zip(days, TEXTS, strict=True):
-        await api.system.intake.publish("acme", "r9", text, moment)
-    await api.settled()
-    first = {}
-    for name in ("config-history", "validity"):
-        answer = await api.http.get(with_query(f"{HOME}/r9/{name}", limit=2))
-        first[name] = answer.links["next"]["url"]
-    await api.system.intake.publish("acme", "r9", TEXTS[1], days[1] - timedelta(hours=12))
-    await api.settled()
-    began = (days[1] - timedelta(hours=12)).isoformat().replace("+00:00", "Z")
-
-    [change] = (await api.http.get(first["config-history"])).json()
-    assert change["old_snapshot_id"] is None
-    assert change["valid_until"] == began
-    [held] = (await api.http.get(first["validity"])).json()
-    assert held["confirmed_until"] == days[0].isoformat().replace("+00:00", "Z")
-    assert held["valid_until"] == began
-
-
-async def test_pages_go_on_whatever_stands_in_an_id(api: Api) -> None:
-    device = "site/a b?c#d\\e%f%2Fg;h"
-    for hours, text in enumerate(TEXTS):
-        await api.system.intake.publish("acme", device, text, NOON + timedelta(hours=hours))
-    await api.settled()
-    parted = await pages(api, f"{HOME}/{quote(device, safe='')}/snapshots", "items", 1)
-    assert [[one["device_id"] for one in page] for page in parted] == [[device]] * 3
-
-
-async def test_pages_go_on_for_a_client_that_tidies_up_addresses(api: Api) -> None:
-    """As most do, which leave out `..` and what is before it."""
-    named = ("../z", "./z", "z/..", "z/../../y", "/", "...", "a/config", "a//b", "ü/日本", "a%b")
-    steps = (".", "..")
-    for device in (*named, *steps):
-        for hours, text in enumerate(TEXTS):
-            await api.system.intake.publish("acme", device, text, NOON + timedelta(hours=hours))
-    await api.settled()
-    for device in (*named, *steps):
-        part = quote(device, safe="") if device in named else device.replace(".", "%2E")
-        path = f"{HOME}/{part}/snapshots"
-        parted = await pages(api, path, "items", 1)
-        assert [[one["device_id"] for one in page] for page in parted] == [[device]] * 3
-        link = (await api.http.get(f"{path}?limit=1")).links["next"]["url"]
-        assert link.startswith(f"{path}?")
-        assert urljoin(HOME, link) == link
-    # Slashes may be asked for in plain, but are not answered so.
-    answer = await api.http.get(f"{HOME}/a/config/config-history?limit=1")
-    assert answer.links["next"]["url"].startswith(f"{HOME}/a%2Fconfig/config-history?")
-
-
 async def test_a_head_is_an_answer_without_its_body(api: Api) -> None:
     paths = [HOME, f"{HOME}/r1", f"{HOME}/r9", "/healthz", "/api/tenants/acme/audit-logs"]
     for path in (*paths, "/api/tenants/acme/audit-logs?format=csv", "/api/tenants/acme/events"):
@@ -186,31 +63,6 @@ async def test_a_head_is_an_answer_without_its_body(api: Api) -> None:
         else:
             assert head.status_code == 200
     assert api.system.live.listeners == 0
-
-
-async def test_an_export_holds_nothing_while_nobody_takes_it(api: Api) -> None:
-    everything = audit.everything(api.system, "acme", EVERYTHING, "text/csv")
-    async with aclosing(everything) as pieces:
-        await anext(pieces)
-        await anext(pieces)
-        assert api.system.rows.readers.get_idle_size() == api.system.rows.readers.get_size()
-
-
-async def test_a_cursor_holds_for_its_listing_and_its_filters_only(api: Api) -> None:
-    given_one = (await api.get(HOME, limit=1))["next_cursor"]
-    assert (await api.get(HOME, cursor=given_one))["items"]
-    for path in (
-        f"{HOME}?search=r",
-        f"{HOME}/r1/snapshots?limit=1",
-        "/api/tenants/other/devices?limit=1",
-        "/api/tenants/acme/audit-logs?per_page=1",
-    ):
-        answer = await api.http.get(with_query(path, cursor=given_one))
-        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_cursor")
-    for place in range(0, len(given_one), 3):
-        other = "A" if given_one[place] != "A" else "B"
-        altered = given_one[:place] + other + given_one[place + 1 :]
-        assert (await api.problem(HOME, 400, cursor=altered))["code"] == "invalid_cursor"
 
 
 async def test_what_the_caller_has_is_not_sent_again(api: Api) -> None:
@@ -297,77 +149,6 @@ async def test_an_answer_says_up_to_where_it_holds(api: Api) -> None:
     assert int(csv_form.headers["configtrail-position"]) >= head
 
 
-async def test_listings_come_in_three_forms_and_in_no_other(api: Api) -> None:
-    for path, key in LISTINGS:
-        body = (await api.http.get(path)).json()
-        items = body[key] if key else body
-        if "audit-logs" in path:
-            items = (await api.get("/api/tenants/acme/audit-logs"))["items"]
-        lines = await api.http.get(path, headers={"Accept": "application/x-ndjson"})
-        assert lines.headers["content-type"].startswith("application/x-ndjson")
-        assert ageless([json.loads(line) for line in lines.text.splitlines()]) == ageless(items)
-        table = await api.http.get(path, headers={"Accept": "text/csv, application/json;q=0.5"})
-        assert table.headers["content-type"].startswith("text/csv")
-        assert table.headers["content-disposition"].startswith("attachment; filename=")
-        rows = list(csv.DictReader(io.StringIO(table.text, newline="")))
-        assert len(rows) == len(items)
-        flags = [row[name] for row in rows for name in ("late", "is_current") if name in row]
-        assert {*flags} <= {"true", "false"}
-        assert not any(value.startswith(("=", "+", "@")) for row in rows for value in row.values())
-        refused = await api.http.get(path, headers={"Accept": "image/png, text/csv;q=0"})
-        assert (refused.status_code, refused.json()["code"]) == (406, "not_acceptable")
-        liked = {"Accept": "text/html, */*;q=0.1"}
-        chosen = await api.http.get(path, headers=liked)
-        assert chosen.headers["content-type"] == "application/json"
-
-
-async def test_a_configuration_is_a_file_with_a_name_that_no_shell_minds(api: Api) -> None:
-    snapshot = (await api.get(f"{HOME}/site%2F%C3%BC/snapshots"))["items"][0]["id"]
-    path = f"{HOME}/site%2F%C3%BC/config/{snapshot}"
-    for answer in (
-        await api.http.get(f"{path}?reveal=true", headers={"Accept": "text/plain"}),
-        await api.http.get(f"{path}/download?reveal=true"),
-    ):
-        assert answer.text == TEXTS[0]
-        assert answer.headers["content-type"] == "text/plain; charset=utf-8"
-        assert (
-            answer.headers["content-disposition"]
-            == 'attachment; filename="router-site-2026-03-01T120000Z.rsc"'
-        )
-    redacted = await api.http.get(f"{path}/download")
-    assert redacted.status_code == 200
-    assert CANARY not in redacted.text
-    assert (await api.http.get(path, headers={"Accept": "text/csv"})).status_code == 406
-
-
-async def test_a_difference_as_text_in_words_and_across_devices(api: Api) -> None:
-    first, second, third = [
-        one["id"] for one in reversed((await api.get(f"{HOME}/r1/snapshots"))["items"])
-    ]
-    path = f"{HOME}/r1/config/{second}/diff"
-    unified = await api.http.get(path, headers={"Accept": "text/x-diff"})
-    assert "\n+add address=192.0.2.2/24 interface=ether1\n" in unified.text
-    words = await api.http.get(path, headers={"Accept": "text/plain"})
-    assert words.text.splitlines()[1] == "ip address: '192.0.2.2/24' added on ether1"
-    other = (await api.get(f"{HOME}/r2/snapshots"))["items"][0]["id"]
-    across: dict[str, str] = {"from_device": "r1", "from": third, "to_device": "r2", "to": other}
-    told = await api.get("/api/tenants/acme/compare", params=across)
-    assert (told["old_device_id"], told["new_device_id"]) == ("r1", "r2")
-    assert "-set name=r2" in told["diff_text"]
-    same = await api.get(
-        "/api/tenants/acme/compare", params={**across, "to_device": "r1", "to": first}
-    )
-    assert same["new_device_id"] == "r1"
-    missing = await api.problem(
-        "/api/tenants/acme/compare", 404, params={**across, "to_device": "r1", "to": other}
-    )
-    assert missing["code"] == "not_found"
-    # The password is the same on both, and redacted nobody sees that.
-    redacted = await api.get("/api/tenants/acme/compare", params=across)
-    assert CANARY not in str(redacted)
-    assert any(one["section"] == "/ppp secret" for one in redacted["changes"])
-
-
 async def test_the_feed_of_changes_by_device_section_risk_and_time(api: Api) -> None:
     feed = "/api/tenants/acme/changes"
     every = (await api.get(feed))["items"]
@@ -444,44 +225,6 @@ async def test_the_audit_trail_by_position(api: Api) -> None:
     found = (await api.get(path, from_position=2, to_position=4))["items"]
     assert sorted(one["position"] for one in found) == [2, 3, 4]
     assert (await api.problem(path, 422, from_position=4, to_position=2))["field"] == "to_position"
-
-
-UNREADABLE = (
-    "occurred_at = '0044-03-15 BC'",
-    "stored_at = '0044-03-15 BC'",
-    "stored_at = '12000-01-01'",
-    "details = 'no JSON'",
-    "details = '[]'",
-)
-
-
-async def taken(answer: httpx.Response, into: bytearray) -> None:
-    async for piece in answer.aiter_raw():
-        into += piece
-
-
-async def test_a_row_of_the_audit_trail_that_somebody_edited_is_named(api: Api) -> None:
-    pool = api.system.pool
-    path = "/api/tenants/acme/audit-logs"
-    await pool.execute("CREATE TABLE configtrail.kept AS TABLE configtrail.audit")
-    for edit in UNREADABLE:
-        await pool.execute(f"UPDATE configtrail.audit SET {edit} WHERE position = 3")
-        found = await api.problem(path, 500)
-        assert found["code"] == "row_unreadable"
-        assert "position 3 " in found["detail"]
-        for form in ("ndjson", "csv"):
-            got = bytearray()
-            async with api.http.stream("GET", path, params={"format": form}) as answer:
-                with pytest.raises(httpx.RemoteProtocolError):
-                    await taken(answer, got)
-            assert b"position 3 " in got.splitlines()[-1]
-        assert (await api.get(path, from_position=4))["items"]
-        await pool.execute(
-            "UPDATE configtrail.audit a SET occurred_at = k.occurred_at, stored_at = k.stored_at,"
-            " details = k.details FROM configtrail.kept k WHERE a.position = 3 AND k.position = 3"
-        )
-    await pool.execute("UPDATE configtrail.audit SET occurred_at = 'infinity' WHERE position = 3")
-    assert (await api.http.get(path)).status_code == 200
 
 
 async def test_whatever_is_asked_is_answered_or_refused_plainly(api: Api) -> None:
