@@ -59,7 +59,7 @@ async def connect(url: str, *, name: str, within: float | None = None) -> Client
 
 async def close(client: Client) -> None:
     """Close a connection, also one whose server is gone: there the client stumbles over what it
-    could not send. After a TLS handshake that failed it would wait for ever."""
+    could not send, and waits for one that stands still."""
     try:
         async with asyncio.timeout(CLOSE_SECONDS):
             await client.close()

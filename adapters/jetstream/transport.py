@@ -4,10 +4,14 @@ What is sent on a connection that broke just now is refused by uvloop with a `Ru
 dropped by asyncio's own loop until the next wait for room, which raises `ConnectionResetError`.
 The client knows the second only. At the first its sending ends, and so does its connecting again,
 for good and without a word; and whoever publishes gets an error that is no outage.
+
+And who connects again lets go of the connection before, at once: what a server that stands still
+did not take would be waited for as long as that stands, whatever other servers there are.
 """
 
 from __future__ import annotations
 
+import ssl
 from typing import Final
 from urllib.parse import ParseResult
 
@@ -38,8 +42,24 @@ class Transport(TcpTransport):
         return True
 
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
-        """See the client's."""
+        """See the client's, which leaves the connection of an attempt that failed open."""
+        self._let_go()
         await super().connect(uri, _AT_ONCE, connect_timeout)
+
+    async def connect_tls(
+        self,
+        uri: str | ParseResult,
+        ssl_context: ssl.SSLContext,
+        buffer_size: int,
+        connect_timeout: int,
+    ) -> None:
+        """See the client's, which would wait for ever for the end of a connection whose handshake
+        failed: TLS has taken it over, and tells of its end nobody."""
+        try:
+            await super().connect_tls(uri, ssl_context, buffer_size, connect_timeout)
+        except BaseException:
+            self._let_go()
+            raise
 
     async def read(self, buffer_size: int) -> bytes:
         """What came, up to more than the client asks for."""
@@ -65,6 +85,19 @@ class Transport(TcpTransport):
             await super().drain()  # type: ignore[no-untyped-call]
         if self._is_lost():
             self._tell()
+
+    def close(self) -> None:
+        """Close, after what is still to be sent only where that is for good."""
+        if self._client.is_closed:
+            super().close()  # type: ignore[no-untyped-call]
+        elif self._io_writer is not None:
+            self._io_writer.transport.abort()
+
+    def _let_go(self) -> None:
+        if self._io_writer is not None:
+            self._io_writer.transport.abort()
+        self._io_reader = self._io_writer = None
+        self._bare_io_reader = self._bare_io_writer = None
 
     def _is_lost(self) -> bool:
         return self._io_writer is None or self._io_writer.transport.is_closing()
