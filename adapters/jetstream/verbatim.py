@@ -105,7 +105,7 @@ class RawFeed:
                     batch: list[RawEvent] = []
                     pending, whole = 0, True
                     for message in await puller.take_all():
-                        event, pending = decode(message)
+                        event, left = decode(message)
                         if event.position != position + 1:
                             if not first:
                                 whole = False
@@ -114,6 +114,7 @@ class RawFeed:
                             if held is not None and held.position < event.position:
                                 raise PullLost(f"position {held.position} was lost on its way")
                         batch.append(event)
+                        pending = left
                         position, first = event.position, False
                     if batch:
                         yield batch, pending

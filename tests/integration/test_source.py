@@ -22,7 +22,8 @@ from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.jetstream.passing import passing_consumer
 from adapters.jetstream.source import JetStreamSource, RawPuller
 from adapters.jetstream.streams import EVENTS, events_stream_config
-from adapters.jetstream.verbatim import RawFeed
+from adapters.jetstream.tap import TappedMessage
+from adapters.jetstream.verbatim import RawFeed, decode
 from domain import decisions
 from domain.envelope import Head, NewEvent, StoredEvent
 from domain.errors import StreamGap, StreamMismatch, Unavailable
@@ -170,6 +171,28 @@ async def with_holes(nc: Client, *positions: int) -> None:
     await append(JetStreamEventStore(nc, js), played(3, 120).events[:30])
     for position in positions:
         await js.delete_msg(EVENTS, position)
+
+
+async def test_what_is_lost_on_its_way_just_before_the_end_is_read_again(
+    nc: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the server counts as delivered what it sent on a connection that broke."""
+    await append(JetStreamEventStore(nc, nc.jetstream()), played(1, 40).events[:4])
+    take = RawPuller.take
+    lost: list[int] = []
+
+    def lossy(self: RawPuller, message: TappedMessage) -> None:
+        position = decode(message)[0].position
+        if position == 3 and not lost:
+            lost.append(position)
+        else:
+            take(self, message)
+
+    monkeypatch.setattr(RawPuller, "take", lossy)
+    async with aclosing(RawFeed(nc, nc.jetstream()).read()) as batches:
+        read = [one.position async for batch in batches for one in batch]
+    assert lost, read
+    assert read == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("hole", [1, 2, 17, 29])
