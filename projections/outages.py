@@ -18,7 +18,8 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return state.startswith(_TRANSIENT_CLASSES) or state in _TRANSIENT_STATES
-    # asyncpg stumbles over a session that the server has just said farewell to.
+    # asyncpg stumbles over a session that the server has just said farewell to: it has read that,
+    # and not yet that nothing follows, when the next statement comes.
     if isinstance(error, asyncpg.InternalClientError):
         return True
     # So does uvloop over a connection whose other end is gone, in whatever is sent on it: be it the
@@ -26,14 +27,15 @@ def is_outage(error: BaseException) -> bool:
     if type(error) is RuntimeError:
         return str(error).endswith(_CLOSED_HANDLE)
     # asyncpg says "connection is closed" with its plain InterfaceError; subclasses are misuse.
-    # When the server's farewell comes between two statements of a transaction, the second one finds
-    # "another operation in progress", and asyncpg says so with its plain InternalClientError.
-    return type(error) in (asyncpg.InterfaceError, asyncpg.InternalClientError) or isinstance(
+    return type(error) is asyncpg.InterfaceError or isinstance(
         error, OSError | TimeoutError | Unavailable
     )
 
 
 def reason_of(error: BaseException) -> str:
     """The error in words for a log line. Postgres' details are left out: they may quote rows."""
+    if isinstance(error, asyncpg.InternalClientError):
+        # Most often a lease's, which the server grants seconds to whoever shows nothing of itself.
+        return "it ended the session, as when it stops, or when this program stood still for long"
     words = str(error).partition("\nDETAIL:")[0]
     return f"{type(error).__name__}: {words}" if words else type(error).__name__

@@ -210,6 +210,8 @@ def test_reasons_leave_out_the_details_that_quote_rows() -> None:
     error.detail = "Key (id)=(r1) exists"
     assert reason_of(error) == "UniqueViolationError: duplicate key"
     assert reason_of(TimeoutError()) == "TimeoutError"
+    ended = asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in…")
+    assert reason_of(ended).startswith("it ended the session")
 
 
 async def _feed(batches: list[list[StoredEvent]]) -> AsyncGenerator[list[StoredEvent], None]:
