@@ -15,7 +15,13 @@ from adapters.tlog.archive import Archive
 from adapters.tlog.cutting import Cut
 from adapters.tlog.stretch import positions
 from domain.contents import contents_of
-from domain.errors import ContentCorrupt, ContentMissing, KeyDestroyed
+from domain.errors import (
+    ContentCorrupt,
+    ContentMissing,
+    KeyDestroyed,
+    KeyUnavailable,
+    MasterKeyUnknown,
+)
 from domain.events import DiffGenerated, DomainEvent, SnapshotCreated
 from projections.source import Unreadable
 
@@ -50,7 +56,9 @@ async def add_texts(
                 except (ContentMissing, KeyDestroyed):
                     missing += 1
                     continue
-                except ContentCorrupt as error:
+                except MasterKeyUnknown:
+                    raise
+                except (ContentCorrupt, KeyUnavailable) as error:
                     logger.error("the text of event %d is left out: %s", one.position, error)
                     altered += 1
                     continue

@@ -13,7 +13,13 @@ from adapters.retention.explaining import explained
 from adapters.tlog.evidence import Evidence
 from domain.contents import contents_of
 from domain.envelope import StoredEvent
-from domain.errors import ContentCorrupt, ContentMissing, KeyDestroyed
+from domain.errors import (
+    ContentCorrupt,
+    ContentMissing,
+    KeyDestroyed,
+    KeyUnavailable,
+    MasterKeyUnknown,
+)
 from domain.events import ContentExpired, ContentRef, ContentShredded
 from domain.ports import ContentKind
 from domain.tlog.findings import Finding
@@ -60,7 +66,9 @@ class Contents:
         except (ContentMissing, KeyDestroyed) as error:
             missing = Finding("content", "missing", stored.position, str(error))
             self._absent.setdefault(device, {})[ref.sequence] = missing
-        except ContentCorrupt as error:
+        except MasterKeyUnknown:
+            raise  # others have it: it says nothing of the text
+        except (ContentCorrupt, KeyUnavailable) as error:
             return Finding("content", "altered", stored.position, str(error))
         else:
             self._there[device] = self._there.get(device, 0) + 1
@@ -79,7 +87,9 @@ class Contents:
         for one in stored.event.contents:
             try:
                 await self._evidence.content(*device, one.kind, one.content)
-            except (ContentMissing, ContentCorrupt, KeyDestroyed):
+            except MasterKeyUnknown:
+                raise
+            except (ContentMissing, ContentCorrupt, KeyUnavailable):
                 continue
             self.lingering += 1
             self._there[device] = self._there.get(device, 1) - 1

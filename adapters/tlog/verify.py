@@ -88,7 +88,8 @@ class Report(Struct, frozen=True):
 
 
 async def verify(evidence: Evidence, options: Options, progress: Progress | None = None) -> Report:
-    """Check everything. Raises `Unavailable`, and `KeyUnavailable` when content can't be opened."""
+    """Check everything. Raises `Unavailable`, and `MasterKeyUnknown` when content needs a master
+    key that others have."""
     names = LogNames(options.base, await evidence.identity())
     _, last = await evidence.ends()
     notes, last_note = await evidence.notes()

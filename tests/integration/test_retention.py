@@ -29,12 +29,18 @@ from adapters.retention.expiring import Judged
 from adapters.retention.removing import Remover
 from adapters.roles.sealer import SEAL_SUBJECT
 from adapters.settings import Settings
-from adapters.tlog.bundle import export
+from adapters.tlog.bundle import Exported, export
 from adapters.tlog.evidence import SystemEvidence
 from adapters.tlog.reader import open_reader
 from adapters.tlog.reconstruct import as_of
 from adapters.tlog.verify import Options, Report, verify
-from domain.errors import ContentGone, KeyDestroyed, NotFound, UnderLegalHold
+from domain.errors import (
+    ContentGone,
+    KeyDestroyed,
+    MasterKeyUnknown,
+    NotFound,
+    UnderLegalHold,
+)
 from domain.events import (
     ContentExpired,
     ContentRef,
@@ -135,6 +141,20 @@ async def unrecorded(*shown: object) -> None:
     """In place of the record that texts are shown: nobody looks at it here."""
 
 
+async def bundled(system: System, folder: Path) -> Exported:
+    """A bundle of all that there is, with the texts."""
+    key = SigningKey.from_file(system.settings.signing_key_file)
+    return await export(
+        system,
+        folder / "b.tar.zst",
+        tenant_id="acme",
+        keys=(key.verifier("a/b"),),
+        since=None,
+        until=None,
+        shown=unrecorded,
+    )
+
+
 async def test_what_no_policy_keeps_goes_with_its_differences_and_everything_copes(
     api: Api, tmp_path: Path
 ) -> None:
@@ -184,16 +204,7 @@ async def test_what_no_policy_keeps_goes_with_its_differences_and_everything_cop
     assert (report.gone, report.lingering) == (12, 0)
     for projection in ALL:
         assert (await verify_rows(system.pool, system.source, projection)).differences == ()
-    key = SigningKey.from_file(system.settings.signing_key_file)
-    done = await export(
-        system,
-        tmp_path / "b.tar.zst",
-        tenant_id="acme",
-        keys=(key.verifier("a/b"),),
-        since=None,
-        until=None,
-        shown=unrecorded,
-    )
+    done = await bundled(system, tmp_path)
     assert (done.contents, done.missing) == (6, 8)
     with (
         zstandard.open(tmp_path / "b.tar.zst") as packed,
@@ -231,6 +242,37 @@ async def test_after_a_crash_between_the_event_and_the_removal_whoever_runs_next
     assert sum([await stored(system, one) for one in named]) == 1
     report = await verified(system)
     assert (report.ok, report.lingering) == (True, 0)
+
+
+async def test_texts_whose_key_was_touched_are_an_accusation_until_they_are_erased(
+    api: Api, tmp_path: Path
+) -> None:
+    system = api.system
+    store = system.keyring.store
+    name = device_key_name("acme", "r1", device_key_id("acme", "r1", 0))
+    whole = await store.get(name)
+    assert whole is not None
+    assert await store.replace(name, whole, whole[:-1] + bytes([whole[-1] ^ 1]))
+    system.keyring.forget(name)
+    report = await verified(system)
+    told = {(one.what, one.kind) for one in report.findings}
+    assert told == {("content", "altered")}
+    assert len(report.findings) == report.contents / 2
+    assert all("damaged or exchanged" in one.detail for one in report.findings)
+    done = await bundled(system, tmp_path)
+    assert done.altered == done.contents > 0
+    await system.keeping.eraser.device("acme", "r1", **WHO)
+    report = await verified(system)
+    assert report.ok, report.findings
+    # What is under a master key that others have says nothing of the text.
+    name = device_key_name("acme", "r2", device_key_id("acme", "r2", 0))
+    whole = await store.get(name)
+    assert whole is not None
+    other = wrap(MasterKey.generate(), name, await system.keyring.unwrapped(name, whole))
+    assert await store.replace(name, whole, other)
+    system.keyring.forget(name)
+    with pytest.raises(MasterKeyUnknown):
+        await verified(system)
 
 
 async def test_a_text_that_is_gone_without_an_event_is_an_accusation(api: Api) -> None:
