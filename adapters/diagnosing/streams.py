@@ -6,6 +6,7 @@ from nats.aio.client import Client
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig, StreamInfo
 from nats.js.errors import NotFoundError
 
+from adapters.access.keys import BUCKET as KEY_USE
 from adapters.collecting.credentials import BUCKET as CREDENTIALS
 from adapters.collecting.schedule import BUCKET as SCHEDULE
 from adapters.diagnosing.finding import Finding
@@ -16,14 +17,19 @@ from adapters.jetstream.key_store import BUCKET as KEYS
 from adapters.jetstream.key_store import device_keys_config
 from adapters.jetstream.leases import BUCKET as LEASES
 from adapters.jetstream.streams import EVENTS, differences, misconfigured, wanted_streams
+from adapters.retention.removing import BUCKET as RETENTION
 from adapters.settings import Settings
+from adapters.uploading import KEPT_SECONDS as UPLOADS_KEPT_SECONDS
+from adapters.uploading import KEYS as UPLOADS
 from domain.errors import StreamMisconfigured
 
 FULL_SHARE = 0.8
 FULL = 0.98
-BUCKETS = (KEYS, CREDENTIALS, SCHEDULE, LEASES)
 # Those that whoever needs them makes.
-_MADE_AGAIN = (SCHEDULE, LEASES)
+_MADE_AGAIN = (SCHEDULE, LEASES, KEY_USE, RETENTION, UPLOADS)
+BUCKETS = (KEYS, CREDENTIALS, *_MADE_AGAIN)
+# For how many seconds the values are kept of those that forget.
+_KEPT_SECONDS = {UPLOADS: UPLOADS_KEPT_SECONDS}
 # Logs of which nothing may be missing.
 _WHOLE = (EVENTS, CHECKPOINTS)
 
@@ -145,7 +151,7 @@ def _forgets(bucket: str, info: StreamInfo) -> list[str]:
         ("subjects", [f"$KV.{bucket}.>"], live.subjects),
         ("storage", StorageType.FILE, live.storage),
         ("discard", DiscardPolicy.NEW, live.discard),
-        ("max_age", None, live.max_age or None),
+        ("max_age", _KEPT_SECONDS.get(bucket), live.max_age or None),
         ("max_msgs", None, None if (live.max_msgs or -1) < 0 else live.max_msgs),
     )
     return [

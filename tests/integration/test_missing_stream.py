@@ -8,9 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from nats.js.api import KeyValueConfig
+from nats.js.api import KeyValueConfig, StorageType
 from nats.js.errors import NotFoundError
 
+from adapters.access.keys import BUCKET as KEY_USE
 from adapters.cli.session import Need, session
 from adapters.collecting.credentials import BUCKET as CREDENTIALS
 from adapters.composition import open_system
@@ -25,7 +26,10 @@ from adapters.jetstream.dead_letters import DEAD_LETTERS
 from adapters.jetstream.key_store import BUCKET, DEVICE_KEYS, KEYS, device_keys_config
 from adapters.jetstream.leases import BUCKET as LEASES
 from adapters.jetstream.streams import EVENTS, INTAKE, ensure_streams
+from adapters.retention.removing import BUCKET as RETENTION
 from adapters.roles.supervisor import running
+from adapters.uploading import KEPT_SECONDS
+from adapters.uploading import KEYS as UPLOADS
 from domain.errors import StreamMissing
 from domain.events import ContentRef
 from projections import AUDIT
@@ -181,3 +185,26 @@ async def test_doctor_tells_what_was_deleted_from_what_was_not_made_yet(
             assert "put it back from a copy" in (found[lost].mend or "")
         # Whoever needs it makes it.
         assert found[f"bucket {LEASES}"].verdict == "notice"
+
+
+async def test_doctor_looks_at_everything_that_is_kept_in_nats(
+    nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path
+) -> None:
+    settings = settings_for(nats_server, postgres_dsn, tmp_path)
+    async with open_system(settings) as system:
+        await append_many(system.events, 1)
+        there = {info.config.name or "" for info in await system.js.streams_info()}
+        found = await look_at_streams(system.nc, settings)
+        assert {one.subject.replace("bucket ", "KV_") for one in found} == there
+        assert {one.verdict for one in found} == {"fine"}
+        # Those that whoever needs them makes, and their values are kept as long as they should.
+        await system.js.delete_stream(f"KV_{KEY_USE}")
+        for bucket, kept in ((RETENTION, KEPT_SECONDS), (UPLOADS, 3600)):
+            await system.js.delete_stream(f"KV_{bucket}")
+            wanted = KeyValueConfig(bucket=bucket, storage=StorageType.FILE, ttl=kept)
+            await system.js.create_key_value(wanted)
+        told = {one.subject: one for one in await look_at_streams(system.nc, settings)}
+        assert told[f"bucket {KEY_USE}"].verdict == "notice"
+        for bucket in (RETENTION, UPLOADS):
+            assert told[f"bucket {bucket}"].verdict == "wrong"
+            assert "max_age" in told[f"bucket {bucket}"].told

@@ -169,6 +169,29 @@ async def test_over_a_stream_that_was_made_anew_no_loss_is_accepted(
 OTHER = SigningKey(bytes(32))
 
 
+async def test_doctor_accuses_nobody_for_what_others_store_among_the_checkpoints(
+    nats_server: EmbeddedNats, postgres_dsn: str, pool: Pool, tmp_path: Path
+) -> None:
+    """Anybody who may publish there can use the name of another stream's log."""
+    settings = deployed(nats_server, postgres_dsn, tmp_path)
+    without_key = settings.model_copy(update={"log_key": None})
+    strange = f"{BASE}/stream/{EVENTS}/20200101T000000.000000Z"
+    async with rig(nats_server.url) as one:
+        await Story(one).tell(30)
+        await seal(one, pool)
+
+        async def verdicts(of: Settings) -> list[str]:
+            return [told.verdict for told in await look_at_log(one.nc, postgres_dsn, of)]
+
+        sequence = await one.checkpoints.append(strange, b"hello", after=0)
+        assert await verdicts(settings) == await verdicts(without_key) == ["fine"]
+        forged = str(OTHER.note(Checkpoint(strange, 7, bytes(32)))).encode()
+        await one.checkpoints.append(strange, forged, after=sequence)
+        assert await verdicts(settings) == ["fine"]
+        # Who has no key can't tell it from a true one, which would be as bad as can be.
+        assert await verdicts(without_key) == ["notice"]
+
+
 @pytest.mark.parametrize("wrong", ["of another key", "unsigned", "of another size", "no note"])
 async def test_what_postgres_keeps_counts_only_as_it_was_signed(
     nats_server: EmbeddedNats, pool: Pool, wrong: str
