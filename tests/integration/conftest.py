@@ -19,6 +19,7 @@ from adapters.roles.supervisor import running
 from projections.rows import Pool
 from tests.collecting_stack import Stack, opened_stack
 from tests.rig import Rig, rig
+from tests.served import Served, everything_served
 from tests.serving import NOON, TEXTS, Api, export, program, settings_for
 from tests.support import eventually
 from tests.trigger_stack import TriggerStack, build
@@ -28,6 +29,14 @@ from tests.trigger_stack import TriggerStack, build
 async def api(nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path) -> AsyncIterator[Api]:
     settings = settings_for(nats_server, postgres_dsn, tmp_path, trigger_timeout_seconds=2)
     async with program(settings) as running_program:
+        yield running_program
+
+
+@pytest.fixture
+async def served(
+    nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path
+) -> AsyncIterator[Served]:
+    async with everything_served(nats_server, postgres_dsn, tmp_path) as running_program:
         yield running_program
 
 
