@@ -27,7 +27,7 @@ from domain.errors import NotVerified, StreamMisconfigured, StreamMissing, Unava
 from domain.ids import from_token, to_token
 from domain.tlog.checkpoint import checkpoint_in
 from domain.tlog.names import cosigned_name, cosigned_origin
-from domain.tlog.note import Note, parse_note
+from domain.tlog.note import parse_note
 
 CHECKPOINTS = "CONFIGTRAIL_CHECKPOINTS"
 PREFIX = "configtrail-checkpoints"
@@ -249,9 +249,8 @@ def _joined(own: StoredNote, cosigned: StoredNote | None) -> StoredNote:
         return own  # somebody else's message: `audit verify` names it
     if note.text != other.text:
         return own
-    there = {(one.name, one.key_id) for one in note.signatures}
-    more = [one for one in other.signatures if (one.name, one.key_id) not in there]
-    joined = Note(note.text, (*note.signatures, *more))
+    # The log's own signatures are those that its own note has.
+    joined = note.together(one for one in other.signatures if one.name != own.origin)
     return StoredNote(own.sequence, own.origin, str(joined).encode(), own.position)
 
 

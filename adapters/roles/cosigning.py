@@ -4,7 +4,7 @@ the log's own notes, so that the log may grow meanwhile."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
@@ -117,9 +117,9 @@ class Cosigning:
         # What is larger than the log is junk, or of a past that was lost.
         if last is not None and size < _size_in(last.raw) <= signed:
             return  # another sealer came further: sizes never go back
-        cosigned = _together(note, bare.earlier)
+        cosigned = note.together(bare.earlier)
         if last is not None:
-            cosigned = _together(cosigned, _said_in(last.raw, note.text))
+            cosigned = cosigned.together(_said_in(last.raw, note.text))
         await self._checkpoints.append(
             under,
             str(cosigned).encode(),
@@ -134,18 +134,6 @@ def _size_in(raw: bytes) -> int:
         return checkpoint_in(raw).size
     except NotVerified:
         return 0
-
-
-def _together(note: Note, said: Sequence[Signature]) -> Note:
-    """A note with what else is said of its text; without that where it would be none any more,
-    as anybody may have stored it."""
-    there = {(one.name, one.key_id) for one in note.signatures}
-    more = [one for one in said if (one.name, one.key_id) not in there]
-    joined = Note(note.text, (*note.signatures, *more))
-    try:
-        return parse_note(str(joined).encode())
-    except NotVerified:
-        return note
 
 
 def _said_in(raw: bytes, text: str) -> tuple[Signature, ...]:

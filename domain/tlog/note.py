@@ -91,6 +91,17 @@ class Note(Struct, frozen=True):
         first, *others = self.signatures
         return Note(self.text, (first, signature, *others))
 
+    def together(self, said: Iterable[Signature]) -> Note:
+        """With what else is said of its text; without that where it would be none any more, as
+        anybody may have stored it."""
+        there = {(one.name, one.key_id) for one in self.signatures}
+        more = [one for one in said if (one.name, one.key_id) not in there]
+        joined = Note(self.text, (*self.signatures, *more))
+        try:
+            return parse_note(str(joined).encode())
+        except NotVerified:
+            return self
+
 
 def parse_note(raw: bytes) -> Note:
     """The note. Raises `NotVerified` for every departure from the form."""

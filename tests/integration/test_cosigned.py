@@ -182,3 +182,39 @@ async def test_what_was_said_to_another_sealer_meanwhile_is_kept(
     assert last is not None
     signers = {one.name for one in parse_note(last.raw).signatures}
     assert signers == {origin, *NAMES, *(said if others == 1 else [])}
+
+
+@pytest.mark.parametrize("stored", ["more than a note holds", "a former key's that is none"])
+async def test_what_others_store_beside_a_checkpoint_keeps_it_from_nobody(
+    connected: Rig, pool: Pool, tmp_path: Path, stored: str
+) -> None:
+    party = Party(tmp_path)
+    await Story(connected).tell(10)
+    work = sealing(connected, pool)
+    await work.open()
+    await take_in(work, connected)
+    await work.seal()
+    origin = (await names(connected)).origin(STREAM_LOG)
+    own = await connected.checkpoints.last(origin)
+    assert own is not None
+    note = parse_note(own.raw)
+    former = SigningKey(bytes(range(3, 35)))
+    if stored == "more than a note holds":
+        more = [former.sign_text(f"another.example/{number}", note.text) for number in range(64)]
+    else:
+        more = [former.sign_text(origin, "another text\n")]
+    under = cosigned_name(origin)
+    await connected.checkpoints.append(under, str(Note(note.text, tuple(more))).encode(), after=0)
+    for found in (
+        await connected.checkpoints.newest(origin),
+        await connected.checkpoints.of_size(origin, work.position),
+    ):
+        assert found is not None
+        keys = [KEY.verifier(origin), former.verifier(origin)]
+        assert verified(parse_note(found.raw), keys, check_ed25519) == (KEY.verifier(origin),)
+    # Witnesses are asked all the same.
+    await work.renew()
+    await work.ask(await party.cosign(connected, pool))
+    found = await connected.checkpoints.newest(origin)
+    assert found is not None
+    assert set(NAMES) <= {one.name for one in parse_note(found.raw).signatures}
