@@ -1,5 +1,5 @@
 """Threads for what may hang while something is looked for: a vault, a file of a server that is
-away, a name, a key behind a passphrase.
+away, a name, a witness, a key behind a passphrase.
 
 They are not the event loop's own: those are few, and a handful of look-ups that hang would leave
 none to anybody. The program does not wait for them at its end.

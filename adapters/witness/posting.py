@@ -6,16 +6,20 @@ import asyncio
 import http.client
 import urllib.error
 import urllib.request
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
+from adapters.lookups import LookUps
 from adapters.outgoing import straight
 from adapters.witness.exchange import Exchange, PlainExchange, SecureExchange
 
 TIMEOUT_SECONDS = 5.0
 _ANSWER_MAX = 64 * 1024
 _PIECE = 4096
+# Looking for a witness's name can't be ended from outside. More witnesses than that whose names
+# nobody tells would hold up the others, and none the program's end.
+_THREADS: Final = LookUps(32, "witness")
 
 
 class Answered(Struct, frozen=True):
@@ -38,14 +42,15 @@ class Poster:
         if former is not None and not former.done():
             raise OSError("it is still answering what it was asked before")
         exchange = Exchange(self._seconds)
-        asking = asyncio.ensure_future(asyncio.to_thread(_post, url, body, exchange))
+        # Never cancelled: as long as its thread is busy, nothing else is asked of that witness.
+        asking = asyncio.wrap_future(_THREADS.begin(_post, url, body, exchange))
         # Nobody is told what becomes of one that was given up.
         asking.add_done_callback(lambda one: one.cancelled() or one.exception())
         self._asking[url] = asking
         try:
             done, _ = await asyncio.wait([asking], timeout=self._seconds)
         finally:
-            # Its thread would be waited for at the program's end, as long as anything comes.
+            # Its thread is free for others then, unless it waits for a name server.
             exchange.end()
         if not done:
             raise OSError(f"it does not answer within {self._seconds:g} s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -284,5 +285,37 @@ async def test_one_that_never_ends_its_answer_is_left(
             asking.cancel()
         with pytest.raises(asyncio.CancelledError if stopped else OSError):
             await asking
-        # As at the program's end: all threads are waited for.
-        await asyncio.get_running_loop().shutdown_default_executor()
+        # Its thread is free for others.
+        await asyncio.wait(poster._asking.values())
+
+
+NO_NAME_SERVER = """
+import asyncio, socket, threading
+from adapters.witness.posting import Poster
+
+def hang(*_, **__):
+    threading.Event().wait()
+
+async def main():
+    socket.getaddrinfo = hang
+    poster = Poster(0.2)
+    for told in ("does not answer within", "still answering"):
+        try:
+            await poster("http://witness.example/add-checkpoint", b"x")
+        except OSError as error:
+            assert told in str(error), error
+        else:
+            raise AssertionError
+
+asyncio.run(main())
+"""
+
+
+async def test_a_name_server_that_hangs_does_not_hold_up_the_programs_end() -> None:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", NO_NAME_SERVER)
+    try:
+        assert await asyncio.wait_for(process.wait(), 30) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
