@@ -196,7 +196,13 @@ def _check(upload: Upload, digest: str, moment: datetime, now: datetime) -> None
         "platform": upload.platform,
         "routeros_version": upload.os_version,
     }
-    parse_observation(json.dumps(fields).encode(), now)
+    try:
+        parse_observation(json.dumps(fields).encode(), now)
+    except InvalidInput as error:
+        # Messages call it by the name that it had when there was RouterOS alone.
+        if error.field != "routeros_version":
+            raise
+        raise InvalidInput("os_version", error.rule) from None
 
 
 def _told(found: StoredEvent | None, moment: datetime) -> Uploaded:

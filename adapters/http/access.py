@@ -109,10 +109,15 @@ class Authorise:
             raise HTTPException(404)
         if route.permission is not None:
             self.check(request, route.permission, route.instead)
-        for name in request.query_params:
+        given: set[str] = set()
+        for name, _ in request.query_params.multi_items():
             if name not in route.query:
                 named = name[:_NAME_MAX] if name.isascii() and name.isidentifier() else "query"
                 raise InvalidInput(named, "there is no parameter of this name here")
+            if name in given:
+                # Only one of them would count, and nobody is told which.
+                raise InvalidInput(name, "must be given once")
+            given.add(name)
 
     def check(
         self, request: Request, permission: Permission, instead: Permission | None = None

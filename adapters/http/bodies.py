@@ -31,6 +31,16 @@ class UnknownCoding(ConfigtrailError):
         super().__init__("Content-Encoding must be zstd, gzip or identity, and only one of them")
 
 
+class NotAText(ConfigtrailError):
+    """The body is a form, in which the text would be a part with others around it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the body must be the text itself, not a form with parts: curl sends it so by "
+            "--data-binary @FILE or --upload-file FILE"
+        )
+
+
 class TooSlow(ConfigtrailError):
     """The body did not come in time."""
 
@@ -39,8 +49,11 @@ class TooSlow(ConfigtrailError):
 
 
 async def read_text(request: Request) -> bytes:
-    """The request's body, unpacked. Raises `TooLarge`, `UnknownCoding`, `TooSlow`, and
-    `InvalidInput` for a body that is cut or not packed as it says."""
+    """The request's body, unpacked. Raises `TooLarge`, `UnknownCoding`, `NotAText`, `TooSlow`,
+    and `InvalidInput` for a body that is cut or not packed as it says."""
+    # Any other type is let pass, since programs that send files name all sorts of them.
+    if request.headers.get("content-type", "").strip().lower().startswith("multipart/"):
+        raise NotAText
     coding = request.headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("zstd", "gzip", "identity"):
         raise UnknownCoding

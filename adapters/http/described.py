@@ -103,7 +103,7 @@ UPLOADING: Responses = {
         for status, description in (
             (408, "the body did not come in time"),
             (409, "the idempotency key was used for something else"),
-            (415, "packed in a way that is not known here"),
+            (415, "packed in a way that is not known here, or a form"),
         )
     },
 }

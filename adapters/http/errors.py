@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from adapters.http.allowed import Allowed
-from adapters.http.bodies import TooLarge, TooSlow, UnknownCoding
+from adapters.http.bodies import NotAText, TooLarge, TooSlow, UnknownCoding
 from adapters.http.cursors import InvalidCursor
 from adapters.http.representations import NotAcceptable
 from adapters.jetstream.intake import IntakeFull
@@ -67,6 +67,7 @@ _STATUS: tuple[tuple[type[ConfigtrailError], int, str], ...] = (
     (TooSlow, 408, "too_slow"),
     (TooLarge, 413, "too_large"),
     (UnknownCoding, 415, "unknown_coding"),
+    (NotAText, 415, "not_a_text"),
     (KeyReused, 409, "key_reused"),
     (IntakeFull, 503, "intake_full"),
     (BackupUnderWay, 409, "backup_under_way"),

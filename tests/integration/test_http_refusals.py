@@ -65,6 +65,9 @@ BAD = [
     ("/", 404, "not_found", None),
     (f"{HOME}?page=2", 422, "invalid_input", "page"),
     (f"{HOME}/r1?redact=true", 422, "invalid_input", "redact"),
+    ("/api/tenants/acme/changes?device_id=r1&device_id=r2", 422, "invalid_input", "device_id"),
+    (f"{HOME}?limit=1&limit=1", 422, "invalid_input", "limit"),
+    ("/healthz?a=1&a=2", 422, "invalid_input", "a"),
     ("/api/tenants/acme/audit-logs?action=logins", 422, "invalid_input", "action"),
 ]
 

@@ -102,7 +102,7 @@ async def test_what_the_intake_would_refuse_is_refused_here(api: Api) -> None:
         (b"\x00\x01", {}, "config_text"),
         (b"\xff\xfe", {}, "config_text"),
         (good, {"platform": "No Such!"}, "platform"),
-        (good, {"os_version": "\n"}, "routeros_version"),
+        (good, {"os_version": "\n"}, "os_version"),
         (good, {"hours": None, "collected_at": future}, "collected_at"),
         (good, {"hours": None, "collected_at": "1970-01-01T00:00:00Z"}, "collected_at"),
         (good, {"hours": None, "collected_at": "2026-03-01T12:00:00"}, "collected_at"),
@@ -121,6 +121,16 @@ async def test_what_the_intake_would_refuse_is_refused_here(api: Api) -> None:
     assert (packed.status_code, packed.json()["code"]) == (415, "unknown_coding")
     assert await told(api) == 0
     assert await api.system.dead_letters.count() == 0
+
+
+async def test_a_form_is_no_configuration(api: Api) -> None:
+    # As `curl -F` sends a file: what parts it is another one each time, so each would be a change.
+    form = await api.http.put(PATH, files={"file": ("r1.rsc", TEXTS[0])})
+    assert (form.status_code, form.json()["code"]) == (415, "not_a_text")
+    assert "--data-binary" in form.json()["detail"]
+    named = await put(api, TEXTS[0].encode(), headers={"Content-Type": "Multipart/Mixed"})
+    assert (named.status_code, named.json()["code"]) == (415, "not_a_text")
+    assert await told(api) == 0
 
 
 @pytest.mark.parametrize("coding", ["zstd", "gzip"])
