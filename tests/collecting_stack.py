@@ -9,12 +9,13 @@ from pathlib import Path
 
 from nats.js import JetStreamContext
 
-from adapters.collecting.collection import Collected, DeviceCollector, Inventory
+from adapters.collecting.collection import Collected, DeviceCollector
 from adapters.collecting.credentials import BUCKET as CREDENTIALS
 from adapters.collecting.credentials import Credentials, CredentialStore, Stored
 from adapters.collecting.registering import Registrar
 from adapters.collecting.schedule import BUCKET as SCHEDULE
 from adapters.collecting.schedule import Schedule
+from adapters.collecting.targets import Inventory
 from adapters.jetstream.buckets import Bucket
 from adapters.jetstream.leases import Leases
 from adapters.roles.collector import Collector

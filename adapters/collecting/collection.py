@@ -6,13 +6,12 @@ sent, it is confirmed: a program that was stopped while another took over sends 
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import hashlib
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
@@ -22,6 +21,7 @@ from msgspec import Struct
 from adapters.collecting.claiming import LEASE_SECONDS, Claiming, Claims
 from adapters.collecting.credentials import Credentials
 from adapters.collecting.schedule import Attempt, Record, Schedule, mark_of
+from adapters.collecting.targets import Inventory, Targets
 from adapters.crypto.keys import KeyRing
 from adapters.jetstream.intake import IntakePublisher
 from adapters.jetstream.leases import Leases
@@ -32,9 +32,8 @@ from adapters.ssh.connecting import Seen
 from adapters.ssh.failures import DeviceUnread, JumpHostRefused
 from adapters.ssh.jumping import JumpHosts, Jumping
 from adapters.ssh.reading import Reading, read_device
-from adapters.ssh.target import Credential, HostKey, Limits, Target, Trust
+from adapters.ssh.target import Target
 from domain.collecting import failure_told, host_key_shown, is_gone, recovered
-from domain.credentials import reference_to
 from domain.device import DeviceState
 from domain.errors import ConfigtrailError, InvalidInput
 from domain.events import DeviceSettings, Source
@@ -44,7 +43,6 @@ from domain.intake import check_text
 
 log = logging.getLogger(__name__)
 
-Inventory = Callable[[str], Awaitable[DeviceSettings | None]]
 IsDue = Callable[[Attempt | None, str], bool]
 
 
@@ -94,7 +92,7 @@ class DeviceCollector:
         jump_hosts: JumpHosts | None = None,
     ) -> None:
         self._devices = devices
-        self._credentials = credentials
+        self._targets = Targets(devices, credentials)
         self._claims = Claims(schedule, leases, lease_seconds)
         self._intake = intake
         self._keyring = keyring
@@ -103,7 +101,7 @@ class DeviceCollector:
     def trusting(self) -> DeviceCollector:
         """The same for an inventory of whoever runs this program."""
         trusting = copy.copy(self)
-        trusting._credentials = self._credentials.as_trusted()
+        trusting._targets = self._targets.trusting()
         return trusting
 
     @property
@@ -125,7 +123,7 @@ class DeviceCollector:
 
     def credential_set(self, tenant_id: str, name: str) -> None:
         """A stored credential is another one now."""
-        self._credentials.forget(tenant_id, reference_to(name))
+        self._targets.credential_set(tenant_id, name)
 
     async def collect(
         self,
@@ -240,7 +238,7 @@ class DeviceCollector:
         seen = Seen()
 
         async def target(since: float = 0.0) -> Target:
-            return await self._target(tenant_id, device_id, settings, state, inventory, (), since)
+            return await self._targets.find(tenant_id, device_id, settings, state, inventory, since)
 
         async def is_change(text: str) -> bool:
             return await self._is_change(tenant_id, state, text)
@@ -280,73 +278,6 @@ class DeviceCollector:
             return False
         key = (await self._keyring.tenant(tenant_id)).fingerprint_key
         return await fingerprint_under(current.canonical, key, text) != current.fingerprint
-
-    async def _target(
-        self,
-        tenant_id: str,
-        device_id: str,
-        settings: DeviceSettings,
-        state: DeviceState,
-        inventory: Inventory,
-        passed: tuple[str, ...],
-        since: float,
-    ) -> Target:
-        """Where the device is and who we are there, by credentials that were looked up `since`."""
-        if state.refused_key is not None:
-            usual = "the one that is pinned" if state.pinned_key else "the expected one"
-            raise DeviceUnread(
-                "host_key_changed",
-                f"{device_id} showed another host key than {usual}: "
-                f"{state.refused_key.fingerprint}; it is not contacted until a person says which "
-                "one is right (configtrail hostkeys release)",
-            )
-        via = None
-        if settings.jump is not None:
-            over = await inventory(settings.jump)
-            if over is None or settings.jump in passed:
-                raise DeviceUnread("unreachable", "its jump host is not in the inventory")
-            there = await self._devices.refresh(tenant_id, settings.jump)
-            if there.refused_key is not None:
-                raise DeviceUnread(
-                    "unreachable", f"its jump host {settings.jump} is blocked by its host key"
-                )
-            via = await self._target(
-                tenant_id, settings.jump, over, there, inventory, (*passed, device_id), since
-            )
-        pinned = state.pinned_key
-        return Target(
-            name=device_id,
-            addresses=settings.addresses,
-            port=settings.port,
-            credential=await self._credential(tenant_id, settings, since),
-            trust=Trust(
-                pinned=HostKey(algorithm=pinned.algorithm, blob=pinned.public_key)
-                if pinned
-                else None,
-                expected=state.expected_key,
-            ),
-            limits=Limits.within(float(settings.timeout_seconds)),
-            via=via,
-            legacy=settings.legacy,
-        )
-
-    async def _credential(
-        self, tenant_id: str, settings: DeviceSettings, since: float
-    ) -> Credential:
-        """Who we are there. A place that says nothing must not hold the lease for ever."""
-        seconds = settings.timeout_seconds
-        try:
-            async with asyncio.timeout(seconds) as limit:
-                return await self._credentials.find(
-                    tenant_id, settings.credential, settings.username, since
-                )
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            raise DeviceUnread(
-                "no_credential",
-                f"the credential {settings.credential} was not to be had within {seconds} s",
-            ) from error
 
     async def _keys_shown(self, tenant_id: str, seen: Seen, *, registered: bool) -> None:
         for device_id, key in seen.keys.items():
