@@ -19,14 +19,15 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from adapters.crypto.keys import KeyRing
-from adapters.jetstream.dead_letters import Attached, DeadLetters
+from adapters.jetstream.dead_letters import DeadLetters
 from adapters.jetstream.intake import CREATE, IntakeParts, sent_as
 from adapters.jetstream.streams import INTAKE, INTAKE_SUBJECT
-from adapters.jetstream.work import Job, WorkConsumer, describe
+from adapters.jetstream.work import Job, WorkConsumer
 from adapters.lengths import fingerprint_under
 from adapters.observability.metrics import Metrics
 from adapters.roles.devices import DeviceRepository
 from adapters.roles.forms import Forms
+from adapters.roles.refusing import Refusing, whose
 from domain.canonical import detect_platform
 from domain.decisions import collection_failed, confirmed, created, observed_event_id
 from domain.device import (
@@ -47,8 +48,6 @@ from domain.intake import (
     IntakeFailure,
     IntakeObservation,
     check_text,
-    claimed_identity,
-    claimed_parts,
     parse_failure,
     parse_observation,
 )
@@ -93,9 +92,11 @@ class Recorder:
         self._devices = devices
         self._content = content
         self._keyring = keyring
-        self._dead_letters = dead_letters
         self._metrics = metrics
         self._parts = IntakeParts(js)
+        self._refusing = Refusing(
+            parts=self._parts, keyring=keyring, dead_letters=dead_letters, metrics=metrics
+        )
         self._forms = Forms()
         self._work = WorkConsumer(
             nc,
@@ -103,7 +104,7 @@ class Recorder:
             INTAKE,
             consumer_config(ack_wait),
             plan=self._plan,
-            give_up=self._give_up,
+            give_up=self._refusing.give_up,
             weight_limit=BYTES_AT_ONCE,
         )
 
@@ -130,14 +131,16 @@ class Recorder:
             work = partial(self._fail, msg, failure)
             return Job(key, work, weight, key[0], trigger_id=failure.trigger_id)
         except InvalidInput as error:
-            claimed = _whose(msg)
-            return Job(object(), partial(self._refuse, msg, error, *claimed), weight, claimed[0])
+            claimed = whose(msg)
+            return Job(
+                object(), partial(self._refusing.refuse, msg, error, *claimed), weight, claimed[0]
+            )
 
     async def _observe(self, msg: Msg, incoming: IntakeObservation) -> None:
         try:
             await self._observed(msg, incoming)
         except KeyDestroyed:
-            await self._refuse_erased(msg, incoming.tenant_id, incoming.device_id)
+            await self._refusing.refuse_erased(msg, incoming.tenant_id, incoming.device_id)
 
     async def _observed(self, msg: Msg, incoming: IntakeObservation) -> None:
         started = time.perf_counter()
@@ -146,7 +149,7 @@ class Recorder:
             raw = check_text(text, incoming.sha256_hash)
         except InvalidInput as error:
             if incoming.config_parts is None:
-                await self._refuse(msg, error, incoming.tenant_id, incoming.device_id)
+                await self._refusing.refuse(msg, error, incoming.tenant_id, incoming.device_id)
             else:
                 await self._refuse_parts(msg, error, incoming, incoming.config_parts)
             return
@@ -177,7 +180,7 @@ class Recorder:
         event_id = observed_event_id(await self._identity(incoming))
         if event_id not in await self._devices.event_ids(tenant_id, device_id):
             attached = await self._parts.attached(parts.upload, parts.count)
-            await self._refuse(msg, error, tenant_id, device_id, attached)
+            await self._refusing.refuse(msg, error, tenant_id, device_id, attached)
             if not attached:
                 return
         await self._parts.forget(parts.upload)
@@ -292,7 +295,7 @@ class Recorder:
         try:
             await self._failed(failure)
         except KeyDestroyed:
-            await self._refuse_erased(msg, failure.tenant_id, failure.device_id)
+            await self._refusing.refuse_erased(msg, failure.tenant_id, failure.device_id)
 
     async def _failed(self, failure: IntakeFailure) -> None:
         tenant = await self._keyring.tenant(failure.tenant_id)
@@ -333,81 +336,8 @@ class Recorder:
                 continue
             return
 
-    async def _refuse_erased(self, msg: Msg, tenant_id: str, device_id: str | None) -> None:
-        """Refuse what comes for an erased tenant. The letter does not keep what was sent: nothing
-        of that tenant is to be kept any more, nor the parts of a text."""
-        error = InvalidInput("tenant_id", "must not be of a tenant that was erased")
-        await self._keep(msg, error, tenant_id, device_id, b"")
-        parts = claimed_parts(msg.data)
-        if parts is not None:
-            await self._parts.forget(parts.upload)
-
-    async def _refuse(
-        self,
-        msg: Msg,
-        error: InvalidInput,
-        tenant_id: str | None = None,
-        device_id: str | None = None,
-        attached: tuple[Attached, ...] = (),
-    ) -> None:
-        """Keep it as a dead letter, whole, whatever is wrong with it; but nothing of an erased
-        tenant: letters are sealed under a key that is not the tenant's, and so was not erased."""
-        if tenant_id is not None:
-            try:
-                await self._keyring.check_not_erased(tenant_id)
-            except KeyDestroyed:
-                await self._refuse_erased(msg, tenant_id, device_id)
-                return
-        await self._keep(msg, error, tenant_id, device_id, msg.data, attached)
-
-    async def _keep(
-        self,
-        msg: Msg,
-        error: InvalidInput,
-        tenant_id: str | None,
-        device_id: str | None,
-        body: bytes,
-        attached: tuple[Attached, ...] = (),
-    ) -> None:
-        sequence = msg.metadata.sequence.stream
-        await self._dead_letters.put(
-            "intake",
-            msg.subject,
-            body,
-            field=error.field,
-            rule=error.rule,
-            tenant_id=tenant_id,
-            device_id=device_id,
-            headers=dict(msg.headers or {}),
-            dedupe_id=f"intake.{sequence}",
-            attached=attached,
-        )
-        self._metrics.ingest_errors.labels(error.field).inc()
-        log.warning("intake message %d is now a dead letter: %s", sequence, error)
-
-    async def _give_up(self, msg: Msg, error: Exception) -> None:
-        rule = f"recording it failed for a reason of ours: {describe(error)}"
-        ours = InvalidInput("message", rule)
-        tenant_id, device_id = _whose(msg)
-        attached: tuple[Attached, ...] = ()
-        parts = claimed_parts(msg.data)
-        if parts is not None:
-            attached = await self._parts.attached(parts.upload, parts.count)
-        await self._refuse(msg, ours, tenant_id, device_id, attached)
-
 
 def _check_sender(sender: str | None, tenant_id: str) -> None:
     """A tenant's account sends for that tenant only."""
     if sender is not None and sender != tenant_id:
         raise InvalidInput("tenant_id", f"must be {sender}: its account sent this")
-
-
-def _whose(msg: Msg) -> tuple[str | None, str | None]:
-    """Tenant and device of a refused message. What came from a tenant's account is that tenant's,
-    whatever it says."""
-    tenant_id, device_id = claimed_identity(msg.data)
-    try:
-        _, sender = sent_as(msg.subject)
-    except InvalidInput:
-        return tenant_id, device_id
-    return sender or tenant_id, device_id
