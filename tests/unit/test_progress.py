@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from adapters.cli import auditing
+from adapters.cli import progress
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -16,8 +16,8 @@ def test_a_bar_tells_how_far_it_is_where_somebody_looks(
 ) -> None:
     shown = StringIO()
     console = Console(file=shown, force_terminal=terminal, width=80)
-    monkeypatch.setattr(auditing, "err", console)
-    with auditing.progress("events") as moved:
+    monkeypatch.setattr(progress, "err", console)
+    with progress.progress("events") as moved:
         moved(4711, 10_000)
     told = shown.getvalue()
     assert ("events" in told, "4711/10000" in told) == (terminal, terminal)
