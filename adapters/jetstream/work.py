@@ -2,8 +2,8 @@
 party waits behind all that another one brought.
 
 A message is acknowledged after its work is done. While its work lasts (an outage, say), the server
-is told so, and a redelivery of it is ignored. Work that fails for another reason than an outage is
-tried a bounded number of times and then handed to `give_up`.
+is told so, and a redelivery of it is ignored. Work that fails for another reason than an outage, or
+for want of a master key for long, is tried a bounded number of times and then handed to `give_up`.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ MAX_DELIVERIES = 50
 DRAIN_SECONDS = 5.0
 _ROOT = Path(__file__).parent.parent.parent
 _OURS = tuple(f"{_ROOT / layer}{os.sep}" for layer in ("adapters", "domain", "projections"))
+# Longer than it takes until a program that lacks the master key ends, or keys are moved; then it is
+# lost, and whatever waits for it would take up the room of all others in the end.
+MASTER_KEY_SECONDS = 600.0
 _OUTAGE_WAITS = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -118,6 +121,7 @@ class WorkConsumer:
         batch: int = 128,
         weight_limit: int,
         ordered: bool = True,
+        master_key_wait: float = MASTER_KEY_SECONDS,
     ) -> None:
         assert config.durable_name is not None
         assert config.ack_wait is not None
@@ -135,6 +139,9 @@ class WorkConsumer:
         self._in_flight: dict[int, Msg] = {}
         # Of each key, what ends with its last job.
         self._tails: dict[Hashable, asyncio.Future[None]] = {}
+        self._master_key_wait = master_key_wait
+        # Since when nothing of a key can be worked off for want of a master key.
+        self._lacking: dict[Hashable, float] = {}
 
     async def run(self) -> None:
         """Work until cancelled; then what is under way is finished first, within bounds."""
@@ -284,13 +291,14 @@ class WorkConsumer:
                     await self._give_up(msg, failure)
                 else:
                     await job.work()
-            except (Unavailable, MasterKeyUnknown) as error:
-                # Without the master key this program can do no work at all, and others may.
-                wait = _OUTAGE_WAITS[min(outages, len(_OUTAGE_WAITS) - 1)]
-                outages += 1
-                log.warning("%s: %s; trying again in %s s", name, error, wait)
-                await asyncio.sleep(wait)
+                    self._lacking.pop(job.key, None)
             except Exception as error:  # noqa: BLE001
+                if self._ends_by_itself(error, job.key):
+                    wait = _OUTAGE_WAITS[min(outages, len(_OUTAGE_WAITS) - 1)]
+                    outages += 1
+                    log.warning("%s: %s; trying again in %s s", name, error, wait)
+                    await asyncio.sleep(wait)
+                    continue
                 # Whatever it is, it must neither stop the other devices nor be lost: it is logged,
                 # tried again, and in the end becomes a dead letter.
                 what = ": giving it up" if failure is not None and tries >= MAX_TRIES else ""
@@ -300,6 +308,14 @@ class WorkConsumer:
                 await asyncio.sleep(min(2 ** (tries - 4), RETRY_SECONDS))
             else:
                 return
+
+    def _ends_by_itself(self, error: Exception, key: Hashable) -> bool:
+        """Whether it is to be waited out: an outage; and, for a while, that this program lacks a
+        master key, since others may have it."""
+        if isinstance(error, MasterKeyUnknown):
+            now = asyncio.get_running_loop().time()
+            return now < self._lacking.setdefault(key, now) + self._master_key_wait
+        return isinstance(error, Unavailable)
 
     async def _acknowledge(self, msg: Msg) -> None:
         try:

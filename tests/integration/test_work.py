@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -15,7 +16,7 @@ from nats.js.errors import Error as JetStreamError
 
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.connection import connect
-from adapters.jetstream.work import MAX_DELIVERIES, Job, WorkConsumer
+from adapters.jetstream.work import MAX_DELIVERIES, MAX_TRIES, Job, WorkConsumer
 from domain.errors import MasterKeyUnknown, Unavailable
 from tests.support import eventually
 
@@ -34,7 +35,9 @@ async def nc(nc: Client) -> Client:
 class Worker:
     """A consumer that does `do` for the number in each message; its key is the subject."""
 
-    def __init__(self, nc: Client, do: Do, *, ack_wait: float = 1.0) -> None:
+    def __init__(
+        self, nc: Client, do: Do, *, ack_wait: float = 1.0, master_key_wait: float = 600
+    ) -> None:
         self.given_up: list[tuple[int, str]] = []
         self._do = do
         self._consumer = WorkConsumer(
@@ -45,6 +48,7 @@ class Worker:
             plan=self._plan,
             give_up=self._give_up,
             weight_limit=50,
+            master_key_wait=master_key_wait,
         )
 
     def _plan(self, msg: Msg) -> Job:
@@ -209,6 +213,33 @@ async def test_without_the_master_key_nothing_is_given_up_that_others_can_do(nc:
     async with Worker(nc, do) as worker:
         await eventually(lambda: len(done) == 2)
     assert done == [0, 1]
+    assert worker.given_up == []
+
+
+async def test_a_master_key_that_nobody_has_any_more_is_not_waited_for_for_ever(
+    nc: Client,
+) -> None:
+    """What is kept under it would take up the room of all others in the end."""
+    tries = Counter[int]()
+    done: list[int] = []
+
+    async def do(number: int) -> None:
+        tries[number] += 1
+        if number < 2 or (number == 3 and tries[3] < 8):
+            raise MasterKeyUnknown("the keys of acme", "they are under another master key")
+        done.append(number)
+
+    await send(nc, range(2))
+    async with Worker(nc, do, master_key_wait=0.5) as worker:
+        await eventually(lambda: len(worker.given_up) == 2)
+        # After the first it is known of the next ones, until one succeeds.
+        assert tries[0] > tries[1] == MAX_TRIES
+        await send(nc, range(2, 3))
+        await eventually(lambda: len(done) == 1)
+    assert worker.given_up == [(0, "MasterKeyUnknown"), (1, "MasterKeyUnknown")]
+    async with Worker(nc, do) as worker:
+        await send(nc, range(3, 4))
+        await eventually(lambda: len(done) == 2)
     assert worker.given_up == []
 
 
