@@ -8,6 +8,7 @@ tells how far it came, and goes on from there.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Final
@@ -17,11 +18,13 @@ from msgspec import Struct
 from adapters.crypto.keys import KeyRing
 from adapters.scanning import Query, ScanJob, Scanned, check, scanned
 from adapters.turns import Turns
-from domain.errors import ContentMissing
+from domain.errors import ContentCorrupt, ContentMissing, KeyUnavailable, MasterKeyUnknown
 from domain.events import ContentRef
 from domain.ports import ContentStore
 from projections.backups import Snapshot, TextPlace, texts_after
 from projections.rows import Reader
+
+log = logging.getLogger(__name__)
 
 BUDGET_SECONDS: Final = 2.0
 AT_ONCE: Final = 2
@@ -39,8 +42,8 @@ class Match(Struct, frozen=True):
 
 class SearchPage(Struct, frozen=True):
     """What was found in so many texts. `unreadable`: so many more could not be looked through, as
-    they are gone, nobody knows where their secrets stand, or finding them takes too long. `after`
-    None: that was all."""
+    they are gone, or damaged, nobody knows where their secrets stand, or finding them takes too
+    long. `after` None: that was all."""
 
     matches: tuple[Match, ...]
     searched: int
@@ -119,6 +122,11 @@ class Searcher:
         try:
             text = await self._content.get(snapshot.tenant_id, snapshot.device_id, "snapshot", ref)
         except ContentMissing:
+            return None
+        except MasterKeyUnknown:
+            raise  # it is this program that lacks something
+        except (ContentCorrupt, KeyUnavailable) as error:
+            log.error("%s/%s is not searched: %s", snapshot.tenant_id, snapshot.device_id, error)
             return None
         keys = await self._keyring.tenant(snapshot.tenant_id)
         job = ScanJob(text, snapshot.platform, keys.fingerprint_key, snapshot.device_id, query)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from adapters import searching
+from adapters.crypto.keys import MasterKey, TenantKeys, device_key_id, device_key_name, wrap
 from adapters.embedded.nats import EmbeddedNats
 from tests.serving import (
     CANARY,
@@ -78,6 +79,29 @@ async def test_a_search_goes_on_by_its_cursor(api: Api) -> None:
     whole, _ = await search(api, q="address=", past=True)
     parted, searched = await search(api, q="address=", past=True, limit=4)
     assert (parted, len(whole), searched) == (whole, 15, 15)
+
+
+async def test_texts_that_can_not_be_opened_keep_nobody_from_finding_others(api: Api) -> None:
+    keyring = api.system.keyring
+    wrapped: dict[str, bytes] = {}
+    for device in ("s03", "s04", "s05"):
+        key_id = device_key_id("acme", device, 0)
+        name = device_key_name("acme", device, key_id)
+        whole = wrapped[name] = await keyring.store.get(name) or b""
+        touched = {
+            "s03": whole[:-1] + bytes([whole[-1] ^ 1]),
+            "s04": wrap(keyring.masters.first, name, TenantKeys.generate(key_id)),
+            "s05": wrap(MasterKey.generate(), name, await keyring.unwrapped(name, whole)),
+        }[device]
+        assert await keyring.store.replace(name, whole, touched)
+        keyring.forget(name)
+    # Of a master key that others have, it is this program that lacks something.
+    problem = await api.problem(SEARCH, 503, q="address=")
+    assert problem["code"] == "key_unavailable"
+    (name, whole) = list(wrapped.items())[-1]
+    assert await keyring.store.replace(name, await keyring.store.get(name) or b"", whole)
+    page = await api.get(SEARCH, q="address=")
+    assert (len(page["items"]), page["searched"], page["unreadable"]) == (11, 11, 2)
 
 
 async def test_no_secret_can_be_found_out_by_asking_for_it(api: Api) -> None:
