@@ -12,7 +12,12 @@ import json
 from asyncio.events import TimerHandle
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from starlette.types import Message
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from adapters.http.errors import PROBLEM, problem
 
@@ -23,6 +28,23 @@ HEAD_SECONDS: Final = 10.0
 
 class HeadTooLarge(Exception):
     """The address and the headers have more bytes than any request needs."""
+
+
+class _UntilItsEnd(RequestResponseCycle):
+    """One request and its answer to a client of HTTP/1.0, which knows no chunks and would take
+    their sizes for the text: a body without a length ends with the connection."""
+
+    async def send(self, message: Message) -> None:  # type: ignore[override]
+        """See `RequestResponseCycle`."""
+        if message["type"] == "http.response.start":
+            named = {name.lower() for name, _ in message.get("headers", ())}
+            self._is_open = b"content-length" not in named
+            if self._is_open:
+                self.chunked_encoding = False
+        elif self._is_open:
+            # What was promised is what comes.
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)  # type: ignore[arg-type]
 
 
 class Connection(HttpToolsProtocol):
@@ -83,6 +105,9 @@ class Connection(HttpToolsProtocol):
             self._too_large = True
             raise HeadTooLarge
         super().on_headers_complete()
+        if self.scope["http_version"] == "1.0":
+            # The server beneath makes it, and starts it after this.
+            self.cycle.__class__ = _UntilItsEnd
 
     def send_400_response(self, msg: str) -> None:
         """What is no request gets its answer in the form of all errors."""

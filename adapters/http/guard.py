@@ -38,6 +38,7 @@ BODY_SECONDS = 30.0
 # What the metrics and the log say of a request whose sender went away before its answer.
 GONE = 499
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+_PORT = re.compile(r":[0-9]{0,5}\Z")
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS = _READING | {"POST", "PUT", "PATCH", "DELETE"}
 # Answers may hold configuration text or names of devices: no cache keeps them, no page frames them.
@@ -182,7 +183,9 @@ class Guard:
                 self._account(scope, status, time.perf_counter() - started)
 
     def _refusal(self, scope: Scope, headers: Headers) -> ASGIApp | None:
-        host = headers.get("host", "")
+        hosts = headers.getlist("host")
+        # Of several another reader might take another one.
+        host = hosts[0] if len(hosts) == 1 else ""
         if self._allowed_hosts is not None and _name(host) not in self._allowed_hosts:
             return error_response(
                 421,
@@ -315,7 +318,5 @@ def _netloc(origin: str) -> str | None:
 
 def _name(host: str) -> str:
     """The name in a Host header, without its port and an IPv6 address's brackets."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    name = _PORT.sub("", host).lower()
+    return name[1:-1] if name.startswith("[") and name.endswith("]") else name

@@ -91,6 +91,38 @@ async def test_an_address_that_is_too_long_is_refused(api: Api) -> None:
         assert (await answer(reader))[0] == 431
 
 
+async def test_a_client_that_knows_no_chunks_gets_none(api: Api) -> None:
+    """As old programs, and proxies that speak HTTP/1.0 to what is behind them."""
+    log = "/api/tenants/acme/audit-logs"
+    lines = (await api.http.get(log, headers={"Accept": "application/x-ndjson"})).content
+    for path, accept, body in (
+        (log, "application/x-ndjson", lines),
+        ("/healthz", "*/*", b'{"status":"ok"}'),
+    ):
+        for method, expected in ((b"GET", body), (b"HEAD", b"")):
+            async with connected(api) as (reader, writer):
+                head = f"{path} HTTP/1.0\r\nHost: localhost\r\nAccept: {accept}\r\n"
+                key = api.http.headers["Authorization"]
+                writer.write(method + f" {head}Authorization: {key}\r\n\r\n".encode())
+                told, _, answered = (await reader.read()).partition(b"\r\n\r\n")
+                assert b" 200 " in told
+                assert b"chunked" not in told.lower()
+                assert answered == expected
+    async with connected(api) as (reader, writer):
+        head = "GET /api/tenants/acme/events?after=0 HTTP/1.0\r\nHost: localhost\r\n"
+        writer.write(f"{head}Authorization: {api.http.headers['Authorization']}\r\n\r\n".encode())
+        await reader.readuntil(b"\r\n\r\n")
+        assert await reader.readline() == b"retry: 2000\n"
+
+
+async def test_of_two_names_neither_is_answered_to(api: Api) -> None:
+    for more in (b"Host: localhost\r\n", b"Host: evil.example\r\n"):
+        async with connected(api) as (reader, writer):
+            writer.write(BEGIN + more + b"\r\n")
+            status, body = await answer(reader)
+            assert (status, json.loads(body)["code"]) == (421, "unknown_host")
+
+
 async def test_what_is_no_request_is_told_so_in_the_form_of_all_errors(api: Api) -> None:
     for nonsense in (b"nonsense\r\n\r\n", b"FOO / HTTP/1.1\r\n\r\n", b"GET /\xe9 HTTP/1.1\r\n\r\n"):
         async with connected(api) as (reader, writer):

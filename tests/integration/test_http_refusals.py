@@ -175,7 +175,17 @@ async def test_requests_from_other_sites_and_to_other_names_are_refused(api: Api
     ):
         answer = await api.http.post(path, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (403, "cross_site")
-    for name in ("evil.example", f"evil.example:{host.rpartition(':')[2]}", "", "[", "127.0.0.1.x"):
+    for name in (
+        *("evil.example", f"evil.example:{host.rpartition(':')[2]}", "", "[", "127.0.0.1.x"),
+        *(
+            "a@localhost",
+            "localhost:80, evil.example",
+            "localhost:x",
+            "localhost/",
+            "localhost:1:2",
+        ),
+        *("[::1", "::1]", "[localhost]:x"),
+    ):
         answer = await api.http.get("/healthz", headers={"Host": name})
         assert (answer.status_code, answer.json()["code"]) == (421, "unknown_host")
     for name in ("localhost", "LOCALHOST:80", "[::1]:8480", "127.0.0.1"):
