@@ -364,6 +364,9 @@ class KeyDestroyed(KeyUnavailable):
 class MasterKeyUnknown(KeyUnavailable):
     """A key is wrapped under a master key that this program was not given: others may have it."""
 
+    # For whoever asked the program for something: how to mend it is for those who run it.
+    told = "the program lacks the master key that keys are under; its log says what to do"
+
 
 class NotFound(ConfigtrailError):
     """What was asked for does not exist (or not for this tenant)."""

@@ -38,6 +38,7 @@ from domain.errors import (
     InvalidInput,
     KeyUnavailable,
     MalformedEvent,
+    MasterKeyUnknown,
     NotFound,
     NotRedactable,
     NotVerified,
@@ -189,7 +190,8 @@ def _answer(error: ConfigtrailError) -> JSONResponse | None:
             if status >= 500:
                 log.warning("%s: %s", code, error)
             field = error.field if isinstance(error, InvalidInput) else None
-            answer = error_response(status, code, str(error), field, _headers(error))
+            told = error.told if isinstance(error, MasterKeyUnknown) else str(error)
+            answer = error_response(status, code, told, field, _headers(error))
             if isinstance(error, TooLarge | TooSlow):
                 # Else the rest of an upload would be read, for ever maybe.
                 answer.headers["Connection"] = "close"

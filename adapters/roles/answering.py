@@ -83,8 +83,11 @@ class Answering:
         """Answer one request, whatever comes of it."""
         try:
             answer = await self._answered(msg.data)
-        except (MasterKeyUnknown, Unavailable) as error:
+        except Unavailable as error:
             answer = Answer("failed", error=str(error))
+        except MasterKeyUnknown as error:
+            log.error("answering a request for a backup: %s", error)
+            answer = Answer("failed", error=error.told)
         except Exception as error:  # noqa: BLE001
             # Whoever waits must hear of it; it is logged with its origin.
             log.error("answering a request for a backup failed: %s", describe(error))

@@ -26,7 +26,7 @@ from adapters.roles.collector import Collector
 from adapters.roles.devices import DeviceRepository
 from adapters.roles.supervisor import running
 from adapters.ssh.failures import DeviceUnread
-from domain.errors import MasterKeyUnknown
+from domain.errors import BackupFailed, MasterKeyUnknown
 from domain.events import CollectionFailed, CollectionRecovered
 from tests.collecting_stack import (
     ALICE,
@@ -213,6 +213,9 @@ async def test_a_program_without_the_master_key_tells_nothing_of_its_devices(
         await stack.registrar.configure(TENANT, DEVICE, wanted, actor=ALICE)
         async with running({"collector": stack.role().run}):
             await eventually(lambda: "is not collected now" in caplog.text)
+            with pytest.raises(BackupFailed, match="lacks the master key") as failed:
+                await stack.trigger().run(TENANT, DEVICE, actor=ALICE)
+            assert "CONFIGTRAIL" not in failed.value.reason
         write_private(path, f"{fresh.to_base64()}\n{known.to_base64()}\n")
         assert (await collect(stack, wanted)).device_id == DEVICE
     assert await stack.count(CollectionFailed) == 0

@@ -98,6 +98,9 @@ async def test_texts_that_can_not_be_opened_keep_nobody_from_finding_others(api:
     # Of a master key that others have, it is this program that lacks something.
     problem = await api.problem(SEARCH, 503, q="address=")
     assert problem["code"] == "key_unavailable"
+    # How to mend that is for whoever runs the program, in its log.
+    assert "lacks the master key" in problem["detail"]
+    assert "CONFIGTRAIL" not in problem["detail"]
     (name, whole) = list(wrapped.items())[-1]
     assert await keyring.store.replace(name, await keyring.store.get(name) or b"", whole)
     page = await api.get(SEARCH, q="address=")
