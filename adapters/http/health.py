@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Coroutine
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from adapters.composition import System
 
 PROBE_SECONDS = 3.0
+
+Answer = TypeVar("Answer")
+
+# The loop keeps no hold of what runs in it.
+_asked: set[asyncio.Future[Any]] = set()
 
 
 class ProjectionOut(BaseModel):
@@ -61,8 +67,7 @@ def router(system: System) -> APIRouter:
             reasons.append("NATS: not connected")
         else:
             try:
-                async with asyncio.timeout(PROBE_SECONDS):
-                    lags = await read_lags(system)
+                lags = await _in_time(read_lags(system))
             except TimeoutError:
                 reasons.append("NATS or Postgres: no answer in time")
             except Exception as error:
@@ -70,8 +75,7 @@ def router(system: System) -> APIRouter:
                     raise
                 reasons.append(_told(error))
         try:
-            async with asyncio.timeout(PROBE_SECONDS):
-                await system.pool.fetchval("SELECT 1")
+            await _in_time(system.pool.fetchval("SELECT 1"))
         except Exception as error:
             if not is_outage(error):
                 raise
@@ -115,29 +119,48 @@ async def refresh_gauges(system: System) -> None:
     value would look healthy."""
     metrics = system.metrics
     try:
-        async with asyncio.timeout(PROBE_SECONDS):
-            for lag in await read_lags(system):
-                metrics.stream_head.set(lag.head)
-                metrics.observe_projection(
-                    lag.name,
-                    position=lag.position,
-                    head=lag.head,
-                    behind_since=lag.oldest_missing,
-                    now=datetime.now(UTC),
-                )
-                metrics.projection_parked.labels(lag.name).set(lag.parked)
-                metrics.projection_held.labels(lag.name).set(lag.held)
+        for lag in await _in_time(read_lags(system)):
+            metrics.stream_head.set(lag.head)
+            metrics.observe_projection(
+                lag.name,
+                position=lag.position,
+                head=lag.head,
+                behind_since=lag.oldest_missing,
+                now=datetime.now(UTC),
+            )
+            metrics.projection_parked.labels(lag.name).set(lag.parked)
+            metrics.projection_held.labels(lag.name).set(lag.held)
     except Exception as error:
         if not is_outage(error) and not isinstance(error, ConfigtrailError):
             raise
         metrics.unknown_lag([one.name for one in system.projections])
     try:
-        async with asyncio.timeout(PROBE_SECONDS):
-            metrics.dead_letters.set(await system.dead_letters.count())
+        metrics.dead_letters.set(await _in_time(system.dead_letters.count()))
     except Exception as error:
         if not is_outage(error):
             raise
         metrics.dead_letters.set(math.nan)
+
+
+async def _in_time(asked: Coroutine[Any, Any, Answer]) -> Answer:
+    """The answer. Raises `TimeoutError` without waiting for what is given up: a server that stands
+    still ends no statement, so that ends when the server goes on, or the connection is lost."""
+    asking = asyncio.ensure_future(asked)
+    _asked.add(asking)
+    asking.add_done_callback(_ended)
+    try:
+        done, _ = await asyncio.wait([asking], timeout=PROBE_SECONDS)
+    finally:
+        asking.cancel()
+    if not done:
+        raise TimeoutError
+    return asking.result()
+
+
+def _ended(asking: asyncio.Future[Any]) -> None:
+    _asked.discard(asking)
+    if not asking.cancelled():
+        asking.exception()  # of what was given up nobody else asks
 
 
 def _told(error: Exception) -> str:

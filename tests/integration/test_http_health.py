@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
+
+import httpx
 
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.streams import EVENTS
@@ -31,6 +35,26 @@ async def test_ready_only_while_all_of_it_answers(filled: Api, nats_server: Embe
     assert 'configtrail_projection_lag_events{projection="audit"} NaN' in metrics
     assert (await filled.get(f"{HOME}/r1"))["snapshots"] == 3
     await nats_server.start()
+    await eventually(lambda: _is_ready(filled))
+
+
+async def test_a_postgres_that_stands_still_is_told_in_time(filled: Api) -> None:
+    """It ends no statement, and whoever gives one up waits for that."""
+    await filled.settled()
+    sessions = await filled.system.pool.fetch(
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+    )
+    try:
+        for one in sessions:
+            os.kill(one["pid"], signal.SIGSTOP)
+        # Without the key of the other tests, which would be looked up in Postgres first.
+        async with httpx.AsyncClient(base_url=filled.http.base_url, timeout=60) as anybody:
+            answer = await anybody.get("/readyz")
+    finally:
+        for one in sessions:
+            os.kill(one["pid"], signal.SIGCONT)
+    assert answer.status_code == 503
+    assert answer.json()["reasons"] == ["NATS or Postgres: no answer in time"]
     await eventually(lambda: _is_ready(filled))
 
 
