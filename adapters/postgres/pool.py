@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias
@@ -24,6 +25,14 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 0.5
 SAY_EVERY_SECONDS = 5.0
 _JSONB_VERSION = b"\x01"
+
+# In seconds, the last one in milliseconds: for what was sent and never got there.
+_KEPT_ALIVE = {
+    "TCP_KEEPIDLE": 10,
+    "TCP_KEEPINTVL": 5,
+    "TCP_KEEPCNT": 4,
+    "TCP_USER_TIMEOUT": 60_000,
+}
 
 _SERVER_SETTINGS = {
     # A value that is rare gets another plan than one that is common.
@@ -124,6 +133,7 @@ async def _connected(
 
 
 async def _prepare(session: Session) -> None:
+    _notice_a_lost_machine(session)
     await session.set_type_codec(
         "jsonb",
         schema="pg_catalog",
@@ -131,6 +141,20 @@ async def _prepare(session: Session) -> None:
         encoder=_encode_jsonb,
         decoder=_decode_jsonb,
     )
+
+
+def _notice_a_lost_machine(session: Session) -> None:
+    """Have the kernel ask whether the server's machine is still there: who waits for an answer
+    sends nothing, and would wait for ever for one that lost its power or its network."""
+    raw = session._transport.get_extra_info("socket")  # type: ignore[union-attr]  # of both
+    if raw is None or raw.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEPT_ALIVE.items():
+        # Not every system has all of them.
+        option = getattr(socket, name, None)
+        if option is not None:
+            raw.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 async def _as_it_is(session: Session) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import socket
+import sys
 from pathlib import Path
 
 import asyncpg
@@ -25,6 +27,20 @@ async def test_values_and_settings(postgres_dsn: str) -> None:
         assert await pool.fetchval("SHOW application_name") == "the tests"
         assert await pool.fetchval("SHOW statement_timeout") == "30s"
         assert await pool.fetchval("SHOW timezone") == "UTC"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others name the options otherwise")
+async def test_a_server_whose_machine_is_gone_is_noticed(postgres_dsn: str) -> None:
+    """Whoever waits for its answer sends nothing, and so would never hear that it is gone."""
+    async with open_pool(postgres_dsn) as pool, pool.acquire() as session:
+        raw = session._transport.get_extra_info("socket")  # type: ignore[attr-defined]
+        assert raw.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        idle, interval, count = (
+            raw.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        )
+        assert idle + interval * count <= 60
+        assert 0 < raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 60_000
 
 
 async def test_it_waits_for_the_server_and_says_so_without_the_password(
