@@ -95,7 +95,8 @@ async def export(
     the texts are in it as they are.
 
     Raises `NotFound` when nothing is sealed yet, `NotVerified` when the stream, the tiles and the
-    checkpoints don't agree or a kept one is none, `InvalidInput` when the file can't be written.
+    checkpoints don't agree or a kept one is none, `InvalidInput` when the file can't be written,
+    `Unavailable` when the sealer does not end the round that it is in.
     """
     prover = await prover_of(system)
     log, feed = tenant_log(tenant_id), system.log.events
@@ -109,7 +110,11 @@ async def export(
         if index is None:
             raise NotVerified("the tiles", "they lack an event; run audit verify")
         if cut.last > stream_sealed.checkpoint.size:
-            raise Unavailable("the sealer", "it is in the middle of a round; try again")
+            raise Unavailable(
+                "the sealer",
+                "it has signed the tenant's log, and not yet the stream's; see configtrail audit "
+                "state, and try again",
+            )
         own = await prover.around(log, index, index + cut.width, sealed)
         inside = Around(0, (), ())
         if cut.count:

@@ -3,6 +3,7 @@ answer, those that more of them have cosigned, a short while ago."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import aclosing
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 # So many of a log's last cosigned notes are looked at.
 _MOST: Final = 256
+# A round of the sealer takes no longer, unless it was broken off.
+ROUND_SECONDS: Final = 10.0
+_LOOK_SECONDS: Final = 0.1
 
 
 class Candidate(Struct, frozen=True):
@@ -67,12 +71,7 @@ async def chosen(
     known = parse_witnesses(system.settings.witnesses)
     witnesses = {(one.key.name, one.key.key_id) for one in known}
     origins = [names.origin(one) for one in (log, STREAM_LOG)]
-    last: list[StoredNote] = []
-    for origin in origins:
-        newest = await system.log.checkpoints.newest(origin)
-        if newest is None:
-            raise NotFound("checkpoint of", origin)
-        last.append(newest)
+    last = await _last_of_a_round(system, origins)
     former = await _former(system, origins, now) if witnesses else {}
     found: list[list[Candidate]] = []
     for origin, newest in zip(origins, last, strict=True):
@@ -88,6 +87,25 @@ async def chosen(
         found.append(candidates)
     found[0] = [one for one in found[0] if one.sealed.checkpoint.size >= least] or found[0][:1]
     return choose(*found) or (found[0][0].sealed, found[1][0].sealed)
+
+
+async def _last_of_a_round(system: System, origins: Sequence[str]) -> list[StoredNote]:
+    """The last checkpoint of a tenant's log, and one of the stream's that covers it: the sealer
+    signs the stream's last in each of its rounds, which is waited for a while."""
+    clock = asyncio.get_running_loop().time
+    until = clock() + ROUND_SECONDS
+    while True:
+        own, stream = [await _newest(system, origin) for origin in origins]
+        if own.position <= checkpoint_in(stream.raw).size or clock() >= until:
+            return [own, stream]
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _newest(system: System, origin: str) -> StoredNote:
+    found = await system.log.checkpoints.newest(origin)
+    if found is None:
+        raise NotFound("checkpoint of", origin)
+    return found
 
 
 async def _former(
