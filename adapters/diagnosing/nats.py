@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 from pathlib import Path
 
 from nats.aio.client import Client
@@ -18,6 +15,7 @@ from adapters.crypto.rotating import Under, keys_under, short
 from adapters.diagnosing.consumers import look_at_consumers
 from adapters.diagnosing.finding import Finding, skew
 from adapters.diagnosing.streams import look_at_streams
+from adapters.jetstream.clock import server_time
 from adapters.jetstream.connection import outage_as_unavailable
 from adapters.jetstream.key_store import JetStreamKeyStore
 from adapters.jetstream.streams import EVENTS
@@ -106,12 +104,8 @@ async def _server(nc: Client, settings: Settings) -> list[Finding]:
 
 async def _clock(nc: Client, settings: Settings) -> list[Finding]:
     with outage_as_unavailable("asking for the time"):
-        asked = await nc.request(f"$JS.API.STREAM.INFO.{EVENTS}", b"", timeout=5)
-    told = json.loads(asked.data).get("ts")
-    if told is None:
-        return []
-    # Nanoseconds are more than Python reads.
-    return skew("clock of NATS", datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", told)))
+        told = await server_time(nc, EVENTS)
+    return [] if told is None else skew("clock of NATS", told)
 
 
 async def _keys(nc: Client, settings: Settings) -> list[Finding]:

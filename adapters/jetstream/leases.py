@@ -4,6 +4,10 @@ A lease is a message with a time to live, taken and renewed by compare-and-set o
 the server alone decides who holds it and when it ends: no clock is compared with another. The
 holder counts its own time from before each renewal was sent, so it stops before the server lets
 the next one in.
+
+A server that is killed may bring a lease back that had ended, and forgets that it has a time to
+live (nats-server 2.15). So one that is twice as old counts as ended; by the server's clock again,
+since its times are the server's.
 """
 
 from __future__ import annotations
@@ -17,14 +21,15 @@ import re
 import socket
 import uuid
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 from msgspec import Struct
 from nats.js import JetStreamContext
-from nats.js.api import KeyValueConfig
+from nats.js.api import KeyValueConfig, RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
 
+from adapters.jetstream.clock import server_time
 from adapters.jetstream.codes import KV_OPERATION, WRONG_LAST_SEQUENCE
 from adapters.jetstream.connection import outage_as_unavailable
 from adapters.jetstream.publisher import Publisher
@@ -276,11 +281,25 @@ async def _read(js: JetStreamContext, subject: str) -> _Entry:
             message = await js.get_last_msg(_STREAM, subject)
         except NotFoundError:
             return _Entry(0, None)
-    headers = message.headers or {}
-    revision = message.seq or 0
-    if KV_OPERATION in headers or _MARKER in headers:
-        return _Entry(revision, None)
+        headers = message.headers or {}
+        revision = message.seq or 0
+        if KV_OPERATION in headers or _MARKER in headers or await _is_left_over(js, message):
+            return _Entry(revision, None)
     return _Entry(revision, msgspec.json.decode(message.data or b"", type=Holder))
+
+
+async def _is_left_over(js: JetStreamContext, message: RawStreamMsg) -> bool:
+    """Whether the server should have ended a lease long ago, which a holder renews in a third of
+    the time that it has."""
+    made, ttl = message.time, (message.headers or {}).get(_TTL)
+    if made is None or ttl is None:
+        return False
+    old = timedelta(seconds=2 * int(ttl))
+    # Ours may be wrong, and is asked only whether it is worth to ask the other one.
+    if datetime.now(UTC) - made <= old:
+        return False
+    now = await server_time(js._nc, _STREAM)
+    return now is not None and now - made > old
 
 
 def _subject(name: str) -> str:

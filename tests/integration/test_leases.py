@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import textwrap
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import nats
 import pytest
@@ -32,6 +33,16 @@ async def other(nc: Client) -> Leases:
     leases = Leases(nc.jetstream(), holder="two")
     await leases.ensure()
     return leases
+
+
+@asynccontextmanager
+async def connected(server: EmbeddedNats) -> AsyncIterator[Client]:
+    """A connection to the server as it runs now."""
+    client = await connect(server.url, name="now")
+    try:
+        yield client
+    finally:
+        await client.close()
 
 
 async def test_a_held_lease_is_refused_to_others_who_learn_the_holder(
@@ -173,6 +184,43 @@ async def test_a_lease_survives_a_restart_of_the_server(
             assert await Leases(again.jetstream()).holder(NAME) == "one"
         finally:
             await again.close()
+
+
+async def test_a_lease_that_a_killed_server_brings_back_is_free(
+    nats_server: EmbeddedNats, leases: Leases
+) -> None:
+    """What takes the place of a message is enough for the server to remove that; once it has ended
+    as well, nothing on the disk says that the first one was removed. Nor does its time end it."""
+
+    async def all_ended() -> bool:
+        async with connected(nats_server) as now:
+            state = (await now.jetstream().stream_info(f"KV_{BUCKET}")).state
+            return state.messages == 1
+
+    async def something_written(name: str) -> None:
+        async with connected(nats_server) as now:
+            await now.jetstream().publish(f"$KV.{BUCKET}.{name}", b'{"name": "x", "token": "x"}')
+
+    await something_written("before")
+    async with leases.hold(NAME, 1):
+        pass
+    await eventually(all_ended)
+    await nats_server.stop()
+    await nats_server.start()
+    await something_written("after")
+    await nats_server.kill()
+    await nats_server.start()
+
+    async def taken() -> bool:
+        async with connected(nats_server) as now:
+            again = Leases(now.jetstream(), holder="two")
+            try:
+                async with again.hold(NAME, LONG):
+                    return await again.holder(NAME) == "two"
+            except LeaseHeld:
+                return False
+
+    assert await eventually(taken)
 
 
 async def test_without_a_server_it_is_unavailable(
