@@ -5,7 +5,9 @@ takes it has proven by that what the last attempt was. It counts as long as its 
 what a dead program had claimed is free when its session's lease ends.
 
 Invariants: a session's lease is there before any claim of it, and is not made again when it is
-lost; so who takes a claim over knows that the former one's `confirm` fails from then on.
+lost; so who takes a claim over knows that the former one's `confirm` fails from then on. The leases
+of sessions are kept beside the records: where those are lost or put back, sessions are as well, and
+no claim that nobody sees any more can be confirmed.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from adapters.collecting.schedule import Attempt, Claim, Record, Schedule
+from adapters.collecting.schedule import BUCKET, Attempt, Claim, Record, Schedule
 from adapters.collecting.sessions import Session, Sessions, session_lease
 from adapters.jetstream.leases import Leases
 from domain.errors import LeaseHeld, LeaseLost, Unavailable
@@ -34,8 +36,8 @@ class Claims:
 
     def __init__(self, schedule: Schedule, leases: Leases, seconds: float = LEASE_SECONDS) -> None:
         self._schedule = schedule
-        self._leases = leases
-        self._sessions = Sessions(leases, seconds)
+        self._leases = leases.within(BUCKET)
+        self._sessions = Sessions(self._leases, seconds)
         self._own: set[tuple[str, str]] = set()
         self.seconds = seconds
 

@@ -1,8 +1,8 @@
 """When a device is read next, the record of its last attempt, and of who reads it now, that all
 collectors share, and that it told of a change which nobody has read yet.
 
-These records are no facts: without the first every device is due at once, and what is being read
-then may be read by another as well; without the second a change is read when its device is due.
+These records are no facts: without the first every device is due at once, and what was read until
+then is not sent; without the second a change is read when its device is due.
 """
 
 from __future__ import annotations

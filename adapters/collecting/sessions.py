@@ -23,8 +23,9 @@ _GATHER_SECONDS: Final = 0.01
 
 
 def session_lease(token: str) -> str:
-    """The lease of a session."""
-    return f"session.{token}"
+    """The lease of a session. Of another number of parts than the name of a device's record, beside
+    which it is kept."""
+    return f"session.{token}.lease"
 
 
 class Session:

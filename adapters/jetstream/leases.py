@@ -37,7 +37,6 @@ from adapters.jetstream.streams import replicate
 from domain.errors import LeaseHeld, LeaseLost, Unavailable
 
 BUCKET = "CONFIGTRAIL_LEASES"
-_STREAM = f"KV_{BUCKET}"
 _NAME = re.compile(r"[A-Za-z0-9=_-]+(?:\.[A-Za-z0-9=_-]+)*\Z")
 _MARKER = "Nats-Marker-Reason"
 _EXPECTED = "Nats-Expected-Last-Subject-Sequence"
@@ -68,18 +67,27 @@ class _Entry(Struct, frozen=True):
 class Leases:
     """Leases for all roles. `holder` names this process in refusals; not a secret: its `name`."""
 
-    def __init__(self, js: JetStreamContext, *, holder: str | None = None) -> None:
+    def __init__(
+        self, js: JetStreamContext, *, holder: str | None = None, bucket: str = BUCKET
+    ) -> None:
         self._js = js
+        self._bucket = bucket
         self._publisher = Publisher(js._nc)
         self.name = holder or f"{socket.gethostname()}:{os.getpid()}"
+
+    def within(self, bucket: str) -> Leases:
+        """This process's leases in another bucket, which are lost along with what is there."""
+        return Leases(self._js, holder=self.name, bucket=bucket)
 
     async def ensure(self, replicas: int = 1) -> None:
         """Make the bucket, unless it is there."""
         with outage_as_unavailable("looking at the bucket of leases"):
             try:
-                live = (await self._js.stream_info(_STREAM)).config
+                live = (await self._js.stream_info(f"KV_{self._bucket}")).config
             except NotFoundError:
-                await self._js.create_key_value(KeyValueConfig(bucket=BUCKET, replicas=replicas))
+                await self._js.create_key_value(
+                    KeyValueConfig(bucket=self._bucket, replicas=replicas)
+                )
             else:
                 await replicate(self._js, live, replicas)
 
@@ -90,7 +98,7 @@ class Leases:
 
     async def held(self, name: str) -> Holder | None:
         """What the lease's holder says, None when it is free. Raises `Unavailable`."""
-        return (await self._read(_subject(name))).holder
+        return (await _read(self._js, self._bucket, name)).holder
 
     @contextlib.asynccontextmanager
     async def hold(self, name: str, ttl: float, *, task: str | None = None) -> AsyncIterator[Hold]:
@@ -104,7 +112,7 @@ class Leases:
         loop = asyncio.get_running_loop()
         started = loop.time()
         holder = Holder(self.name, uuid.uuid4().hex, datetime.now(UTC), task)
-        held = _Held(self._js, self._publisher, name, seconds, holder)
+        held = _Held(self._js, self._publisher, self._bucket, name, seconds, holder)
         renewal: asyncio.Task[None] | None = None
         limit: asyncio.Timeout | None = None
         try:
@@ -133,10 +141,10 @@ class Leases:
         # Of most names nothing is left: neither a holder nor the mark of a release.
         if await held.write(0):
             return
-        entry = await self._read(held.subject)
+        entry = await held.read()
         if entry.holder is None and await held.write(entry.revision):
             return
-        entry = await self._read(held.subject)
+        entry = await held.read()
         if entry.holder == held.holder:
             held.revision = entry.revision
             return
@@ -153,9 +161,10 @@ class Leases:
                     started = loop.time()
                     renewed = await held.write(held.revision)
                     if not renewed:
-                        entry = await self._read(held.subject)
-                        held.revision = entry.revision
-                        if entry.holder != held.holder:
+                        entry = await held.read()
+                        if held.is_ours(entry):
+                            held.revision = entry.revision
+                        else:
                             held.lost = "it ran out, or somebody else took it"
             except Unavailable as error:
                 log.warning("lease %s not renewed, trying again: %s", held.name, error)
@@ -178,14 +187,11 @@ class Leases:
             if held.revision and await held.clear(held.revision):
                 return
             # The revision that we know is an older one when an acknowledgement was lost.
-            entry = await self._read(held.subject)
+            entry = await held.read()
             if entry.holder == held.holder:
                 await held.clear(entry.revision)
         except Unavailable as error:
             log.warning("lease %s not released, it runs out by itself: %s", held.name, error)
-
-    async def _read(self, subject: str) -> _Entry:
-        return await _read(self._js, subject)
 
 
 class Hold:
@@ -202,7 +208,7 @@ class Hold:
         async with held.writing:
             if not await held.write(held.revision):
                 entry = await held.read()
-                if entry.holder != held.holder:
+                if not held.is_ours(entry):
                     held.lost = "somebody else took it"
                     raise LeaseLost(held.name, held.lost)
                 held.revision = entry.revision
@@ -215,6 +221,7 @@ class _Held:
         self,
         js: JetStreamContext,
         publisher: Publisher,
+        bucket: str,
         name: str,
         seconds: int,
         holder: Holder,
@@ -222,7 +229,8 @@ class _Held:
         self._js = js
         self._publisher = publisher
         self.name = name
-        self.subject = _subject(name)
+        self.subject = _subject(bucket, name)
+        self._bucket = bucket
         self.seconds = seconds
         self.holder = holder
         self.revision = 0
@@ -250,7 +258,12 @@ class _Held:
 
     async def read(self) -> _Entry:
         """The lease as the server has it."""
-        return await _read(self._js, self.subject)
+        return await _read(self._js, self._bucket, self.name)
+
+    def is_ours(self, entry: _Entry) -> bool:
+        """Whether an entry is what this hold wrote last. An older one was put back, and with it
+        whatever stood beside it then."""
+        return entry.holder == self.holder and entry.revision >= self.revision
 
     async def clear(self, after: int) -> bool:
         """Mark the lease as free, if that is its revision. The mark vanishes soon, so that names
@@ -275,20 +288,25 @@ class _Held:
         return True
 
 
-async def _read(js: JetStreamContext, subject: str) -> _Entry:
+async def _read(js: JetStreamContext, bucket: str, name: str) -> _Entry:
+    subject, stream = _subject(bucket, name), f"KV_{bucket}"
     with outage_as_unavailable("reading a lease"):
         try:
-            message = await js.get_last_msg(_STREAM, subject)
+            message = await js.get_last_msg(stream, subject)
         except NotFoundError:
             return _Entry(0, None)
         headers = message.headers or {}
         revision = message.seq or 0
-        if KV_OPERATION in headers or _MARKER in headers or await _is_left_over(js, message):
+        if (
+            KV_OPERATION in headers
+            or _MARKER in headers
+            or await _is_left_over(js, stream, message)
+        ):
             return _Entry(revision, None)
     return _Entry(revision, msgspec.json.decode(message.data or b"", type=Holder))
 
 
-async def _is_left_over(js: JetStreamContext, message: RawStreamMsg) -> bool:
+async def _is_left_over(js: JetStreamContext, stream: str, message: RawStreamMsg) -> bool:
     """Whether the server should have ended a lease long ago, which a holder renews in a third of
     the time that it has."""
     made, ttl = message.time, (message.headers or {}).get(_TTL)
@@ -298,11 +316,11 @@ async def _is_left_over(js: JetStreamContext, message: RawStreamMsg) -> bool:
     # Ours may be wrong, and is asked only whether it is worth to ask the other one.
     if datetime.now(UTC) - made <= old:
         return False
-    now = await server_time(js._nc, _STREAM)
+    now = await server_time(js._nc, stream)
     return now is not None and now - made > old
 
 
-def _subject(name: str) -> str:
+def _subject(bucket: str, name: str) -> str:
     if not _NAME.match(name):
         raise ValueError(f"{name!r} is not a lease's name: subject tokens joined by dots")
-    return f"$KV.{BUCKET}.{name}"
+    return f"$KV.{bucket}.{name}"

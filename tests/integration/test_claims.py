@@ -54,8 +54,8 @@ def ours(js: JetStreamContext, schedule: Schedule) -> Claims:
 
 
 async def end_sessions(js: JetStreamContext) -> None:
-    """All leases run out, as those of programs that were stopped for longer."""
-    await js.purge_stream(f"KV_{LEASES}")
+    """All sessions run out, as those of programs that were stopped for longer."""
+    await js.purge_stream(f"KV_{BUCKET}", subject=f"$KV.{BUCKET}.{session_lease('*')}")
 
 
 async def test_what_somebody_reads_is_refused_to_others_who_learn_by_whom(
@@ -223,7 +223,7 @@ async def test_after_a_lost_session_another_one_begins(js: JetStreamContext, our
             claim = await ours.of("acme", "r2")
             assert claim is not None
         assert await ours.of("acme", "r1") is None
-    assert await Leases(js).holder(session_lease(claim.session)) is None
+    assert await Leases(js).within(BUCKET).holder(session_lease(claim.session)) is None
 
 
 async def test_what_could_not_be_given_back_is_free_for_the_same_program(
@@ -247,7 +247,7 @@ async def test_one_proof_does_for_all_who_ask_at_the_same_time_and_for_nobody_wh
     js: JetStreamContext, ours: Claims
 ) -> None:
     async def written() -> int:
-        return (await js.stream_info(f"KV_{LEASES}")).state.last_seq
+        return (await js.stream_info(f"KV_{BUCKET}")).state.last_seq
 
     async with AsyncExitStack() as stack:
         held: list[Claiming] = [
@@ -260,6 +260,28 @@ async def test_one_proof_does_for_all_who_ask_at_the_same_time_and_for_nobody_wh
         await end_sessions(js)
         for lost in await asyncio.gather(*(one.confirm() for one in held), return_exceptions=True):
             assert isinstance(lost, LeaseLost)
+
+
+async def test_a_claim_is_lost_with_all_records_and_whoever_had_it_knows(
+    js: JetStreamContext, ours: Claims
+) -> None:
+    async with claimed(ours, *KEY) as claiming:
+        await js.delete_stream(f"KV_{BUCKET}")
+        await Bucket(js, BUCKET).ensure()
+        async with claimed(another_programs(js), *KEY):
+            with pytest.raises(LeaseLost):
+                await claiming.confirm()
+
+
+async def test_a_claim_stands_when_the_leases_of_others_are_gone(
+    js: JetStreamContext, ours: Claims
+) -> None:
+    async with claimed(ours, *KEY) as claiming:
+        await js.delete_stream(f"KV_{LEASES}")
+        with pytest.raises(LeaseHeld):
+            async with claimed(another_programs(js), *KEY):
+                pytest.fail("two at once")
+        await claiming.confirm()
 
 
 class Program:
@@ -314,8 +336,8 @@ class Program:
 
     async def stop(self) -> None:
         """It stands still for longer than its lease lasts."""
-        subject = f"$KV.{LEASES}.{session_lease(self.session)}"
-        await self._js.purge_stream(f"KV_{LEASES}", subject=subject)
+        subject = f"$KV.{BUCKET}.{session_lease(self.session)}"
+        await self._js.purge_stream(f"KV_{BUCKET}", subject=subject)
 
     async def leave(self) -> None:
         """It reads no more."""

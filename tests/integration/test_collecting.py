@@ -13,6 +13,7 @@ import pytest
 from adapters.collecting import collection, once
 from adapters.collecting.collection import Collected, DeviceCollector, Failed, NotDue
 from adapters.collecting.credentials import Stored
+from adapters.collecting.schedule import BUCKET as SCHEDULE
 from adapters.collecting.schedule import Attempt
 from adapters.composition import System
 from adapters.roles.collector import Collector
@@ -269,7 +270,7 @@ async def test_who_lost_the_lease_sends_nothing(stack: Stack) -> None:
         )
         await eventually(lambda: len(double.commands) == 2)
         # As when the program was stopped for longer than the lease, and another took over.
-        await stack.rig.js.purge_stream("KV_CONFIGTRAIL_LEASES")
+        await stack.rig.js.purge_stream(f"KV_{SCHEDULE}")
         async with claimed(another_programs(stack.rig.js), TENANT, DEVICE):
             assert double.hold is not None
             double.hold.set()

@@ -148,6 +148,20 @@ async def test_a_holder_whose_lease_was_taken_away_is_stopped(nc: Client, leases
     assert await leases.holder(NAME) == "thief"
 
 
+async def test_a_lease_that_was_put_back_as_it_was_earlier_is_lost(
+    nc: Client, leases: Leases
+) -> None:
+    js = nc.jetstream()
+    async with leases.hold(NAME, LONG) as hold:
+        await hold.confirm()
+        kept = (await js.get_last_msg(f"KV_{BUCKET}", f"$KV.{BUCKET}.{NAME}")).data
+        await js.delete_stream(f"KV_{BUCKET}")
+        await leases.ensure()
+        await js.publish(f"$KV.{BUCKET}.{NAME}", kept or b"")
+        with pytest.raises(LeaseLost):
+            await hold.confirm()
+
+
 async def test_a_holder_that_can_not_renew_is_stopped(
     nats_server: EmbeddedNats, leases: Leases
 ) -> None:
