@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractContextManager, aclosing
 
 from domain.envelope import StreamIdentity
 from projections.source import Delivered, EventSource
@@ -83,6 +83,10 @@ class SharedSource:
     async def identity(self) -> StreamIdentity:
         """See `EventSource.identity`."""
         return await self._source.identity()
+
+    def ahead(self) -> AbstractContextManager[Callable[[], None]]:
+        """See `EventSource.ahead`."""
+        return self._source.ahead()
 
 
 class _Rider:

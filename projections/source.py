@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
@@ -50,4 +51,8 @@ class EventSource(Protocol):
 
     async def identity(self) -> StreamIdentity:
         """Name and creation time of the stream."""
+        ...
+
+    def ahead(self) -> AbstractContextManager[Callable[[], None]]:
+        """While a batch is begun or ended, nothing is decoded: see `projections.precedence`."""
         ...

@@ -170,18 +170,18 @@ class ProjectionWriter:
     async def _commit(self, identity: StreamIdentity, batch: Sequence[Delivered]) -> bool:
         try:
             ops = self._folded(batch)
-            # While Python decodes what comes next, each way to the server and back takes as long as
-            # decoding a few hundred events.
-            async with (
-                self._pool.acquire() as connection,
-                begun(connection, f"BEGIN; {self._settings}"),
-            ):
-                moved = await self._advance(connection, identity, batch)
-                if moved is None:
-                    return False
-                if moved.parked and await self._touches_parked(connection, batch):
-                    raise _NeedsCare
-                await self.projection.write(connection, ops)
+            with self._source.ahead() as still_ahead:
+                async with (
+                    self._pool.acquire() as connection,
+                    begun(connection, f"BEGIN; {self._settings}"),
+                ):
+                    moved = await self._advance(connection, identity, batch)
+                    if moved is None:
+                        return False
+                    if moved.parked and await self._touches_parked(connection, batch):
+                        raise _NeedsCare
+                    await self.projection.write(connection, ops)
+                    still_ahead()
             return True
         except _NeedsCare:
             pass

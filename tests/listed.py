@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractContextManager
 
 from domain.envelope import StoredEvent, StreamIdentity
 from domain.events import EventSkipped
+from projections.precedence import Precedence
 from projections.source import Delivered
 from tests.generators import STREAM
 
@@ -25,6 +27,7 @@ class Listed:
         self._head = head
         self._identity = identity
         self._news = asyncio.Condition()
+        self._precedence = Precedence()
 
     async def more(self, events: Sequence[Delivered]) -> None:
         """The stream goes on."""
@@ -57,3 +60,6 @@ class Listed:
 
     async def identity(self) -> StreamIdentity:
         return self._identity
+
+    def ahead(self) -> AbstractContextManager[Callable[[], None]]:
+        return self._precedence.ahead()

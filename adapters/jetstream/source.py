@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractContextManager, aclosing
 from types import TracebackType
 from typing import Self
 
@@ -28,6 +28,7 @@ from adapters.jetstream.streams import EVENTS
 from adapters.jetstream.tap import Tap, TappedMessage
 from domain.envelope import Head, StreamIdentity
 from domain.errors import StreamGap, Unavailable
+from projections.precedence import Precedence
 from projections.source import Delivered
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class JetStreamSource:
         self._js = js
         self._decoder = DeliveryDecoder()
         self._skips = Skips(nc, self._decoder)
+        self._precedence = Precedence()
 
     async def head(self) -> int:
         """See `EventSource.head`."""
@@ -62,6 +64,10 @@ class JetStreamSource:
         """See `EventSource.at`."""
         with missing_as_unavailable(EVENTS):
             return await event_at(self._nc, self._decoder, position)
+
+    def ahead(self) -> AbstractContextManager[Callable[[], None]]:
+        """See `EventSource.ahead`."""
+        return self._precedence.ahead()
 
     async def branch_head(self, tenant_id: str, device_id: str) -> Head:
         """Where a device's branch ends, whether its events can be decoded or not."""
@@ -112,7 +118,9 @@ class JetStreamSource:
             RawPuller(self._nc, EVENTS, made.consumer) as puller,
         ):
             while True:
-                batch = [decode(message) for message in await puller.take_all()]
+                messages = await puller.take_all()
+                await self._precedence.give_way()
+                batch = [decode(message) for message in messages]
                 good = contiguous(position, [one.position for one in batch])
                 if good:
                     yield batch[:good]

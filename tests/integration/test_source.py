@@ -28,6 +28,7 @@ from domain import decisions
 from domain.envelope import Head, NewEvent, StoredEvent
 from domain.errors import StreamGap, StreamMismatch, Unavailable
 from domain.tlog.leaf import duplicate_header
+from projections import precedence
 from projections.source import Delivered, Unreadable
 from tests.behaviour.event_store import failure
 from tests.generators import played
@@ -74,6 +75,36 @@ async def test_it_reads_the_same_events_as_the_store(nc: Client) -> None:
     assert await first(source, len(read) - 100, after=100) == read[100:]
     assert await source.at(7) == read[6]
     assert await source.head() == len(read)
+
+
+async def test_nothing_is_decoded_while_a_batch_is_begun_or_ended(
+    nc: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precedence, "MOST_SECONDS", 60.0)
+    events = played(1, 50).events
+    await append(JetStreamEventStore(nc, nc.jetstream()), events)
+    source = JetStreamSource(nc, nc.jetstream())
+    came, decoded = asyncio.Event(), asyncio.Event()
+    take_all, decode = RawPuller.take_all, DeliveryDecoder.decode
+
+    async def taking(puller: RawPuller) -> list[TappedMessage]:
+        messages = await take_all(puller)
+        came.set()
+        return messages
+
+    def decoding(decoder: DeliveryDecoder, message: TappedMessage) -> Delivered:
+        decoded.set()
+        return decode(decoder, message)
+
+    monkeypatch.setattr(RawPuller, "take_all", taking)
+    monkeypatch.setattr(DeliveryDecoder, "decode", decoding)
+    with source.ahead():
+        reading = asyncio.create_task(first(source, len(events)))
+        await came.wait()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not decoded.is_set()
+    assert len(await reading) == len(events)
 
 
 async def test_headers_as_this_program_writes_them_are_read_the_fast_way(nc: Client) -> None:
