@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 
 from projections import backups, diffs
-from projections.audit import AuditFilter, audit_page, get_entry
+from projections.audit import AuditFilter, audit_page, get_entry, shown_audit
 from projections.days import list_days
 from projections.fleet import count_stale, get_member, list_fleet
 from projections.rows import Reader
@@ -77,7 +77,10 @@ def queries(long: Long, reader: Reader, device: int, share: float) -> dict[str, 
 
     return {
         "devices": lambda _: backups.list_devices(reader, tenant, limit=50),
-        "page of devices": lambda _: backups.page_of_devices(reader, tenant, limit=50),
+        "devices, shown": lambda _: backups.shown_devices(reader, tenant, limit=50),
+        "devices, searched and shown": lambda _: backups.shown_devices(
+            reader, tenant, limit=50, search=name[-3:]
+        ),
         "devices, searched": lambda _: backups.list_devices(reader, tenant, search=name[-3:]),
         "devices, counted": lambda _: backups.count_devices(reader, tenant),
         "tenant's numbers": lambda _: backups.stats(reader, tenant),
@@ -86,6 +89,9 @@ def queries(long: Long, reader: Reader, device: int, share: float) -> dict[str, 
         "device": lambda _: backups.get_device(reader, tenant, name),
         "snapshots": lambda _: backups.list_snapshots(
             reader, tenant, name, limit=50, offset=offset
+        ),
+        "snapshots, shown": lambda _: backups.shown_snapshots(
+            reader, tenant, name, limit=50, before=place
         ),
         "snapshot": get_snapshot,
         "snapshot at a time": lambda _: backups.snapshot_at(reader, tenant, name, moment),
@@ -125,6 +131,7 @@ def queries(long: Long, reader: Reader, device: int, share: float) -> dict[str, 
         ),
         "audit entry": lambda _: get_entry(reader, tenant, position),
         "audit, from here back": lambda _: audit_page(reader, tenant, before=position),
+        "audit, shown": lambda _: shown_audit(reader, tenant, before=position),
         "audit of an hour": lambda _: audit_page(
             reader, tenant, AuditFilter(since=since, until=until)
         ),

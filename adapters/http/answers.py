@@ -21,7 +21,7 @@ from adapters.http.representations import (
     csv_header,
     csv_rows,
 )
-from adapters.http.shown import Out, json_of, lines_of
+from adapters.http.shown import Out, json_of, lines_of, taken_apart
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _NAME_MAX = 100
@@ -71,7 +71,8 @@ def answered_listing(
     if form == CSV:
         headers |= attachment(name, "csv")
         columns = kind.__struct_fields__
-        return answered(request, csv_header(columns) + csv_rows(items, columns), CSV, headers)
+        rows = taken_apart(items, kind)
+        return answered(request, csv_header(columns) + csv_rows(rows, columns), CSV, headers)
     if form == NDJSON:
         return answered(request, lines_of(items), NDJSON, headers)
     return answered(request, json_of(items if page is None else page), JSON, headers)

@@ -27,11 +27,12 @@ from adapters.http.representations import (
     csv_header,
     csv_rows,
 )
-from adapters.http.shown import Out, json_of, lines_of
+from adapters.http.shown import Out, as_json, json_of, lines_of
 from domain.errors import InvalidInput, RowUnreadable
 from domain.granting import NO_TENANT
 from domain.ids import check_device_id
-from projections.audit import AuditEntry, AuditFilter, audit_page, stream_audit
+from projections.audit import AuditEntry, AuditFilter, shown_audit, stream_audit
+from projections.audit.queries import EVERYTHING
 from projections.audit.write import ACTIONS
 
 if TYPE_CHECKING:
@@ -142,8 +143,10 @@ def router(system: System) -> APIRouter:
             )
         listing = ("audit", tenant, wanted)
         place = await cursors.take(listing, at.cursor, BY_POSITION)
-        async with system.rows_of(tenant).session() as rows:
-            found = await audit_page(
+        # For what is filtered another way may be best each time.
+        one_plan = wanted == EVERYTHING
+        async with system.rows_of(tenant).session(one_plan=one_plan) as rows:
+            found = await shown_audit(
                 rows,
                 tenant,
                 wanted,
@@ -158,7 +161,7 @@ def router(system: System) -> APIRouter:
             beyond.add((tenant, wanted))
         following = found.next_before
         next_cursor = None if following is None else await cursors.give(listing, following)
-        items = [audit_out(one) for one in found.entries]
+        items = as_json(found.items, AuditOut)
         body = AuditPageOut(
             items=items,
             total=found.total,

@@ -17,8 +17,10 @@ import msgspec
 from msgspec.json import Decoder
 
 from adapters.crypto.keys import KeyRing
+from adapters.http.shown import Out, as_json
 from domain.errors import InvalidInput
 from domain.ids import keyed_digest
+from projections.shown import Page
 
 # A listing's name, its tenant, and the filters that it is asked with.
 Listing: TypeAlias = tuple[object, ...]
@@ -30,6 +32,7 @@ BY_TIME: Decoder[tuple[datetime, int]] = Decoder(tuple[datetime, int])
 _MAC_BYTES = 16
 
 T = TypeVar("T")
+Kind = TypeVar("Kind", bound=Out)
 
 
 class InvalidCursor(InvalidInput):
@@ -75,6 +78,14 @@ class Cursors:
         if len(found) <= limit:
             return found, None
         return found[:limit], await self.give(listing, place_of(found[limit - 1]))
+
+    async def page_shown(
+        self, listing: Listing, page: Page, limit: int, kind: type[Kind]
+    ) -> tuple[list[Kind], str | None]:
+        """The same of a page that is JSON of that kind already."""
+        if len(page.items) <= limit:
+            return as_json(page.items, kind), None
+        return as_json(page.items[:limit], kind), await self.give(listing, page.last)
 
     async def page_of_names(
         self, listing: Listing, names: Iterable[str], limit: int, given: str | None

@@ -106,25 +106,24 @@ def router(system: System) -> APIRouter:
         text = searchable(search)
         listing = ("devices", tenant, text, since)
         place = await cursors.take(listing, page.cursor, BY_ID)
-        rows = system.rows_of(tenant)
-        found = await backups.page_of_devices(
-            rows,
-            tenant,
-            limit=page.limit + 1,
-            offset=page.offset,
-            search=text,
-            not_seen_since=since,
-            after=place,
-        )
-        if not found.total and not await backups.count_devices(rows, tenant):
-            raise NotFound("tenant", tenant)
-        shown, following = await cursors.page(
-            listing, found.devices, page.limit, lambda one: one.device_id
-        )
-        items = [device_out(one) for one in shown]
+        one_plan = text is None and since is None
+        async with system.rows_of(tenant).session(one_plan=one_plan) as rows:
+            found = await backups.shown_devices(
+                rows,
+                tenant,
+                limit=page.limit,
+                offset=page.offset,
+                search=text,
+                not_seen_since=since,
+                after=place,
+            )
+            total = found.total or 0
+            if not total and not await backups.count_devices(rows, tenant):
+                raise NotFound("tenant", tenant)
+        items, following = await cursors.page_shown(listing, found, page.limit, DeviceOut)
         body = DevicesOut(
             items=items,
-            total=found.total,
+            total=total,
             limit=page.limit,
             offset=page.offset,
             next_cursor=following,

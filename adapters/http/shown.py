@@ -6,13 +6,15 @@ answers fit their description.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar, cast
 
-from msgspec import NODEFAULT, Struct, structs
-from msgspec.json import Encoder
+from msgspec import NODEFAULT, Raw, Struct, structs
+from msgspec.json import Encoder, decode
 from pydantic import GetCoreSchemaHandler, create_model
 from pydantic_core import CoreSchema
+
+T = TypeVar("T", bound="Out")
 
 _ENCODER = Encoder()
 
@@ -41,3 +43,14 @@ def json_of(body: object) -> bytes:
 def lines_of(bodies: Sequence[Out]) -> bytes:
     """A line of JSON for each."""
     return _ENCODER.encode_lines(list(bodies))
+
+
+def as_json(items: Iterable[str], kind: type[T]) -> list[T]:
+    """What is JSON of that kind already: it is only to be encoded, as it is."""
+    return cast("list[T]", [Raw(one) for one in items])
+
+
+def taken_apart(items: Iterable[Out], kind: type[Out]) -> list[Out]:
+    """The same with their fields."""
+    given: Iterable[object] = items
+    return [decode(one, type=kind) if isinstance(one, Raw) else cast("Out", one) for one in given]

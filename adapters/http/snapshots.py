@@ -65,33 +65,6 @@ class ValidityOut(Out):
     valid_until: datetime | None
 
 
-def snapshot_out(snapshot: backups.Snapshot) -> SnapshotOut:
-    """A snapshot's row as it is answered."""
-    return SnapshotOut(
-        id=snapshot.snapshot_id,
-        device_id=snapshot.device_id,
-        collected_at=snapshot.collected_at,
-        first_seen=snapshot.first_seen,
-        last_confirmed=snapshot.last_confirmed,
-        confirmations=snapshot.confirmations,
-        size_bytes=snapshot.size_bytes,
-        line_count=snapshot.line_count,
-        platform=snapshot.platform,
-        os_version=snapshot.os_version,
-        source=snapshot.source,
-        completeness=snapshot.completeness,
-        warnings=list(snapshot.warnings),
-        late=snapshot.late,
-        is_current=snapshot.is_current,
-        predecessor_id=snapshot.predecessor_id,
-        trigger_id=snapshot.trigger_id,
-        actor=snapshot.actor,
-        position=snapshot.position,
-        version=snapshot.version,
-        text_gone=snapshot.text_gone,
-    )
-
-
 def validity_out(one: backups.Validity) -> ValidityOut:
     """A stretch of time as it is answered."""
     return ValidityOut(
@@ -120,23 +93,18 @@ def router(system: System) -> APIRouter:
         listing = ("snapshots", tenant, device)
         place = await cursors.take(listing, page.cursor, BY_TIME)
         async with system.rows_of(tenant).session(one_plan=True) as rows:
-            found = await backups.list_snapshots(
+            found = await backups.shown_snapshots(
                 rows,
                 tenant,
                 device,
-                limit=page.limit + 1,
+                limit=page.limit,
                 offset=page.offset,
                 before=place,
             )
-            total = (
-                found[0].of_device
-                if found
-                else (await require_device(rows, tenant, device)).snapshots
-            )
-        shown, following = await cursors.page(
-            listing, found, page.limit, lambda one: (one.collected_at, one.position)
-        )
-        items = [snapshot_out(one) for one in shown]
+            total = found.total
+            if total is None:
+                total = (await require_device(rows, tenant, device)).snapshots
+        items, following = await cursors.page_shown(listing, found, page.limit, SnapshotOut)
         body = SnapshotsOut(
             items=items,
             total=total,

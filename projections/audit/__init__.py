@@ -9,13 +9,16 @@ from projections.audit.queries import (
     get_entry,
     stream_audit,
 )
+from projections.audit.shown import ShownAudit, shown_audit
 
 __all__ = [
     "EVERYTHING",
     "AuditEntry",
     "AuditFilter",
     "AuditPage",
+    "ShownAudit",
     "audit_page",
     "get_entry",
+    "shown_audit",
     "stream_audit",
 ]

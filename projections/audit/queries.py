@@ -75,7 +75,7 @@ _ENTRY = """
 _FIRST, _END = "0001-01-01 00:00:00+00", "10000-01-01 00:00:00+00"
 _NO_TIME = "a time of it is before the year 1 or after 9999"
 
-_NEWEST_FIRST = "ORDER BY occurred_at DESC, position DESC"
+NEWEST_FIRST = "ORDER BY occurred_at DESC, position DESC"
 
 _CONDITIONS = {
     "action": "action = {}",
@@ -157,6 +157,40 @@ async def audit_page(
     than the bound, so nothing is counted. Raises `InvalidInput` for a `before` that is no entry of
     the tenant, and `RowUnreadable`.
     """
+    total, where, arguments = await looked_for(
+        reader, tenant_id, wanted, before=before, count_limit=count_limit, beyond=beyond
+    )
+    found = await entries_of(reader, where, arguments, limit + 1, offset)
+    entries = tuple(found[:limit])
+    return AuditPage(
+        entries=entries,
+        total=min(total, count_limit),
+        total_is_exact=total <= count_limit,
+        next_before=entries[-1].position if entries and len(found) > limit else None,
+    )
+
+
+async def entries_of(
+    reader: Reader, where: str, arguments: Sequence[object], limit: int, offset: int
+) -> list[AuditEntry]:
+    """The entries for which the condition holds, newest first. Raises `RowUnreadable`."""
+    asked = len(arguments)
+    behind = f"{NEWEST_FIRST} LIMIT ${asked + 1} OFFSET ${asked + 2}"
+    records = await _records(reader, where, [*arguments, limit, offset], behind)
+    return [_entry_of(one) for one in records]
+
+
+async def looked_for(
+    reader: Reader,
+    tenant_id: str,
+    wanted: AuditFilter,
+    *,
+    before: int | None,
+    count_limit: int,
+    beyond: bool,
+) -> tuple[int, str, list[object]]:
+    """How many entries the filter lets through, one more than the bound where there are more; and
+    the condition of those on a page, with its arguments. Raises as `audit_page`."""
     where, arguments = _where(tenant_id, wanted)
     total = count_limit + 1
     if not beyond:
@@ -173,16 +207,7 @@ async def audit_page(
         where += (
             f" AND (occurred_at, position) < (${len(arguments) - 1}, ${len(arguments)}::bigint)"
         )
-    arguments += [limit + 1, offset]
-    behind = f"{_NEWEST_FIRST} LIMIT ${len(arguments) - 1} OFFSET ${len(arguments)}"
-    records = await _records(reader, where, arguments, behind)
-    entries = tuple([_entry_of(one) for one in records[:limit]])
-    return AuditPage(
-        entries=entries,
-        total=min(total, count_limit),
-        total_is_exact=total <= count_limit,
-        next_before=entries[-1].position if entries and len(records) > limit else None,
-    )
+    return total, where, arguments
 
 
 async def stream_audit(
@@ -207,7 +232,7 @@ async def stream_audit(
             reader,
             where + (further if after else ""),
             [*arguments, *after],
-            f"{_NEWEST_FIRST} LIMIT {batch}",
+            f"{NEWEST_FIRST} LIMIT {batch}",
         )
         if not records:
             return

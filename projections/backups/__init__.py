@@ -3,7 +3,6 @@
 from projections.backups.over_time import Validity, snapshot_at, validity
 from projections.backups.queries import (
     Device,
-    DevicesPage,
     Snapshot,
     TenantStats,
     Trigger,
@@ -14,14 +13,13 @@ from projections.backups.queries import (
     list_devices,
     list_snapshots,
     open_triggers,
-    page_of_devices,
     stats,
 )
+from projections.backups.shown import shown_devices, shown_snapshots
 from projections.backups.texts import TextPlace, texts_after
 
 __all__ = [
     "Device",
-    "DevicesPage",
     "Snapshot",
     "TenantStats",
     "TextPlace",
@@ -34,7 +32,8 @@ __all__ = [
     "list_devices",
     "list_snapshots",
     "open_triggers",
-    "page_of_devices",
+    "shown_devices",
+    "shown_snapshots",
     "snapshot_at",
     "stats",
     "texts_after",

@@ -45,13 +45,6 @@ class Device(Struct, frozen=True, gc=False):
         return self.last_seen is None or self.last_failure_at > self.last_seen
 
 
-class DevicesPage(Struct, frozen=True):
-    """Some of the devices that were asked for; `total` counts them all."""
-
-    devices: list[Device]
-    total: int
-
-
 class Snapshot(Struct, frozen=True, gc=False):
     """A recorded configuration. `first_seen`, `last_confirmed`: its oldest and newest observation;
     between them another one may have held, when that one arrived late. `text_gone`: expired or
@@ -144,29 +137,28 @@ _DEVICES_WHERE = """
       AND ($3::timestamptz IS NULL OR last_seen IS NULL OR last_seen < $3)
 """
 
-LIST_DEVICES = f"""
-    SELECT {_DEVICE} FROM configtrail.devices {_DEVICES_WHERE}
+# A page of them, by their ids.
+FIND_DEVICES = f"""
+    FROM configtrail.devices {_DEVICES_WHERE}
       AND ($6::text IS NULL OR device_id > $6)
-    ORDER BY device_id LIMIT $4 OFFSET $5
+    ORDER BY device_id LIMIT {{}} OFFSET $5
 """
+
+LIST_DEVICES = f"SELECT {_DEVICE} {FIND_DEVICES.format('$4')}"
 
 COUNT_DEVICES = f"SELECT count(*) FROM configtrail.devices {_DEVICES_WHERE}"
 
-# Both at once: a row without a device where there is a count and no page.
-PAGE_OF_DEVICES = f"""
-    SELECT counted.total, page.* FROM ({COUNT_DEVICES}) AS counted(total)
-    LEFT JOIN LATERAL ({LIST_DEVICES}) AS page ON true
-    ORDER BY page.device_id
-"""
-
 GET_DEVICE = f"SELECT {_DEVICE} FROM configtrail.devices WHERE tenant_id = $1 AND device_id = $2"
 
-LIST_SNAPSHOTS = f"""
-    SELECT {SNAPSHOT} {SNAPSHOTS}
+# A page of a device's snapshots, newest first.
+FIND_SNAPSHOTS = f"""
+    {SNAPSHOTS}
     WHERE s.tenant_id = $1 AND s.device_id = $2
       AND (s.collected_at, s.position) < ($5, $6)
-    ORDER BY s.collected_at DESC, s.position DESC LIMIT $3 OFFSET $4
+    ORDER BY s.collected_at DESC, s.position DESC LIMIT {{}} OFFSET $4
 """
+
+LIST_SNAPSHOTS = f"SELECT {SNAPSHOT} {FIND_SNAPSHOTS.format('$3')}"
 
 GET_SNAPSHOT = f"""
     SELECT {SNAPSHOT} {SNAPSHOTS}
@@ -217,24 +209,6 @@ async def list_devices(
         Device,
         await reader.fetch(LIST_DEVICES, tenant_id, search, not_seen_since, limit, offset, after),
     )
-
-
-async def page_of_devices(
-    reader: Reader,
-    tenant_id: str,
-    *,
-    limit: int = 100,
-    offset: int = 0,
-    search: str | None = None,
-    not_seen_since: datetime | None = None,
-    after: str | None = None,
-) -> DevicesPage:
-    """As `list_devices` and `count_devices`, with one question."""
-    found = await reader.fetch(
-        PAGE_OF_DEVICES, tenant_id, search, not_seen_since, limit, offset, after
-    )
-    shown = found if found[0]["device_id"] is not None else []
-    return DevicesPage([Device(*columns) for _, *columns in shown], found[0]["total"])
 
 
 async def count_devices(

@@ -1,0 +1,124 @@
+"""Pages of devices and of snapshots as the API shows them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from projections.backups.queries import COUNT_DEVICES, FIND_DEVICES, FIND_SNAPSHOTS
+from projections.rows import NEWEST, Place, Reader
+from projections.shown import (
+    Page,
+    boolean,
+    fetch_page,
+    json_object,
+    number,
+    or_null,
+    page_of,
+    text,
+    texts,
+    time,
+    word,
+)
+
+SNAPSHOT = json_object(
+    {
+        "id": text("s.snapshot_id"),
+        "device_id": text("s.device_id"),
+        "collected_at": time("s.collected_at"),
+        "first_seen": time("s.first_seen"),
+        "last_confirmed": time("s.last_confirmed"),
+        "confirmations": number("s.confirmations"),
+        "size_bytes": number("s.size_bytes"),
+        "line_count": number("s.line_count"),
+        "platform": text("s.platform"),
+        "os_version": or_null(text("s.os_version")),
+        "source": word("s.source"),
+        "completeness": word("s.completeness"),
+        "warnings": texts("s.warnings"),
+        "late": boolean("s.late"),
+        "is_current": boolean("s.snapshot_id IS NOT DISTINCT FROM d.current_snapshot_id"),
+        "predecessor_id": or_null(text("s.predecessor_id")),
+        "trigger_id": or_null(text("s.trigger_id")),
+        "actor": text("s.actor"),
+        "position": number("s.position"),
+        "version": number("s.version"),
+        "text_gone": or_null(text("s.text_gone")),
+    }
+)
+
+SHOWN_SNAPSHOTS = page_of(
+    SNAPSHOT,
+    FIND_SNAPSHOTS.format("$3::int + 1"),
+    ("s.collected_at", "s.position"),
+    "$3::int",
+    "d.snapshots",
+)
+
+DEVICE = json_object(
+    {
+        "device_id": text("device_id"),
+        "platform": or_null(text("platform")),
+        "os_version": or_null(text("os_version")),
+        "first_seen": or_null(time("first_seen")),
+        "last_seen": or_null(time("last_seen")),
+        "last_changed": or_null(time("last_changed")),
+        "current_snapshot_id": or_null(text("current_snapshot_id")),
+        "snapshots": number("snapshots"),
+        "confirmations": number("confirmations"),
+        "failing": boolean("coalesce(last_failure_at > coalesce(last_seen, '-infinity'), false)"),
+        "last_failure_at": or_null(time("last_failure_at")),
+        "last_failure_kind": or_null(text("last_failure_kind")),
+        "last_failure_message": or_null(text("last_failure_message")),
+    }
+)
+
+
+_OF_TENANT = "FROM configtrail.devices WHERE tenant_id = $1"
+
+
+def _shown_devices(found: str, limit: str, count: str) -> str:
+    return page_of(DEVICE, found, ("device_id",), limit).replace("max(total)", f"({count})")
+
+
+# Where nothing is filtered, the server need not read a device's row to count it.
+SHOWN_DEVICES = _shown_devices(
+    f"{_OF_TENANT} AND device_id > $4 ORDER BY device_id LIMIT $2::int + 1 OFFSET $3",
+    "$2::int",
+    f"SELECT count(*) {_OF_TENANT}",
+)
+SHOWN_FILTERED_DEVICES = _shown_devices(
+    FIND_DEVICES.format("$4::int + 1"), "$4::int", COUNT_DEVICES
+)
+
+
+async def shown_devices(
+    reader: Reader,
+    tenant_id: str,
+    *,
+    limit: int,
+    offset: int = 0,
+    search: str | None = None,
+    not_seen_since: datetime | None = None,
+    after: str | None = None,
+) -> Page:
+    """As `list_devices`; the total is what `count_devices` tells."""
+    if search is None and not_seen_since is None:
+        return await fetch_page(reader, SHOWN_DEVICES, tenant_id, limit, offset, after or "")
+    return await fetch_page(
+        reader, SHOWN_FILTERED_DEVICES, tenant_id, search, not_seen_since, limit, offset, after
+    )
+
+
+async def shown_snapshots(
+    reader: Reader,
+    tenant_id: str,
+    device_id: str,
+    *,
+    limit: int,
+    offset: int = 0,
+    before: Place | None = None,
+) -> Page:
+    """As `list_snapshots`; in all there are as many as the page's total, which an empty page does
+    not tell."""
+    place = before or NEWEST
+    return await fetch_page(reader, SHOWN_SNAPSHOTS, tenant_id, device_id, limit, offset, *place)

@@ -1,0 +1,107 @@
+"""Pages as JSON, put together by Postgres: a page is one value, and whoever answers with it need
+not take it apart.
+
+To take a thousand values off the wire, make structs of them and encode these costs a multiple of
+what their JSON costs where the rows are. What is here are expressions of SQL; the names in them are
+this program's own, and never anybody's input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from msgspec import Struct
+
+from projections.rows import Reader
+
+
+class Shown(NamedTuple):
+    """A value as JSON: an expression, and what stands around that."""
+
+    expression: str
+    before: str = ""
+    after: str = ""
+
+
+class Page(Struct, frozen=True, gc=False):
+    """Items, each as JSON, of which the last may be the next page's first: one more is asked for
+    than belongs to the page. `last` is the place of the last one that does, where there are as
+    many; `total` how many there are in all, None where the statement does not tell."""
+
+    items: list[str]
+    total: int | None
+    last: Any
+
+
+def text(expression: str) -> Shown:
+    """Text, never null."""
+    return Shown(f"to_json({expression})")
+
+
+def texts(expression: str) -> Shown:
+    """An array of texts, never null and mostly empty."""
+    shown = f"to_json({expression})::text"
+    return Shown(f"CASE cardinality({expression}) WHEN 0 THEN '[]' ELSE {shown} END")
+
+
+def word(expression: str) -> Shown:
+    """One of a few words of this program's own, never null: nothing in it is to be escaped."""
+    return Shown(expression, '"', '"')
+
+
+def number(expression: str) -> Shown:
+    """A number, or what is JSON already; never null."""
+    return Shown(expression)
+
+
+def boolean(expression: str) -> Shown:
+    """True or false, never null."""
+    return Shown(f"({expression})::text")
+
+
+def time(expression: str) -> Shown:
+    """A time, never null, in UTC whatever zone the session has."""
+    return Shown(f"left(to_json({expression} AT TIME ZONE 'UTC')::text, -1)", after='Z"')
+
+
+def or_null(shown: Shown) -> Shown:
+    """The same of what may be null."""
+    parts = [f"'{shown.before}'", f"{shown.expression}::text", f"'{shown.after}'"]
+    whole = " || ".join(one for one in parts if one != "''")
+    return Shown(f"coalesce({whole}, 'null')")
+
+
+def json_object(fields: Mapping[str, Shown]) -> str:
+    """The expression of an object, as text."""
+    parts: list[str] = []
+    literal = "{"
+    for name, shown in fields.items():
+        parts += [f"'{literal}\"{name}\":{shown.before}'", shown.expression]
+        literal = f"{shown.after},"
+    return f"concat({', '.join(parts)}, '{literal[:-1]}}}')"
+
+
+def page_of(
+    item: str, found: str, place: Sequence[str], limit: str, total: str = "NULL::bigint"
+) -> str:
+    """The statement of a page. `found` is what follows the columns in one that finds the rows in
+    their order, up to one more than `limit`; `place` and `total` are columns of each row.
+
+    The items stand in one text, a line each: within an item JSON has none.
+    """
+    columns = "".join(f", {one} AS place{number}" for number, one in enumerate(place))
+    last = "".join(f", (array_agg(place{one}))[{limit}]" for one in range(len(place)))
+    return f"""
+        SELECT string_agg(item, E'\\n'), max(total){last}
+        FROM (SELECT {item} AS item, {total} AS total{columns} {found}) AS page
+    """
+
+
+async def fetch_page(reader: Reader, statement: str, *args: Any) -> Page:
+    """The page that a statement of `page_of` finds."""
+    record = await reader.fetchrow(statement, *args)
+    assert record is not None
+    items, total, *last = record
+    place = last[0] if len(last) == 1 else tuple(last)
+    return Page([] if items is None else items.split("\n"), total, place)
