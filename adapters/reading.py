@@ -27,6 +27,7 @@ from domain.semantic.told import ToldDiff, decode
 from projections.backups import Snapshot, get_device, get_snapshot, snapshot_at
 from projections.diffs import Diff as RecordedDiff
 from projections.diffs import HistoryDiff, get_diff, predecessor_of
+from projections.diffs.words import diff_id
 from projections.rows import Reader
 
 # Redacting and comparing, by all tenants: they take turns.
@@ -64,11 +65,6 @@ class DiffText(Struct, frozen=True):
         """Who made the change, where the device was asked; None when there is more in between."""
         neighbours = self.to_snapshot.predecessor_id == self.from_snapshot.snapshot_id
         return self.to_snapshot.changed_by if neighbours else None
-
-
-def diff_id(from_snapshot_id: str, to_snapshot_id: str) -> str:
-    """The id of a difference: the one of the event that tells it."""
-    return f"diff.{from_snapshot_id}.{to_snapshot_id}"
 
 
 class ConfigReader:

@@ -17,11 +17,13 @@ from projections.rows import Reader
 
 
 class Shown(NamedTuple):
-    """A value as JSON: an expression, and what stands around that."""
+    """A value as JSON: an expression, and what stands around that. Not `named`: its names are in
+    it."""
 
     expression: str
     before: str = ""
     after: str = ""
+    named: bool = True
 
 
 class Page(Struct, frozen=True, gc=False):
@@ -55,6 +57,11 @@ def number(expression: str) -> Shown:
     return Shown(expression)
 
 
+def fields(expression: str) -> Shown:
+    """Fields with their names, as they stand in an object; never null."""
+    return Shown(expression, named=False)
+
+
 def boolean(expression: str) -> Shown:
     """True or false, never null."""
     return Shown(f"({expression})::text")
@@ -77,7 +84,8 @@ def json_object(fields: Mapping[str, Shown]) -> str:
     parts: list[str] = []
     literal = "{"
     for name, shown in fields.items():
-        parts += [f"'{literal}\"{name}\":{shown.before}'", shown.expression]
+        named = f'"{name}":' if shown.named else ""
+        parts += [f"'{literal}{named}{shown.before}'", shown.expression]
         literal = f"{shown.after},"
     return f"concat({', '.join(parts)}, '{literal[:-1]}}}')"
 

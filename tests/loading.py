@@ -60,6 +60,12 @@ _TIME = "'2016-01-01Z'::timestamptz + k * interval '1 day'"
 _PLACE = "(k::bigint * $2 + d) * 8"
 _SECTIONS = """'[{"section": "/ip firewall filter", "added": 2, "removed": 1},
     {"section": "/ip address", "added": 2, "removed": 1}]'"""
+_BEFORE, _AFTER = _ID.format("(k - 1)"), _ID.format("k")
+_TOLD = f"""'"snapshot_id":"' || {_AFTER} || '","component":"/ip firewall filter",'
+    '"summary":"+4 -2 lines in /ip firewall filter, /ip address"'"""
+_SHOWN = f"""'"diff_id":"diff.' || {_BEFORE} || '.' || {_AFTER} || '","lines_added":4,'
+    '"lines_removed":2,"sections":' || {_SECTIONS}::jsonb::text || ',"changes":[],'
+    '"changes_more":0,"coarse":false,"old_snapshot_id":"' || {_BEFORE} || '"'"""
 _GRID = "FROM generate_series(0, $2 - 1) d, generate_series(0, $3 - 1) k"
 
 # Each takes the numbers of tenants and devices, and of snapshots or (at the end) of audit rows.
@@ -96,10 +102,10 @@ _STATEMENTS = (
         {_GRID}, generate_series(0, {CONFIRMATIONS}) o
     """,
     f"""
-        INSERT INTO diffs (tenant_id, device_id, from_snapshot_id, to_snapshot_id, lines_added,
-            lines_removed, coarse, content_sequence, commitment, sections, summaries,
-            summaries_more, position, occurred_at)
-        SELECT {_DEVICE}, {_ID.format("(k - 1)")}, {_ID.format("k")}, 4, 2, false, {_PLACE},
+        INSERT INTO diffs (tenant_id, device_id, from_snapshot_id, to_snapshot_id, told,
+            told_of_incomplete, shown, lines_added, lines_removed, coarse, content_sequence,
+            commitment, sections, summaries, summaries_more, position, occurred_at)
+        SELECT {_DEVICE}, {_BEFORE}, {_AFTER}, {_TOLD}, {_TOLD}, {_SHOWN}, 4, 2, false, {_PLACE},
             md5('c' || k), {_SECTIONS}, '[]', 0, {_PLACE} + 7, {_TIME}
         {_GRID} WHERE k > 0
     """,

@@ -100,6 +100,12 @@ def queries(long: Long, reader: Reader, device: int, share: float) -> dict[str, 
         "history of a section": lambda _: diffs.config_history(
             reader, tenant, name, limit=50, offset=offset, section="/ip firewall"
         ),
+        "history, shown": lambda _: diffs.shown_history(
+            reader, tenant, name, limit=50, before=place
+        ),
+        "history of a section, shown": lambda _: diffs.shown_history(
+            reader, tenant, name, limit=50, before=place, section="/ip firewall"
+        ),
         "diffs": lambda _: diffs.list_diffs(reader, tenant, name, limit=50, offset=offset),
         "diff of a snapshot": diff_of_snapshot,
         "changes": lambda _: diffs.change_feed(reader, tenant, diffs.FeedFilter(), before=place),

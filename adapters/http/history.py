@@ -14,16 +14,20 @@ from adapters.http.described import LISTED
 from adapters.http.devices import require_device
 from adapters.http.params import DeviceId, PageOf, TenantId, section_named
 from adapters.http.shown import Out
-from adapters.reading import diff_id
 from domain.events import Attribution, ChangeSummary
 from projections import diffs
+from projections.diffs.words import (
+    COMPARING,
+    FIRST,
+    UNTOLD,
+    component_of,
+    diff_id,
+    summary_of,
+    where_of,
+)
 
 if TYPE_CHECKING:
     from adapters.composition import System
-
-FIRST = "First configuration"
-# A menu that is missing from either text is compared with nothing, in this step and the next.
-UNTOLD = "; what changed in what an incomplete text lacks is not told"
 
 # Nothing was counted, as there is nothing yet that was compared.
 _NO_DIFF = diffs.HistoryDiff(0, 0, False, 0, (), (), 0, None, None)
@@ -113,7 +117,7 @@ def history_out(entry: diffs.HistoryEntry) -> HistoryOut:
     return HistoryOut(
         id=f"{entry.snapshot_id}.{entry.collected_at.timestamp():.6f}",
         snapshot_id=entry.snapshot_id,
-        component=_component(diff),
+        component=component_of(diff.sections, diff.summaries),
         summary=_summary(entry),
         created_at=entry.collected_at,
         valid_until=entry.valid_until,
@@ -173,31 +177,17 @@ def summary_out(one: ChangeSummary) -> SummaryOut:
     )
 
 
-def _component(diff: diffs.HistoryDiff) -> str:
-    component, most = "", -1
-    for one in diff.sections:
-        lines = one.added + one.removed
-        if lines > most:
-            component, most = one.section, lines
-    return component if diff.sections else next(iter(diff.places), "")
-
-
 def _summary(entry: diffs.HistoryEntry) -> str:
     """What changed in a line, from counts and names of sections only."""
     if entry.previous_snapshot_id is None:
         return FIRST
     diff = entry.diff
     if diff is None:
-        return "Changed; the difference is being worked out"
-    places, where = diff.places, ""
-    if places:
-        where = f" in {', '.join([one or 'no section' for one in places[:3]])}"
-        if len(places) > 3:
-            where += f" and {len(places) - 3} more"
-    if entry.of_incomplete:
-        lines = f"+{diff.lines_added} -{diff.lines_removed} lines"
-        return f"{lines} of texts of which one is incomplete{where}{UNTOLD}"
-    return f"+{diff.lines_added} -{diff.lines_removed} lines{where}"
+        return COMPARING
+    where = where_of(diff.sections, diff.summaries)
+    return summary_of(
+        diff.lines_added, diff.lines_removed, where, of_incomplete=entry.of_incomplete
+    )
 
 
 def untold(entry: diffs.HistoryEntry) -> str:
@@ -227,21 +217,18 @@ def router(system: System) -> APIRouter:
         listing = ("history", tenant, device, named)
         place = await cursors.take(listing, page.cursor, BY_TIME)
         async with system.rows_of(tenant).session(one_plan=True) as rows:
-            found = await diffs.config_history(
+            found = await diffs.shown_history(
                 rows,
                 tenant,
                 device,
-                limit=page.limit + 1,
+                limit=page.limit,
                 offset=page.offset,
                 section=named,
                 before=place,
             )
-            if not found:
+            if not found.items:
                 await require_device(rows, tenant, device)
-        shown, following = await cursors.page(
-            listing, found, page.limit, lambda one: (one.collected_at, one.place)
-        )
-        items = [history_out(one) for one in shown]
+        items, following = await cursors.page_shown(listing, found, page.limit, HistoryOut)
         return answered_listing(
             request, items, None, HistoryOut, name=f"history-{device}", next_cursor=following
         )

@@ -14,6 +14,7 @@ from projections.diffs.queries import (
     list_diffs,
     predecessor_of,
 )
+from projections.diffs.shown import shown_history
 
 __all__ = [
     "Diff",
@@ -28,4 +29,5 @@ __all__ = [
     "get_diff",
     "list_diffs",
     "predecessor_of",
+    "shown_history",
 ]

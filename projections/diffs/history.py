@@ -15,6 +15,7 @@ from msgspec.json import Decoder
 from domain.events import Attribution, ChangeSummary, Completeness, SectionChange, Source
 from projections.backups.queries import attribution_of
 from projections.diffs.queries import touches
+from projections.diffs.words import places_of
 from projections.rows import NEWEST, Place, Reader
 
 _SECTIONS = Decoder(tuple[SectionChange, ...])
@@ -37,9 +38,8 @@ class HistoryDiff(Struct, frozen=True, gc=False):
 
     @property
     def places(self) -> list[str]:
-        """The sections whose lines were counted. Where there are none, as when lines were only
-        moved, those of the changes in words."""
-        return list({one.section: None for one in self.sections or self.summaries})
+        """The sections in which it is."""
+        return places_of(self.sections, self.summaries)
 
 
 _OF_DIFF = len(HistoryDiff.__struct_fields__)
@@ -115,7 +115,7 @@ _RUNS = """
 _BEHIND = f"WHERE (valid_until IS NOT NULL OR $4 = {NEWEST[1]})"
 
 # Only changes that touch a section or one below it.
-_IN_SECTION = f"""
+IN_SECTION = f"""
     AND EXISTS (
         SELECT FROM configtrail.diffs d
         WHERE d.tenant_id = $1 AND d.device_id = $2
@@ -126,7 +126,9 @@ _IN_SECTION = f"""
 """
 
 
-def _history_sql(also: str, limit: str, offset: str) -> str:
+def history_sql(shown: str, also: str, limit: str, offset: str) -> str:
+    """The statement of a page, newest first: a change's own columns, and what else is shown of its
+    snapshot `s` and its difference `d`."""
     return f"""
         {_RUNS}, page AS (
             SELECT * FROM runs {_BEHIND} {also}
@@ -143,7 +145,7 @@ def _history_sql(also: str, limit: str, offset: str) -> str:
                          AND p.snapshot_id = page.previous_snapshot_id
                    )
                END AS previous_completeness,
-               t.actor AS asked_by, {SHOWN}
+               t.actor AS asked_by, {shown}
         FROM page
         JOIN configtrail.snapshots s
           ON s.tenant_id = $1 AND s.device_id = $2 AND s.snapshot_id = page.snapshot_id
@@ -157,14 +159,14 @@ def _history_sql(also: str, limit: str, offset: str) -> str:
     """
 
 
-HISTORY = _history_sql("", "$5", "$6")
-HISTORY_OF_SECTION = _history_sql(_IN_SECTION, "$6", "$7")
+HISTORY = history_sql(SHOWN, "", "$5", "$6")
+HISTORY_OF_SECTION = history_sql(SHOWN, IN_SECTION, "$6", "$7")
 
 COUNT_HISTORY = """
     SELECT count(*) FROM configtrail.observations
     WHERE tenant_id = $1 AND device_id = $2 AND starts_run
 """
-COUNT_HISTORY_OF_SECTION = f"{_RUNS} SELECT count(*) FROM runs {_BEHIND} {_IN_SECTION}"
+COUNT_HISTORY_OF_SECTION = f"{_RUNS} SELECT count(*) FROM runs {_BEHIND} {IN_SECTION}"
 
 
 async def config_history(

@@ -7,6 +7,7 @@ from typing import Any, assert_never
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from domain.envelope import StoredEvent
 from domain.events import (
@@ -40,6 +41,7 @@ from domain.events import (
 )
 from projections.copying import copy_rows
 from projections.diffs.tables import DDL, TABLES
+from projections.diffs.words import shown_of, told_of
 from projections.rows import Connection, storable
 
 _DIFF_COLUMNS = (
@@ -47,6 +49,9 @@ _DIFF_COLUMNS = (
     "device_id",
     "from_snapshot_id",
     "to_snapshot_id",
+    "told",
+    "told_of_incomplete",
+    "shown",
     "lines_added",
     "lines_removed",
     "coarse",
@@ -74,33 +79,7 @@ def fold(batch: Sequence[StoredEvent]) -> DiffOps:
     for stored in batch:
         match stored.event:
             case DiffGenerated() as event:
-                ops.diffs.append(
-                    (
-                        stored.tenant_id,
-                        stored.device_id,
-                        event.from_snapshot_id,
-                        event.to_snapshot_id,
-                        event.lines_added,
-                        event.lines_removed,
-                        event.coarse,
-                        event.content.sequence,
-                        event.content.commitment,
-                        [
-                            {
-                                "section": storable(one.section),
-                                "added": one.added,
-                                "removed": one.removed,
-                            }
-                            for one in event.sections
-                        ],
-                        msgspec.to_builtins(event.changes),
-                        event.changes_more,
-                        event.changes_content.sequence if event.changes_content else None,
-                        event.changes_content.commitment if event.changes_content else None,
-                        stored.position,
-                        stored.occurred_at,
-                    )
-                )
+                ops.diffs.append(_row(stored, event))
             case (
                 SnapshotCreated()
                 | DuplicateSkipped()
@@ -135,11 +114,40 @@ def fold(batch: Sequence[StoredEvent]) -> DiffOps:
     return ops
 
 
+def _row(stored: StoredEvent, event: DiffGenerated) -> tuple[Any, ...]:
+    if any("\x00" in one.section for one in event.sections):
+        event = replace(
+            event,
+            sections=tuple([replace(one, section=storable(one.section)) for one in event.sections]),
+        )
+    return (
+        stored.tenant_id,
+        stored.device_id,
+        event.from_snapshot_id,
+        event.to_snapshot_id,
+        told_of(event, of_incomplete=False),
+        told_of(event, of_incomplete=True),
+        shown_of(event),
+        event.lines_added,
+        event.lines_removed,
+        event.coarse,
+        event.content.sequence,
+        event.content.commitment,
+        msgspec.to_builtins(event.sections),
+        msgspec.to_builtins(event.changes),
+        event.changes_more,
+        event.changes_content.sequence if event.changes_content else None,
+        event.changes_content.commitment if event.changes_content else None,
+        stored.position,
+        stored.occurred_at,
+    )
+
+
 class Diffs:
     """The projection `diffs`."""
 
     name = "diffs"
-    version = 3
+    version = 4
     tables = TABLES
     ddl = DDL
 

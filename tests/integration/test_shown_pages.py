@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+import uuid
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -12,21 +13,53 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
+from msgspec.structs import replace
 
 from adapters.http.audit import AuditOut, audit_out
 from adapters.http.devices import DeviceOut, device_out
+from adapters.http.history import HistoryOut, history_out
 from adapters.http.shown import Out, json_of
 from adapters.http.snapshots import SnapshotOut
 from adapters.postgres.pool import open_pool
-from projections import ALL, backups
+from domain.events import ChangeSummary, ContentRef, DiffGenerated, SectionChange
+from projections import ALL, backups, diffs
 from projections.audit import AuditFilter, audit_page, shown_audit
+from projections.diffs.words import FIRST, OF_INCOMPLETE, shown_of, told_of
 from projections.rows import Pool
 from projections.shown import boolean, json_object, number, or_null, text, texts, time, word
 from projections.writer import ProjectionWriter
-from tests.generators import DEVICES, STREAM, Fleet, played
+from tests.generators import DEVICES, START, STREAM, Fleet, played
 from tests.listed import Listed
 
 TENANTS = ("acme", "globex")
+
+
+COUNTS = st.integers(0, 9)
+ENTRY = diffs.HistoryEntry(
+    device_id="edge",
+    snapshot_id=str(uuid.UUID(int=2)),
+    previous_snapshot_id=str(uuid.UUID(int=1)),
+    collected_at=START,
+    valid_until=None,
+    place=1,
+    returned=False,
+    previous_completeness="complete",
+    asked_by=None,
+    position=1,
+    version=1,
+    late=False,
+    completeness="complete",
+    source="imported",
+    actor="user:ann",
+    trigger_id=None,
+    size_bytes=1,
+    line_count=1,
+    platform="routeros",
+    os_version=None,
+    warnings=(),
+    changed_by=None,
+    diff=None,
+)
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +141,62 @@ async def test_the_audit_trail(pool: Pool) -> None:
                 before = page.next_before
                 if before is None:
                     break
+
+
+async def test_history(pool: Pool) -> None:
+    seen: set[str] = set()
+    for key in DEVICES:
+        for section in (None, "/ip firewall"):
+            rows = await diffs.config_history(pool, *key, limit=1000, section=section)
+            expected = [history_out(one) for one in rows]
+            seen |= {one.summary.partition("/")[0] for one in expected}
+            page = await diffs.shown_history(pool, *key, limit=1000, section=section)
+            assert taken(page.items, HistoryOut) == expected
+            page = await diffs.shown_history(pool, *key, limit=3, offset=1, section=section)
+            assert taken(page.items, HistoryOut) == expected[1:5]
+            if len(rows) < 4:
+                continue
+            assert page.last == (rows[3].collected_at, rows[3].place)
+            page = await diffs.shown_history(pool, *key, limit=3, before=page.last, section=section)
+            assert taken(page.items, HistoryOut) == expected[4:8]
+    assert FIRST in seen
+    assert any(OF_INCOMPLETE in one for one in seen)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.tuples(st.text(max_size=9), COUNTS, COUNTS), max_size=5),
+    st.lists(st.tuples(st.text(max_size=9), st.lists(st.text(max_size=5), max_size=2)), max_size=3),
+    st.booleans(),
+)
+def test_what_stands_ready_of_a_difference_is_what_is_made_of_it(
+    sections: list[tuple[str, int, int]], changes: list[tuple[str, list[str]]], partial: bool
+) -> None:
+    event = DiffGenerated(
+        actor="system:differ",
+        from_snapshot_id=str(uuid.UUID(int=1)),
+        to_snapshot_id=str(uuid.UUID(int=2)),
+        content=ContentRef(sequence=3, commitment="c"),
+        lines_added=4,
+        lines_removed=5,
+        sections=tuple(
+            [SectionChange(section=one, added=more, removed=less) for one, more, less in sections]
+        ),
+        changes=tuple(
+            [
+                ChangeSummary(section=one, kind="added", count=1, properties=tuple(names))
+                for one, names in changes
+            ]
+        ),
+    )
+    diff = diffs.HistoryDiff(
+        4, 5, event.coarse, 3, event.sections, event.changes, event.changes_more, None, None
+    )
+    made = history_out(replace(ENTRY, diff=diff, completeness="partial" if partial else "complete"))
+    ready = msgspec.json.decode(f"{{{told_of(event, of_incomplete=partial)},{shown_of(event)}}}")
+    expected = msgspec.to_builtins(made)
+    assert ready == {name: expected[name] for name in ready}
+    assert len(ready) == 11
 
 
 # What Postgres can hold: all but NUL.

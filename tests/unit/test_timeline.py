@@ -8,9 +8,10 @@ import pytest
 from rich.console import Console
 
 from adapters.cli.tables import history_table
-from adapters.http.history import UNTOLD, history_out
+from adapters.http.history import history_out
 from domain.events import ChangeSummary, Completeness, SectionChange
 from projections.diffs import HistoryDiff, HistoryEntry
+from projections.diffs.words import UNTOLD
 
 
 def entry(
