@@ -13,8 +13,9 @@ from msgspec import Struct
 
 from projections.patience import Patience
 from projections.projection import Projection
+from projections.questions import Question
 from projections.rows import BUILD_SCHEMA, SCHEMA, Connection, Pool, Reader
-from projections.tenancy import ensure_reader, fence
+from projections.tenancy import ensure_reader, fence, make_askable
 
 # Any constant does, as long as every version of the program has the same.
 _SCHEMA_LOCK = 0x636F_6E66_7472_6C31
@@ -145,14 +146,15 @@ async def lock_schemas(connection: Connection) -> None:
     await fence(connection)
 
 
-async def ensure_schemas(pool: Pool) -> None:
-    """Make the engine's own schemas and tables, waiting as long as Postgres is away: a server that
-    goes while a program starts is no reason for the program to end."""
+async def ensure_schemas(pool: Pool, questions: Sequence[Question] = ()) -> None:
+    """Make the engine's own schemas and tables, and what answers the questions, waiting as long as
+    Postgres is away: a server that goes while a program starts is no reason for it to end."""
     patience = Patience("schemas", pool)
     while True:
         try:
             async with pool.acquire() as connection, connection.transaction():
                 await lock_schemas(connection)
+                await make_askable(connection, questions)
         except Exception as error:
             if not patience.bears(error):
                 raise

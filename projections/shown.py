@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import asyncpg
 from msgspec import Struct
 
+from projections.questions import Question
 from projections.rows import Reader
+from projections.tenancy import TenantReader
 
 
 class Shown(NamedTuple):
@@ -68,13 +71,16 @@ def boolean(expression: str) -> Shown:
 
 
 def time(expression: str) -> Shown:
-    """A time, never null, in UTC whatever zone the session has."""
-    return Shown(f"left(to_json({expression} AT TIME ZONE 'UTC')::text, -1)", after='Z"')
+    """A time, never null, in UTC whatever zone the session has, as other answers have it: with six
+    digits behind the second, or none."""
+    shown = f"left(to_json({expression} AT TIME ZONE 'UTC')::text, -1)"
+    whole = f"{expression} = {expression}::timestamptz(0)"
+    return Shown(f"CASE WHEN {whole} THEN {shown} ELSE rpad({shown}, 27, '0') END", after='Z"')
 
 
 def or_null(shown: Shown) -> Shown:
     """The same of what may be null."""
-    parts = [f"'{shown.before}'", f"{shown.expression}::text", f"'{shown.after}'"]
+    parts = [f"'{shown.before}'", f"({shown.expression})::text", f"'{shown.after}'"]
     whole = " || ".join(one for one in parts if one != "''")
     return Shown(f"coalesce({whole}, 'null')")
 
@@ -91,24 +97,40 @@ def json_object(fields: Mapping[str, Shown]) -> str:
 
 
 def page_of(
-    item: str, found: str, place: Sequence[str], limit: str, total: str = "NULL::bigint"
-) -> str:
-    """The statement of a page. `found` is what follows the columns in one that finds the rows in
-    their order, up to one more than `limit`; `place` and `total` are columns of each row.
+    name: str,
+    item: str,
+    found: str,
+    *,
+    takes: Sequence[str],
+    limit: str,
+    place: Mapping[str, str],
+    total: str = "NULL::bigint",
+    in_all: str = "max(total)",
+) -> Question:
+    """The question for a page. `found` is what follows the columns in a statement that finds the
+    rows in their order, up to one more than `limit`; `place` are columns of each row, with their
+    types, and `total` is one, unless `in_all` tells it of them all.
 
     The items stand in one text, a line each: within an item JSON has none.
     """
     columns = "".join(f", {one} AS place{number}" for number, one in enumerate(place))
-    last = "".join(f", (array_agg(place{one}))[{limit}]" for one in range(len(place)))
-    return f"""
-        SELECT string_agg(item, E'\\n'), max(total){last}
+    last = "".join(f", (array_agg(page.place{one}))[{limit}]" for one in range(len(place)))
+    statement = f"""
+        SELECT string_agg(page.item, E'\\n'), {in_all}{last}
         FROM (SELECT {item} AS item, {total} AS total{columns} {found}) AS page
     """
+    return Question(name, tuple(takes), ("text", "bigint", *place.values()), statement)
 
 
-async def fetch_page(reader: Reader, statement: str, *args: Any) -> Page:
-    """The page that a statement of `page_of` finds."""
-    record = await reader.fetchrow(statement, *args)
+async def fetch_page(reader: Reader, question: Question, tenant_id: str, *args: Any) -> Page:
+    """The page that a question of `page_of` is for."""
+    if isinstance(reader, TenantReader):
+        return page_in(await reader.ask(question, tenant_id, *args))
+    return page_in(await reader.fetchrow(question.statement, tenant_id, *args))
+
+
+def page_in(record: asyncpg.Record | None) -> Page:
+    """The page in the one row of an answer."""
     assert record is not None
     items, total, *last = record
     place = last[0] if len(last) == 1 else tuple(last)

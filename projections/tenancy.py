@@ -9,7 +9,7 @@ Invariant: no table with a `tenant_id` is without, in the live schema or in a re
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, TypeAlias
 
@@ -18,6 +18,7 @@ import asyncpg
 from domain.errors import InvalidInput
 from domain.granting import NO_TENANT
 from domain.ids import check_tenant_id
+from projections.questions import Question, make_functions
 from projections.rows import BUILD_SCHEMA, SCHEMA, Connection, Pool
 from projections.transactions import begun
 
@@ -101,6 +102,11 @@ async def fence(connection: Connection) -> None:
         )
 
 
+async def make_askable(connection: Connection, questions: Sequence[Question]) -> None:
+    """Let these be asked by the reader, inside the caller's transaction."""
+    await make_functions(connection, questions, SETTING, READER)
+
+
 Turn: TypeAlias = Callable[[str], AbstractAsyncContextManager[None]]
 
 
@@ -112,12 +118,20 @@ class TenantReader:
     """One tenant's rows, and nobody else's: each question in a transaction that says whose.
 
     `pool` holds sessions of the role `READER`. Nothing outlives the transaction in one, so it need
-    not be cleaned when it goes back. `turn` gives the tenant its turn at one of them.
+    not be cleaned when it goes back. `turn` gives the tenant its turn at one of them. `missing` are
+    functions of questions that were not there, as in a database that was made anew meanwhile.
     """
 
-    def __init__(self, pool: Pool, tenant_id: str, turn: Turn = _at_once) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        tenant_id: str,
+        turn: Turn = _at_once,
+        missing: set[str] | None = None,
+    ) -> None:
         self._pool = pool
         self._turn = turn
+        self._missing = set() if missing is None else missing
         # What is about no tenant has a name that no tenant can have.
         self._tenant_id = NO_TENANT if tenant_id == NO_TENANT else check_tenant_id(tenant_id)
         # In one message, since every message is a way to the server and back. There are no
@@ -137,6 +151,19 @@ class TenantReader:
             begun(connection, self._begin + _ONE_PLAN * one_plan),
         ):
             yield connection
+
+    async def ask(self, question: Question, tenant_id: str, *args: Any) -> asyncpg.Record | None:
+        """The first row of the answer to a question about this tenant."""
+        if tenant_id != self._tenant_id:
+            raise ValueError("a question about another tenant's rows")
+        if question.function not in self._missing:
+            try:
+                async with self._turn(tenant_id), self._pool.acquire() as connection:
+                    return await connection.fetchrow(question.call, tenant_id, *args)
+            except asyncpg.UndefinedFunctionError:
+                self._missing.add(question.function)
+        async with self.session(one_plan=True) as connection:
+            return await connection.fetchrow(question.statement, tenant_id, *args)
 
     async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
         """The rows of an answer."""

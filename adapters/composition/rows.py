@@ -10,6 +10,9 @@ from adapters.postgres.pool import open_pool
 from adapters.settings import Settings
 from adapters.turns import Turns
 from domain.errors import InvalidInput
+from projections.audit import shown as audit
+from projections.backups import shown as backups
+from projections.diffs import shown as diffs
 from projections.rows import Pool
 from projections.schema import ensure_schemas
 from projections.tenancy import READER, TenantReader
@@ -22,6 +25,8 @@ READING_SIZE = 12
 READING_OF_ONE = 9
 READING_WAITING = 500
 
+QUESTIONS = (*backups.QUESTIONS, *diffs.QUESTIONS, *audit.QUESTIONS)
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -31,10 +36,12 @@ class Rows:
     pool: Pool
     readers: Pool
     turns: Turns
+    # Functions of questions that were found not to be there.
+    missing: set[str]
 
     def of(self, tenant_id: str) -> TenantReader:
         """One tenant's rows."""
-        return TenantReader(self.readers, tenant_id, self.turns.turn)
+        return TenantReader(self.readers, tenant_id, self.turns.turn, self.missing)
 
 
 @asynccontextmanager
@@ -46,7 +53,7 @@ async def open_rows(settings: Settings) -> AsyncIterator[Rows]:
         pool = await stack.enter_async_context(
             open_pool(settings.postgres_dsn.get_secret_value(), max_size=POOL_SIZE)
         )
-        await ensure_schemas(pool)
+        await ensure_schemas(pool, QUESTIONS)
         reading = settings.postgres_reader_dsn or settings.postgres_dsn
         readers = await stack.enter_async_context(
             open_pool(
@@ -66,4 +73,5 @@ async def open_rows(settings: Settings) -> AsyncIterator[Rows]:
                 of_one=READING_OF_ONE,
                 waiting=READING_WAITING,
             ),
+            set(),
         )

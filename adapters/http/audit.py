@@ -31,7 +31,7 @@ from adapters.http.shown import Out, as_json, json_of, lines_of
 from domain.errors import InvalidInput, RowUnreadable
 from domain.granting import NO_TENANT
 from domain.ids import check_device_id
-from projections.audit import AuditEntry, AuditFilter, shown_audit, stream_audit
+from projections.audit import AuditEntry, AuditFilter, shown_audit, shown_newest, stream_audit
 from projections.audit.queries import EVERYTHING
 from projections.audit.write import ACTIONS
 
@@ -143,18 +143,25 @@ def router(system: System) -> APIRouter:
             )
         listing = ("audit", tenant, wanted)
         place = await cursors.take(listing, at.cursor, BY_POSITION)
-        # For what is filtered another way may be best each time.
-        one_plan = wanted == EVERYTHING
-        async with system.rows_of(tenant).session(one_plan=one_plan) as rows:
-            found = await shown_audit(
-                rows,
-                tenant,
-                wanted,
-                limit=at.per_page,
-                before=place or at.before,
-                offset=(at.page - 1) * at.per_page,
-                beyond=(tenant, wanted) in beyond,
-            )
+        rows, before, offset = (
+            system.rows_of(tenant),
+            place or at.before,
+            at.per_page * (at.page - 1),
+        )
+        many = (tenant, wanted) in beyond
+        if many and before is None and wanted == EVERYTHING:
+            found = await shown_newest(rows, tenant, limit=at.per_page, offset=offset)
+        else:
+            async with rows.session(one_plan=wanted == EVERYTHING) as session:
+                found = await shown_audit(
+                    session,
+                    tenant,
+                    wanted,
+                    limit=at.per_page,
+                    before=before,
+                    offset=offset,
+                    beyond=many,
+                )
         if not found.total_is_exact:
             if len(beyond) >= _MOST_KEPT:
                 beyond.clear()

@@ -106,20 +106,19 @@ def router(system: System) -> APIRouter:
         text = searchable(search)
         listing = ("devices", tenant, text, since)
         place = await cursors.take(listing, page.cursor, BY_ID)
-        one_plan = text is None and since is None
-        async with system.rows_of(tenant).session(one_plan=one_plan) as rows:
-            found = await backups.shown_devices(
-                rows,
-                tenant,
-                limit=page.limit,
-                offset=page.offset,
-                search=text,
-                not_seen_since=since,
-                after=place,
-            )
-            total = found.total or 0
-            if not total and not await backups.count_devices(rows, tenant):
-                raise NotFound("tenant", tenant)
+        rows = system.rows_of(tenant)
+        found = await backups.shown_devices(
+            rows,
+            tenant,
+            limit=page.limit,
+            offset=page.offset,
+            search=text,
+            not_seen_since=since,
+            after=place,
+        )
+        total = found.total or 0
+        if not total and not await backups.count_devices(rows, tenant):
+            raise NotFound("tenant", tenant)
         items, following = await cursors.page_shown(listing, found, page.limit, DeviceOut)
         body = DevicesOut(
             items=items,

@@ -216,18 +216,18 @@ def router(system: System) -> APIRouter:
         named = section_named(section)
         listing = ("history", tenant, device, named)
         place = await cursors.take(listing, page.cursor, BY_TIME)
-        async with system.rows_of(tenant).session(one_plan=True) as rows:
-            found = await diffs.shown_history(
-                rows,
-                tenant,
-                device,
-                limit=page.limit,
-                offset=page.offset,
-                section=named,
-                before=place,
-            )
-            if not found.items:
-                await require_device(rows, tenant, device)
+        rows = system.rows_of(tenant)
+        found = await diffs.shown_history(
+            rows,
+            tenant,
+            device,
+            limit=page.limit,
+            offset=page.offset,
+            section=named,
+            before=place,
+        )
+        if not found.items:
+            await require_device(rows, tenant, device)
         items, following = await cursors.page_shown(listing, found, page.limit, HistoryOut)
         return answered_listing(
             request, items, None, HistoryOut, name=f"history-{device}", next_cursor=following

@@ -92,18 +92,13 @@ def router(system: System) -> APIRouter:
         confirmed."""
         listing = ("snapshots", tenant, device)
         place = await cursors.take(listing, page.cursor, BY_TIME)
-        async with system.rows_of(tenant).session(one_plan=True) as rows:
-            found = await backups.shown_snapshots(
-                rows,
-                tenant,
-                device,
-                limit=page.limit,
-                offset=page.offset,
-                before=place,
-            )
-            total = found.total
-            if total is None:
-                total = (await require_device(rows, tenant, device)).snapshots
+        rows = system.rows_of(tenant)
+        found = await backups.shown_snapshots(
+            rows, tenant, device, limit=page.limit, offset=page.offset, before=place
+        )
+        total = found.total
+        if total is None:
+            total = (await require_device(rows, tenant, device)).snapshots
         items, following = await cursors.page_shown(listing, found, page.limit, SnapshotOut)
         body = SnapshotsOut(
             items=items,

@@ -9,7 +9,7 @@ from projections.audit.queries import (
     get_entry,
     stream_audit,
 )
-from projections.audit.shown import ShownAudit, shown_audit
+from projections.audit.shown import ShownAudit, shown_audit, shown_newest
 
 __all__ = [
     "EVERYTHING",
@@ -20,5 +20,6 @@ __all__ = [
     "audit_page",
     "get_entry",
     "shown_audit",
+    "shown_newest",
     "stream_audit",
 ]

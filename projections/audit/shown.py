@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from msgspec import DecodeError, Raw, Struct
@@ -17,11 +18,13 @@ from projections.audit.queries import (
 )
 from projections.rows import Reader
 from projections.shown import (
+    Page,
     Shown,
     fetch_page,
     json_object,
     number,
     or_null,
+    page_in,
     page_of,
     text,
     time,
@@ -31,10 +34,12 @@ from projections.shown import (
 
 def _time(column: str) -> Shown:
     """A row may say that it is without end: then it is as far as Python's times go."""
-    return time(
-        f"(CASE {column} WHEN 'infinity' THEN '9999-12-31 23:59:59.999999+00'::timestamptz"
-        f" WHEN '-infinity' THEN '0001-01-01 00:00:00+00'::timestamptz ELSE {column} END)"
-    )
+    finite = time(column)
+    shown = f"""
+        CASE {column} WHEN 'infinity' THEN '"9999-12-31T23:59:59.999999'
+            WHEN '-infinity' THEN '"0001-01-01T00:00:00' ELSE {finite.expression} END
+    """
+    return finite._replace(expression=shown)
 
 
 ENTRY = json_object(
@@ -75,6 +80,44 @@ class _Entry(Struct, gc=False):
 _ENTRY: Decoder[_Entry] = Decoder(_Entry)
 
 
+SHOWN_NEWEST = page_of(
+    "audit",
+    ENTRY,
+    f"FROM configtrail.audit WHERE tenant_id = $1 {NEWEST_FIRST} LIMIT $2::int + 1 OFFSET $3",
+    takes=("text", "bigint", "bigint"),
+    limit="$2::int",
+    place={"position": "bigint"},
+)
+QUESTIONS = (SHOWN_NEWEST,)
+
+
+async def shown_newest(
+    reader: Reader, tenant_id: str, *, limit: int, offset: int, count_limit: int = COUNT_LIMIT
+) -> ShownAudit:
+    """As `shown_audit` without a filter, of a tenant known to have more entries than the bound."""
+    page = await fetch_page(reader, SHOWN_NEWEST, tenant_id, limit, offset)
+    await _check(page, reader, "WHERE tenant_id = $1", [tenant_id], limit, offset)
+    return ShownAudit(
+        items=page.items[:limit],
+        total=count_limit,
+        total_is_exact=False,
+        next_before=page.last if len(page.items) > limit else None,
+    )
+
+
+async def _check(
+    page: Page, reader: Reader, where: str, arguments: Sequence[object], limit: int, offset: int
+) -> None:
+    """Raises `RowUnreadable` unless all entries may be shown as they are."""
+    try:
+        for one in page.items:
+            _ENTRY.decode(one)
+    except (DecodeError, RecursionError):
+        # Which row it is, and why, is told where they are taken apart.
+        await entries_of(reader, where, arguments, limit + 1, offset)
+        raise
+
+
 async def shown_audit(
     reader: Reader,
     tenant_id: str,
@@ -95,15 +138,9 @@ async def shown_audit(
         FROM configtrail.audit {where} {NEWEST_FIRST}
         LIMIT {bound} + 1 OFFSET ${len(arguments) + 2}
     """
-    statement = page_of(ENTRY, found, ("position",), bound)
-    page = await fetch_page(reader, statement, *arguments, limit, offset)
-    try:
-        for one in page.items:
-            _ENTRY.decode(one)
-    except (DecodeError, RecursionError):
-        # Which row it is, and why, is told where they are taken apart.
-        await entries_of(reader, where, arguments, limit + 1, offset)
-        raise
+    question = page_of("audit", ENTRY, found, takes=(), limit=bound, place={"position": "bigint"})
+    page = page_in(await reader.fetchrow(question.statement, *arguments, limit, offset))
+    await _check(page, reader, where, arguments, limit, offset)
     return ShownAudit(
         items=page.items[:limit],
         total=min(total, count_limit),

@@ -13,6 +13,7 @@ from projections.shown import (
     json_object,
     number,
     or_null,
+    page_in,
     page_of,
     text,
     texts,
@@ -47,11 +48,13 @@ SNAPSHOT = json_object(
 )
 
 SHOWN_SNAPSHOTS = page_of(
+    "snapshots",
     SNAPSHOT,
     FIND_SNAPSHOTS.format("$3::int + 1"),
-    ("s.collected_at", "s.position"),
-    "$3::int",
-    "d.snapshots",
+    takes=("text", "text", "bigint", "bigint", "timestamptz", "bigint"),
+    limit="$3::int",
+    place={"s.collected_at": "timestamptz", "s.position": "bigint"},
+    total="d.snapshots",
 )
 
 DEVICE = json_object(
@@ -76,19 +79,26 @@ DEVICE = json_object(
 _OF_TENANT = "FROM configtrail.devices WHERE tenant_id = $1"
 
 
-def _shown_devices(found: str, limit: str, count: str) -> str:
-    return page_of(DEVICE, found, ("device_id",), limit).replace("max(total)", f"({count})")
-
-
 # Where nothing is filtered, the server need not read a device's row to count it.
-SHOWN_DEVICES = _shown_devices(
+SHOWN_DEVICES = page_of(
+    "devices",
+    DEVICE,
     f"{_OF_TENANT} AND device_id > $4 ORDER BY device_id LIMIT $2::int + 1 OFFSET $3",
-    "$2::int",
-    f"SELECT count(*) {_OF_TENANT}",
+    takes=("text", "bigint", "bigint", "text"),
+    limit="$2::int",
+    place={"device_id": "text"},
+    in_all=f"(SELECT count(*) {_OF_TENANT})",
 )
-SHOWN_FILTERED_DEVICES = _shown_devices(
-    FIND_DEVICES.format("$4::int + 1"), "$4::int", COUNT_DEVICES
+SHOWN_FILTERED_DEVICES = page_of(
+    "filtered_devices",
+    DEVICE,
+    FIND_DEVICES.format("$4::int + 1"),
+    takes=("text", "text", "timestamptz", "bigint", "bigint", "text"),
+    limit="$4::int",
+    place={"device_id": "text"},
+    in_all=f"({COUNT_DEVICES})",
 )
+QUESTIONS = (SHOWN_SNAPSHOTS, SHOWN_DEVICES)
 
 
 async def shown_devices(
@@ -104,9 +114,10 @@ async def shown_devices(
     """As `list_devices`; the total is what `count_devices` tells."""
     if search is None and not_seen_since is None:
         return await fetch_page(reader, SHOWN_DEVICES, tenant_id, limit, offset, after or "")
-    return await fetch_page(
-        reader, SHOWN_FILTERED_DEVICES, tenant_id, search, not_seen_since, limit, offset, after
-    )
+    # How that is best found depends on what is asked for.
+    filters = (tenant_id, search, not_seen_since)
+    statement = SHOWN_FILTERED_DEVICES.statement
+    return page_in(await reader.fetchrow(statement, *filters, limit, offset, after))
 
 
 async def shown_snapshots(

@@ -62,13 +62,26 @@ CHANGE = json_object(
 )
 
 
-def _shown(also: str, limit: str, offset: str) -> str:
-    found = history_sql(_COLUMNS, also, f"{limit} + 1", offset)
-    return page_of(CHANGE, f"FROM ({found}) AS change", ("collected_at", "place"), limit)
+_KEY = ("text", "text", "timestamptz", "bigint")
+_PLACE = {"collected_at": "timestamptz", "place": "bigint"}
 
-
-SHOWN_HISTORY = _shown("", "$5::int", "$6")
-SHOWN_HISTORY_OF_SECTION = _shown(IN_SECTION, "$6::int", "$7")
+SHOWN_HISTORY = page_of(
+    "history",
+    CHANGE,
+    f"FROM ({history_sql(_COLUMNS, '', '$5::int + 1', '$6')}) AS change",
+    takes=(*_KEY, "bigint", "bigint"),
+    limit="$5::int",
+    place=_PLACE,
+)
+SHOWN_HISTORY_OF_SECTION = page_of(
+    "history_of_section",
+    CHANGE,
+    f"FROM ({history_sql(_COLUMNS, IN_SECTION, '$6::int + 1', '$7')}) AS change",
+    takes=(*_KEY, "text", "bigint", "bigint"),
+    limit="$6::int",
+    place=_PLACE,
+)
+QUESTIONS = (SHOWN_HISTORY, SHOWN_HISTORY_OF_SECTION)
 
 
 async def shown_history(

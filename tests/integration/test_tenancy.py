@@ -6,10 +6,12 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 
+from adapters.composition.rows import QUESTIONS
 from adapters.embedded.postgres import DATABASE, USER, EmbeddedPostgres
 from adapters.postgres.pool import open_pool
 from domain.errors import InvalidInput
@@ -19,8 +21,8 @@ from projections.builder import ProjectionBuilder
 from projections.copying import copy_rows
 from projections.outages import is_outage
 from projections.rebuilds import begin
-from projections.rows import Connection, Pool
-from projections.schema import BUILD, LIVE, lock_schemas, make_tables, write_to
+from projections.rows import NEWEST, Connection, Pool
+from projections.schema import BUILD, LIVE, ensure_schemas, lock_schemas, make_tables, write_to
 from projections.tenancy import COPIER, READER, SETTING, TenantReader
 from projections.writer import ProjectionWriter
 from tests.generators import STREAM, played
@@ -99,6 +101,102 @@ async def test_the_role_owns_nothing_and_may_do_nothing_but_read(pool: Pool) -> 
         " AND NOT coalesce('security_invoker=true' = ANY(reloptions), false)"
     )
     assert await pool.fetchval(views) == 0
+
+
+async def ready(pool: Pool) -> None:
+    """The functions of questions, as a program makes them when it starts."""
+    await ensure_schemas(pool, QUESTIONS)
+    await ensure_schemas(pool, QUESTIONS)  # as the next one does
+
+
+# What a tenant's questions are asked with: of each the largest page.
+ASKED: dict[str, tuple[Any, ...]] = {
+    "snapshots": ("edge-1", 500, 0, *NEWEST),
+    "devices": (500, 0, ""),
+    "history": ("edge-1", *NEWEST, 500, 0),
+    "history_of_section": ("edge-1", *NEWEST, "/ip firewall", 500, 0),
+    "audit": (500, 0),
+}
+
+
+async def test_a_question_answers_by_its_function_as_by_its_statement(
+    pool: Pool, readers: Pool
+) -> None:
+    await ready(pool)
+    assert {one.name for one in QUESTIONS} == set(ASKED)
+    for question in QUESTIONS:
+        missing: set[str] = set()
+        reader = TenantReader(readers, "acme", missing=missing)
+        asked = await reader.ask(question, "acme", *ASKED[question.name])
+        assert asked is not None
+        assert asked[0]
+        assert missing == set()
+        async with reader.session() as session:
+            told = await session.fetchrow(question.statement, "acme", *ASKED[question.name])
+        assert tuple(asked) == tuple(told or ())
+
+
+async def test_a_function_shows_one_tenant_s_rows_while_it_runs_and_nothing_after_it(
+    pool: Pool, readers: Pool
+) -> None:
+    await ready(pool)
+    own = await pool.fetch(
+        "SELECT prosecdef, proowner::regrole::text FROM pg_proc p JOIN pg_namespace n"
+        " ON n.oid = pronamespace WHERE nspname = 'configtrail'"
+    )
+    assert {tuple(one) for one in own} == {(False, await pool.fetchval("SELECT current_user"))}
+    for question in QUESTIONS:
+        for tenant in ("acme", "globex", "nobody", "acme", "", "acme' OR true --"):
+            async with readers.acquire() as session:
+                found = await session.fetchrow(question.call, tenant, *ASKED[question.name])
+                assert found is not None
+                if tenant not in ("acme", "globex"):
+                    assert found[0] is None
+                    assert not found[1]
+                # One session for all: nothing of the question is left in it.
+                assert not await session.fetchval(f"SELECT current_setting('{SETTING}', true)")
+                assert await seen(session, "audit") == set()
+        with pytest.raises(ValueError, match="another tenant"):
+            await TenantReader(readers, "acme").ask(question, "globex", *ASKED[question.name])
+    [devices] = [one for one in QUESTIONS if one.name == "devices"]
+    named = {
+        tenant: await readers.fetchval(devices.call, tenant, *ASKED["devices"])
+        for tenant in ("acme", "globex")
+    }
+    assert named["acme"] != named["globex"]
+
+
+async def test_a_question_is_about_the_tables_that_took_the_place_of_others(
+    pool: Pool, readers: Pool
+) -> None:
+    await ready(pool)
+    reader = TenantReader(readers, "acme")
+    for question in QUESTIONS:
+        for _ in range(2):
+            found = await reader.ask(question, "acme", *ASKED[question.name])
+            assert found is not None
+            assert found[0]
+    async with pool.acquire() as connection, connection.transaction():
+        await lock_schemas(connection)
+        for projection in ALL:
+            await make_tables(connection, projection, LIVE, ())
+    for question in QUESTIONS:
+        found = await reader.ask(question, "acme", *ASKED[question.name])
+        assert found is not None
+        assert found[0] is None
+
+
+async def test_a_question_is_answered_where_its_function_is_missing(
+    pool: Pool, readers: Pool
+) -> None:
+    missing: set[str] = set()
+    reader = TenantReader(readers, "acme", missing=missing)
+    for question in QUESTIONS:
+        for _ in range(2):
+            asked = await reader.ask(question, "acme", *ASKED[question.name])
+            assert asked is not None
+            assert asked[0]
+        assert question.function in missing
 
 
 async def test_who_copies_past_the_fence_may_add_rows_and_neither_read_nor_change_them(

@@ -1,0 +1,73 @@
+"""Questions that are asked much, each a function in the database: whose rows it is about, how it is
+best planned and the question itself go there and back once.
+
+As a transaction they are three messages, which cost as much as a small question does. In a function
+one statement comes after the other, which the parts of one statement need not: whose rows may be
+seen is said before any is looked at. It holds until the transaction ends, which is the statement
+that calls the function, and the function has no more rights than its caller.
+A function has the mark of its text in its name: each version of a program has its own, and leaves
+those of others alone. They are a few lines each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from projections.rows import SCHEMA, Connection
+
+_PREFIX = "asked_"
+_EXISTING = """
+    SELECT p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+    WHERE n.nspname = $1 AND p.proname = ANY($2)
+"""
+
+
+class Question(Struct, frozen=True):
+    """A statement about one tenant, its first parameter. `takes` are the types of all parameters,
+    `gives` those of the columns. It is best run in one way whatever it is asked for."""
+
+    name: str
+    takes: tuple[str, ...]
+    gives: tuple[str, ...]
+    statement: str
+
+    @property
+    def function(self) -> str:
+        """The name of its function."""
+        text = repr((self.takes, self.gives, self.statement))
+        return f"{_PREFIX}{self.name}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+    @property
+    def call(self) -> str:
+        """The statement that asks by the function."""
+        told = ", ".join(f"${one}" for one in range(1, len(self.takes) + 1))
+        return f"SELECT * FROM {SCHEMA}.{self.function}({told})"
+
+    def definition(self, setting: str, reader: str) -> str:
+        """What makes the function. `setting` says whose rows the role `reader` may see."""
+        given = ", ".join(f"given_{number} {one}" for number, one in enumerate(self.gives))
+        name = f"{SCHEMA}.{self.function}"
+        return f"""
+            CREATE FUNCTION {name}({", ".join(self.takes)}) RETURNS TABLE ({given})
+            LANGUAGE plpgsql STABLE SECURITY INVOKER
+            SET plan_cache_mode = force_generic_plan AS $question$
+            BEGIN
+                PERFORM set_config('{setting}', $1, true);
+                RETURN QUERY {self.statement};
+            END
+            $question$;
+            GRANT EXECUTE ON FUNCTION {name} TO {reader};
+        """
+
+
+async def make_functions(
+    connection: Connection, questions: Sequence[Question], setting: str, reader: str
+) -> None:
+    """Make the functions that are missing, inside the caller's transaction."""
+    wanted = {one.function: one for one in questions}
+    found = {name for (name,) in await connection.fetch(_EXISTING, SCHEMA, list(wanted))}
+    for name in sorted(wanted.keys() - found):
+        await connection.execute(wanted[name].definition(setting, reader))
