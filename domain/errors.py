@@ -203,6 +203,18 @@ class NewerProjection(ConfigtrailError):
         self.known = known
 
 
+class TableChanged(ConfigtrailError):
+    """A read model's table is not as it is made, so its rows can't be read as what they were."""
+
+    def __init__(self, projection: str, found: str) -> None:
+        super().__init__(
+            f"projection {projection}: {found}: somebody changed it; build it anew: configtrail "
+            f"projections rebuild {projection}"
+        )
+        self.projection = projection
+        self.found = found
+
+
 class PoisonEvent(ConfigtrailError):
     """A read model can't take an event in, and what it is doing allows no way around it."""
 

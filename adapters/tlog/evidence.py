@@ -47,7 +47,7 @@ class Evidence(Protocol):
 
     def rows(self) -> AsyncGenerator[Page, None]:
         """The rows of the audit read model by position, of all tenants, as they are now. At least
-        one page, which may be empty."""
+        one page, which may be empty. Raises `TableChanged` at its first page."""
         ...
 
     async def content(

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from typing import Final
 
+import asyncpg
 from msgspec import Struct
 
 from adapters.tlog.row_text import ROW_QUERY, position_in
-from domain.errors import NewerProjection
-from projections.audit.write import Audit
+from domain.errors import NewerProjection, TableChanged
+from projections.audit.write import COLUMNS, Audit
 from projections.checkpoints import checkpoints
 from projections.rows import Connection, Pool
 
 _PAGE = 5_000
+# What the columns of the table are, where they are not text.
+_TYPES: Final = {
+    "position": "bigint",
+    "occurred_at": "timestamp with time zone",
+    "stored_at": "timestamp with time zone",
+    "version": "bigint",
+}
 
 
 class Page(Struct, frozen=True):
@@ -27,18 +36,23 @@ class Page(Struct, frozen=True):
 
 async def audit_rows(pool: Pool, size: int = _PAGE) -> AsyncGenerator[Page, None]:
     """The rows of all tenants by position, `size` a page, those that have none last. At least one
-    page, which may be empty."""
+    page, which may be empty. Raises `TableChanged`, `NewerProjection`."""
     async with (
         pool.acquire() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
         # Before the snapshot is taken: the table that a rebuild puts in its place meanwhile would
         # lack the rows that were written to it since.
-        await connection.execute("LOCK TABLE configtrail.audit IN ACCESS SHARE MODE")
+        try:
+            await connection.execute("LOCK TABLE configtrail.audit IN ACCESS SHARE MODE")
+        except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as error:
+            raise TableChanged(Audit.name, "its table is not there") from error
         # In the snapshot of the rows: events may be on their way into them.
         found = (await checkpoints(connection)).get(Audit.name)
         if found is not None and found.version > Audit.version:
             raise NewerProjection(Audit.name, found.version, Audit.version)
+        # After the version: a newer program's table may well be another one.
+        await _check_table(connection)
         projected = found.position if found is not None else 0
         yield Page(projected, b"")
         after: tuple[int, int] | None = None
@@ -54,6 +68,21 @@ async def audit_rows(pool: Pool, size: int = _PAGE) -> AsyncGenerator[Page, None
         finally:
             coming.cancel()
             await asyncio.wait([coming])
+
+
+async def _check_table(connection: Connection) -> None:
+    """Raises `TableChanged` where the rows can't be what `fold` makes."""
+    told = await connection.fetch(
+        "SELECT attname, format_type(atttypid, atttypmod) AS type FROM pg_attribute"
+        " WHERE attrelid = 'configtrail.audit'::regclass AND attnum > 0 AND NOT attisdropped"
+    )
+    types = {row["attname"]: row["type"] for row in told}
+    for column in COLUMNS:
+        wanted, there = _TYPES.get(column, "text"), types.get(column)
+        if there is None:
+            raise TableChanged(Audit.name, f"its table has no column {column}")
+        if there != wanted:
+            raise TableChanged(Audit.name, f"its column {column} is {there}, and not {wanted}")
 
 
 async def _page(connection: Connection, size: int, after: tuple[int, int] | None) -> bytes:

@@ -8,7 +8,7 @@ the first event on that is not what was signed, the latter say nothing and are n
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 
 from msgspec import Struct
@@ -21,6 +21,7 @@ from adapters.tlog.evidence import Evidence
 from adapters.tlog.rows import MOST_FINDINGS, Rows
 from adapters.tlog.versions import Versions
 from domain.envelope import StoredEvent
+from domain.errors import TableChanged
 from domain.events import EventSkipped
 from domain.tlog.findings import Claim, Finding, Suspect
 from domain.tlog.judging import judge_notes
@@ -274,7 +275,7 @@ class _Derived:
                 withheld[event.position] = branch
             stored.append(one)
         if self._rows is not None:
-            for found in await self._rows.compare(stored, batch[-1].position):
+            for found in await self._of_rows(self._rows.compare(stored, batch[-1].position)):
                 held = withheld.get(found.position) if found.kind == "missing" else None
                 if held is not None and held in self._held:
                     self._held[held].append(found)
@@ -291,7 +292,7 @@ class _Derived:
         if self._rows is not None:
             # Events that came since we began have rows, rightly.
             _, head = await self._evidence.ends()
-            self.findings += await self._rows.beyond(head)
+            self.findings += await self._of_rows(self._rows.beyond(head))
         if self._contents is not None:
             self.findings += self._contents.finish()
         # An event that could be read, and not be taken in, has no row once it is skipped.
@@ -301,6 +302,15 @@ class _Derived:
         """Whatever happened."""
         if self._rows is not None:
             await self._rows.close()
+
+    async def _of_rows(self, comparing: Awaitable[list[Finding]]) -> list[Finding]:
+        """What is found of rows; where their table is another one, that, and no more of them."""
+        try:
+            return await comparing
+        except TableChanged as error:
+            await self.close()
+            self._rows = None
+            return [Finding("audit row", "altered", 0, f"none was compared: {error}")]
 
     def _skip(self, position: int) -> None:
         self._skipped.add(position)
