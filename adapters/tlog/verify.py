@@ -94,7 +94,9 @@ async def verify(evidence: Evidence, options: Options, progress: Progress | None
     names = LogNames(options.base, await evidence.identity())
     _, last = await evidence.ends()
     notes, last_note = await evidence.notes()
-    there = {_text_of(one.raw) for one in notes}
+    # Of the notes, of which there are many, as little as can be is held twice.
+    kept = {_text_of(raw) for raw in options.kept}
+    there = {text for one in notes if (text := _text_of(one.raw)) in kept}
     lost = [raw for raw in options.kept if _text_of(raw) not in there]
     told = [(0, _origin_of(raw), raw) for raw in (*options.outside, *lost)]
     told += [(one.sequence, one.origin, one.raw) for one in notes]
@@ -106,7 +108,7 @@ async def verify(evidence: Evidence, options: Options, progress: Progress | None
         witnesses=options.witnesses,
         quorum=options.quorum,
         now=time.time(),
-        stored={one.sequence: one.stored_ns / 1e9 for one in notes},
+        stored={one.sequence: one.stored_ns / 1e9 for one in notes} if options.witnesses else None,
     )
     findings = [*judged.findings, *_lost_notes([one.sequence for one in notes], last_note)]
     if last and not findings and not any(one.log == STREAM_LOG for one in judged.claims):

@@ -42,8 +42,8 @@ class Judged(Struct, frozen=True):
 
 
 class _Repeated(Struct):
-    """A checkpoint of a log, with all notes that say it: `first` and last the sequences of the
-    log's own."""
+    """A checkpoint of a log, with all notes that say it where there are witnesses to look for in
+    them: `first` and last the sequences of the log's own."""
 
     size: int
     first: int
@@ -112,7 +112,8 @@ def judge_notes(
         claim = Claim(log, checkpoint.size, checkpoint.root, sequence)
         former = before.get(log)
         if origin != under:
-            said[log][note.text].notes.append(note)
+            if witnesses:
+                said[log][note.text].notes.append(note)
         elif former is not None and claim.size < former.size and sequence:
             findings.append(
                 Finding(
@@ -128,7 +129,8 @@ def judge_notes(
             repeated = said.setdefault(log, {}).pop(note.text, None)
             repeated = repeated or _Repeated(claim.size, sequence, 0, [])
             repeated.sequence = sequence
-            repeated.notes.append(note)
+            if witnesses:
+                repeated.notes.append(note)
             said[log][note.text] = repeated  # the last one of the log is the last one here
         claims.append(claim)
     parties = len({one.public for one in witnesses})
