@@ -32,6 +32,8 @@ from domain.fields import (
 from domain.inventory import Judged, Row, judge
 
 PAGE: Final = 500
+# It thinks for a while about so many.
+_PAGE_SECONDS: Final = 120.0
 _CUSTOM: Final = "configtrail_"
 _PLATFORMS: Final = (*PLATFORMS, JUMP_PLATFORM)
 _ACTIVE: Final = "active"
@@ -95,7 +97,7 @@ async def read_netbox(address: str, token: str, defaults: Mapping[str, str]) -> 
         if url in asked:
             raise HttpFailed(host_of(base), "its pages lead in a circle")
         asked.add(url)
-        page = await SERVERS.run(get_json, url, headers)
+        page = await SERVERS.run(get_json, url, headers, _PAGE_SECONDS)
         results, following, count = page.get("results"), page.get("next"), page.get("count")
         if not isinstance(results, list):
             raise HttpFailed(host_of(base), "its answer is no page of devices")

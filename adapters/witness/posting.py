@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from adapters.exchange import Exchange, PlainExchange, SecureExchange
 from adapters.lookups import LookUps
 from adapters.outgoing import straight
-from adapters.witness.exchange import Exchange, PlainExchange, SecureExchange
 
 TIMEOUT_SECONDS = 5.0
 _ANSWER_MAX = 64 * 1024
