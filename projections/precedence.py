@@ -2,8 +2,8 @@
 
 A batch begins and ends with some statements that Postgres answers in a tenth of a millisecond.
 Decoding goes on in between, by portions that take ten times as long and in which nobody else has a
-turn, so Postgres did nothing for a third of the time in which Python worked. So decoding waits for
-these answers, but never long: a table that others lock must hold up nobody's reading.
+turn: on a quiet machine Postgres did nothing meanwhile for a tenth of the time. So decoding waits
+for these answers, but never long: a table that others lock must hold up nobody's reading.
 """
 
 from __future__ import annotations
