@@ -7,12 +7,12 @@ Invariant: no message ever holds configuration text or a secret.
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
     from domain.envelope import StoredEvent
     from domain.events import RefusalReason
@@ -425,7 +425,8 @@ class BackupUnderWay(ConfigtrailError):
 
     def __init__(self, tenant_id: str, device_id: str) -> None:
         super().__init__(
-            f"a backup of {tenant_id}/{device_id} is under way; try again when it ended"
+            f"a backup of {tenant_id}/{device_id} is under way; try again when it ended, or "
+            "join it (--join, join=true)"
         )
         self.tenant_id = tenant_id
         self.device_id = device_id
@@ -474,12 +475,15 @@ class LogBroken(ConfigtrailError):
 
 
 class LeaseHeld(ConfigtrailError):
-    """Somebody else holds the lease."""
+    """Somebody else holds the lease; since when, by their clock, where that is known."""
 
-    def __init__(self, name: str, holder: str) -> None:
-        super().__init__(f"the lease {name} is held by {holder}; it ends when they finish")
+    def __init__(self, name: str, holder: str, began: datetime | None = None) -> None:
         self.name = name
         self.holder = holder
+        self.since = "" if began is None else f" since {began.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+        super().__init__(
+            f"the lease {name} is held by {holder}{self.since}; it ends when they finish"
+        )
 
 
 class LeaseLost(ConfigtrailError):

@@ -38,7 +38,7 @@ class Claims:
         self._schedule = schedule
         self._leases = leases.within(BUCKET)
         self._sessions = Sessions(self._leases, seconds)
-        self._own: set[tuple[str, str]] = set()
+        self._own: dict[tuple[str, str], datetime] = {}
         self.seconds = seconds
 
     async def of(self, tenant_id: str, device_id: str) -> Claim | None:
@@ -58,8 +58,8 @@ class Claims:
         key = (tenant_id, device_id)
         name = f"collect.{to_token(tenant_id)}.{to_token(device_id)}"
         if key in self._own:
-            raise LeaseHeld(name, self._leases.name)
-        self._own.add(key)
+            raise LeaseHeld(name, self._leases.name, self._own[key])
+        began = self._own[key] = datetime.now(UTC)
         try:
             async with self._sessions.joined(name) as session:
                 session.turns += 1
@@ -67,7 +67,7 @@ class Claims:
                     session=session.token,
                     turn=session.turns,
                     name=self._leases.name,
-                    began=datetime.now(UTC),
+                    began=began,
                     task=task,
                 )
                 mine = Claiming(self, self._schedule, session, name, key, claim)
@@ -76,7 +76,7 @@ class Claims:
                 finally:
                     await mine.leave()
         finally:
-            self._own.discard(key)
+            del self._own[key]
 
     async def _counts(self, claim: Claim) -> bool:
         return await self._leases.holder(session_lease(claim.session)) is not None
@@ -85,7 +85,7 @@ class Claims:
         """Raise `LeaseHeld` when a claim counts. One of our own session does not: who made it could
         not give it back."""
         if claim.session != session.token and await self._counts(claim):
-            raise LeaseHeld(name, claim.name)
+            raise LeaseHeld(name, claim.name, claim.began)
 
 
 class Claiming:

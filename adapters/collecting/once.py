@@ -93,8 +93,8 @@ async def collect_once(
                 found = Result(
                     device_id=name,
                     outcome="busy",
-                    message=f"{error.holder} is collecting it; if that was killed, it is free "
-                    f"again within {collector.lease_seconds:g} s",
+                    message=f"{error.holder} is collecting it{error.since}; if that was killed, it "
+                    f"is free again within {collector.lease_seconds:g} s",
                 )
             except Unavailable:
                 raise

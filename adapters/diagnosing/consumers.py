@@ -83,8 +83,13 @@ def _ours(name: str, wanted: ConsumerConfig, info: ConsumerInfo) -> list[Finding
         told = f"{_work(info)}, and nobody works"
         found.append(Finding(name, "wrong", told, "start configtrail up"))
     elif limit > 0 and taken >= limit and waiting:
-        told = f"{_work(info)}: no more than {limit} are handed out, so it stands still"
-        found.append(Finding(name, "wrong", told, "look at the log of configtrail up"))
+        seconds = info.config.ack_wait or 0
+        told = (
+            f"{_work(info)}: no more than {limit} are handed out, so it stands still; those of a "
+            f"program that was killed come again within {seconds:g} s"
+        )
+        mend = "if it is so for longer, look at the log of configtrail up"
+        found.append(Finding(name, "wrong", told, mend))
     if again >= REDELIVERED:
         told = f"{again} of its messages came again: work on them fails, or takes too long"
         found.append(Finding(name, "wrong", told, "look at the log of configtrail up"))

@@ -148,7 +148,9 @@ class Leases:
         if entry.holder == held.holder:
             held.revision = entry.revision
             return
-        raise LeaseHeld(held.name, entry.holder.name if entry.holder else "somebody else")
+        if entry.holder is None:
+            raise LeaseHeld(held.name, "somebody else")
+        raise LeaseHeld(held.name, entry.holder.name, entry.holder.began)
 
     async def _renew(self, held: _Held, limit: asyncio.Timeout) -> None:
         """Renew on a beat; the block's time-out moves on with every success."""

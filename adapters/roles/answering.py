@@ -136,8 +136,10 @@ class Answering:
                 secret=self._secret_of(asked.tenant_id, asked.device_id),
                 registered=True,
             )
-        except LeaseHeld:
-            return Answer("locked", error="a collection of this device is under way")
+        except LeaseHeld as held:
+            # Not by whom: another tenant's poller need not know our machines.
+            error = f"a collection of this device is under way{held.since}"
+            return Answer("locked", error=error)
         except Failed as failure:
             return Answer("failed", error=f"{failure.kind}: {failure.reason}")
         except (LeaseLost, IntakeFull, Unavailable) as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
+from adapters.ssh.target import SILENCE_SECONDS, TOTAL_SECONDS
 from domain.errors import ConfigtrailError
 
 Kind: TypeAlias = Literal[
@@ -45,10 +46,12 @@ class DeviceUnread(ConfigtrailError):
 
 def silent(seconds: float) -> DeviceUnread:
     """A device that sent nothing for so long."""
+    # Up to a timeout of 5 minutes that is the same: a little longer one would change nothing.
+    minutes = max(TOTAL_SECONDS, seconds * TOTAL_SECONDS / SILENCE_SECONDS) / 60
     return DeviceUnread(
         "timeout",
-        f"it sent nothing for {seconds:g} s: one that has to think for longer needs a longer "
-        "timeout, a tenth of which it may be silent",
+        f"it sent nothing for {seconds:g} s: one that has to think for longer needs a timeout of "
+        f"more than {minutes:g} minutes, a tenth of which it may be silent",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, cast
@@ -227,8 +228,10 @@ async def test_once_passes_over_what_somebody_else_reads_and_says_until_when(
     async with claimed(another_programs(stack.rig.js), TENANT, "r2"):
         results = await collected_once(stack, stack.collecting())
     assert [one.outcome for one in results] == ["new", "busy", "new"]
-    assert results[1].message == (
-        "another is collecting it; if that was killed, it is free again within 20 s"
+    assert re.fullmatch(
+        r"another is collecting it since \d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ; if that was killed, it "
+        r"is free again within 20 s",
+        results[1].message or "",
     )
 
 
