@@ -15,6 +15,7 @@ from nats.js.errors import (
     KeyDeletedError,
     KeyNotFoundError,
     KeyWrongLastSequenceError,
+    NoStreamResponseError,
     NotFoundError,
 )
 from nats.js.kv import KeyValue
@@ -26,7 +27,7 @@ from adapters.jetstream.connection import (
     outage_as_unavailable,
 )
 from adapters.jetstream.latest import latest_messages
-from adapters.jetstream.publisher import Publisher
+from adapters.jetstream.publisher import Ack, Publisher
 from adapters.jetstream.pull import PullLost
 from domain.errors import StreamMissing, Unavailable
 
@@ -110,19 +111,27 @@ class Bucket:
         """Keep a value in place of the revision `after`; its own, or None, and nothing done, when
         another one is there. Returns when it is durable."""
         try:
-            with outage_as_unavailable(f"writing to {self._bucket}"):
-                ack = await self._publisher.publish(
-                    self._subject(name),
-                    value,
-                    {"Nats-Expected-Last-Subject-Sequence": str(after)},
-                    timeout=REQUEST_TIMEOUT_SECONDS,
-                    stream=f"KV_{self._bucket}",
-                )
+            with self._asked("writing to"):
+                ack = await self._publish(value, name, after)
         except APIError as error:
             if error.err_code not in WRONG_LAST_SEQUENCE:
                 raise
             return None
         return ack.seq
+
+    async def _publish(self, value: bytes, name: Sequence[str], after: int) -> Ack:
+        stream = f"KV_{self._bucket}"
+        try:
+            return await self._publisher.publish(
+                self._subject(name),
+                value,
+                {"Nats-Expected-Last-Subject-Sequence": str(after)},
+                timeout=REQUEST_TIMEOUT_SECONDS,
+                stream=stream,
+            )
+        except NoStreamResponseError:
+            await self._js.stream_info(stream)  # raises when it is not there
+            raise  # else it has no leader now
 
     async def entries(self, *pattern: str) -> dict[tuple[str, ...], Entry]:
         """All values whose names are those of a pattern; `*` stands for any."""
@@ -137,7 +146,9 @@ class Bucket:
                         found[name] = Entry(b"" if gone else one.body, one.position)
                     if complete:
                         break
-        except (PullLost, NotFoundError) as error:
+        except NotFoundError as error:
+            raise StreamMissing(stream) from error
+        except PullLost as error:
             raise Unavailable("NATS", f"reading {self._bucket} broke off") from error
         return found
 
