@@ -66,6 +66,8 @@ BAD = [
     (f"{HOME}?page=2", 422, "invalid_input", "page"),
     (f"{HOME}/r1?redact=true", 422, "invalid_input", "redact"),
     ("/api/tenants/acme/changes?device_id=r1&device_id=r2", 422, "invalid_input", "device_id"),
+    ("/api/tenants/acme/changes?risk=input_chain", 422, "invalid_input", "risk"),
+    ("/api/tenants/acme/changes?risk=", 422, "invalid_input", "risk"),
     (f"{HOME}?limit=1&limit=1", 422, "invalid_input", "limit"),
     ("/healthz?a=1&a=2", 422, "invalid_input", "a"),
     ("/api/tenants/acme/audit-logs?action=logins", 422, "invalid_input", "action"),
