@@ -6,9 +6,9 @@ One process serves nothing but the API, as `configtrail up` would, with keys che
 log written; another asks over kept connections, each connection one request after the other. The
 bare endpoint is of the same server (but goes FastAPI's way to its function, where reads are gone to
 directly) and asked in turn with each read: what a read costs is told as its share of that one's
-rate, and as CPU of the serving process. `--folder` keeps what was loaded for another run. Ends with
-1 when the timeline, a list or a page of the audit log misses its target at 16 connections (p99
-below 10 ms, half of the bare rate).
+rate, and as CPU of the serving process. `--folder` keeps what was loaded for another run, of a
+program whose tables are the same. Ends with 1 when the timeline, a list or a page of the audit log
+misses its target at 16 connections (p99 below 10 ms, half of the bare rate).
 """
 
 from __future__ import annotations
