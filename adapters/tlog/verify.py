@@ -276,15 +276,15 @@ class _Derived:
             if branch in self._held:
                 withheld[event.position] = branch
             stored.append(one)
-        if self._rows is not None:
-            for found in await self._of_rows(self._rows.compare(stored, batch[-1].position)):
+        rows = self._rows
+        if rows is not None:
+            for found in await self._of_rows(rows.compare(stored, batch[-1].position)):
                 held = withheld.get(found.position) if found.kind == "missing" else None
                 if held is not None and held in self._held:
                     self._held[held].append(found)
                 else:
                     self._take_in(found)
-            late = self._rows.late
-            self._withheld = {one: withheld[one] for one in late if one in withheld}
+            self._withheld = {one: withheld[one] for one in rows.late if one in withheld}
         if self._contents is not None:
             found_wrong = await self._contents.check(stored)
             self.findings += found_wrong[: max(0, MOST_FINDINGS - len(self.findings))]
