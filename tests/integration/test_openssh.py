@@ -176,16 +176,18 @@ def zebra_configured(folder: Path) -> None:
 async def frr(folder: Path) -> AsyncIterator[Path]:
     """FRR's zebra, with a socket for vtysh in a folder of its own."""
     zebra_configured(folder)
-    process = await asyncio.create_subprocess_exec(
-        str(ZEBRA),
-        *("-f", str(folder / "zebra.conf"), "-i", str(folder / "zebra.pid")),
-        *("-z", str(folder / "zserv.api"), "--vty_socket", str(folder), "-P", "0"),
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
+    told = folder / "told"
+    with told.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            str(ZEBRA),
+            *("-f", str(folder / "zebra.conf"), "-i", str(folder / "zebra.pid")),
+            *("-z", str(folder / "zserv.api"), "--vty_socket", str(folder), "-P", "0"),
+            stdout=output,
+            stderr=output,
+        )
 
     async def answers() -> bool:
-        assert process.returncode is None, "zebra did not start"
+        assert process.returncode is None, f"zebra did not start: {told.read_text()}"
         assert VTYSH is not None
         asked = await asyncio.create_subprocess_exec(
             *(VTYSH, "--vty_socket", str(folder), "-c", "show version"),
@@ -198,7 +200,8 @@ async def frr(folder: Path) -> AsyncIterator[Path]:
         await eventually(answers)
         yield folder
     finally:
-        process.terminate()
+        if process.returncode is None:
+            process.terminate()
         await process.wait()
 
 
