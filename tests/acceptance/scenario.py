@@ -159,9 +159,22 @@ async def rows(pool: asyncpg.Pool, *, whole: bool) -> dict[str, list[tuple[objec
         if table == "checkpoints":
             continue
         fetched = await pool.fetch(f'select * from configtrail."{table}"')
-        kept = [
-            tuple(repr(value) for name, value in row.items() if whole or name not in _RUN_OWN)
-            for row in fetched
-        ]
-        found[table] = sorted(kept)
+        found[table] = sorted(_whole(row) if whole else _without_own(row) for row in fetched)
     return found
+
+
+def _whole(row: asyncpg.Record) -> tuple[object, ...]:
+    return tuple(repr(value) for value in row.values())
+
+
+def _without_own(row: asyncpg.Record) -> tuple[object, ...]:
+    """The row without what is the run's own; ids of its snapshots stand within texts too."""
+    ids = [row[name] for name in ("from_snapshot_id", "to_snapshot_id") if name in row.keys()]  # noqa: SIM118
+    kept = []
+    for name, value in row.items():
+        if name not in _RUN_OWN:
+            told = repr(value)
+            for number, one in enumerate(ids):
+                told = told.replace(one, f"its snapshot {number}")
+            kept.append(told)
+    return tuple(kept)
