@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 from domain.envelope import StoredEvent, StreamIdentity
 from domain.events import EventSkipped
 from projections.precedence import Precedence
+from projections.projection import Projection
+from projections.rows import Pool
 from projections.source import Delivered
+from projections.writer import ProjectionWriter
 from tests.generators import STREAM
+
+
+async def brought_in(
+    pool: Pool, projections: Iterable[Projection[Any]], events: Sequence[StoredEvent]
+) -> None:
+    """Each read model takes all of the events in, as one batch."""
+    for projection in projections:
+        writer = ProjectionWriter(pool, projection, Listed(events))
+        await writer.prepare(STREAM)
+        await writer.apply(events)
 
 
 class Listed:

@@ -143,11 +143,8 @@ def router(system: System) -> APIRouter:
             )
         listing = ("audit", tenant, wanted)
         place = await cursors.take(listing, at.cursor, BY_POSITION)
-        rows, before, offset = (
-            system.rows_of(tenant),
-            place or at.before,
-            at.per_page * (at.page - 1),
-        )
+        rows = system.rows_of(tenant)
+        before, offset = place or at.before, (at.page - 1) * at.per_page
         many = (tenant, wanted) in beyond
         if many and before is None and wanted == EVERYTHING:
             found = await shown_newest(rows, tenant, limit=at.per_page, offset=offset)

@@ -13,8 +13,7 @@ import tarfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest_asyncio
 import zstandard
@@ -23,15 +22,12 @@ from adapters.crypto.signing import SigningKey
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.raw import moment_of
 from adapters.postgres.pool import open_pool
-from adapters.postgres.tiles import TileStore
 from adapters.tlog.bundle import export
 from domain.tlog.checkpoint import parse_checkpoint
-from domain.tlog.names import STREAM_LOG, tenant_log
 from domain.tlog.note import VerifierKey, parse_note
+from tests.bundling import TENANT, exporting, trusted
 from tests.logs import BASE, KEY, Story, names, raw_events, seal
 from tests.rig import rig
-
-TENANT = "acme"
 
 
 class Made:
@@ -86,17 +82,8 @@ async def made(nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path) -> 
         known = await names(one)
         own = [event for event in await raw_events(one) if f".{TENANT}." in event.subject]
         since, until = moment_of(own[20].stored_ns), moment_of(own[60].stored_ns)
-        system = SimpleNamespace(
-            log=SimpleNamespace(
-                events=one.raw,
-                notes=one.notes,
-                checkpoints=one.checkpoints,
-                tiles=TileStore(pool),
-            ),
-            settings=SimpleNamespace(log_name=BASE, witnesses=""),
-            content=one.content,
-        )
-        keys = tuple(KEY.verifier(known.origin(log)) for log in (tenant_log(TENANT), STREAM_LOG))
+        system = exporting(one, pool)
+        keys = trusted(known)
         path = tmp_path / "bundle.tar.zst"
         told: list[tuple[str, str, str | None]] = []
 
@@ -104,7 +91,7 @@ async def made(nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path) -> 
             told.append(one)
 
         done = await export(
-            cast("Any", system),
+            system,
             path,
             tenant_id=TENANT,
             keys=keys,
@@ -119,7 +106,7 @@ async def made(nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path) -> 
         await seal(one, pool)
         later = tmp_path / "later"
         await export(
-            cast("Any", system),
+            system,
             later.with_suffix(".tar.zst"),
             tenant_id=TENANT,
             keys=keys,

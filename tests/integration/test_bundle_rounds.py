@@ -6,24 +6,20 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
 
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.checkpoints import CheckpointStore, StoredNote
 from adapters.postgres.pool import open_pool
-from adapters.postgres.tiles import TileStore
 from adapters.tlog import choosing
 from adapters.tlog.bundle import export
 from domain.errors import Unavailable
-from domain.tlog.names import STREAM_LOG, tenant_log
+from domain.tlog.names import STREAM_LOG
+from tests.bundling import TENANT, exporting, trusted
 from tests.integration.test_bundle import Made, unpack
-from tests.logs import BASE, KEY, Story, names, raw_events, seal
+from tests.logs import Story, names, raw_events, seal
 from tests.rig import Rig, rig
-
-TENANT = "acme"
 
 
 class Halfway(CheckpointStore):
@@ -69,22 +65,13 @@ async def test_it_waits_for_the_end_of_a_round(
         await story.tell(20)
         known = await names(one)
         halfway = Halfway(one, known.origin(STREAM_LOG))
-        system = SimpleNamespace(
-            log=SimpleNamespace(
-                events=one.raw,
-                notes=one.notes,
-                checkpoints=one.checkpoints,
-                tiles=TileStore(pool),
-            ),
-            settings=SimpleNamespace(log_name=BASE, witnesses=""),
-            content=one.content,
-        )
-        keys = tuple(KEY.verifier(known.origin(log)) for log in (tenant_log(TENANT), STREAM_LOG))
+        system = exporting(one, pool)
+        keys = trusted(known)
 
         async def exported(name: str) -> int:
             path = tmp_path / f"{name}.tar.zst"
             done = await export(
-                cast("Any", system),
+                system,
                 path,
                 tenant_id=TENANT,
                 keys=keys,

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 from adapters.crypto.signing import SigningKey
 from adapters.embedded.nats import EmbeddedNats
 from adapters.postgres.pool import open_pool
-from adapters.postgres.tiles import TileStore
 from adapters.tlog.bundle import export
 from adapters.tlog.choosing import chosen
 from domain.tlog.checkpoint import parse_checkpoint
 from domain.tlog.judging import WITNESS_LAG_SECONDS
 from domain.tlog.names import STREAM_LOG, cosigned_name, tenant_log
 from domain.tlog.note import Note, parse_note
+from tests.bundling import TENANT, exporting, trusted
 from tests.integration.test_bundle import Made, unpack
-from tests.logs import BASE, KEY, Story, names, sealing, take_in
+from tests.logs import Story, names, sealing, take_in
 from tests.rig import rig
 from tests.witnessing import NAMES, Party
-
-TENANT = "acme"
 
 
 async def test_it_is_of_what_witnesses_have_cosigned_just_now(
@@ -32,22 +28,9 @@ async def test_it_is_of_what_witnesses_have_cosigned_just_now(
     party.now = time.time()
     addresses = ", ".join(f"http://{one.name} {one}" for one in party.verifiers)
     async with rig(nats_server.url) as one, open_pool(postgres_dsn) as pool:
-        system = cast(
-            "Any",
-            SimpleNamespace(
-                log=SimpleNamespace(
-                    events=one.raw,
-                    notes=one.notes,
-                    checkpoints=one.checkpoints,
-                    tiles=TileStore(pool),
-                ),
-                settings=SimpleNamespace(log_name=BASE, witnesses=addresses),
-                content=one.content,
-            ),
-        )
-        known = await names(one)
-        log = tenant_log(TENANT)
-        keys = tuple(KEY.verifier(known.origin(it)) for it in (log, STREAM_LOG))
+        system = exporting(one, pool, addresses)
+        known, log = await names(one), tenant_log(TENANT)
+        keys = trusted(known)
         story = Story(one, seed=3)
         work = sealing(one, pool)
         await work.open()

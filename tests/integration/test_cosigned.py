@@ -9,6 +9,7 @@ import pytest
 
 from adapters.crypto.signing import SigningKey, check_ed25519
 from adapters.jetstream.checkpoints import CHECKPOINTS, Overtaken
+from adapters.roles.sealing import Sealing
 from adapters.tlog.handing import hand_over
 from domain.tlog.checkpoint import Checkpoint, parse_checkpoint
 from domain.tlog.judging import WITNESS_LAG_SECONDS, judge_notes
@@ -28,6 +29,20 @@ from tests.logs import (
 )
 from tests.rig import Rig
 from tests.witnessing import NAMES, Party, cosigned_at, cosigned_sizes, judged, judged_at, sealed
+
+
+async def signed_once(connected: Rig, pool: Pool) -> tuple[Sealing, str, Note]:
+    """A sealer at its first checkpoint, which no witness was asked about; the origin of the
+    stream's log, and that note."""
+    await Story(connected).tell(10)
+    work = sealing(connected, pool)
+    await work.open()
+    await take_in(work, connected)
+    await work.seal()
+    origin = (await names(connected)).origin(STREAM_LOG)
+    stored = await connected.checkpoints.last(origin)
+    assert stored is not None
+    return work, origin, parse_note(stored.raw)
 
 
 async def test_what_is_said_of_a_former_checkpoint_is_kept(
@@ -129,12 +144,7 @@ async def test_nothing_is_cosigned_that_the_log_no_longer_has(
 ) -> None:
     """Checkpoints are lost while witnesses are asked; what stands there is of a larger past."""
     party = Party(tmp_path)
-    await Story(connected).tell(10)
-    work = sealing(connected, pool)
-    await work.open()
-    await take_in(work, connected)
-    await work.seal()
-    origin = (await names(connected)).origin(STREAM_LOG)
+    work, origin, _ = await signed_once(connected, pool)
 
     async def lose() -> None:
         party.before.clear()
@@ -158,15 +168,7 @@ async def test_what_was_said_to_another_sealer_meanwhile_is_kept(
 ) -> None:
     """As far as it makes up a note: anybody may have stored more than one can hold."""
     party = Party(tmp_path)
-    await Story(connected).tell(10)
-    work = sealing(connected, pool)
-    await work.open()
-    await take_in(work, connected)
-    await work.seal()
-    origin = (await names(connected)).origin(STREAM_LOG)
-    stored = await connected.checkpoints.last(origin)
-    assert stored is not None
-    note = parse_note(stored.raw)
+    work, origin, note = await signed_once(connected, pool)
     witness = SigningKey(bytes(range(2, 34)))
     said = [f"another.example/{number}" for number in range(others)]
     more = (witness.sign_text(name, note.text) for name in said)
@@ -189,15 +191,7 @@ async def test_what_others_store_beside_a_checkpoint_keeps_it_from_nobody(
     connected: Rig, pool: Pool, tmp_path: Path, stored: str
 ) -> None:
     party = Party(tmp_path)
-    await Story(connected).tell(10)
-    work = sealing(connected, pool)
-    await work.open()
-    await take_in(work, connected)
-    await work.seal()
-    origin = (await names(connected)).origin(STREAM_LOG)
-    own = await connected.checkpoints.last(origin)
-    assert own is not None
-    note = parse_note(own.raw)
+    work, origin, note = await signed_once(connected, pool)
     former = SigningKey(bytes(range(3, 35)))
     if stored == "more than a note holds":
         more = [former.sign_text(f"another.example/{number}", note.text) for number in range(64)]

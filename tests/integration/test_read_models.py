@@ -35,9 +35,8 @@ from projections.backups.texts import CURRENT, EVERY
 from projections.diffs.feed import FEED
 from projections.diffs.history import HISTORY, HISTORY_OF_SECTION
 from projections.rows import Pool
-from projections.writer import ProjectionWriter
-from tests.generators import DEVICES, START, STREAM, Fleet, played
-from tests.listed import Listed
+from tests.generators import DEVICES, START, Fleet, played
+from tests.listed import brought_in
 
 Observation = tuple[datetime, int, str]
 
@@ -50,10 +49,7 @@ def fleet() -> Fleet:
 @pytest.fixture
 async def pool(postgres_dsn: str, fleet: Fleet) -> AsyncIterator[Pool]:
     async with open_pool(postgres_dsn) as pool:
-        for projection in ALL:
-            writer = ProjectionWriter(pool, projection, Listed(fleet.events))
-            await writer.prepare(STREAM)
-            await writer.apply(fleet.events)
+        await brought_in(pool, ALL, fleet.events)
         yield pool
 
 

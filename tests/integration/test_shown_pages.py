@@ -27,9 +27,8 @@ from projections.audit import AuditFilter, audit_page, shown_audit
 from projections.diffs.words import FIRST, OF_INCOMPLETE, shown_of, told_of
 from projections.rows import Pool
 from projections.shown import boolean, json_object, number, or_null, text, texts, time, word
-from projections.writer import ProjectionWriter
-from tests.generators import DEVICES, START, STREAM, Fleet, played
-from tests.listed import Listed
+from tests.generators import DEVICES, START, Fleet, played
+from tests.listed import brought_in
 
 TENANTS = ("acme", "globex")
 
@@ -70,10 +69,7 @@ def fleet() -> Fleet:
 @pytest.fixture
 async def pool(postgres_dsn: str, fleet: Fleet) -> AsyncIterator[Pool]:
     async with open_pool(postgres_dsn) as pool:
-        for projection in ALL:
-            writer = ProjectionWriter(pool, projection, Listed(fleet.events))
-            await writer.prepare(STREAM)
-            await writer.apply(fleet.events)
+        await brought_in(pool, ALL, fleet.events)
         yield pool
 
 

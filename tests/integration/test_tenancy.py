@@ -26,7 +26,7 @@ from projections.schema import BUILD, LIVE, ensure_schemas, lock_schemas, make_t
 from projections.tenancy import COPIER, READER, SETTING, TenantReader
 from projections.writer import ProjectionWriter
 from tests.generators import STREAM, played
-from tests.listed import Listed
+from tests.listed import Listed, brought_in
 from tests.support import eventually
 
 EVENTS = played(4, 250).events
@@ -276,9 +276,7 @@ async def test_who_copies_is_afterwards_whom_the_dsn_says(tmp_path: Path) -> Non
     await postgres.start()
     try:
         async with open_pool(postgres.dsn + "&options=-c%20role%3Downer") as pool:
-            writer = ProjectionWriter(pool, AUDIT, Listed(EVENTS))
-            await writer.prepare(STREAM)
-            await writer.apply(EVENTS)
+            await brought_in(pool, [AUDIT], EVENTS)
             async with pool.acquire() as connection:
                 async with connection.transaction():
                     await copied_anew(connection)
