@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 
 async def send(url: str, *operations: bytes) -> None:
-    """Operations of the protocol, as bytes, by somebody else; all are in when this returns."""
+    """Operations of the protocol, as bytes, by somebody else; the server has taken all when this
+    returns, but a stream may store them later."""
     address = urlsplit(url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     await reader.readline()

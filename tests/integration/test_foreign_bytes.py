@@ -101,6 +101,11 @@ async def test_the_newest_events_are_told_with_those_that_cannot_be_read(
     nc: Client, nats_server: EmbeddedNats
 ) -> None:
     await send(nats_server.url, *(stored(subject, headers) for subject, headers in STRANGE))
+
+    async def are_stored() -> bool:
+        return (await nc.jetstream().stream_info(EVENTS)).state.messages == len(STRANGE)
+
+    await eventually(are_stored)
     async with asyncio.timeout(20):
         found = await LatestEvents(nc, nc.jetstream(), [SnapshotCreated]).load()
     assert [type(one) for one in found] == [LeftOut] * len(STRANGE)
