@@ -21,6 +21,7 @@ from domain.envelope import StreamIdentity
 from domain.errors import NewerProjection, PoisonEvent, StreamMismatch
 from projections import checkpoints, rebuilds
 from projections.belonging import strays
+from projections.holding import holders, named, readers
 from projections.lease import Lease, held_while_marked
 from projections.patience import Patience
 from projections.prefetch import Prefetch
@@ -29,16 +30,15 @@ from projections.rebuilds import Rebuild
 from projections.rows import Pool
 from projections.schema import BUILD, LIVE
 from projections.source import EventSource
-from projections.writer import ProjectionWriter, Rewound, lease_name
+from projections.waiting import MOST_EVENTS, NEAR, behind
+from projections.writer import LOCK_SECONDS, ProjectionWriter, Rewound, lease_name
 
 log = logging.getLogger(__name__)
 
-MOST_EVENTS = 8_000
 LOOK_SECONDS = 1.0
 IDLE_SECONDS = 0.5
-# Nearer to the head than this the tables change places; what is missing then is written while the
-# live ones are held, which takes some milliseconds.
-NEAR = 1_000
+# When the tables change places, what is missing is written while the live ones are held, which
+# takes some milliseconds.
 HELD_SECONDS = 5.0
 # So long a batch may take to be written meanwhile.
 SWITCH_SECONDS = 60.0
@@ -61,7 +61,7 @@ class ProjectionBuilder:
         self._source = source
         self._projection = projection
         self._beside = beside
-        self._told: list[str] = []
+        self._told = ""
         self._lease = Lease(pool, lease_name(projection, BUILD))
         self._patience = Patience(f"rebuild of {projection.name}", pool)
 
@@ -94,9 +94,12 @@ class ProjectionBuilder:
         """Work on the rebuild, if there is one and nobody else does, until it has ended.
 
         Raises `PoisonEvent` when an event can't be taken in: the rebuild then stays as it is, with
-        that error, until it is begun again or cancelled.
+        that error, until it is begun again or cancelled. `RowsHeld` when others lock the ledgers.
         """
-        await self._lease.lead(self._build)
+        try:
+            await self._lease.lead(self._build)
+        except asyncpg.LockNotAvailableError as error:
+            raise await named(self._pool, self._projection, BUILD, LOCK_SECONDS, error) from error
 
     async def _is_wanted(self, *, retry: bool) -> bool:
         mine = self._projection.version
@@ -162,33 +165,17 @@ class ProjectionBuilder:
                         return
 
     async def _waits(self, goal: int, head: int) -> bool:
-        """Whether other new versions of the same deployment are not as far yet. One that stopped
-        for an event holds all: so the program of before has all its tables until it is skipped."""
-        live = await checkpoints.checkpoints(self._pool)
-        own = live.get(self.name)
-        if own is None or own.version >= self._projection.version:
-            return False
-        building = {one.projection: one for one in await rebuilds.under_way(self._pool)}
-        behind = []
-        for other in self._beside:
-            standing, build = live.get(other.name), building.get(other.name)
-            if standing is None or standing.version >= other.version or other.name == self.name:
-                continue
-            if (
-                build is None
-                or build.version != other.version
-                or build.error is not None
-                or build.position < goal
-                # While events come, one or another of them always has a batch to write.
-                or head - build.position > MOST_EVENTS
-            ):
-                behind.append(other.name)
-        if behind and behind != self._told:
-            log.info(
-                "rebuild of projection %s: ready, and waits for %s", self.name, ", ".join(behind)
-            )
-        self._told = behind
-        return bool(behind)
+        """Whether other new versions of the same deployment are not as far yet."""
+        others = await behind(self._pool, self._projection, self._beside, goal, head)
+        if others:
+            self._tell(", ".join(others))
+        return bool(others)
+
+    def _tell(self, waits_for: str) -> None:
+        """Into the log, once, and not at all for what is over in a moment."""
+        if waits_for and waits_for != self._told:
+            log.info("rebuild of projection %s: ready, and waits for %s", self.name, waits_for)
+        self._told = waits_for
 
     async def _switch(self, writer: ProjectionWriter, batches: Prefetch, begun: Rebuild) -> bool:
         """Give the new tables the place of the live ones; False when they have to wait.
@@ -218,7 +205,9 @@ class ProjectionBuilder:
                     raise NewerProjection(self.name, live.version, self._projection.version)
                 await rebuilds.take_place(connection, self._projection, live)
         except asyncpg.LockNotAvailableError:
-            log.info("rebuild %d of projection %s: waits for readers", begun.build, self.name)
+            by = await readers(self._pool, self._projection)
+            by = by or await holders(self._pool, self._projection, BUILD)
+            self._tell("" if by is None else f"others: {by}")
             return False
         log.info("rebuild %d of projection %s: took the live one's place", begun.build, self.name)
         return True

@@ -11,6 +11,7 @@ import asyncpg
 
 from domain.errors import NewerProjection, ProjectionStopped, RowsHeld
 from projections import checkpoints, retrying, stops
+from projections.holding import named
 from projections.lease import Lease
 from projections.outages import is_outage
 from projections.patience import Patience
@@ -20,7 +21,7 @@ from projections.projection import Projection
 from projections.rows import Pool
 from projections.schema import LIVE
 from projections.source import EventSource
-from projections.writer import ProjectionWriter, Rewound, lease_name
+from projections.writer import LOCK_SECONDS, ProjectionWriter, Rewound, lease_name
 
 log = logging.getLogger(__name__)
 
@@ -96,12 +97,22 @@ class ProjectionWorker:
             except NewerProjection:
                 await asyncio.sleep(STAND_BY_SECONDS)
             except Exception as error:
-                borne = self._patience.bears(error)
-                if not borne or isinstance(error, RowsHeld):
-                    await self._stopped(error)
+                met = await self._named(error)
+                borne = self._patience.bears(met)
+                if not borne or isinstance(met, RowsHeld):
+                    await self._stopped(met)
                 if not borne:
                     raise
-                await self._patience.wait_out(error)
+                await self._patience.wait_out(met)
+
+    async def _named(self, error: Exception) -> Exception:
+        """The error, or who locks what it waited for; an outage if it can't be asked for that."""
+        try:
+            return await named(self._pool, self.projection, LIVE, LOCK_SECONDS, error)
+        except Exception as hindrance:
+            if not is_outage(hindrance):
+                raise
+            return hindrance
 
     async def _stopped(self, error: Exception) -> None:
         """Say for all programs why nothing comes in."""

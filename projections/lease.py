@@ -42,6 +42,12 @@ _HELD = """
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 
+_HOLDER = """
+    SELECT a.pid, a.usename, a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+    WHERE locktype = 'advisory' AND objsubid = 1 AND granted AND mode = 'ExclusiveLock'
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND ((classid::bigint << 32) | objid::bigint) = $1
+"""
 
 # Of the same user; a role that the session has taken may not end sessions of it.
 _END_MARKED = """
@@ -110,6 +116,15 @@ async def held(reader: Reader, names: Iterable[str]) -> set[str]:
     """Those of the leases that somebody holds now."""
     keys = {key for (key,) in await reader.fetch(_HELD)}
     return {name for name in names if _key(name) in keys}
+
+
+async def holder(reader: Reader, name: str) -> str | None:
+    """Which session holds the lease now, in words."""
+    found = await reader.fetchrow(_HOLDER, _key(name))
+    if found is None:
+        return None
+    called = found["application_name"] or "no name"
+    return f"process {found['pid']} of the server ({called}, user {found['usename']})"
 
 
 def _work_of(name: str) -> str:

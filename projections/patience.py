@@ -33,7 +33,8 @@ class Patience:
         if isinstance(error, RowsHeld):
             await self.pause(error.reason)
             return
-        service = "NATS" if isinstance(error, Unavailable) else "Postgres"
+        of_postgres = not isinstance(error, Unavailable) or error.service == "Postgres"
+        service = "Postgres" if of_postgres else "NATS"
         await self.pause(f"waiting for {service}: {reason_of(error)}")
 
     async def pause(self, why: str) -> None:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from domain.envelope import StreamIdentity
 from domain.errors import NewerProjection
-from projections.checkpoints import Checkpoint
+from projections.checkpoints import Checkpoint, load
 from projections.projection import Projection
 from projections.rows import BUILD_SCHEMA, SCHEMA, Connection, Pool, Reader, struct, structs
 from projections.schema import BUILD, LIVE, complete, drop_tables, lock_schemas, make_tables
@@ -79,13 +79,28 @@ class Rebuild(Struct, frozen=True, kw_only=True):
     error: str | None
 
 
+class TakenUp(Struct, frozen=True):
+    """A rebuild, and whether it was under way before."""
+
+    rebuild: Rebuild
+    under_way: bool
+
+
 async def begin(pool: Pool, projection: Projection[Any], identity: StreamIdentity) -> Rebuild:
     """The rebuild of the projection: the one under way, freed of its error, or a new one.
 
     One of an older version, or of another stream, is begun anew. Raises `NewerProjection`.
     """
+    return (await take_up(pool, projection, identity)).rebuild
+
+
+async def take_up(pool: Pool, projection: Projection[Any], identity: StreamIdentity) -> TakenUp:
+    """As `begin`; it says whether the rebuild was under way before."""
     async with pool.acquire() as connection, connection.transaction():
         await lock_schemas(connection)
+        live = await load(connection, projection, LIVE)
+        if live is not None and live.version > projection.version:
+            raise NewerProjection(projection.name, live.version, projection.version)
         found = struct(Rebuild, await connection.fetchrow(f"{_LOAD} FOR UPDATE", projection.name))
         if found is not None:
             if found.version > projection.version:
@@ -101,7 +116,7 @@ async def begin(pool: Pool, projection: Projection[Any], identity: StreamIdentit
                     " WHERE projection = $1",
                     projection.name,
                 )
-                return replace(found, error=None)
+                return TakenUp(replace(found, error=None), True)
         await make_tables(connection, projection, BUILD, found.tables if found else ())
         begun = struct(
             Rebuild,
@@ -115,7 +130,7 @@ async def begin(pool: Pool, projection: Projection[Any], identity: StreamIdentit
             ),
         )
         assert begun is not None
-        return begun
+        return TakenUp(begun, False)
 
 
 async def cancel(pool: Pool, projection: Projection[Any], build: int | None = None) -> bool:

@@ -28,7 +28,10 @@ _OVER = "DELETE FROM configtrail.stops WHERE projection = $1"
 async def tell(pool: Pool, projection: Projection[Any], position: int, reason: str) -> None:
     """Say why the projection takes in nothing behind `position`. Nothing is said when another
     program has got further meanwhile."""
-    await pool.execute(_TELL, projection.name, position, reason)
+    async with pool.acquire() as connection, connection.transaction():
+        # What the reason is about may be in the way of telling it.
+        await connection.execute("SET LOCAL lock_timeout = '1s'")
+        await connection.execute(_TELL, projection.name, position, reason)
 
 
 async def over(connection: Connection | Pool, projection: Projection[Any]) -> None:

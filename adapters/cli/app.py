@@ -48,7 +48,8 @@ from adapters.cli.keys import create_key, list_keys, revoke_key
 from adapters.cli.letters import list_letters, retry_letter, show_letter
 from adapters.cli.listings import audit, devices, fleet, history
 from adapters.cli.parked import list_parked, retry_parked, skip_parked
-from adapters.cli.projections import rebuild, status, verify_rows
+from adapters.cli.projections import status, verify_rows
+from adapters.cli.rebuilding import rebuild
 from adapters.cli.recanonicalising import recanonicalise
 from adapters.cli.replaying import replay
 from adapters.cli.retaining import (

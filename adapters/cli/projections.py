@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +10,6 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -21,18 +19,12 @@ from adapters.cli.arguments import Json
 from adapters.cli.console import err, harmless, out, print_json
 from adapters.cli.session import Need, session
 from adapters.cli.tables import cell, table
-from adapters.composition import System
 from adapters.http.lag import Lag, judge, read_lags
-from adapters.roles.shielding import surely
 from adapters.settings import Settings
-from domain.errors import NotFound
-from projections import ALL, rebuilds
+from projections import ALL
 from projections.belonging import check_live
-from projections.builder import ProjectionBuilder
-from projections.checkpoints import checkpoints
 from projections.lease import held
 from projections.projection import Projection
-from projections.rebuilds import Rebuild
 from projections.verify import Verified, verify
 from projections.writer import lease_name
 
@@ -161,83 +153,6 @@ def status_table(found: list[StatusOut]) -> Table:
             state,
         )
     return made
-
-
-async def rebuild(
-    settings: Settings,
-    *,
-    name: Name,
-    cancel: Annotated[bool, typer.Option("--cancel", help="End a rebuild instead.")] = False,
-) -> int:
-    """Build a read model anew beside the live one, which goes on, and put it in its place.
-
-    Interrupted by Ctrl-C it is cancelled, and the live one stays. Cut off in any other way, it goes
-    on where it was: whoever serves, or this command, takes it up.
-    """
-    projection: Projection[Any] = name
-    async with session(settings, Need.NOTHING) as opened:
-        system = opened.system
-        if cancel:
-            ended = await rebuilds.cancel(system.pool, projection)
-            err.print(f"{projection.name}: " + ("cancelled" if ended else "nothing to cancel"))
-            return 0 if ended else 1
-        begun = await rebuilds.begin(system.pool, projection, await system.source.identity())
-        try:
-            await _watched(system, projection, begun)
-        except asyncio.CancelledError:
-            await surely(rebuilds.cancel(system.pool, projection, begun.build))
-            err.print(f"{projection.name}: cancelled; the live rows are as they were")
-            raise
-        live = (await checkpoints(system.pool)).get(projection.name)
-    if live is None or live.build != begun.build:
-        err.print(f"{projection.name}: somebody cancelled the rebuild")
-        return 1
-    err.print(f"{projection.name}: rebuilt up to position {live.position}, and serving")
-    return 0
-
-
-async def _watched(system: System, projection: Projection[Any], begun: Rebuild) -> None:
-    """Work on the rebuild, or watch whoever does, until it has ended. Raises `PoisonEvent`."""
-    builder = ProjectionBuilder(system.pool, system.source, projection)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(show_speed=True),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        console=err,
-        transient=True,
-    ) as progress:
-        bar = progress.add_task(
-            f"rebuilding {projection.name}",
-            total=await system.source.head(),
-            completed=begun.position,
-            rate="",
-        )
-        building = asyncio.create_task(builder.build())
-        try:
-            while True:
-                await asyncio.wait([building], timeout=LOOK_SECONDS)
-                if building.done():
-                    building.result()
-                found = await rebuilds.find(system.pool, projection)
-                if found is None or found.build != begun.build:
-                    return
-                if found.error is not None and building.done():
-                    raise NotFound("way on for the rebuild", found.error)
-                speed = progress.tasks[0].speed or 0
-                progress.update(
-                    bar,
-                    total=max(found.position, await system.source.head()),
-                    completed=found.position,
-                    rate=f"{speed:,.0f} events/s",
-                )
-                if building.done():  # another one works on it, or did
-                    building = asyncio.create_task(builder.build())
-        finally:
-            building.cancel()
-            await asyncio.wait([building])
 
 
 async def verify_rows(

@@ -7,20 +7,26 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 from msgspec import Struct
+from msgspec.structs import replace
 from nats.js.errors import NotFoundError
 
 from adapters.jetstream.connection import outage_as_unavailable
 from adapters.jetstream.streams import EVENTS
-from domain.errors import StreamGap
+from domain.errors import StreamGap, Unavailable
 from projections import parking, rebuilds, stops
 from projections.belonging import strays
 from projections.checkpoints import Checkpoint, checkpoints
 from projections.engine import ProjectionWorker
+from projections.holding import holders, ledger_holders
 from projections.parking import ParkedCount
 from projections.rebuilds import Rebuild
+from projections.schema import LIVE
 
 if TYPE_CHECKING:
     from adapters.composition import System
+
+# Less than who asks whether all is well waits for the answer.
+LOCK_SECONDS = 2.0
 
 _NOT_MADE = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
 
@@ -64,23 +70,33 @@ async def read_lags(system: System) -> list[Lag]:
     """Every read model's lag, by the checkpoints that the rows were committed with.
 
     The head is asked for after them: it is never the stale one of the two. Raises `Unavailable`,
-    `StreamGap` when the stream has a hole, and what asyncpg raises.
+    which says who locks what they are kept in, `StreamGap` when the stream has a hole, and what
+    asyncpg raises.
     """
     found: dict[str, Checkpoint] = {}
     building: dict[str, Rebuild] = {}
     parked: dict[str, ParkedCount] = {}
     stopped: dict[str, str] = {}
     try:
-        found = await checkpoints(system.pool)
-        building = {one.projection: one for one in await rebuilds.under_way(system.pool)}
-        parked = await parking.counts(system.pool)
-        stopped = await stops.reasons(system.pool)
+        async with system.pool.acquire() as session, session.transaction():
+            await session.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
+            found = await checkpoints(session)
+            building = {one.projection: one for one in await rebuilds.under_way(session)}
+            parked = await parking.counts(session)
+            stopped = await stops.reasons(session)
     except _NOT_MADE:
         pass
+    except asyncpg.LockNotAvailableError as error:
+        by = await ledger_holders(system.pool)
+        if by is None:  # it has ended meanwhile
+            raise
+        raise Unavailable(
+            "what Postgres keeps of the read models", f"it is locked: {by}"
+        ) from error
     stray = await strays(system.pool, system.source)
     head = await system.events.head()
     times: dict[int, datetime] = {}
-    lags = []
+    lags: list[Lag] = []
     for worker in sorted(system.projections, key=_name):
         projection = worker.projection
         checkpoint = found.get(projection.name)
@@ -88,22 +104,25 @@ async def read_lags(system: System) -> list[Lag]:
         if position < head and position not in times:
             times[position] = await _stored_at(system, position + 1)
         count = parked.get(projection.name)
-        lags.append(
-            Lag(
-                name=projection.name,
-                position=position,
-                head=head,
-                oldest_missing=times.get(position),
-                now=datetime.now(UTC),
-                version=projection.version,
-                live_version=checkpoint.version if checkpoint else None,
-                rebuild=building.get(projection.name),
-                parked=count.parked if count else 0,
-                held=count.held if count else 0,
-                stopped=stopped.get(projection.name),
-                stray=str(stray[projection.name]) if projection.name in stray else None,
-            )
+        lag = Lag(
+            name=projection.name,
+            position=position,
+            head=head,
+            oldest_missing=times.get(position),
+            now=datetime.now(UTC),
+            version=projection.version,
+            live_version=checkpoint.version if checkpoint else None,
+            rebuild=building.get(projection.name),
+            parked=count.parked if count else 0,
+            held=count.held if count else 0,
+            stopped=stopped.get(projection.name),
+            stray=str(stray[projection.name]) if projection.name in stray else None,
         )
+        if lag.stopped is None and lag.seconds > LOCK_SECONDS:
+            # Its worker waits longer than this before it says so.
+            by = await holders(system.pool, projection, LIVE)
+            lag = replace(lag, stopped=by and f"the projection {lag.name} waits: {by}")
+        lags.append(lag)
     return lags
 
 

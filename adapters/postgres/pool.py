@@ -42,6 +42,8 @@ _SERVER_SETTINGS = {
     # which costs more the longer the history is, and the planner underrates how many there are.
     "enable_bitmapscan": "off",
     "statement_timeout": "30s",
+    # Somebody else's transaction may hold a table or a row for long: whoever waits says so then.
+    "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "60s",
     "timezone": "UTC",
 }

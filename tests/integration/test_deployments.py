@@ -14,6 +14,7 @@ from projections.builder import ProjectionBuilder
 from projections.checkpoints import checkpoints
 from projections.projection import Projection
 from projections.rows import Pool
+from projections.waiting import hindrance
 from tests.generators import STREAM, played
 from tests.listed import Listed
 from tests.rebuilding import Allergic, Gated, Second, filled, running
@@ -55,6 +56,13 @@ async def test_new_versions_wait_for_one_another(
             await eventually(fleet.waiting.is_set)
             await eventually(lambda: _stands(pool, new[0], source))
             assert await versions(pool) == OLD
+            # Whoever looks on from another program is told too.
+            head = await source.head()
+            told = await hindrance(pool, new[0], new, head=head, own=False)
+            assert "takes its place together with the new versions of fleet" in str(told)
+            told = await hindrance(pool, fleet, new, head=head, own=False)
+            assert "(configtrail, user configtrail) works on it, and comes no further" in str(told)
+            assert await hindrance(pool, fleet, new, head=head, own=True) is None
             fleet.open.set()
             await eventually(lambda: _are(pool, NEW))
 

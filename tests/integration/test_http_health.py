@@ -10,7 +10,8 @@ import httpx
 
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.streams import EVENTS
-from tests.serving import HOME, Api
+from adapters.postgres.pool import open_pool
+from tests.serving import HOME, NOON, TEXTS, Api
 from tests.support import eventually
 
 
@@ -88,3 +89,37 @@ async def test_metrics_count_what_happened(filled: Api) -> None:
     ):
         assert line in lines
     assert any(line.startswith("config_snapshot_errors_total{error_type=") for line in lines)
+
+
+async def test_who_locks_what_read_models_are_kept_in_is_told_at_once(
+    filled: Api, postgres_dsn: str
+) -> None:
+    """Before the worker, which waits for longer, says so."""
+    await filled.settled()
+    async with (
+        open_pool(postgres_dsn, application_name="somebody's psql") as other,
+        other.acquire() as session,
+    ):
+        who = f"process {session.get_server_pid()} of the server (somebody's psql, user "
+        async with session.transaction():
+            await session.execute("LOCK TABLE configtrail.checkpoints")
+            (reason,) = await reasons(filled)
+            assert f"it is locked: {who}" in reason
+            assert "AccessExclusiveLock on checkpoints" in reason
+        await eventually(lambda: _is_ready(filled))
+        async with session.transaction():
+            await session.execute(
+                "SELECT FROM configtrail.checkpoints WHERE projection = 'audit' FOR UPDATE"
+            )
+            await filled.system.intake.publish("acme", "r7", TEXTS[0], NOON)
+            (reason,) = await eventually(lambda: reasons(filled))
+            assert f"the projection audit waits: {who}" in reason
+            assert "in a transaction since 2" in reason
+            assert "a lock on the row of audit in checkpoints" in reason
+        await eventually(lambda: _is_ready(filled))
+
+
+async def reasons(api: Api) -> list[str]:
+    async with httpx.AsyncClient(base_url=api.http.base_url, timeout=60) as anybody:
+        told: list[str] = (await anybody.get("/readyz")).json()["reasons"]
+    return told

@@ -14,13 +14,15 @@ from adapters.embedded.postgres import EmbeddedPostgres
 from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.jetstream.source import JetStreamSource
 from adapters.jetstream.streams import EVENTS, events_stream_config
-from adapters.postgres.pool import open_pool
+from adapters.postgres.pool import _SERVER_SETTINGS, open_pool
 from domain.envelope import Head, NewEvent, StoredEvent
 from domain.errors import StreamMismatch
 from projections import ALL, AUDIT, stops
 from projections.checkpoints import wait_projected
 from projections.engine import ProjectionWorker
+from projections.lease import held_while_marked
 from projections.rows import Pool
+from projections.writer import lease_name
 from tests.generators import played
 from tests.listed import Listed
 from tests.rebuilding import running
@@ -233,9 +235,68 @@ async def test_who_locks_the_tables_is_named_and_holds_up_nobody_afterwards(
     assert await pool.fetchval("SELECT count(*) FROM configtrail.audit") == 500
 
 
+@pytest.mark.parametrize("ledger", ["checkpoints", "stops"])
+async def test_who_holds_a_row_of_a_ledger_is_named_with_since_when(
+    ledger: str,
+    postgres_dsn: str,
+    pool: Pool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("projections.writer.LOCK_SECONDS", 0.3)
+    monkeypatch.setitem(_SERVER_SETTINGS, "lock_timeout", "300ms")
+    events = played(3, 200).events
+    source = Listed(events[:50])
+    async with (
+        open_pool(postgres_dsn) as impatient,
+        open_pool(postgres_dsn, application_name="somebody's psql") as other,
+        other.acquire() as session,
+    ):
+        worker = ProjectionWorker(impatient, source, AUDIT)
+        async with running(worker):
+            await asyncio.wait_for(worker.wait(50), 20)
+            await stops.tell(pool, AUDIT, 50, "something")
+        async with session.transaction():
+            await session.execute(f"SELECT FROM configtrail.{ledger} FOR UPDATE")
+            async with running(ProjectionWorker(impatient, source, AUDIT)):
+                await source.more(events[50:])
+                who = (
+                    f"process {session.get_server_pid()} of the server (somebody's psql, user "
+                    "configtrail, in a transaction since 2"
+                )
+                await eventually(lambda: who in caplog.text)
+                assert f"has a lock on the row of audit in {ledger}" in caplog.text
+        async with running(ProjectionWorker(impatient, source, AUDIT)):
+            await wait_projected(pool, [AUDIT], len(events), 20)
+
+
+async def test_who_locks_a_ledger_against_reading_is_named(
+    postgres_dsn: str, pool: Pool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(_SERVER_SETTINGS, "lock_timeout", "300ms")
+    source = Listed(played(3, 200).events[:50])
+    async with (
+        open_pool(postgres_dsn) as impatient,
+        open_pool(postgres_dsn, application_name="somebody's psql") as other,
+        other.acquire() as session,
+    ):
+        worker = ProjectionWorker(impatient, source, AUDIT)
+        async with running(worker):
+            await asyncio.wait_for(worker.wait(50), 20)
+            async with session.transaction():
+                await session.execute("LOCK TABLE configtrail.checkpoints")
+                await eventually(
+                    lambda: (
+                        "has AccessExclusiveLock on checkpoints" in caplog.text
+                        and f"process {session.get_server_pid()} of the server" in caplog.text
+                    )
+                )
+
+
 async def test_who_holds_the_checkpoint_for_a_while_is_waited_out_and_makes_nothing_unwell(
     pool: Pool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """As a verification does, which has its mark."""
     monkeypatch.setattr("projections.writer.LOCK_SECONDS", 0.3)
     events = played(3, 200).events
     source = Listed(events[:50])
@@ -243,6 +304,7 @@ async def test_who_holds_the_checkpoint_for_a_while_is_waited_out_and_makes_noth
     async with running(worker), pool.acquire() as session:
         await asyncio.wait_for(worker.wait(50), 20)
         async with session.transaction():
+            await session.execute(held_while_marked(lease_name(AUDIT), 60))
             await session.execute("SELECT FROM configtrail.checkpoints FOR UPDATE")
             await source.more(events[50:])
             await eventually(lambda: "LockNotAvailable" in caplog.text)
