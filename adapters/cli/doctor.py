@@ -45,9 +45,12 @@ async def doctor(
     async with AsyncExitStack() as stack:
         findings: list[Finding] = []
         try:
-            found, _ = await servers(stack, settings, make=False)
+            found, _ = await servers(stack, settings, make=False, within=LOOK_SECONDS)
         except NothingHere as error:
             return _tell([Finding("data folder", "wrong", str(error))], as_json)
+        except Unavailable as error:
+            todo = "see what holds it up; its log is in the data folder"
+            return _tell([Finding("servers", "wrong", str(error), todo)], as_json)
         source: JetStreamSource | None = None
         try:
             nc = await stack.enter_async_context(nats(found, within=LOOK_SECONDS))

@@ -17,9 +17,10 @@ from enum import Enum
 import asyncpg
 from msgspec import Struct
 from nats.aio.client import Client
+from nats.errors import Error as NatsError
 from pydantic import SecretStr
 
-from adapters.cli.console import err
+from adapters.cli.console import err, harmless
 from adapters.composition import System, open_system, roles
 from adapters.embedded.errors import DataFolderInUse, NothingHere
 from adapters.embedded.folder import is_kept
@@ -42,6 +43,7 @@ ATTACHED_PROJECTED_SECONDS = 15.0
 STOPPED_SECONDS = 15.0
 _LOOK_SECONDS = 0.2
 _ASK_SECONDS = 0.5
+_PROBE_SECONDS = 2.0
 
 
 class Need(Enum):
@@ -173,39 +175,74 @@ async def _opened(stack: AsyncExitStack, settings: Settings) -> System:
             # A stream that somebody deleted is made anew by `configtrail up` alone.
             return await stack.enter_async_context(open_system(settings, anew=False))
     except TimeoutError as error:
-        raise Unavailable("NATS or Postgres", f"no connection within {seconds:g} s") from error
+        silent = await _silent(settings)
+        raise Unavailable(silent, f"no connection within {seconds:g} s") from error
+
+
+async def _silent(settings: Settings) -> str:
+    """Which of the servers does not answer."""
+    try:
+        async with nats(settings, within=_PROBE_SECONDS) as nc:
+            await nc.flush(timeout=_PROBE_SECONDS)  # type: ignore[arg-type]  # fractions work
+    except (Unavailable, NatsError):
+        return "NATS"
+    assert settings.postgres_dsn is not None
+    try:
+        connection = await asyncpg.connect(
+            settings.postgres_dsn.get_secret_value(), timeout=_PROBE_SECONDS
+        )
+        await connection.close(timeout=_PROBE_SECONDS)
+    except (OSError, TimeoutError, asyncpg.PostgresError):
+        return "Postgres"
+    return "NATS or Postgres"
 
 
 async def servers(
-    stack: AsyncExitStack, settings: Settings, *, make: bool = True
+    stack: AsyncExitStack, settings: Settings, *, make: bool = True, within: float | None = None
 ) -> tuple[Settings, bool]:
     """The settings with servers in them, and whether they are this command's own.
 
-    Without `make` no data folder is begun: raises `NothingHere` when there is none.
+    Without `make` no data folder is begun: raises `NothingHere` when there is none. Raises
+    `DataFolderInUse` when another command does not end in time, and `Unavailable` that names the
+    server that does not answer `within` so many seconds (default: `FOLDER_SECONDS`).
     """
     if settings.nats_url is not None or settings.postgres_dsn is not None:
         return settings, False
     if not (make or await asyncio.to_thread(is_kept, settings.data_dir)):
         raise NothingHere(settings.data_dir)
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + FOLDER_SECONDS
-    waiting = False
+    began = loop.time()
+    patience = FOLDER_SECONDS if within is None else within
+    told: str | None = None
     while True:
-        there = await running(settings.data_dir)
+        try:
+            there = await running(settings.data_dir)
+        except Unavailable as error:
+            # Whoever started it keeps it running, or it has ended in a moment.
+            if loop.time() - began > patience:
+                raise
+            told = _told(f"waiting: {error}", told)
+            await asyncio.sleep(_LOOK_SECONDS)
+            continue
         if there is not None:
             return at(settings, there), False
         try:
             with err.status("starting servers …"):
                 own = await stack.enter_async_context(embedded(settings.data_dir, shared=False))
         except DataFolderInUse:
-            if loop.time() > deadline:
+            if loop.time() - began > FOLDER_SECONDS:
                 raise
-            if not waiting:
-                err.print(f"waiting for the data folder {settings.data_dir}, which is in use")
-            waiting = True
+            told = _told(f"waiting for the data folder {settings.data_dir}, which is in use", told)
             await asyncio.sleep(_LOOK_SECONDS)
         else:
             return at(settings, own), True
+
+
+def _told(what: str, before: str | None) -> str:
+    """Say what is waited for, once."""
+    if what != before:
+        err.print(harmless(what), markup=False, soft_wrap=True)
+    return what
 
 
 def at(settings: Settings, endpoints: Endpoints) -> Settings:

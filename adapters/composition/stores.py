@@ -14,7 +14,7 @@ from adapters.collecting.credentials import BUCKET as CREDENTIALS
 from adapters.crypto.keys import KeyRing, open_keyring
 from adapters.jetstream.buckets import Bucket
 from adapters.jetstream.checkpoints import CHECKPOINTS, CheckpointStore
-from adapters.jetstream.connection import connect
+from adapters.jetstream.connection import close, connect
 from adapters.jetstream.content_store import CONTENT, JetStreamContentStore
 from adapters.jetstream.dead_letters import DEAD_LETTERS, DeadLetters
 from adapters.jetstream.event_store import JetStreamEventStore, wait_available
@@ -135,4 +135,4 @@ async def open_stores(
             checkpoints=checkpoints,
         )
     finally:
-        await nc.close()
+        await close(nc)

@@ -14,6 +14,7 @@ from adapters.embedded.folder import DataFolder, Endpoints, published
 from adapters.embedded.nats import EmbeddedNats, nats_session
 from adapters.embedded.postgres import EmbeddedPostgres
 from adapters.embedded.server import EmbeddedServer
+from domain.errors import Unavailable
 
 __all__ = ["Endpoints", "embedded", "running"]
 
@@ -21,6 +22,7 @@ _log = structlog.get_logger(__name__)
 
 _STABLE_AFTER = 30.0
 _LONGEST_PAUSE = 10.0
+_ANSWER_SECONDS = 5.0
 
 
 @asynccontextmanager
@@ -55,19 +57,26 @@ async def embedded(data_dir: Path, *, shared: bool = True) -> AsyncIterator[Endp
 
 
 async def running(data_dir: Path) -> Endpoints | None:
-    """The servers of a data folder on which another program works, when both answer."""
+    """The servers of a data folder on which another program works, if one does. Raises
+    `Unavailable` that names the one that does not answer."""
     endpoints = published(data_dir)
     if endpoints is None:
         return None
     try:
-        connection = await asyncpg.connect(endpoints.postgres_dsn, timeout=5)
-        await connection.close()
+        connection = await asyncpg.connect(endpoints.postgres_dsn, timeout=_ANSWER_SECONDS)
+        await connection.close(timeout=_ANSWER_SECONDS)
+    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+        raise _silent("Postgres", data_dir, error) from error
+    try:
         async with nats_session(endpoints.nats_url) as client:
             await client.jetstream().account_info()
-    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
-        _log.warning("embedded_servers_do_not_answer", error=type(error).__name__)
-        return None
+    except (OSError, TimeoutError) as error:
+        raise _silent("nats-server", data_dir, error) from error
     return endpoints
+
+
+def _silent(service: str, data_dir: Path, error: Exception) -> Unavailable:
+    return Unavailable(f"the {service} of the data folder {data_dir}", type(error).__name__)
 
 
 @asynccontextmanager

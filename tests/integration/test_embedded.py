@@ -10,18 +10,22 @@ import signal
 import stat
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 import asyncpg
 import pytest
 
+from adapters.cli import session
+from adapters.cli.doctor import doctor
 from adapters.embedded import launch
 from adapters.embedded.errors import DataFolderInUse, DataFolderUnusable
 from adapters.embedded.nats import EmbeddedNats, nats_session
 from adapters.embedded.process import Child, end_stale
 from adapters.embedded.runtime import Endpoints, embedded, running
+from adapters.settings import Settings
+from domain.errors import Unavailable
 from tests.support import children_in, eventually
 
 PROGRAM = """
@@ -130,8 +134,45 @@ async def test_servers_that_die_are_started_again_where_they_were(tmp_path: Path
             pid = json.loads(record.read_bytes())["pid"]
             os.kill(pid, signal.SIGKILL)
             await eventually(partial(_another, record, pid))
-        assert await eventually(lambda: running(folder)) == endpoints
+        assert await eventually(lambda: answering(folder)) == endpoints
         assert await recall(endpoints) == (b"in JetStream", "in Postgres")
+
+
+async def answering(folder: Path) -> Endpoints | None:
+    try:
+        return await running(folder)
+    except Unavailable:
+        return None
+
+
+@pytest.mark.parametrize("server", ["nats", "postgres"])
+async def test_a_server_that_stands_still_is_named(
+    server: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """And not the folder, which another program has as it should."""
+    folder = tmp_path / "data"
+    called = {"nats": "nats-server", "postgres": "Postgres"}[server]
+    async with embedded(folder) as endpoints:
+        pid = json.loads((folder / server / "process.json").read_bytes())["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        said = f"the {called} of the data folder {folder} does not answer: TimeoutError"
+        try:
+            async with AsyncExitStack() as stack:
+                with pytest.raises(Unavailable) as silent:
+                    await session.servers(stack, Settings(data_dir=folder), within=0)
+                assert str(silent.value) == said
+            assert await doctor(Settings(data_dir=folder)) == 1
+            assert said in " ".join(capsys.readouterr().out.split())
+            async with AsyncExitStack() as stack:
+                finding = asyncio.create_task(session.servers(stack, Settings(data_dir=folder)))
+                await eventually(lambda: f"waiting: {said}" in capsys.readouterr().err)
+                os.kill(pid, signal.SIGCONT)
+                found, own = await finding
+                assert (found, own) == (session.at(found, endpoints), False)
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
 
 def _another(record: Path, pid: int) -> bool:

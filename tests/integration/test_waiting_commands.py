@@ -3,17 +3,23 @@ and what is said."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from nats.aio.msg import Msg
+from pydantic import SecretStr
 
 from adapters.cli import program, session
 from adapters.cli.backup import trigger
 from adapters.cli.importing import import_folder
+from adapters.embedded.nats import EmbeddedNats
 from adapters.roles.trigger import SUBJECT
+from adapters.settings import Settings
 from domain.errors import EventsParked, Unavailable
 from domain.events import ManualBackupFinished
 from projections import ALL, AUDIT, stops
@@ -102,3 +108,38 @@ async def test_who_waits_for_a_read_model_that_stands_still_is_told_why_it_does(
     for projection in ALL:
         await stops.tell(system.pool, projection, at[projection.name], "an event, say")
     await session.projected(system, head + 1, 300, or_stopped=True)
+
+
+@pytest.mark.parametrize("silent", ["NATS", "Postgres"])
+async def test_of_two_servers_the_one_that_stands_still_is_named(
+    silent: str, nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path
+) -> None:
+    async with silence() as port:
+        nats = f"nats://127.0.0.1:{port}" if silent == "NATS" else nats_server.url
+        postgres = f"postgresql://u:p@127.0.0.1:{port}/d?sslmode=disable"
+        settings = Settings(
+            nats_url=SecretStr(nats),
+            postgres_dsn=SecretStr(postgres if silent == "Postgres" else postgres_dsn),
+            data_dir=tmp_path,
+            connect_seconds=1,
+        )
+        with pytest.raises(Unavailable, match=f"^{silent} does not answer: no connection within 1"):
+            async with session.session(settings, session.Need.NOTHING):
+                pass
+
+
+@asynccontextmanager
+async def silence() -> AsyncIterator[int]:
+    """A port that takes connections and says nothing, as that of a process that is stopped."""
+    ended = asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await ended.wait()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        ended.set()
