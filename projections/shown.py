@@ -18,6 +18,10 @@ from projections.questions import Question
 from projections.rows import Reader
 from projections.tenancy import TenantReader
 
+# The record separator of RFC 7464, here and in SQL.
+_BETWEEN = "\x1e"
+_BETWEEN_SQL = r"E'\x1e'"
+
 
 class Shown(NamedTuple):
     """A value as JSON: an expression, and what stands around that. Not `named`: its names are in
@@ -111,12 +115,13 @@ def page_of(
     rows in their order, up to one more than `limit`; `place` are columns of each row, with their
     types, and `total` is one, unless `in_all` tells it of them all.
 
-    The items stand in one text, a line each: within an item JSON has none.
+    The items stand in one text, with a character between them that JSON can't have. (It can have
+    ends of lines, where somebody edited a row that holds JSON.)
     """
     columns = "".join(f", {one} AS place{number}" for number, one in enumerate(place))
     last = "".join(f", (array_agg(page.place{one}))[{limit}]" for one in range(len(place)))
     statement = f"""
-        SELECT string_agg(page.item, E'\\n'), {in_all}{last}
+        SELECT string_agg(page.item, {_BETWEEN_SQL}), {in_all}{last}
         FROM (SELECT {item} AS item, {total} AS total{columns} {found}) AS page
     """
     return Question(name, tuple(takes), ("text", "bigint", *place.values()), statement)
@@ -134,4 +139,4 @@ def page_in(record: asyncpg.Record | None) -> Page:
     assert record is not None
     items, total, *last = record
     place = last[0] if len(last) == 1 else tuple(last)
-    return Page([] if items is None else items.split("\n"), total, place)
+    return Page([] if items is None else items.split(_BETWEEN), total, place)

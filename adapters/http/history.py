@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 # Nothing was counted, as there is nothing yet that was compared.
 _NO_DIFF = diffs.HistoryDiff(0, 0, False, 0, (), (), 0, None, None)
+
+_BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 Section = Annotated[
     str | None,
@@ -115,7 +118,7 @@ def history_out(entry: diffs.HistoryEntry) -> HistoryOut:
     diff = entry.diff or _NO_DIFF
     previous = entry.previous_snapshot_id
     return HistoryOut(
-        id=f"{entry.snapshot_id}.{entry.collected_at.timestamp():.6f}",
+        id=f"{entry.snapshot_id}.{_epoch(entry.collected_at)}",
         snapshot_id=entry.snapshot_id,
         component=component_of(diff.sections, diff.summaries),
         summary=_summary(entry),
@@ -142,6 +145,13 @@ def history_out(entry: diffs.HistoryEntry) -> HistoryOut:
         line_count=entry.line_count,
         position=entry.position,
     )
+
+
+def _epoch(moment: datetime) -> str:
+    """Seconds since 1970 with six digits, exactly: a float of a far year has fewer."""
+    microseconds = (moment - _BEGIN) // _MICROSECOND
+    seconds, rest = divmod(abs(microseconds), 1_000_000)
+    return f"{'-' * (microseconds < 0)}{seconds}.{rest:06d}"
 
 
 def attribution_out(found: Attribution | None) -> AttributionOut | None:

@@ -6,7 +6,7 @@ Order is by when it happened, at the same time by position: what arrives late st
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import asyncpg
 from msgspec import DecodeError, Struct
@@ -15,7 +15,7 @@ from msgspec.json import Decoder
 from domain.errors import InvalidInput, RowUnreadable
 from projections.rows import Reader
 
-_DETAILS = Decoder(dict[str, object])
+DETAILS = Decoder(dict[str, object])
 
 
 class AuditEntry(Struct, frozen=True, gc=False):
@@ -70,6 +70,8 @@ _ENTRY = """
     position, tenant_id, event_id, occurred_at, stored_at, actor, action, resource_type,
     resource_id, device_id, version, correlation_id, causation_id, details
 """
+
+_TIMES = tuple([AuditEntry.__struct_fields__.index(one) for one in ("occurred_at", "stored_at")])
 
 # Postgres has earlier and later times than Python.
 _FIRST, _END = "0001-01-01 00:00:00+00", "10000-01-01 00:00:00+00"
@@ -132,8 +134,12 @@ async def _records(
 def _entry_of(record: asyncpg.Record) -> AuditEntry:
     """The entry in a record, whose columns are in the order of the fields."""
     *own, details = record
+    for place in _TIMES:
+        # One without end comes without a zone.
+        if own[place].tzinfo is None:
+            own[place] = own[place].replace(tzinfo=UTC)
     try:
-        fields = [*own, _DETAILS.decode(details)]
+        fields = [*own, DETAILS.decode(details)]
     except (DecodeError, RecursionError) as error:
         raise RowUnreadable(own[0], "its details are no JSON object") from error
     return AuditEntry(*fields)
