@@ -6,7 +6,9 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from domain.decisions import MOST_SECTIONS
 from domain.events import Attribution, ChangeSummary, SectionChange
+from domain.semantic.summary import MOST_SUMMARIES
 from projections.rows import Reader, struct, structs
 
 
@@ -38,12 +40,18 @@ class Diff(Struct, frozen=True, kw_only=True):
 
 
 def touches(section: str) -> str:
-    """Whether the diff `d` touches a section or one below it. What was only moved has no lines
-    counted, but a summary."""
-    return f"""EXISTS (
-        SELECT FROM jsonb_array_elements(d.sections || d.summaries) AS of(one),
-             LATERAL (SELECT of.one ->> 'section') AS named(section)
-        WHERE named.section = {section} OR starts_with(named.section, {section} || ' ')
+    """Whether the diff `d` touches a section or one below it, or may: of one that has as many as
+    are told, others are not, and of one whose comparison was stopped none is. What was only moved
+    has no lines counted, but a summary."""
+    return f"""(
+        jsonb_array_length(d.sections) >= {MOST_SECTIONS}
+        OR jsonb_array_length(d.summaries) >= {MOST_SUMMARIES}
+        OR d.coarse AND d.sections || d.summaries = '[]'
+        OR EXISTS (
+            SELECT FROM jsonb_array_elements(d.sections || d.summaries) AS of(one),
+                 LATERAL (SELECT of.one ->> 'section') AS named(section)
+            WHERE named.section = {section} OR starts_with(named.section, {section} || ' ')
+        )
     )"""
 
 

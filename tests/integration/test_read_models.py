@@ -8,11 +8,14 @@ from datetime import datetime, timedelta
 
 import pytest
 from msgspec import Struct
+from msgspec.structs import replace
 
 from adapters.postgres.pool import open_pool
+from domain.decisions import MOST_SECTIONS
 from domain.errors import InvalidInput
 from domain.events import (
     CollectionFailed,
+    ContentRef,
     DeviceRetired,
     DiffGenerated,
     DuplicateSkipped,
@@ -322,13 +325,55 @@ async def test_history_of_a_section_and_of_those_below_it(pool: Pool) -> None:
             expected = [
                 entry
                 for entry in entries
-                if entry.diff and any(one.section in names for one in entry.diff.sections)
+                if entry.diff
+                and (
+                    any(one.section in names for one in entry.diff.sections)
+                    or (entry.diff.coarse and not entry.diff.sections)
+                )
             ]
             found = await diffs.config_history(pool, *key, limit=1000, section=section)
             assert found == expected
             assert await diffs.count_history(pool, *key, section=section) == len(expected)
             paged = await diffs.config_history(pool, *key, limit=2, offset=1, section=section)
             assert paged == expected[1:3]
+
+
+async def test_a_change_that_may_touch_any_section_is_found_by_each(postgres_dsn: str) -> None:
+    """Those that are not told are not known by name: there were too many, or nobody compared."""
+    fleet = Fleet(1, [("acme", "edge")])
+    for minute in range(4):
+        fleet.read(("acme", "edge"), minute, minute % 2)
+    ids = [one.event.snapshot_id for one in fleet.events if isinstance(one.event, SnapshotCreated)]
+    events = list(fleet.events)
+    for old, new, told in zip(ids, ids[1:], (MOST_SECTIONS, MOST_SECTIONS - 1, 0), strict=False):
+        sections = [SectionChange(section=f"/ip {one}", added=1, removed=0) for one in range(told)]
+        event = DiffGenerated(
+            actor="system:differ",
+            from_snapshot_id=old,
+            to_snapshot_id=new,
+            lines_added=told,
+            lines_removed=0,
+            content=ContentRef(sequence=1, commitment="c"),
+            sections=tuple(sections),
+            coarse=not told,
+        )
+        events.append(
+            replace(events[-1], position=len(events) + 1, event_id=f"diff {new}", event=event)
+        )
+    async with open_pool(postgres_dsn) as pool:
+        await brought_in(pool, ALL, events)
+        key = ("acme", "edge")
+        for section, found in (
+            ("/ip 498", [ids[3], ids[2], ids[1]]),
+            ("/ip 600", [ids[3], ids[1]]),
+        ):
+            history = await diffs.config_history(pool, *key, section=section)
+            assert [one.snapshot_id for one in history] == found
+            assert await diffs.count_history(pool, *key, section=section) == len(found)
+            shown = await diffs.shown_history(pool, *key, limit=9, section=section)
+            assert len(shown.items) == len(found)
+            feed = await diffs.change_feed(pool, "acme", diffs.FeedFilter(section=section))
+            assert [one.snapshot_id for one in feed.changes] == found
 
 
 async def test_the_diff_of_a_snapshot_comes_from_its_true_neighbour(
