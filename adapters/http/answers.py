@@ -60,14 +60,15 @@ def answered_listing(
     *,
     name: str,
     next_cursor: str | None,
+    told: Mapping[str, str] | None = None,
 ) -> Response:
     """A page of a listing as JSON, as lines of JSON, or as CSV (a file called `name`).
 
     `page` is the body as JSON, None: the bare list. Where the next page is says `Link` in each
-    form.
+    form, and so do the headers `told` what only JSON has a place for.
     """
     form = accepted(request, LISTING)
-    headers = _following(request, next_cursor)
+    headers = {**_following(request, next_cursor), **(told or {})}
     if form == CSV:
         headers |= attachment(name, "csv")
         columns = kind.__struct_fields__

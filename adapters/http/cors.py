@@ -8,7 +8,7 @@ from starlette.responses import Response
 # All that an answer says in headers of its own: pages of a bare list go on by `Link` alone.
 _SHOWN = (
     "X-Request-ID, Configtrail-Position, Configtrail-Parked, Link, Content-Disposition,"
-    " Retry-After, ETag, WWW-Authenticate"
+    " Retry-After, ETag, WWW-Authenticate, Configtrail-Searched, Configtrail-Unreadable"
 )
 _MAX_AGE = "600"
 

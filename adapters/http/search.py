@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from adapters.composition import System
 
 LIMIT_MAX = 100
+SEARCHED = "Configtrail-Searched"
+UNREADABLE = "Configtrail-Unreadable"
 _BY_TEXT: Decoder[tuple[str, datetime, int]] = Decoder(tuple[str, datetime, int])
 
 
@@ -46,8 +48,9 @@ class MatchOut(Out):
 
 
 class FoundOut(Out):
-    """What was found in `searched` texts; `unreadable` ones could not be looked through. A page
-    ends after two seconds: while there is a `next_cursor`, there is more to search."""
+    """What was found in `searched` texts; `unreadable` ones could not be looked through, as headers
+    say in each form. A page ends after two seconds: while there is a `next_cursor`, there is more
+    to search."""
 
     items: list[MatchOut]
     searched: int
@@ -111,7 +114,13 @@ def router(system: System) -> APIRouter:
             next_cursor=following,
         )
         return answered_listing(
-            request, items, body, MatchOut, name=f"search-{tenant}", next_cursor=following
+            request,
+            items,
+            body,
+            MatchOut,
+            name=f"search-{tenant}",
+            next_cursor=following,
+            told={SEARCHED: str(found.searched), UNREADABLE: str(found.unreadable)},
         )
 
     return routes

@@ -105,6 +105,12 @@ async def test_texts_that_can_not_be_opened_keep_nobody_from_finding_others(api:
     assert await keyring.store.replace(name, await keyring.store.get(name) or b"", whole)
     page = await api.get(SEARCH, q="address=")
     assert (len(page["items"]), page["searched"], page["unreadable"]) == (11, 11, 2)
+    for form in ("application/json", "application/x-ndjson", "text/csv"):
+        answer = await api.http.get(f"{SEARCH}?q=address=", headers={"Accept": form})
+        told = {
+            name: answer.headers.get(f"Configtrail-{name}") for name in ("Searched", "Unreadable")
+        }
+        assert told == {"Searched": "11", "Unreadable": "2"}
 
 
 async def test_no_secret_can_be_found_out_by_asking_for_it(api: Api) -> None:
