@@ -12,6 +12,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from adapters.http.freshness import position_headers
+from adapters.http.repeated import joined
 from adapters.http.representations import (
     CSV,
     JSON,
@@ -38,7 +39,7 @@ def answered(
     raw = body.encode() if isinstance(body, str) else body
     mark = f'"{hashlib.sha256(form.encode() + raw).hexdigest()[:32]}"'
     told = {"ETag": mark, "Vary": "Accept", **position_headers(request), **(headers or {})}
-    if _has(request.headers.get("if-none-match"), mark):
+    if _has(joined(request.headers.getlist("if-none-match")), mark):
         return Response(status_code=304, headers=told)
     charset = "" if form == JSON else "; charset=utf-8"
     return Response(raw, media_type=form + charset, headers=told)
@@ -112,8 +113,6 @@ def _part(identifier: str) -> str:
     return identifier.replace(".", "%2E") if identifier in _STEPS else quote(identifier, safe="")
 
 
-def _has(given: str | None, mark: str) -> bool:
-    if given is None:
-        return False
+def _has(given: str, mark: str) -> bool:
     marks = {one.strip().removeprefix("W/") for one in given.split(",")}
     return mark in marks or "*" in marks

@@ -24,6 +24,7 @@ from adapters.access.refusals import NOBODY, Kind, Refusals, kind_of
 from adapters.http.cors import Origins
 from adapters.http.errors import error_response, refusal
 from adapters.http.rates import OF_TENANT, Rates, source_of
+from adapters.http.repeated import repeated
 from adapters.http.uploads import is_upload
 from adapters.observability.logging import log_context
 from adapters.observability.metrics import Metrics
@@ -196,6 +197,9 @@ class Guard:
             return error_response(
                 400, "invalid_address", "the address must be UTF-8 (percent-encoded), and is not"
             )
+        twice = repeated(scope["headers"])
+        if twice is not None:
+            return error_response(400, "repeated_header", f"{twice} must be given once", twice)
         preflight = self._origins.preflight(scope["method"], headers)
         origin = headers.get("origin")
         if preflight is not None or scope["method"] in _READING or self._origins.allows(origin):

@@ -11,6 +11,7 @@ from datetime import datetime
 import msgspec
 from fastapi import Request
 
+from adapters.http.repeated import joined
 from adapters.http.shown import Out
 from domain.errors import ConfigtrailError
 
@@ -38,7 +39,7 @@ def accepted(request: Request, offered: Sequence[str]) -> str:
 
     Raises `NotAcceptable`.
     """
-    ranges = _ranges(request.headers.get("accept", "*/*") or "*/*")
+    ranges = _ranges(joined(request.headers.getlist("accept")) or "*/*")
     best = max(offered, key=lambda one: _weight(ranges, one))
     if _weight(ranges, best) <= 0:
         raise NotAcceptable(offered)

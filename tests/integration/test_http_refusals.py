@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 
+import httpx
 import pytest
 
 from adapters.http import guard
@@ -72,6 +73,53 @@ BAD = [
     ("/healthz?a=1&a=2", 422, "invalid_input", "a"),
     ("/api/tenants/acme/audit-logs?action=logins", 422, "invalid_input", "action"),
 ]
+
+
+SINGLE = {
+    "Authorization": "Bearer none",
+    "Content-Type": "text/plain",
+    "Content-Encoding": "identity",
+    "Idempotency-Key": "one",
+    "Configtrail-Min-Position": "1",
+    "Last-Event-ID": "1",
+    "Origin": "http://localhost",
+    "Sec-Fetch-Site": "none",
+}
+
+
+async def test_a_header_that_means_one_thing_is_refused_when_it_is_there_twice(api: Api) -> None:
+    """Of two a proxy may have looked at the other one."""
+    own = {name: value for name, value in api.http.headers.items() if name != "authorization"}
+    for name, value in SINGLE.items():
+        rest = (
+            []
+            if name == "Authorization"
+            else [("Authorization", api.http.headers["authorization"])]
+        )
+        for second in (value, "", "other"):
+            sent = [(name, value), *rest, (name.lower(), second)]
+            for method, path in (("GET", HOME), ("PUT", f"{HOME}/r1/config")):
+                async with httpx.AsyncClient(base_url=api.address, headers=own) as client:
+                    answer = await client.request(method, path, headers=sent)
+                found = answer.json()
+                assert (name, answer.status_code) == (name, 400)
+                assert (found["code"], found["field"]) == ("repeated_header", name)
+
+
+async def test_a_header_that_is_a_list_may_be_there_in_parts(filled: Api) -> None:
+    path = f"{HOME}/r1"
+    mark = (await filled.http.get(path)).headers["etag"]
+    for first, second in (('"none"', mark), (mark, '"none"'), ('"a", "b"', f'W/{mark}, "c"')):
+        sent = [("If-None-Match", first), ("If-None-Match", second)]
+        assert (await filled.http.get(path, headers=sent)).status_code == 304
+    sent = [("If-None-Match", '"none"'), ("If-None-Match", '"other"')]
+    assert (await filled.http.get(path, headers=sent)).status_code == 200
+    own = {name: value for name, value in filled.http.headers.items() if name != "accept"}
+    async with httpx.AsyncClient(base_url=filled.address) as client:
+        client.headers = httpx.Headers(own)
+        sent = [("Accept", "text/html;q=1"), ("Accept", "text/csv;q=0.5")]
+        answer = await client.get(HOME, headers=sent)
+    assert answer.headers["content-type"].startswith("text/csv")
 
 
 async def test_bad_requests_say_what_is_wrong(filled: Api) -> None:
