@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import asyncpg
 import msgspec
 
-from domain.errors import InvalidInput
+from adapters.postgres.attended import Attendant, AttendedSession
+from domain.errors import InvalidInput, Unavailable
 from projections.outages import is_outage, reason_of
 
 if TYPE_CHECKING:
@@ -64,12 +65,15 @@ async def open_pool(
 
     Waits until the server answers, for ever or for `wait_seconds`, and says so every few seconds,
     without the password. Raises the last error when that time is over, and at once what waiting
-    does not heal: a wrong password, or `InvalidInput` for a `dsn` that is none. `role`: sessions
+    does not heal: a wrong password, or `InvalidInput` for a `dsn` that is none. Where the server
+    stands still, whoever asks is told (`Unavailable`) after some seconds. `role`: sessions
     act as this role and no other. `reset` False: what uses a session leaves nothing in it, so that
     it is not cleaned, which costs a way to the server and back, when it is given back.
     """
+    attendant = Attendant(dsn)
     pool = await _connected(
         dsn,
+        attendant,
         application_name=application_name,
         min_size=min_size,
         max_size=max_size,
@@ -84,10 +88,13 @@ async def open_pool(
         raise
     else:
         await pool.close()
+    finally:
+        attendant.stop()
 
 
 async def _connected(
     dsn: str,
+    attendant: Attendant,
     *,
     application_name: str,
     min_size: int,
@@ -105,6 +112,8 @@ async def _connected(
             max_size=max_size,
             timeout=10.0,
             command_timeout=None,
+            connect=attendant.connect,
+            connection_class=AttendedSession,
             init=_prepare,
             reset=None if reset else _as_it_is,
             server_settings={
@@ -120,7 +129,13 @@ async def _connected(
             raise InvalidInput(
                 "postgres_dsn", "must be postgresql://user:password@host:port/database"
             ) from None
-        except (OSError, RuntimeError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (
+            OSError,
+            RuntimeError,
+            Unavailable,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+        ) as error:
             pool.terminate()
             now = loop.time()
             over = wait_seconds is not None and now - started >= wait_seconds
