@@ -30,8 +30,8 @@ def read_address(url: str) -> tuple[list[str], Options]:
 
     `ca` names a file of certificates (PEM) that are trusted instead of the system's; `cert` and
     `key` the files of a client certificate; `inbox` where a user with permissions may listen for
-    answers. Raises `InvalidInput` for what is no address, for TLS with some servers only, and for
-    files that can't be read. It quotes nothing: there may be a password in it.
+    answers. Raises `InvalidInput` for what is no address (or one of a WebSocket), for TLS with some
+    servers only, and for files that can't be read. It quotes nothing: there may be a password in it.
     """
     servers = [_split(one) for one in url.split(",")]
     asked: dict[str, str] = {}
@@ -74,6 +74,11 @@ def _split(server: str) -> SplitResult:
         named = False
     if not named:
         raise InvalidInput(_WHAT, "must be like nats://user:password@host:4222")
+    if parts.scheme in ("ws", "wss"):
+        told = "must begin with nats:// or tls://: over WebSocket NATS is not spoken with here"
+        raise InvalidInput(_WHAT, told)
+    if parts.scheme not in ("nats", "tls"):
+        raise InvalidInput(_WHAT, "must begin with nats:// or tls://")
     return parts
 
 

@@ -102,6 +102,9 @@ async def test_a_server_without_tls_is_not_sent_the_password(tmp_path: Path) -> 
         ("tls://a:b@h:1?cert=/x", "together"),
         ("tls://a:hush@h:1?capath=/x", "no more"),
         ("tls://a:hush@:0", "must be like"),
+        ("ws://a:hush@h:8080", "over WebSocket NATS is not spoken with here"),
+        ("nats://a:hush@h:1,WSS://a:hush@h:443", "over WebSocket NATS is not spoken with here"),
+        ("https://a:hush@h:443", "must begin with nats:// or tls://"),
     ],
 )
 async def test_an_address_that_is_wrong_is_told_without_its_password(url: str, told: str) -> None:
