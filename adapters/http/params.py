@@ -17,6 +17,7 @@ from domain.routeros.menus import whole_path
 
 PAGE_MAX = 500
 OFFSET_MAX = 1_000_000
+_LAST = datetime.max.replace(tzinfo=UTC)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
@@ -93,9 +94,10 @@ def day_or_moment(value: str | None, field: str, *, end: bool = False) -> dateti
         return moment(value, field)
     try:
         day = datetime.fromisoformat(value).replace(tzinfo=UTC)
-        return day + timedelta(days=1) if end else day
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         raise InvalidInput(field, "must be a day such as 2026-03-01, or a time") from error
+    # Times end with the last day, which has no next one.
+    return day + min(timedelta(days=1), _LAST - day) if end else day
 
 
 def searchable(text: str | None) -> str | None:

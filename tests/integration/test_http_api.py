@@ -165,6 +165,13 @@ async def test_the_audit_trail_in_pages_filters_and_csv(filled: Api) -> None:
     late = (NOON + timedelta(hours=1)).isoformat()
     assert (await filled.get(path, date_from=late))["total"] == 4
     assert (await filled.get(path, date_to=late))["total"] == 2
+    # Of the last day that there is the end is the end of all.
+    for last in ("9999-12-31", "9999-12-31T23:59:59.999999Z"):
+        assert (await filled.get(path, date_to=last)) == everything
+        for one in ("changes", "audit-logs"):
+            whole = await filled.get(f"/api/tenants/acme/{one}")
+            assert await filled.get(f"/api/tenants/acme/{one}", date_to=last) == whole
+    assert (await filled.get(path, date_from="9999-12-31"))["total"] == 0
     assert (await filled.get("/api/tenants/other/audit-logs"))["total"] == 0
 
     for how in ({"params": {"format": "csv"}}, {"headers": {"Accept": "text/csv"}}):
