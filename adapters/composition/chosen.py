@@ -15,6 +15,8 @@ from domain.errors import InvalidInput
 
 API: Final = "api"
 SEALER: Final = "sealer"
+COLLECTOR: Final = "collector"
+SYSLOG: Final = "syslog"
 NAMES: Final = (
     API,
     "recorder",
@@ -22,8 +24,8 @@ NAMES: Final = (
     "reaper",
     SEALER,
     "retention",
-    "collector",
-    "syslog",
+    COLLECTOR,
+    SYSLOG,
     "projections",
 )
 _SETTING: Final = "CONFIGTRAIL_ROLES"
@@ -34,9 +36,7 @@ _ALWAYS: Final = ("access journal", "key watch", "stream watch")
 def chosen(text: str) -> frozenset[str]:
     """The names of roles that a setting chooses: those that it names, else all; without those that
     it names with a `-` before. Raises `InvalidInput`."""
-    given = [one.strip() for one in text.split(",") if one.strip()]
-    without = {one[1:].strip() for one in given if one.startswith("-")}
-    named = {one for one in given if not one.startswith("-")}
+    named, without = _given(text)
     unknown = sorted((named | without) - set(NAMES))
     if unknown:
         raise InvalidInput(
@@ -50,6 +50,13 @@ def chosen(text: str) -> frozenset[str]:
     return left
 
 
+def _given(text: str) -> tuple[set[str], set[str]]:
+    """The names that a setting gives, and those that it gives with a `-` before."""
+    given = [one.strip() for one in text.split(",") if one.strip()]
+    without = {one[1:].strip() for one in given if one.startswith("-")}
+    return {one for one in given if not one.startswith("-")}, without
+
+
 def of_chosen(roles: dict[str, Role], names: frozenset[str]) -> dict[str, Role]:
     """Those of a program's roles that are chosen, and what every program runs."""
     return {
@@ -59,8 +66,8 @@ def of_chosen(roles: dict[str, Role], names: frozenset[str]) -> dict[str, Role]:
 
 def check_chosen(settings: Settings, *, own_servers: bool) -> frozenset[str]:
     """The roles that a program is to run. Raises `InvalidInput` for some of them on servers of its
-    own, which no other program could add the rest to, and where one that does not sign has the log
-    key."""
+    own, which no other program could add the rest to, for what is named and switched off, and where
+    one that does not sign has the log key."""
     names = chosen(settings.roles)
     if own_servers and names != frozenset(NAMES):
         raise InvalidInput(
@@ -68,6 +75,7 @@ def check_chosen(settings: Settings, *, own_servers: bool) -> frozenset[str]:
             "chooses some roles: set CONFIGTRAIL_NATS_URL and CONFIGTRAIL_POSTGRES_DSN too, since "
             "embedded servers are one program's",
         )
+    _check_switches(settings, names)
     if SEALER in names:
         return names
     if settings.log_key is not None:
@@ -82,6 +90,28 @@ def check_chosen(settings: Settings, *, own_servers: bool) -> frozenset[str]:
             f"there, since {_SETTING} leaves the sealer out",
         )
     return names
+
+
+def _check_switches(settings: Settings, names: frozenset[str]) -> None:
+    """Raises `InvalidInput` where a program would run, and do nothing of what it is to do."""
+    off: dict[str, tuple[str, str]] = {}
+    if not settings.collector:
+        off[COLLECTOR] = ("CONFIGTRAIL_COLLECTOR", "is off")
+        off[SYSLOG] = off[COLLECTOR]
+    elif settings.syslog_listen is None:
+        off[SYSLOG] = ("CONFIGTRAIL_SYSLOG_LISTEN", "is not set")
+    named, _ = _given(settings.roles)
+    # What nobody names is among all the others; it may be off, as long as there are any.
+    asked = named & names if names - off.keys() else names
+    for role in (one for one in NAMES if one in asked and one in off):
+        setting, how = off[role]
+        raise InvalidInput(setting, f"{how}, and {_SETTING} chooses {role}: change one of the two")
+    if SYSLOG in names - off.keys() and COLLECTOR not in names:
+        raise InvalidInput(
+            _SETTING,
+            f"chooses {SYSLOG} without {COLLECTOR}, which alone acts on what is heard, in the same "
+            "program: choose both, or neither",
+        )
 
 
 def _can_be_seen(path: Path) -> bool:

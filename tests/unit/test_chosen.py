@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -75,6 +76,53 @@ def test_a_program_without_the_sealer_is_not_started_where_the_log_key_is(tmp_pa
         check_chosen(apart, own_servers=False)
     sealer = apart.model_copy(update={"roles": "sealer"})
     assert check_chosen(sealer, own_servers=False) == {"sealer"}
+
+
+HEARING = "0.0.0.0:5514"
+
+
+@pytest.mark.parametrize(
+    ("roles", "switches", "named"),
+    [
+        ("collector", {"collector": False}, "CONFIGTRAIL_COLLECTOR"),
+        ("differ, collector", {"collector": False}, "CONFIGTRAIL_COLLECTOR"),
+        (
+            "collector,syslog",
+            {"collector": False, "syslog_listen": HEARING},
+            "CONFIGTRAIL_COLLECTOR",
+        ),
+        ("collector,syslog", {}, "CONFIGTRAIL_SYSLOG_LISTEN"),
+        (",".join(f"-{one}" for one in NAMES if one != "syslog"), {}, "CONFIGTRAIL_SYSLOG_LISTEN"),
+        (
+            ",".join(f"-{one}" for one in NAMES if one != "collector"),
+            {"collector": False},
+            "CONFIGTRAIL_COLLECTOR",
+        ),
+        ("syslog", {"syslog_listen": HEARING}, "CONFIGTRAIL_ROLES"),
+        ("-collector,-sealer", {"syslog_listen": HEARING}, "CONFIGTRAIL_ROLES"),
+    ],
+)
+def test_a_program_that_would_run_nothing_of_what_it_is_to_run_is_not_started(
+    tmp_path: Path, roles: str, switches: dict[str, Any], named: str
+) -> None:
+    settings = Settings(data_dir=tmp_path, roles=roles, **switches)
+    with pytest.raises(InvalidInput) as refused:
+        check_chosen(settings, own_servers=False)
+    assert refused.value.field == named
+
+
+def test_what_is_switched_off_may_be_among_all_the_others(tmp_path: Path) -> None:
+    for roles, switches in (
+        ("", {"collector": False}),
+        ("-sealer", {"collector": False, "syslog_listen": HEARING}),
+        ("-sealer", {}),
+        ("-collector,-syslog", {"syslog_listen": HEARING}),
+        ("collector,syslog", {"syslog_listen": HEARING}),
+        ("collector", {"syslog_listen": HEARING}),
+        ("-collector", {}),
+    ):
+        settings = Settings(data_dir=tmp_path, roles=roles, **switches)
+        assert check_chosen(settings, own_servers=False) == chosen(roles)
 
 
 @contextmanager
