@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from projections.audit.write import COLUMNS
 from projections.builder import ProjectionBuilder
 from projections.copying import copy_rows
 from projections.outages import is_outage
+from projections.questions import USED, Question
 from projections.rebuilds import begin
 from projections.rows import NEWEST, Connection, Pool
 from projections.schema import BUILD, LIVE, ensure_schemas, lock_schemas, make_tables, write_to
@@ -197,6 +199,42 @@ async def test_a_question_is_answered_where_its_function_is_missing(
             assert asked is not None
             assert asked[0]
         assert question.function in missing
+
+
+OF_OTHERS = Question(
+    "devices",
+    ("text",),
+    ("bigint",),
+    "SELECT count(*) FROM configtrail.devices WHERE tenant_id = $1",
+)
+FUNCTIONS = """
+    SELECT proname, obj_description(p.oid, 'pg_proc') FROM pg_proc p
+    JOIN pg_namespace n ON n.oid = pronamespace WHERE nspname = 'configtrail'
+"""
+
+
+async def test_functions_that_no_program_asks_by_any_more_go(pool: Pool, readers: Pool) -> None:
+    await ensure_schemas(pool, [OF_OTHERS])
+    other = TenantReader(readers, "acme", missing=set())
+    assert tuple(await other.ask(OF_OTHERS, "acme") or ()) == (2,)
+    own = {one.function for one in QUESTIONS}
+    age = f"COMMENT ON FUNCTION configtrail.{OF_OTHERS.function}(text) IS "
+    # One of a former version, which says nothing of that, is new from here on.
+    await pool.execute(f"{age} NULL")
+    for _ in range(2):
+        await ready(pool)
+        there = {tuple(one) for one in await pool.fetch(FUNCTIONS)}
+        today = await pool.fetchval("SELECT current_date::text")
+        assert there == {(one, f"{USED}{today}") for one in own | {OF_OTHERS.function}}
+    for days, gone in ((30, False), (31, True)):
+        await pool.execute(f"{age} '{USED}{date.fromisoformat(today) - timedelta(days)}'")
+        await ensure_schemas(pool)  # as by a command that asks none
+        assert len(await pool.fetch(FUNCTIONS)) == len(own) + 1
+        await ready(pool)
+        left = {name for name, _ in await pool.fetch(FUNCTIONS)}
+        assert left == (own if gone else own | {OF_OTHERS.function})
+        # Who still asks by it is answered all the same.
+        assert tuple(await other.ask(OF_OTHERS, "acme") or ()) == (2,)
 
 
 async def test_who_copies_past_the_fence_may_add_rows_and_neither_read_nor_change_them(
