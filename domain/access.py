@@ -94,6 +94,10 @@ class Principal(Struct, frozen=True, kw_only=True):
         """Whether the tenant exists for them."""
         return any(one.tenant in (tenant, EVERY_TENANT) for one in self.grants)
 
+    def belongs_to(self, tenant: str) -> bool:
+        """Whether the tenant is named among theirs, and not only one of all."""
+        return any(one.tenant == tenant for one in self.grants)
+
     def may(self, permission: Permission, tenant: str) -> bool:
         """Whether they may do it to this tenant; `EVERY_TENANT`: to all of them."""
         return any(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
-from adapters.http.access import Permission, requires
+from adapters.http.access import Permission, principal_of, requires
 from adapters.http.answers import answered_listing, answered_model
 from adapters.http.cursors import BY_ID, Cursors
 from adapters.http.described import LISTED
@@ -80,6 +80,14 @@ async def require_device(rows: Reader, tenant: str, device: str) -> backups.Devi
     return found
 
 
+def require_tenant(request: Request, tenant: str) -> None:
+    """Nothing was heard of the tenant: to who may see all of them that is `NotFound`, as for a slip
+    of the pen. To its own it is there, and empty."""
+    principal = principal_of(request)
+    if principal is None or not principal.belongs_to(tenant):
+        raise NotFound("tenant", tenant)
+
+
 def router(system: System) -> APIRouter:
     """The routes of this module."""
     routes = APIRouter(
@@ -118,7 +126,7 @@ def router(system: System) -> APIRouter:
         )
         total = found.total or 0
         if not total and not await backups.count_devices(rows, tenant):
-            raise NotFound("tenant", tenant)
+            require_tenant(request, tenant)
         items, following = await cursors.page_shown(listing, found, page.limit, DeviceOut)
         body = DevicesOut(
             items=items,

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Query, Request, Response
 
 from adapters.http.access import Permission, requires
 from adapters.http.answers import answered_model
+from adapters.http.devices import require_tenant
 from adapters.http.params import TenantId
 from adapters.http.shown import Out
-from domain.errors import NotFound
 from projections import backups
 from projections.days import Day, list_days
 from projections.fleet import count_stale
@@ -82,7 +82,7 @@ def router(system: System) -> APIRouter:
         async with system.rows_of(tenant).session() as rows:
             numbers = await backups.stats(rows, tenant)
             if not numbers.devices:
-                raise NotFound("tenant", tenant)
+                require_tenant(request, tenant)
             known = {one.day: one for one in await list_days(rows, tenant, first, now.date())}
             stale = await count_stale(rows, tenant, since)
         each = [first + dt.timedelta(days=number) for number in range(days)]

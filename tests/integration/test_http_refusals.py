@@ -11,7 +11,9 @@ import pytest
 
 from adapters.http import guard
 from adapters.http.app import create_app, serve
+from domain.access import Role
 from domain.errors import InvalidInput
+from tests.rig import api_key
 from tests.serving import (
     CANARY,
     HOME,
@@ -73,6 +75,20 @@ BAD = [
     ("/healthz?a=1&a=2", 422, "invalid_input", "a"),
     ("/api/tenants/acme/audit-logs?action=logins", 422, "invalid_input", "action"),
 ]
+
+
+async def test_a_tenant_without_devices_is_there_for_its_own_and_maybe_a_slip_for_others(
+    api: Api,
+) -> None:
+    own = {"Authorization": f"Bearer {await api_key(api.system, Role.VIEWER, 'fresh')}"}
+    home = "/api/tenants/fresh"
+    for path in ("devices", "devices?search=r", "statistics?days=1"):
+        assert (await api.problem(f"{home}/{path}", 404))["code"] == "not_found"
+    devices = await api.http.get(f"{home}/devices", headers=own)
+    assert (devices.status_code, devices.json()["items"], devices.json()["total"]) == (200, [], 0)
+    numbers = await api.http.get(f"{home}/statistics?days=1", headers=own)
+    assert (numbers.status_code, numbers.json()["devices"]) == (200, 0)
+    assert (await api.http.get(f"{HOME}", headers=own)).status_code == 404
 
 
 SINGLE = {
