@@ -31,7 +31,8 @@ def read_address(url: str) -> tuple[list[str], Options]:
     `ca` names a file of certificates (PEM) that are trusted instead of the system's; `cert` and
     `key` the files of a client certificate; `inbox` where a user with permissions may listen for
     answers. Raises `InvalidInput` for what is no address (or one of a WebSocket), for TLS with some
-    servers only, and for files that can't be read. It quotes nothing: there may be a password in it.
+    servers only, and for files that can't be read. It quotes nothing: there may be a password in
+    it.
     """
     servers = [_split(one) for one in url.split(",")]
     asked: dict[str, str] = {}

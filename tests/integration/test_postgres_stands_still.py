@@ -58,7 +58,7 @@ def tree(pid: int) -> Iterator[int]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attended, "LONG_SECONDS", 0.3)
-    monkeypatch.setattr(attended, "GREET_SECONDS", 1.0)
+    monkeypatch.setattr(attended, "GREET_SECONDS", 0.5)
 
 
 @pytest.mark.usefixtures("impatient")
