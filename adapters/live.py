@@ -34,17 +34,21 @@ LISTENERS_MAX = 1_500
 OF_TENANT_MAX = 1_200
 # A listener that is this many events behind does not read: its feed ends.
 KEPT = 1_000
+# So does one for whom so much waits, but for a single event.
+KEPT_BYTES = 16 * 1024 * 1024
 
 
 class _Listener(Struct, eq=False):
     whole: bool
     waiting: deque[Frame] = field(default_factory=deque)
+    waiting_bytes: int = 0
     news: asyncio.Event = field(default_factory=asyncio.Event)
     ended: bool = False
 
     def end(self) -> None:
         self.ended = True
         self.waiting.clear()
+        self.waiting_bytes = 0
         self.news.set()
 
 
@@ -146,11 +150,13 @@ class Live:
             frame = frames[one.whole]
             if one.ended or frame is None:
                 continue
-            if len(one.waiting) >= self._kept:
+            size = one.waiting_bytes + len(frame.body)
+            if len(one.waiting) >= self._kept or (one.waiting and size > KEPT_BYTES):
                 log.warning("a listener does not keep up; its feed ends")
                 one.end()
                 continue
             one.waiting.append(frame)
+            one.waiting_bytes = size
             one.news.set()
 
     async def _coming(self, listener: _Listener, sent: int) -> AsyncGenerator[Frame, None]:
@@ -158,6 +164,7 @@ class Live:
             listener.news.clear()
             while listener.waiting:
                 frame = listener.waiting.popleft()
+                listener.waiting_bytes -= len(frame.body)
                 if frame.position > sent:
                     sent = frame.position
                     yield frame

@@ -7,12 +7,12 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
 
-from projections.source import Delivered
+from projections.source import Batch, Delivered, weight_of
 
 
 class Prefetch:
     """Batches of a feed, as few and as large as they are there. Bounded: it reads on while it keeps
-    fewer than `most` events. The feed is not closed here.
+    fewer than `most` events, of which large ones count as several. The feed is not closed here.
 
     `prepare` is called with a full batch (half of `most`) as soon as there is one, before `next`
     gives it: so Python folds while Postgres writes. One that is not full is given unprepared.
@@ -28,7 +28,7 @@ class Prefetch:
         self._feed = feed
         self._most = most
         self._prepare = prepare
-        self._prepared: list[Delivered] | None = None
+        self._prepared: Batch | None = None
         self._ready: deque[Sequence[Delivered]] = deque()
         self._kept = 0
         self._news = asyncio.Event()
@@ -75,14 +75,17 @@ class Prefetch:
             raise RuntimeError("the feed of events ended")
         merged = self._prepared or self._merged(self._most)
         self._prepared = None
-        self._kept -= len(merged)
+        self._kept -= merged.weight
         self._room.set()
         return merged
 
-    def _merged(self, most: int) -> list[Delivered]:
-        merged = list(self._ready.popleft())
-        while self._ready and len(merged) + len(self._ready[0]) <= most:
-            merged += self._ready.popleft()
+    def _merged(self, most: int) -> Batch:
+        first = self._ready.popleft()
+        merged = Batch(first, weight_of(first))
+        while self._ready and merged.weight + weight_of(self._ready[0]) <= most:
+            more = self._ready.popleft()
+            merged += more
+            merged.weight += weight_of(more)
         return merged
 
     def _look_ahead(self) -> None:
@@ -97,7 +100,7 @@ class Prefetch:
         try:
             async for batch in self._feed:
                 self._ready.append(batch)
-                self._kept += len(batch)
+                self._kept += weight_of(batch)
                 self._news.set()
                 # Decoding a batch holds up the writer, so it gets its turn between two.
                 await asyncio.sleep(0)

@@ -14,11 +14,12 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractContextManager, aclosing
 
 from domain.envelope import StreamIdentity
-from projections.source import Delivered, EventSource
+from projections.source import Delivered, EventSource, weight_of
 
-# As many events are kept for riders at most, and so many of those that they had for others who come
-# later: workers of one program begin one after the other, a second or more apart on a busy machine.
-# Not for longer than so: events that come slowly would fill the memory with what nobody asks for.
+# As many events, of which large ones count as several, are kept for riders at most, and so many of
+# those that they had for others who come later: workers of one program begin one after the other, a
+# second or more apart on a busy machine. Not for longer than so: events that come slowly would fill
+# the memory with what nobody asks for.
 MOST_KEPT = 32_000
 LATE_KEPT = 32_000
 LATE_SECONDS = 10.0
@@ -40,13 +41,14 @@ class SharedSource:
         position = after
         while True:
             train = self._train_at(position)
-            rider = _Rider(position)
+            rider = _Rider(position, train.weight_at(position))
             train.riders.append(rider)
             try:
                 while not rider.left_behind:
-                    batch = await train.next(rider)
+                    batch, weight = await train.next(rider)
                     yield batch
                     position = rider.position = batch[-1].position
+                    rider.weight = weight
                     train.make_room()
                     if len(train.riders) == 1 and self._others_at(train, position):
                         break
@@ -90,21 +92,25 @@ class SharedSource:
 
 
 class _Rider:
-    """Somebody who follows, and has had all events up to `position`."""
+    """Somebody who follows, and has had all events up to `position`; `weight` is what all those of
+    its train weigh up to there."""
 
-    def __init__(self, position: int) -> None:
+    def __init__(self, position: int, weight: int) -> None:
         self.position = position
+        self.weight = weight
         self.left_behind = False
 
 
 class _Train:
-    """One reading. It keeps the events after `begin` and up to `end`."""
+    """One reading. It keeps the events after `begin` and up to `end`; those that it read weigh
+    `weight` up to there."""
 
     def __init__(self, source: EventSource, after: int) -> None:
         self.riders: list[_Rider] = []
         self.begin = self.end = after
-        # Each with when it came, on the loop's clock.
-        self._batches: deque[tuple[float, Sequence[Delivered]]] = deque()
+        self.weight = self._begin_weight = 0
+        # Each with when it came, on the loop's clock, and what all weigh up to its end.
+        self._batches: deque[tuple[float, int, Sequence[Delivered]]] = deque()
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._reading = asyncio.create_task(self._read(source))
@@ -114,9 +120,18 @@ class _Train:
         """Whether the next event after `position` is kept here, or comes next."""
         return self.begin <= position <= self.end and not self._reading.done()
 
-    async def next(self, rider: _Rider) -> Sequence[Delivered]:
-        """What follows for the rider, as one batch was read; waits for it. Raises what the reading
-        raised, after all that came before."""
+    def weight_at(self, position: int) -> int:
+        """What the events weigh that were read up to about this position."""
+        weight = self._begin_weight
+        for _, weighs, batch in self._batches:
+            if batch[-1].position > position:
+                break
+            weight = weighs
+        return weight
+
+    async def next(self, rider: _Rider) -> tuple[Sequence[Delivered], int]:
+        """What follows for the rider, as one batch was read, and its new weight; waits for it.
+        Raises what the reading raised, after all that came before."""
         while rider.position >= self.end:
             if self._reading.done():
                 self._reading.result()
@@ -124,9 +139,11 @@ class _Train:
             self._news.clear()
             await self._news.wait()
         wanted = rider.position + 1
-        for _, batch in reversed(self._batches):  # nearly always the last one
-            if batch[0].position <= wanted:
-                return batch[wanted - batch[0].position :]
+        for _, weight, batch in reversed(self._batches):  # nearly always the last one
+            if batch[0].position == wanted:
+                return batch, weight
+            if batch[0].position < wanted:
+                return batch[wanted - batch[0].position :], weight
         raise RuntimeError(f"position {wanted} is not kept for who follows")
 
     def make_room(self) -> None:
@@ -134,13 +151,12 @@ class _Train:
         passed = self._passed()
         late = asyncio.get_running_loop().time() - LATE_SECONDS
         while self._batches:
-            came, batch = self._batches[0]
-            position = batch[-1].position
-            if position > passed or (position > self.end - LATE_KEPT and came > late):
+            came, weight, batch = self._batches[0]
+            if weight > passed or (weight > self.weight - LATE_KEPT and came > late):
                 break
-            self.begin = position
+            self.begin, self._begin_weight = batch[-1].position, weight
             self._batches.popleft()
-        if self.end - passed < MOST_KEPT:
+        if self.weight - passed < MOST_KEPT:
             self._room.set()
 
     async def stop(self) -> None:
@@ -151,22 +167,23 @@ class _Train:
     async def _read(self, source: EventSource) -> None:
         async with aclosing(source.follow(self.end)) as feed:
             async for batch in feed:
-                self._batches.append((asyncio.get_running_loop().time(), batch))
+                self.weight += weight_of(batch)
+                self._batches.append((asyncio.get_running_loop().time(), self.weight, batch))
                 self.end = batch[-1].position
                 self._news.set()
                 # Decoding a batch holds up whoever awaits Postgres: they get their turn between
                 # two, also where a long queue of messages is here already.
                 await asyncio.sleep(0)
-                while self.end - self._passed() >= MOST_KEPT:
+                while self.weight - self._passed() >= MOST_KEPT:
                     await self._wait_for_room()
 
     def _passed(self) -> int:
-        """All riders had the events up to here."""
-        return min((one.position for one in self.riders if not one.left_behind), default=self.end)
+        """All riders had the events up to this weight."""
+        return min((one.weight for one in self.riders if not one.left_behind), default=self.weight)
 
     async def _wait_for_room(self) -> None:
         self._room.clear()
-        begun = {one: one.position for one in self.riders}
+        begun = {one: one.weight for one in self.riders}
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await self._room.wait()
@@ -177,7 +194,7 @@ class _Train:
     def _leave_behind(self, begun: dict[_Rider, int]) -> None:
         """Go on without those who hold the others up and have hardly moved since."""
         for one in self.riders:
-            moved = one.position - begun.get(one, one.position)
-            if self.end - one.position >= MOST_KEPT // 2 and moved < LEAST_PACE:
+            moved = one.weight - begun.get(one, one.weight)
+            if self.weight - one.weight >= MOST_KEPT // 2 and moved < LEAST_PACE:
                 one.left_behind = True
         self.make_room()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol, TypeAlias
@@ -25,6 +25,25 @@ class Unreadable(Struct, frozen=True, kw_only=True):
 
 
 Delivered: TypeAlias = StoredEvent | Unreadable
+
+# What is bounded is memory: an event that is larger than this counts as several.
+EVENT_BYTES = 2048
+
+
+class Batch(list[Delivered]):
+    """Events that were read together, with what they weigh: their number, and more where some are
+    large."""
+
+    weight: int
+
+    def __init__(self, events: Iterable[Delivered], weight: int) -> None:
+        super().__init__(events)
+        self.weight = weight
+
+
+def weight_of(batch: Sequence[Delivered]) -> int:
+    """What a batch weighs, as far as its source tells."""
+    return batch.weight if isinstance(batch, Batch) else len(batch)
 
 
 class EventSource(Protocol):

@@ -27,6 +27,8 @@ SILENCE_SECONDS = 3.5
 # A loop that was held up sees its clock before what has come meanwhile: that gets its turn first.
 SECOND_LOOK_SECONDS = 0.5
 _NANO = 1_000_000_000
+# What comes with a message beside headers and text: its subject.
+_AROUND_BYTES = 64 * 1024
 # Ends of a request with the status 409 that are none of the consumer.
 _ENDED = ("Batch Completed", "Message Size Exceeds MaxBytes")
 
@@ -45,14 +47,16 @@ class Puller:
         consumer: str,
         *,
         batch: int = 500,
-        max_bytes: int = 32 * 1024 * 1024,
+        max_bytes: int = 16 * 1024 * 1024,
     ) -> None:
         self._nc = nc
         self._next_subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._batch = batch
-        self._max_bytes = max_bytes
+        # A message that is larger than what is asked for would never come.
+        self._max_bytes = max(max_bytes, nc.max_payload + _AROUND_BYTES)
         self._owed = 0
         self._buffer: deque[Msg] = deque()
+        self._bytes = 0
         self._came = asyncio.Event()
         self._broken: str | None = None
         self._inbox = nc.new_inbox()
@@ -88,7 +92,8 @@ class Puller:
             await self._wait_for_more()
         count = min(len(self._buffer), limit or self._batch)
         messages = [self._buffer.popleft() for _ in range(count)]
-        if len(self._buffer) <= self._batch:
+        self._bytes -= sum(len(msg.data) for msg in messages)
+        if len(self._buffer) <= self._batch and self._bytes <= self._max_bytes // 2:
             await self._request()
         return messages
 
@@ -127,6 +132,7 @@ class Puller:
         status = msg.headers.get("Status") if msg.headers else None
         if status is None or msg.reply:
             self._buffer.append(msg)
+            self._bytes += len(msg.data)
             self._owed = max(0, self._owed - 1)
         elif status != "100":  # 100 is the idle heartbeat
             headers = msg.headers or {}

@@ -29,13 +29,14 @@ from adapters.jetstream.tap import Tap, TappedMessage
 from domain.envelope import Head, StreamIdentity
 from domain.errors import StreamGap, Unavailable
 from projections.precedence import Precedence
-from projections.source import Delivered
+from projections.source import EVENT_BYTES, Batch, Delivered
 
 log = logging.getLogger(__name__)
 
 # Decoding so many takes a millisecond, in which nobody else has a turn. A batch goes eight ways to
 # Postgres and back, which does nothing meanwhile: with 250 each of them took twice as long.
 TAKEN = 100
+TAKEN_BYTES = TAKEN * EVENT_BYTES
 
 
 class JetStreamSource:
@@ -120,10 +121,11 @@ class JetStreamSource:
             while True:
                 messages = await puller.take_all()
                 await self._precedence.give_way()
-                batch = [decode(message) for message in messages]
+                size = sum(len(one.data) for one in messages)
+                batch = Batch(map(decode, messages), len(messages) + size // EVENT_BYTES)
                 good = contiguous(position, [one.position for one in batch])
                 if good:
-                    yield batch[:good]
+                    yield batch if good == len(batch) else batch[:good]
                     position += good
                 elif first:
                     # The consumer began here.
@@ -157,6 +159,7 @@ class RawPuller(Puller):
         super().__init__(nc, stream, consumer, batch=batch)
         self._tap = Tap.of(nc)
         self._raw: deque[TappedMessage] = deque()
+        self._raw_bytes = 0
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
@@ -178,6 +181,7 @@ class RawPuller(Puller):
     def take(self, message: TappedMessage) -> None:
         """See `Taker.take`."""
         self._raw.append(message)
+        self._raw_bytes += len(message.data)
         self._owed -= 1
 
     def taken(self) -> None:
@@ -185,14 +189,21 @@ class RawPuller(Puller):
         self._came.set()
 
     async def take_all(self) -> list[TappedMessage]:
-        """The messages that are here, at least one and at most `TAKEN`; waits for the first.
+        """The messages that are here, at least one and at most `TAKEN`, or fewer large ones; waits
+        for the first.
 
         Raises `PullLost` when neither messages nor heartbeats come.
         """
         while not self._raw:
             await self._wait_for_more()
         count = min(len(self._raw), TAKEN)
-        messages = [self._raw.popleft() for _ in range(count)]
-        if len(self._raw) <= self._batch:
+        messages: list[TappedMessage] = []
+        size = 0
+        while len(messages) < count and size <= TAKEN_BYTES:
+            message = self._raw.popleft()
+            messages.append(message)
+            size += len(message.data)
+        self._raw_bytes -= size
+        if len(self._raw) <= self._batch and self._raw_bytes <= self._max_bytes // 2:
             await self._request()
         return messages

@@ -260,9 +260,13 @@ async def test_two_hundred_listeners_are_served_by_one_reading(api: Api) -> None
     assert api.system.live.listeners == 0
 
 
-async def test_who_does_not_read_is_dropped_and_others_go_on(api: Api) -> None:
+@pytest.mark.parametrize(("kept", "kept_bytes"), [(3, 1 << 30), (1_000, 3_000)])
+async def test_who_does_not_read_is_dropped_and_others_go_on(
+    api: Api, kept: int, kept_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.live.KEPT_BYTES", kept_bytes)
     system = api.system
-    live = Live(system.source, system.events, heartbeat=0.2, kept=3)
+    live = Live(system.source, system.events, heartbeat=0.2, kept=kept)
     slow, quick = live.listen("acme"), live.listen("acme")
     got: list[int] = []
 

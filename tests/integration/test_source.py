@@ -19,7 +19,7 @@ from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream import pull
 from adapters.jetstream.delivery import DeliveryDecoder
 from adapters.jetstream.event_store import JetStreamEventStore
-from adapters.jetstream.passing import passing_consumer
+from adapters.jetstream.passing import passing, passing_consumer
 from adapters.jetstream.source import JetStreamSource, RawPuller
 from adapters.jetstream.streams import EVENTS, events_stream_config
 from adapters.jetstream.tap import TappedMessage
@@ -264,6 +264,30 @@ async def test_a_stream_put_back_under_a_follower_is_noticed(
         with pytest.raises(StreamMismatch, match="put back to an older copy"):
             await read_on(reader, [], when=20, then=put_back)
         await append(store, events[:20], 10)
+
+
+@pytest.mark.parametrize("kind", [RawPuller, pull.Puller])
+async def test_of_large_messages_no_more_are_asked_for_than_memory_is_meant_for(
+    nc: Client, kind: type[pull.Puller]
+) -> None:
+    js = nc.jetstream()
+    count = 80
+    for number in range(count):
+        await js.publish(f"configtrail.acme.r{number}.Large", b"x" * (1 << 20))
+    async with (
+        passing(nc, js, EVENTS, 1) as made,
+        kind(nc, EVENTS, made.consumer) as puller,
+    ):
+        for _ in range(count):
+            if isinstance(puller, RawPuller):
+                assert len(await puller.take_all()) == 1
+                here = len(puller._raw)
+            else:
+                await puller.next(1)
+                here = len(puller._buffer)
+            await nc.flush()
+            # One half that is here while the next is asked for.
+            assert here <= 24
 
 
 async def test_a_removed_event_is_a_gap(nc: Client) -> None:

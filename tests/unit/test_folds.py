@@ -22,7 +22,7 @@ from projections.diffs import write as diffs
 from projections.outages import is_outage, reason_of
 from projections.prefetch import Prefetch
 from projections.projection import Projection
-from projections.source import Delivered
+from projections.source import Batch, Delivered
 from tests.generators import cut, played
 from tests.support import eventually
 
@@ -241,6 +241,27 @@ async def test_reading_ahead_is_bounded_merges_and_notices_silence() -> None:
             seen += batch
         assert seen == events
         assert await prefetch.next(0.01) is None
+
+
+async def test_of_large_events_fewer_are_read_ahead_and_merged() -> None:
+    events = played(1, 30).events
+    given: list[int] = []
+
+    async def large() -> AsyncGenerator[Batch, None]:
+        async for batch in _feed([[stored] for stored in events]):
+            given.append(len(batch))
+            yield Batch(batch, 4)
+
+    async with aclosing(large()) as feed, Prefetch(feed, most=10) as prefetch:
+        await eventually(lambda: len(given) >= 3)
+        assert len(given) == 3
+        seen: list[Delivered] = []
+        while len(seen) < len(events):
+            batch = await prefetch.next(5)
+            assert batch is not None
+            assert 1 <= len(batch) <= 2
+            seen += batch
+        assert seen == events
 
 
 async def test_a_feed_that_fails_is_heard_after_what_it_gave() -> None:

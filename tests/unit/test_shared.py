@@ -11,7 +11,7 @@ import pytest
 from domain.errors import StreamGap
 from projections import shared
 from projections.shared import SharedSource
-from projections.source import Delivered
+from projections.source import Batch, Delivered
 from tests.generators import played
 from tests.listed import Listed
 from tests.support import eventually
@@ -41,6 +41,15 @@ def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared, "LATE_KEPT", 100)
     monkeypatch.setattr(shared, "PATIENCE_SECONDS", 0.05)
     monkeypatch.setattr(shared, "LEAST_PACE", 1)
+
+
+class Large(Counting):
+    """Its events count as ten each."""
+
+    async def follow(self, after: int = 0) -> AsyncGenerator[Sequence[Delivered], None]:
+        async with aclosing(super().follow(after)) as batches:
+            async for batch in batches:
+                yield Batch(batch, 10 * len(batch))
 
 
 class Follower:
@@ -175,3 +184,20 @@ async def test_all_hear_of_a_reading_that_fails_after_what_it_gave() -> None:
     ended = await asyncio.gather(*(one.task for one in followers), return_exceptions=True)
     assert [type(one) for one in ended] == [StreamGap, StreamGap]
     assert all(one.seen == EVENTS[:100] for one in followers)
+
+
+async def test_of_large_events_fewer_are_kept_and_who_holds_the_others_up_is_left_behind() -> None:
+    source = Large(EVENTS)
+    together = SharedSource(source)
+    followers = [Follower(together) for _ in range(3)]
+    for one in followers:
+        one.gate.clear()
+    await eventually(lambda: all(len(one.seen) == 100 for one in followers))
+    assert source.given <= 200
+    for one in followers[1:]:
+        one.gate.set()
+    await asyncio.wait_for(asyncio.gather(*(one.task for one in followers[1:])), 20)
+    assert len(followers[0].seen) == 100
+    followers[0].gate.set()
+    await asyncio.wait_for(followers[0].task, 20)
+    assert all(one.seen == EVENTS for one in followers)
