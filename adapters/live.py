@@ -205,7 +205,7 @@ class Live:
         head = await self._source.head()
         if after > head:
             raise InvalidInput(
-                "Last-Event-ID", f"is ahead of the stream, which ends at {head}; begin without it"
+                "after", f"is ahead of the stream, which ends at {head}; begin without it"
             )
 
     def _forget(self, tenant_id: str, listener: _Listener) -> None:

@@ -25,7 +25,7 @@ from adapters.http.access import Permission, Principal, requires
 from adapters.http.described import STREAMED
 from adapters.http.params import TenantId
 from adapters.http.representations import accepted
-from domain.errors import Unauthenticated
+from domain.errors import InvalidInput, Unauthenticated
 from projections.outages import is_outage
 
 if TYPE_CHECKING:
@@ -107,7 +107,12 @@ def router(system: System) -> APIRouter:
         needed = Permission.AUDIT if whole else Permission.READ
         frames = system.live.listen(tenant, begin, whole=whole)
         # What can be wrong is known before anything is sent.
-        first = await anext(frames)
+        try:
+            first = await anext(frames)
+        except InvalidInput as error:
+            raise InvalidInput(
+                "after" if last_event_id is None else "Last-Event-ID", error.rule
+            ) from error
         may = partial(still_may, request, tenant, needed)
         return EventStream(_from(first, frames, may, principal.until))
 

@@ -175,6 +175,8 @@ async def test_a_feed_goes_on_after_any_position(api: Api) -> None:
             assert one.ids == wanted
     ahead = await api.http.get(FEED, headers={"Last-Event-ID": str(head + 1)})
     assert (ahead.status_code, ahead.json()["field"]) == (422, "Last-Event-ID")
+    ahead = await api.http.get(FEED, params={"after": str(head + 1)})
+    assert (ahead.status_code, ahead.json()["field"]) == (422, "after")
     assert (await api.http.get(FEED, params={"after": "x"})).status_code == 422
     assert (await api.http.get(FEED, headers={"Accept": "text/csv"})).status_code == 406
 
