@@ -135,6 +135,7 @@ def router(system: System) -> APIRouter:
         _check(wanted, at)
         form = _FORMATS[format] if format else accepted(request, LISTING)
         if form != JSON:
+            _check_whole(at)
             suffix = "csv" if form == CSV else "ndjson"
             return StreamingResponse(
                 everything(system, tenant, wanted, form),
@@ -277,3 +278,14 @@ def _check(wanted: AuditFilter, at: _Place) -> None:
         raise InvalidInput("page", "must not be given together with before or cursor")
     if at.before is not None and at.cursor is not None:
         raise InvalidInput("before", "must not be given together with cursor")
+
+
+def _check_whole(at: _Place) -> None:
+    places = {
+        "page": at.page != 1,
+        "before": at.before is not None,
+        "cursor": at.cursor is not None,
+    }
+    for name, given in places.items():
+        if given:
+            raise InvalidInput(name, "is of pages, and csv and ndjson are everything: leave it out")

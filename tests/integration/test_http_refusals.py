@@ -52,6 +52,9 @@ BAD = [
     ("/api/tenants/acme/audit-logs?page=2&before=1", 422, "invalid_input", "page"),
     ("/api/tenants/acme/audit-logs?before=999999", 422, "invalid_input", "before"),
     ("/api/tenants/acme/audit-logs?actor=%00", 422, "invalid_input", "actor"),
+    ("/api/tenants/acme/audit-logs?format=csv&page=2", 422, "invalid_input", "page"),
+    ("/api/tenants/acme/audit-logs?format=ndjson&before=2", 422, "invalid_input", "before"),
+    ("/api/audit-logs?format=csv&cursor=AAAA", 422, "invalid_input", "cursor"),
     ("/api/tenants/acme/audit-logs?format=xml", 422, "invalid_input", "format"),
     (
         "/api/tenants/acme/audit-logs?date_from=2026-03-02T00:00Z&date_to=2026-03-01T00:00Z",
