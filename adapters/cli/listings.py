@@ -15,7 +15,7 @@ from adapters.cli.console import err, harmless, out, print_json
 from adapters.cli.session import Need, session
 from adapters.cli.tables import audit_table, devices_table, fleet_table, history_table
 from adapters.composition import System
-from adapters.http.audit import audit_out
+from adapters.http.audit import audit_out, known_action
 from adapters.http.devices import device_out, require_device
 from adapters.http.fleet import member_out
 from adapters.http.history import history_out
@@ -108,6 +108,8 @@ async def history(
         print_json([history_out(one) for one in shown])
     elif shown:
         out.print(history_table(shown, words))
+    elif section is None:
+        err.print(harmless(f"{device} has no configuration yet"), markup=False)
     else:
         err.print(harmless(f"no change of {device} touches the section {section}"), markup=False)
     if len(found) > limit:
@@ -158,7 +160,7 @@ async def audit(
 ) -> int:
     """Show who did what, newest first: every event there is, by when it happened."""
     wanted = AuditFilter(
-        action=action,
+        action=known_action(action),
         actor=actor,
         device_id=device,
         since=since,
@@ -173,6 +175,8 @@ async def audit(
         print_json([audit_out(one) for one in shown])
     elif shown:
         out.print(audit_table(shown))
+    else:
+        err.print("no entry of the audit log matches")
     if len(found) > limit:
         err.print(f"there are more than {limit}; --limit shows more")
     return 0

@@ -199,7 +199,7 @@ def router(system: System) -> APIRouter:
         """Who did what, newest first: a page as JSON, everything that the filter lets through as
         CSV or as lines of JSON."""
         wanted = AuditFilter(
-            action=_known(action),
+            action=known_action(action),
             actor=storable(actor, "actor"),
             device_id=check_device_id(device_id) if device_id is not None else None,
             since=day_or_moment(date_from, "date_from"),
@@ -229,7 +229,7 @@ def router(system: System) -> APIRouter:
         """The same of what belongs to no tenant: keys for all of them, and refused requests of whom
         nobody knows."""
         wanted = AuditFilter(
-            action=_known(action),
+            action=known_action(action),
             actor=storable(actor, "actor"),
             since=day_or_moment(date_from, "date_from"),
             until=day_or_moment(date_to, "date_to", end=True),
@@ -262,7 +262,8 @@ async def everything(
         raise
 
 
-def _known(action: str | None) -> str | None:
+def known_action(action: str | None) -> str | None:
+    """The action, or `InvalidInput` for what no event is called: nothing would be found by it."""
     if action is not None and action not in ACTIONS.values():
         raise InvalidInput("action", f"must be one of {', '.join(sorted(ACTIONS.values()))}")
     return action

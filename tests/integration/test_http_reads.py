@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.cli import listings
+from domain.errors import InvalidInput
 from tests.reading import four_devices
 from tests.serving import HOME, NOON, TEXTS, Api, export
 
@@ -204,6 +205,22 @@ async def test_rules_in_another_order_are_a_change_of_their_section(
     assert [one["id"] for one in json.loads(capsys.readouterr().out)] == [one["id"]]
     for elsewhere in ("/ip firewall nat", "/ip fire"):
         assert await api.get(f"{HOME}/wall/config-history", section=elsewhere) == []
+
+
+async def test_the_command_line_says_that_there_is_nothing(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await api.http.post(f"{HOME}/new/config-snapshot/trigger")  # nobody answers it
+    await api.settled()
+    of_acme = api.system.settings.model_copy(update={"tenant": "acme"})
+    await listings.history(of_acme, device="new", limit=50)
+    assert capsys.readouterr().err == "new has no configuration yet\n"
+    await listings.history(of_acme, device="r1", section="/nothing", limit=50)
+    assert capsys.readouterr().err == "no change of r1 touches the section /nothing\n"
+    await listings.audit(of_acme, actor="user:nobody", limit=50)
+    assert capsys.readouterr().err == "no entry of the audit log matches\n"
+    with pytest.raises(InvalidInput, match="must be one of access_key_created"):
+        await listings.audit(of_acme, action="nope", limit=50)
 
 
 async def test_statistics_count_days_and_stale_devices(api: Api) -> None:
