@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from domain.attribution import attributed
 from domain.device import Confirms, DeviceState, IsNew
@@ -99,6 +100,14 @@ def _changed_by(
 def observed_event_id(observation_id: str) -> str:
     """The id of the one event that an observation becomes."""
     return f"observation.{observation_id}"
+
+
+def creating_event_id(snapshot_id: str) -> str | None:
+    """The id of the event that created a snapshot, None for an id that none of ours has."""
+    try:
+        return observed_event_id(UUID(snapshot_id).hex)
+    except ValueError:
+        return None
 
 
 def diffed(

@@ -124,6 +124,15 @@ class MalformedEvent(ConfigtrailError):
         self.reason = reason
 
 
+class FollowsMissing(MalformedEvent):
+    """An event says something of what an earlier one of its device, with the id `event_id`, had
+    made, and that is not there. Where that one was skipped, so is this."""
+
+    def __init__(self, position: int, event_id: str, reason: str) -> None:
+        super().__init__(position, reason)
+        self.event_id = event_id
+
+
 class EventsUnread(ConfigtrailError):
     """What is asked hangs on events that can't be read. `what` is that, `unread` names whose events
     they are, and why each can't be read; `way_out` is what else there is to do."""

@@ -15,6 +15,7 @@ from msgspec import Struct, field
 from domain.envelope import StoredEvent
 from domain.errors import (
     ConfigtrailError,
+    FollowsMissing,
     PoisonEvent,
     ProjectionStopped,
     StreamGap,
@@ -67,6 +68,10 @@ def told(error: Exception) -> str:
     return f"{type(error).__name__}: {constraint}" if constraint else type(error).__name__
 
 
+class _Unread(ConfigtrailError):
+    """An event that this program can't decode."""
+
+
 class Brought(Struct):
     """What did not simply come in: the positions of events that are parked instead, each with its
     error, or None when it only waits for an earlier one of its device; and of those that were let
@@ -78,7 +83,11 @@ class Brought(Struct):
     def tell(self, projection: str, known: Collection[int] = ()) -> None:
         """Into the log, once it is committed. `known`: of these it was told before."""
         for position in self.skipped:
-            log.warning("projection %s: event %d is skipped, as recorded", projection, position)
+            log.warning(
+                "projection %s: event %d is skipped, as recorded of it or of what it follows from",
+                projection,
+                position,
+            )
         for position, error in self.parked.items():
             if error is not None and position not in known:
                 log.error(
@@ -140,17 +149,27 @@ class Careful:
             await self._bring(connection, free[half:], blocked, brought)
             return
         (event,) = free
-        if await self._source.skipped(self._projection.name, event):
+        if await self._is_skipped(event, error):
             brought.skipped.append(event.position)
             return
+        why = told(error)
         if self._place == BUILD:
-            raise PoisonEvent(self._projection.name, event.position, error)
+            raise PoisonEvent(self._projection.name, event.position, why)
         blocked.add(parking.key_of(event))
-        brought.parked[event.position] = error
+        brought.parked[event.position] = why
         if self._place == LIVE and await parking.park(
-            connection, self._projection.name, event, error
+            connection, self._projection.name, event, why
         ):
-            await self._check_single(connection, event, error)
+            await self._check_single(connection, event, why)
+
+    async def _is_skipped(self, event: Delivered, error: Exception) -> bool:
+        """Whether the event is recorded as skipped, or it follows from one that is."""
+        name = self._projection.name
+        if await self._source.skipped(name, event):
+            return True
+        return isinstance(error, FollowsMissing) and await self._source.skipped_before(
+            name, event, error.event_id
+        )
 
     async def _check_single(self, connection: Connection, event: Delivered, error: str) -> None:
         """Raises `ProjectionStopped` when it is no single event's fault that this was parked."""
@@ -161,11 +180,11 @@ class Careful:
             devices = found.in_a_row if in_a_row else found.parked
             raise ProjectionStopped(name, event.position, devices, error, in_a_row=in_a_row)
 
-    async def _try(self, connection: Connection, events: Sequence[Delivered]) -> str | None:
+    async def _try(self, connection: Connection, events: Sequence[Delivered]) -> Exception | None:
         """Bring all of them in; else nothing of them, and why."""
         readable = [one for one in events if isinstance(one, StoredEvent)]
         if len(readable) < len(events):
-            return next(one.reason for one in events if isinstance(one, Unreadable))
+            return next(_Unread(one.reason) for one in events if isinstance(one, Unreadable))
         try:
             ops = self._projection.fold(readable)
             async with connection.transaction():
@@ -173,5 +192,5 @@ class Careful:
         except Exception as error:
             if not is_poison(error):
                 raise
-            return told(error)
+            return error
         return None

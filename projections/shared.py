@@ -78,6 +78,10 @@ class SharedSource:
         """See `EventSource.skipped`."""
         return await self._source.skipped(projection, event)
 
+    async def skipped_before(self, projection: str, event: Delivered, event_id: str) -> bool:
+        """See `EventSource.skipped_before`."""
+        return await self._source.skipped_before(projection, event, event_id)
+
     async def head(self) -> int:
         """See `EventSource.head`."""
         return await self._source.head()

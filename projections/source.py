@@ -64,6 +64,10 @@ class EventSource(Protocol):
         """Whether the stream says that the projection goes on without this event."""
         ...
 
+    async def skipped_before(self, projection: str, event: Delivered, event_id: str) -> bool:
+        """Whether it goes on without an earlier event of the same device, which has that id."""
+        ...
+
     async def head(self) -> int:
         """The position of the last event in the stream, 0 when it is empty."""
         ...

@@ -69,6 +69,16 @@ class Listed:
             for one in self.events
         )
 
+    async def skipped_before(self, projection: str, event: Delivered, event_id: str) -> bool:
+        return any(
+            isinstance(one, StoredEvent)
+            and isinstance(one.event, EventSkipped)
+            and (one.event.projection, one.event.skipped_event_id) == (projection, event_id)
+            and (one.tenant_id, one.device_id) == (event.tenant_id, event.device_id)
+            and one.event.position < event.position
+            for one in self.events
+        )
+
     async def head(self) -> int:
         return len(self.events) if self._head is None else self._head
 

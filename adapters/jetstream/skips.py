@@ -42,9 +42,10 @@ async def event_at(nc: Client, decoder: DeliveryDecoder, position: int) -> Deliv
 
 class _Told(Struct):
     """The skips of one branch, as far as they were read: where each is told, by read model and
-    position, and the last of them."""
+    position; the position that it is about, by read model and id; and the last of them."""
 
     at: dict[tuple[str, int], int] = field(default_factory=dict)
+    about: dict[tuple[str, str], int] = field(default_factory=dict)
     last: RawEvent | None = None
 
 
@@ -62,11 +63,17 @@ class Skips:
     async def has(self, projection: str, event: Delivered) -> bool:
         """Whether the projection goes on without this event."""
         for tenant_id, device_id in skip_branches(event):
-            subject = f"{wire.PREFIX}.{to_token(tenant_id)}.{to_token(device_id)}.{_SKIPPED}"
-            told = await self._read(subject)
+            told = await self._read(_subject(tenant_id, device_id))
             if told.at.get((projection, event.position), 0) > event.position:
                 return True
         return False
+
+    async def has_before(self, projection: str, event: Delivered, event_id: str) -> bool:
+        """Whether it goes on without an earlier event of the same device, which has that id."""
+        own = (event.tenant_id, event.device_id)
+        told = await self._read(_subject(*own))
+        position = told.about.get((projection, event_id), event.position)
+        return position < min(event.position, told.at.get((projection, position), 0))
 
     async def _read(self, subject: str) -> _Told:
         told = self._branches.get(subject)
@@ -82,6 +89,8 @@ class Skips:
             one = _decoded(self._decoder, raw)
             if isinstance(one, StoredEvent) and isinstance(one.event, EventSkipped):
                 told.at[one.event.projection, one.event.position] = raw.position
+                about = (one.event.projection, one.event.skipped_event_id)
+                told.about[about] = one.event.position
             told.last = raw
 
     async def _stands(self, told: _Told) -> bool:
@@ -121,6 +130,11 @@ async def _last_version(nc: Client, js: JetStreamContext, subjects: str, until: 
                 found = version_after(found, told, raw.position, readable=readable)
                 if raw.position >= until:
                     return found
+
+
+def _subject(tenant_id: str, device_id: str) -> str:
+    """Of the skips on a branch."""
+    return f"{wire.PREFIX}.{to_token(tenant_id)}.{to_token(device_id)}.{_SKIPPED}"
 
 
 def _told_version(headers: Mapping[str, str]) -> int | None:

@@ -75,6 +75,11 @@ class JetStreamSource:
         with missing_as_unavailable(EVENTS):
             return await end_of_branch(self._nc, self._js, tenant_id, device_id)
 
+    async def skipped_before(self, projection: str, event: Delivered, event_id: str) -> bool:
+        """See `EventSource.skipped_before`."""
+        with missing_as_unavailable(EVENTS):
+            return await self._skips.has_before(projection, event, event_id)
+
     async def skipped(self, projection: str, event: Delivered) -> bool:
         """See `EventSource.skipped`."""
         with missing_as_unavailable(EVENTS):

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from domain.decisions import creating_event_id
 from domain.envelope import StoredEvent
-from domain.errors import MalformedEvent
+from domain.errors import FollowsMissing, MalformedEvent
 from domain.events import Attribution
 from projections.backups.fold import BackupOps, NewSnapshot, fold
 from projections.backups.tables import DDL, TABLES
@@ -224,13 +225,16 @@ async def _confirm(connection: Connection, ops: BackupOps) -> None:
     rows = [(*key, seen.count, seen.oldest, seen.newest) for key, seen in ops.sightings.items()]
     status = await connection.execute(CONFIRM, *columns_of(rows, 6))
     if status != f"UPDATE {len(rows)}":
-        first = min(seen.position for seen in ops.sightings.values())
-        # Parked is what was tried alone, so this is about one event.
-        raise MalformedEvent(
-            first,
+        # Parked, or skipped, is what was tried alone, so this is about one event.
+        (*_, snapshot_id), seen = min(ops.sightings.items(), key=lambda one: one[1].position)
+        why = (
             "it confirms a snapshot that is not among its device's here; where the event of that "
-            "snapshot was skipped, skip this one too",
+            "snapshot was skipped, skip this one too"
         )
+        event_id = creating_event_id(snapshot_id)
+        if event_id is None:
+            raise MalformedEvent(seen.position, why)
+        raise FollowsMissing(seen.position, event_id, why)
 
 
 def _device_rows(ops: BackupOps) -> list[tuple[Any, ...]]:

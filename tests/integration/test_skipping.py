@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from adapters.composition import System, open_system
 from adapters.embedded.nats import EmbeddedNats
@@ -21,7 +22,7 @@ from adapters.tlog.evidence import SystemEvidence
 from adapters.tlog.verify import Options
 from adapters.tlog.verify import verify as verify_log
 from benchmarks.history import history
-from domain.decisions import event_skipped
+from domain.decisions import event_skipped, observed_event_id
 from domain.envelope import Head, StoredEvent
 from domain.errors import NotFound, PoisonEvent, StreamMismatch, Unavailable
 from domain.events import DuplicateSkipped, SnapshotCreated, encode_event
@@ -33,7 +34,10 @@ from projections.checkpoints import wait_projected
 from projections.engine import ProjectionWorker
 from projections.source import Delivered
 from projections.verify import verify
+from projections.writer import ProjectionWriter
 from tests.behaviour.event_store import append_many, failure
+from tests.generators import STREAM
+from tests.listed import Listed, brought_in
 from tests.protocol import send, stored
 from tests.publishing import publish
 from tests.rebuilding import Allergic
@@ -379,21 +383,72 @@ async def test_a_skip_that_the_stream_has_no_more_is_none(
         assert await system.source.skipped(AUDIT.name, second)
 
 
-async def test_what_confirms_a_skipped_snapshot_says_that_it_is_to_be_skipped_too(
+async def confirmations(system: System) -> list[StoredEvent]:
+    """A snapshot and three events that confirm it, in the stream."""
+    made = [
+        replace(one, event_id=observed_event_id(one.event.observation_id))
+        for one in history(4, devices=1)
+        if isinstance(one.event, SnapshotCreated | DuplicateSkipped)
+    ]
+    await publish(system.nc, made, EVENTS)
+    events = [await system.source.at(position) for position in range(1, 5)]
+    found = [one for one in events if isinstance(one, StoredEvent)]
+    assert [type(one.event) for one in found] == [SnapshotCreated, *[DuplicateSkipped] * 3]
+    return found
+
+
+async def test_what_confirms_a_skipped_snapshot_is_skipped_with_it(
     nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path
 ) -> None:
     async with open_system(settings_for(nats_server, postgres_dsn, tmp_path)) as system:
-        await publish(system.nc, history(4, devices=1), EVENTS)
-        events = [await system.source.at(position) for position in range(1, 5)]
-        kinds = [type(one.event) for one in events if isinstance(one, StoredEvent)]
-        assert kinds == [SnapshotCreated, *[DuplicateSkipped] * 3]
+        await confirmations(system)
         model = Allergic(BACKUPS, 1)
         worker = ProjectionWorker(system.pool, system.source, model)
         async with running({"backups": worker.run}):
             await wait_projected(system.pool, [model], 4, 20)
-        for position in range(1, 5):
-            done = await skip(system, model, position, actor="user:a", reason=None)
-            told = await parking.listed(system.pool, model.name)
-            assert [one.position for one in told] == [position + 1][: done.left]
-            assert all("skip this one too" in (one.error or "") for one in told)
+        done = await skip(system, model, 1, actor="user:a", reason=None)
+        assert (done.done, done.left) == (4, 0)
         assert await waiting(system) == []
+        # So it is for every rebuild and every comparison from then on.
+        builder = ProjectionBuilder(system.pool, system.source, model)
+        await rebuilds.begin(system.pool, model, await system.source.identity())
+        await builder.build()
+        assert await rebuilds.under_way(system.pool) == []
+        async with running({"backups": worker.run}):
+            await wait_projected(system.pool, [model], 5, 20)
+        assert (await verify(system.pool, system.source, model)).total == 0
+        # A program that can take the snapshot in takes in all of them.
+        whole = ProjectionBuilder(system.pool, system.source, BACKUPS)
+        await rebuilds.begin(system.pool, BACKUPS, await system.source.identity())
+        await whole.build()
+        assert await system.pool.fetchval("SELECT count(*) FROM configtrail.observations") == 4
+
+
+async def test_what_confirms_a_snapshot_that_is_missing_for_another_reason_is_parked(
+    nats_server: EmbeddedNats, postgres_dsn: str, tmp_path: Path
+) -> None:
+    """And so is one where another read model goes on without the snapshot."""
+    async with open_system(settings_for(nats_server, postgres_dsn, tmp_path)) as system:
+        created, *confirming = await confirmations(system)
+        model = Allergic(AUDIT, 1)
+        worker = ProjectionWorker(system.pool, system.source, model)
+        async with running({"audit": worker.run}):
+            await wait_projected(system.pool, [model], 4, 20)
+        await skip(system, model, 1, actor="user:a", reason=None)
+        about = created.event_id
+        for projection, event, event_id, follows in (
+            ("audit", confirming[0], about, True),
+            ("backups", confirming[0], about, False),
+            ("audit", confirming[0], confirming[1].event_id, False),
+            ("audit", created, about, False),
+            ("audit", replace(confirming[0], device_id="another"), about, False),
+        ):
+            assert await system.source.skipped_before(projection, event, event_id) is follows
+        await brought_in(system.pool, [BACKUPS], [created])
+        await system.pool.execute("DELETE FROM configtrail.snapshots")
+        writer = ProjectionWriter(system.pool, BACKUPS, Listed([created, *confirming]))
+        await writer.prepare(STREAM)
+        await writer.apply(confirming)
+        (parked,) = await parking.listed(system.pool, BACKUPS.name)
+        assert parked.position == 2
+        assert "skip this one too" in (parked.error or "")
