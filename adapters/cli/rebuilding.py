@@ -22,7 +22,7 @@ from adapters.cli.session import Need, session
 from adapters.composition import System
 from adapters.roles.shielding import surely
 from adapters.settings import Settings
-from domain.errors import ConfigtrailError, NotFound
+from domain.errors import ConfigtrailError, NotFound, RowsHeld
 from projections import ALL, rebuilds
 from projections.builder import ProjectionBuilder
 from projections.checkpoints import checkpoints
@@ -125,12 +125,13 @@ class _Watched:
         self._begun = begun
         self._builder = ProjectionBuilder(system.pool, system.source, projection)
         self._position = begun.position
-        self._moved = asyncio.get_running_loop().time()
+        self._answered = self._moved = asyncio.get_running_loop().time()
         self._told: str | None = None
 
     async def until_its_end(self) -> None:
-        """Work on the rebuild, or watch whoever does, until it has ended; outages are waited out.
-        Raises `PoisonEvent`, and `NotFound` for one that stopped."""
+        """Work on the rebuild, or watch whoever does, until it has ended; outages are waited out
+        for as long as commands wait for servers. Raises `PoisonEvent`, and `NotFound` for one that
+        stopped."""
         with Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -163,10 +164,12 @@ class _Watched:
                         if not is_outage(error):
                             raise
                         self._tell(_words(error))
+                        self._bear(error)
                         await asyncio.sleep(LOOK_SECONDS)
                     else:
                         if found is None:
                             return
+                        self._answered = asyncio.get_running_loop().time()
                         progress.update(
                             bar,
                             total=max(found.position, head),
@@ -178,6 +181,18 @@ class _Watched:
             finally:
                 building.cancel()
                 await asyncio.wait([building])
+
+    def _bear(self, error: Exception) -> None:
+        """Raises the error when servers are away for long: they may have moved, and the rebuild
+        goes on without this command."""
+        silent = asyncio.get_running_loop().time() - self._answered
+        if silent > self._system.settings.connect_seconds and not isinstance(error, RowsHeld):
+            err.print(
+                f"{self._projection.name}: the rebuild stays as it is: whoever serves goes on with "
+                "it, and so does this command when it is run again",
+                soft_wrap=True,
+            )
+            raise error
 
     async def _found(self, *, ended: bool) -> Rebuild | None:
         found = await rebuilds.find(self._system.pool, self._projection)

@@ -11,7 +11,7 @@ import pytest
 from adapters.cli.rebuilding import rebuild
 from adapters.embedded.nats import EmbeddedNats
 from adapters.postgres.pool import open_pool
-from domain.errors import NewerProjection
+from domain.errors import NewerProjection, Unavailable
 from projections import AUDIT, rebuilds
 from projections.rows import Connection
 from tests.generators import STREAM
@@ -115,6 +115,23 @@ async def test_an_outage_of_nats_is_told_and_waited_out(
             await eventually(lambda: told.has("audit: waits: NATS does not answer"))
             await nats_server.start()
         assert await asyncio.wait_for(working, 60) == 0
+
+
+async def test_servers_that_stay_away_end_the_command_and_not_the_rebuild(
+    filled: Api, postgres_dsn: str, nats_server: EmbeddedNats, told: Told
+) -> None:
+    settings = filled.system.settings.model_copy(update={"connect_seconds": 1.0})
+    async with somebodys_session(postgres_dsn) as session:
+        async with session.transaction():
+            await session.execute("SELECT FROM configtrail.audit")
+            working = asyncio.create_task(rebuild(settings, name=AUDIT))
+            await eventually(lambda: told.has("audit: waits: process"))
+            await nats_server.kill()
+            with pytest.raises(Unavailable, match="NATS does not answer"):
+                await asyncio.wait_for(working, 60)
+            assert told.has("audit: the rebuild stays as it is: whoever serves goes on with it")
+            await nats_server.start()
+        await eventually(lambda: _has_ended(filled), within=60)
 
 
 async def test_an_older_program_is_refused_before_it_builds_anything(api: Api) -> None:
