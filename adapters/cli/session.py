@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from enum import Enum
 
@@ -30,7 +30,7 @@ from adapters.jetstream.event_store import JetStreamEventStore
 from adapters.roles import supervisor
 from adapters.settings import Settings
 from adapters.tlog.reader import StreamReader, open_reader
-from domain.errors import InvalidInput, Unavailable
+from domain.errors import InvalidInput, StreamMismatch, Unavailable
 from projections import stops
 from projections.belonging import strays
 from projections.checkpoints import wait_projected
@@ -75,22 +75,28 @@ async def session(settings: Settings, need: Need) -> AsyncIterator[Session]:
     async with AsyncExitStack() as stack:
         found, hosts = await servers(stack, settings)
         system = await _opened(stack, found)
+        stray: dict[str, StreamMismatch] = {}
+        if need is not Need.NOTHING:
+            stray = await strays(system.pool, system.source)
         if need in (Need.READ_MODELS, Need.EVERYTHING):
             # Before own roles are started: those would fail of it, and say less.
-            for stray in (await strays(system.pool, system.source)).values():
-                raise stray
+            for wrong in stray.values():
+                raise wrong
         if hosts and need is not Need.NOTHING:
             wanted = {
                 name: role
                 for name, role in roles(system).items()
                 if need is Need.EVERYTHING or name.startswith("projection ")
             }
+            for name in stray:
+                # It would end all others, and what leads out of that must be possible.
+                del wanted[f"projection {name}"]
             await stops.forget(system.pool)
             await stack.enter_async_context(supervisor.running(wanted))
         if need is Need.READ_MODELS_AS_THEY_ARE:
             if hosts:
                 head = await system.events.head()
-                await projected(system, head, PROJECTED_SECONDS, or_stopped=True)
+                await projected(system, head, PROJECTED_SECONDS, or_stopped=True, but=stray)
         elif need is not Need.NOTHING:
             seconds = PROJECTED_SECONDS if hosts else ATTACHED_PROJECTED_SECONDS
             await projected(system, await system.events.head(), seconds)
@@ -139,14 +145,20 @@ async def nats(settings: Settings, within: float | None = None) -> AsyncIterator
 
 
 async def projected(
-    system: System, position: int, seconds: float, *, or_stopped: bool = False
+    system: System,
+    position: int,
+    seconds: float,
+    *,
+    or_stopped: bool = False,
+    but: Collection[str] = (),
 ) -> None:
-    """Return when all read models hold the events up to `position`; `or_stopped`: or can't go on.
+    """Return when all read models hold the events up to `position`, `but` for those of these names;
+    `or_stopped`: or can't go on.
 
     Raises `Unavailable` when that is not so in time, with the reason of one that can't go on, which
     is not waited for as long.
     """
-    wanted = [one.projection for one in system.projections]
+    wanted = [one.projection for one in system.projections if one.name not in but]
     began = asyncio.get_running_loop().time()
     while True:
         waited = asyncio.get_running_loop().time() - began

@@ -19,13 +19,16 @@ import pytest
 
 from adapters.cli import session
 from adapters.cli.doctor import doctor
+from adapters.cli.parked import list_parked
+from adapters.cli.rebuilding import rebuild
 from adapters.embedded import launch
 from adapters.embedded.errors import DataFolderInUse, DataFolderUnusable
 from adapters.embedded.nats import EmbeddedNats, nats_session
 from adapters.embedded.process import Child, end_stale
 from adapters.embedded.runtime import Endpoints, embedded, running
 from adapters.settings import Settings
-from domain.errors import Unavailable
+from domain.errors import StreamMismatch, Unavailable
+from projections import ACCESS
 from tests.support import children_in, eventually
 
 PROGRAM = """
@@ -278,3 +281,22 @@ async def test_a_process_that_only_has_the_recorded_id_is_left_alone(tmp_path: P
         assert await end_stale(record) is None
     finally:
         await bystander.end()
+
+
+async def test_where_one_read_model_is_of_another_stream_the_way_out_is_still_there(
+    tmp_path: Path,
+) -> None:
+    """`parked skip` may be what a rebuild waits for, and `configtrail up` does not start then."""
+    settings = Settings(data_dir=tmp_path / "data")
+    async with session.session(settings, session.Need.READ_MODELS) as opened:
+        await opened.system.pool.execute(
+            "UPDATE configtrail.checkpoints SET stream_created = '2020-01-01'"
+            " WHERE projection = 'access'"
+        )
+    with pytest.raises(StreamMismatch, match="rebuild access"):
+        async with session.session(settings, session.Need.READ_MODELS):
+            pass
+    assert await list_parked(settings) == 0
+    assert await rebuild(settings, name=ACCESS) == 0
+    async with session.session(settings, session.Need.READ_MODELS):
+        pass
