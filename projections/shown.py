@@ -20,7 +20,7 @@ from projections.tenancy import TenantReader
 
 # The record separator of RFC 7464, here and in SQL.
 _BETWEEN = "\x1e"
-_BETWEEN_SQL = r"E'\x1e'"
+BETWEEN_SQL = r"E'\x1e'"
 
 
 class Shown(NamedTuple):
@@ -121,7 +121,7 @@ def page_of(
     columns = "".join(f", {one} AS place{number}" for number, one in enumerate(place))
     last = "".join(f", (array_agg(page.place{one}))[{limit}]" for one in range(len(place)))
     statement = f"""
-        SELECT string_agg(page.item, {_BETWEEN_SQL}), {in_all}{last}
+        SELECT string_agg(page.item, {BETWEEN_SQL}), {in_all}{last}
         FROM (SELECT {item} AS item, {total} AS total{columns} {found}) AS page
     """
     return Question(name, tuple(takes), ("text", "bigint", *place.values()), statement)

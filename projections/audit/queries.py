@@ -15,7 +15,7 @@ from msgspec.json import Decoder
 from domain.errors import InvalidInput, RowUnreadable
 from projections.rows import Reader
 
-DETAILS = Decoder(dict[str, object])
+_DETAILS = Decoder(dict[str, object])
 
 
 class AuditEntry(Struct, frozen=True, gc=False):
@@ -139,7 +139,7 @@ def _entry_of(record: asyncpg.Record) -> AuditEntry:
         if own[place].tzinfo is None:
             own[place] = own[place].replace(tzinfo=UTC)
     try:
-        fields = [*own, DETAILS.decode(details)]
+        fields = [*own, _DETAILS.decode(details)]
     except (DecodeError, RecursionError) as error:
         raise RowUnreadable(own[0], "its details are no JSON object") from error
     return AuditEntry(*fields)

@@ -274,13 +274,18 @@ async def test_whatever_stands_in_an_event_is_shown_as_it_is(postgres_dsn: str) 
 
 
 # What somebody may write into a row of the audit trail, as SQL.
+FORGED_END = (
+    ',"created_at":"2001-01-01T00:00:00Z","recorded_at":"2001-01-01T00:00:00Z",'
+    '"correlation_id":null,"causation_id":null}'
+)
 EDITS = (
+    f"""details = '{{}}{FORGED_END}' || chr(30) || '{{"id":"forged","details":{{}}'""",
+    f"""details = '{{}}{FORGED_END}'""",
     """details = '{},"actor":"user:mallory"'""",
     """details = '{"a":1},"created_at":"2001-01-01T00:00:00Z"'""",
     """details = '{},"x":{}'""",
     """details = E'{\\n  "a": [1,\\r\\n\\t2]\\n}'""",
     """details = '{"a":"\\ud800"}'""",
-    """details = '{"a":1e999}'""",
     """details = '{"a":1} {"b":2}'""",
     """details = E'{"a":"\\x1e"}'""",
     """details = E'{"a":\\x1e 1}'""",
