@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from adapters.http.access import Permission, requires
 from adapters.http.answers import answered_page, attachment
-from adapters.http.cursors import BY_POSITION, Cursors
+from adapters.http.cursors import BY_POSITION, Cursors, InvalidCursor
 from adapters.http.described import LISTED
 from adapters.http.errors import problem
 from adapters.http.freshness import position_headers
@@ -150,16 +150,23 @@ def router(system: System) -> APIRouter:
         if many and before is None and wanted == EVERYTHING:
             found = await shown_newest(rows, tenant, limit=at.per_page, offset=offset)
         else:
-            async with rows.session(one_plan=wanted == EVERYTHING) as session:
-                found = await shown_audit(
-                    session,
-                    tenant,
-                    wanted,
-                    limit=at.per_page,
-                    before=before,
-                    offset=offset,
-                    beyond=many,
-                )
+            try:
+                async with rows.session(one_plan=wanted == EVERYTHING) as session:
+                    found = await shown_audit(
+                        session,
+                        tenant,
+                        wanted,
+                        limit=at.per_page,
+                        before=before,
+                        offset=offset,
+                        beyond=many,
+                    )
+            except InvalidInput as error:
+                if place is None:
+                    raise
+                # While the read model is filled anew, the entry where the page before ended may
+                # not be there.
+                raise InvalidCursor from error
         if not found.total_is_exact:
             if len(beyond) >= _MOST_KEPT:
                 beyond.clear()

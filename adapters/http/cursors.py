@@ -68,7 +68,11 @@ class Cursors:
         mac, body = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
         if not hmac.compare_digest(mac, await self._mac(listing, body)):
             raise InvalidCursor
-        return kind.decode(body)
+        try:
+            return kind.decode(body)
+        except msgspec.DecodeError as error:
+            # Given by a program of another version, whose places have another form.
+            raise InvalidCursor from error
 
     async def page(
         self, listing: Listing, found: Sequence[T], limit: int, place_of: Callable[[T], object]

@@ -9,6 +9,7 @@ from urllib.parse import quote, urljoin
 import httpx
 import pytest
 
+from adapters.http.cursors import BY_TIME, Cursors, InvalidCursor
 from tests.reading import LISTINGS, ageless, four_devices
 from tests.serving import HOME, NOON, TEXTS, Api
 
@@ -97,6 +98,27 @@ async def test_pages_go_on_for_a_client_that_tidies_up_addresses(api: Api) -> No
     # Slashes may be asked for in plain, but are not answered so.
     answer = await api.http.get(f"{HOME}/a/config/config-history?limit=1")
     assert answer.links["next"]["url"].startswith(f"{HOME}/a%2Fconfig/config-history?")
+
+
+async def test_a_cursor_whose_entry_is_not_there_any_more_is_refused_as_one(api: Api) -> None:
+    """As while the audit trail is filled anew."""
+    path = "/api/tenants/acme/audit-logs"
+    page = await api.get(path, per_page=2)
+    await api.system.pool.execute(
+        "DELETE FROM configtrail.audit WHERE position = $1", page["next_before"]
+    )
+    found = await api.problem(path, 400, cursor=page["next_cursor"])
+    assert (found["code"], found["field"]) == ("invalid_cursor", "cursor")
+    assert (await api.problem(path, 422, before=page["next_before"]))["field"] == "before"
+
+
+async def test_a_cursor_of_another_form_is_refused_as_one(api: Api) -> None:
+    """As of a program of another version."""
+    cursors = Cursors(api.system.keyring)
+    for place in (5, "five", [1, 2], None):
+        given_one = await cursors.give(("devices",), place)
+        with pytest.raises(InvalidCursor):
+            await cursors.take(("devices",), given_one, BY_TIME)
 
 
 async def test_a_cursor_holds_for_its_listing_and_its_filters_only(api: Api) -> None:
