@@ -27,8 +27,8 @@ from domain.semantic.told import ToldDiff, decode
 from projections.backups import Snapshot, get_device, get_snapshot, snapshot_at
 from projections.diffs import Diff as RecordedDiff
 from projections.diffs import HistoryDiff, get_diff, predecessor_of
-from projections.diffs.words import diff_id
 from projections.rows import Reader
+from projections.words import diff_id
 
 # Redacting and comparing, by all tenants: they take turns.
 AT_ONCE: Final = 2

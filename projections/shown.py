@@ -82,6 +82,13 @@ def time(expression: str) -> Shown:
     return Shown(f"CASE WHEN {whole} THEN {shown} ELSE rpad({shown}, 27, '0') END", after='Z"')
 
 
+def event_time(expression: str) -> Shown:
+    """The same of what an event told, which is of the years 1 to 9999: in half of the time."""
+    shown = f"to_char({expression} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS"
+    whole = f"{expression} = {expression}::timestamptz(0)"
+    return Shown(f"CASE WHEN {whole} THEN {shown}') ELSE {shown}.US') END", '"', 'Z"')
+
+
 def or_null(shown: Shown) -> Shown:
     """The same of what may be null."""
     parts = [f"'{shown.before}'", f"({shown.expression})::text", f"'{shown.after}'"]

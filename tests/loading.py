@@ -61,8 +61,8 @@ _PLACE = "(k::bigint * $2 + d) * 8"
 _SECTIONS = """'[{"section": "/ip firewall filter", "added": 2, "removed": 1},
     {"section": "/ip address", "added": 2, "removed": 1}]'"""
 _BEFORE, _AFTER = _ID.format("(k - 1)"), _ID.format("k")
-_TOLD = f"""'"snapshot_id":"' || {_AFTER} || '","component":"/ip firewall filter",'
-    '"summary":"+4 -2 lines in /ip firewall filter, /ip address"'"""
+_TOLD = """'"component":"/ip firewall filter","summary":"+4 -2 lines'"""
+_WHERE = "' in /ip firewall filter, /ip address'"
 _SHOWN = f"""'"diff_id":"diff.' || {_BEFORE} || '.' || {_AFTER} || '","lines_added":4,'
     '"lines_removed":2,"sections":' || {_SECTIONS}::jsonb::text || ',"changes":[],'
     '"changes_more":0,"coarse":false,"old_snapshot_id":"' || {_BEFORE} || '"'"""
@@ -93,8 +93,20 @@ _STATEMENTS = (
         INSERT INTO snapshots SELECT {_DEVICE}, {_ID.format("k")}, k + 1, {_PLACE}, {_TIME},
             {_TIME}, {_TIME} + interval '18 hours', 3, md5('f' || k), md5('t' || k), md5('c' || k),
             'routeros/1', {_PLACE}, 30000, 800, 'routeros', '7.15', 'scheduled', 'complete', '{{}}',
-            false, NULL, NULL, NULL, 'system:recorder'
-        {_GRID}
+            false, NULL, NULL, NULL, 'system:recorder', NULL, NULL, NULL,
+            '"id":"' || {_AFTER} || '.' || extract(epoch FROM {_TIME})::text || '","snapshot_id":"'
+                || {_AFTER} || '"',
+            '"' || to_char(({_TIME}) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS') || 'Z"',
+            '"late":false,"completeness":"complete","warnings":[],"source":"scheduled",'
+                '"actor":"system:recorder"',
+            '"changed_by":null,"trigger_id":null,"size_bytes":30000,"line_count":800,'
+                '"position":' || ({_PLACE})::text,
+            '"size_bytes":30000,"line_count":800,"platform":"routeros","os_version":"7.15",'
+                '"source":"scheduled","completeness":"complete","warnings":[],"late":false',
+            '"predecessor_id":null,"trigger_id":null,"actor":"system:recorder","position":'
+                || ({_PLACE})::text || ',"version":' || (k + 1)::text, difference.*
+        FROM generate_series(0, $2 - 1) d CROSS JOIN generate_series(0, $3 - 1) k
+        LEFT JOIN LATERAL (SELECT {_BEFORE}, {_TOLD}, {_WHERE}, {_SHOWN}) difference ON k > 0
     """,
     f"""
         INSERT INTO observations SELECT {_DEVICE}, {_TIME} + o * interval '6 hours',
@@ -102,10 +114,10 @@ _STATEMENTS = (
         {_GRID}, generate_series(0, {CONFIRMATIONS}) o
     """,
     f"""
-        INSERT INTO diffs (tenant_id, device_id, from_snapshot_id, to_snapshot_id, told,
-            told_of_incomplete, shown, lines_added, lines_removed, coarse, content_sequence,
+        INSERT INTO diffs (tenant_id, device_id, from_snapshot_id, to_snapshot_id,
+            lines_added, lines_removed, coarse, content_sequence,
             commitment, sections, summaries, summaries_more, position, occurred_at)
-        SELECT {_DEVICE}, {_BEFORE}, {_AFTER}, {_TOLD}, {_TOLD}, {_SHOWN}, 4, 2, false, {_PLACE},
+        SELECT {_DEVICE}, {_BEFORE}, {_AFTER}, 4, 2, false, {_PLACE},
             md5('c' || k), {_SECTIONS}, '[]', 0, {_PLACE} + 7, {_TIME}
         {_GRID} WHERE k > 0
     """,

@@ -103,9 +103,6 @@ def queries(long: Long, reader: Reader, device: int, share: float) -> dict[str, 
         "history, shown": lambda _: diffs.shown_history(
             reader, tenant, name, limit=50, before=place
         ),
-        "history of a section, shown": lambda _: diffs.shown_history(
-            reader, tenant, name, limit=50, before=place, section="/ip firewall"
-        ),
         "diffs": lambda _: diffs.list_diffs(reader, tenant, name, limit=50, offset=offset),
         "diff of a snapshot": diff_of_snapshot,
         "changes": lambda _: diffs.change_feed(reader, tenant, diffs.FeedFilter(), before=place),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -16,10 +16,11 @@ from adapters.http.params import DeviceId, PageOf, TenantId, section_named
 from adapters.http.shown import Out
 from domain.events import Attribution, ChangeSummary
 from projections import diffs
-from projections.diffs.words import (
+from projections.words import (
     COMPARING,
     FIRST,
     UNTOLD,
+    change_id,
     component_of,
     diff_id,
     summary_of,
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
 # Nothing was counted, as there is nothing yet that was compared.
 _NO_DIFF = diffs.HistoryDiff(0, 0, False, 0, (), (), 0, None, None)
-
-_BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 Section = Annotated[
     str | None,
@@ -118,7 +116,7 @@ def history_out(entry: diffs.HistoryEntry) -> HistoryOut:
     diff = entry.diff or _NO_DIFF
     previous = entry.previous_snapshot_id
     return HistoryOut(
-        id=f"{entry.snapshot_id}.{_epoch(entry.collected_at)}",
+        id=change_id(entry.snapshot_id, entry.collected_at),
         snapshot_id=entry.snapshot_id,
         component=component_of(diff.sections, diff.summaries),
         summary=_summary(entry),
@@ -145,13 +143,6 @@ def history_out(entry: diffs.HistoryEntry) -> HistoryOut:
         line_count=entry.line_count,
         position=entry.position,
     )
-
-
-def _epoch(moment: datetime) -> str:
-    """Seconds since 1970 with six digits, exactly: a float of a far year has fewer."""
-    microseconds = (moment - _BEGIN) // _MICROSECOND
-    seconds, rest = divmod(abs(microseconds), 1_000_000)
-    return f"{'-' * (microseconds < 0)}{seconds}.{rest:06d}"
 
 
 def attribution_out(found: Attribution | None) -> AttributionOut | None:
@@ -227,18 +218,23 @@ def router(system: System) -> APIRouter:
         listing = ("history", tenant, device, named)
         place = await cursors.take(listing, page.cursor, BY_TIME)
         rows = system.rows_of(tenant)
-        found = await diffs.shown_history(
-            rows,
-            tenant,
-            device,
-            limit=page.limit,
-            offset=page.offset,
-            section=named,
-            before=place,
-        )
-        if not found.items:
+        asked: Any = {"offset": page.offset, "before": place}
+        ready = None
+        if named is None:
+            ready = await diffs.shown_history(rows, tenant, device, limit=page.limit, **asked)
+        if ready is not None:
+            items, following = await cursors.page_shown(listing, ready, page.limit, HistoryOut)
+        else:
+            async with rows.session(one_plan=True) as session:
+                found = await diffs.config_history(
+                    session, tenant, device, limit=page.limit + 1, section=named, **asked
+                )
+            shown, following = await cursors.page(
+                listing, found, page.limit, lambda one: (one.collected_at, one.place)
+            )
+            items = [history_out(one) for one in shown]
+        if not items:
             await require_device(rows, tenant, device)
-        items, following = await cursors.page_shown(listing, found, page.limit, HistoryOut)
         return answered_listing(
             request, items, None, HistoryOut, name=f"history-{device}", next_cursor=following
         )

@@ -41,6 +41,7 @@ from domain.events import (
 )
 from domain.ids import TENANT_BRANCH
 from projections.rows import storable, storable_or_none
+from projections.words import Difference, difference_of
 
 DeviceKey: TypeAlias = tuple[str, str]
 # Tenant, device, and the id of a snapshot or a trigger.
@@ -57,11 +58,12 @@ class Sightings(Struct):
 
 
 class NewSnapshot(Struct):
-    """A snapshot that the batch creates, with what the batch confirms of it."""
+    """A snapshot that the batch creates, with what the batch confirms and tells of it."""
 
     stored: StoredEvent
     event: SnapshotCreated
     sightings: Sightings
+    difference: Difference | None = None
 
 
 class DeviceChange(Struct):
@@ -89,7 +91,8 @@ class BackupOps(Struct):
     """What a batch does to the tables.
 
     `observations` are rows, of which those in `late` may stand between others: there, runs begin
-    anew. `sightings` are of snapshots that were created before the batch. `gone` are texts that are
+    anew. `sightings` and `differences` are of snapshots that were created before the batch, of
+    differences the newest to each. `gone` are texts that are
     not kept any more: of a snapshot or, without one, of all before a position, and how they went.
     Failures of `retired` devices from before are over; those in `devices` are from after that.
     """
@@ -97,6 +100,7 @@ class BackupOps(Struct):
     devices: dict[DeviceKey, DeviceChange] = field(default_factory=dict)
     snapshots: dict[Key, NewSnapshot] = field(default_factory=dict)
     sightings: dict[Key, Sightings] = field(default_factory=dict)
+    differences: dict[Key, Difference] = field(default_factory=dict)
     observations: list[tuple[str, str, datetime, int, str, bool]] = field(default_factory=list)
     late: list[tuple[str, str, datetime, int]] = field(default_factory=list)
     asked: dict[Key, tuple[str, datetime]] = field(default_factory=dict)
@@ -147,9 +151,10 @@ def fold(batch: Sequence[StoredEvent]) -> BackupOps:
                 ops.gone.append((*key, event.snapshot_id, stored.position, "expired"))
             case ContentShredded():
                 ops.gone.append((*key, None, stored.position, "shredded"))
+            case DiffGenerated() as event:
+                _told(ops, key, event)
             case (
-                DiffGenerated()
-                | EventSkipped()
+                EventSkipped()
                 | SnapshotRecanonicalised()
                 | CollectionRecovered()
                 | DeviceConfigured()
@@ -202,6 +207,16 @@ def _confirmed(
     seen.oldest = min(seen.oldest, moment)
     seen.newest = max(seen.newest, moment)
     _observed(ops, device, stored, event, starts_run=False, late=event.late)
+
+
+def _told(ops: BackupOps, device: DeviceKey, event: DiffGenerated) -> None:
+    key = (*device, event.to_snapshot_id)
+    difference = difference_of(event)
+    new = ops.snapshots.get(key)
+    if new is None:
+        ops.differences[key] = difference
+    else:
+        new.difference = difference
 
 
 def _observed(

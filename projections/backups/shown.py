@@ -9,6 +9,7 @@ from projections.rows import NEWEST, Place, Reader
 from projections.shown import (
     Page,
     boolean,
+    event_time,
     fetch_page,
     json_object,
     number,
@@ -16,36 +17,32 @@ from projections.shown import (
     page_in,
     page_of,
     text,
-    texts,
     time,
-    word,
 )
 
-SNAPSHOT = json_object(
-    {
-        "id": text("s.snapshot_id"),
-        "device_id": text("s.device_id"),
-        "collected_at": time("s.collected_at"),
-        "first_seen": time("s.first_seen"),
-        "last_confirmed": time("s.last_confirmed"),
-        "confirmations": number("s.confirmations"),
-        "size_bytes": number("s.size_bytes"),
-        "line_count": number("s.line_count"),
-        "platform": text("s.platform"),
-        "os_version": or_null(text("s.os_version")),
-        "source": word("s.source"),
-        "completeness": word("s.completeness"),
-        "warnings": texts("s.warnings"),
-        "late": boolean("s.late"),
-        "is_current": boolean("s.snapshot_id IS NOT DISTINCT FROM d.current_snapshot_id"),
-        "predecessor_id": or_null(text("s.predecessor_id")),
-        "trigger_id": or_null(text("s.trigger_id")),
-        "actor": text("s.actor"),
-        "position": number("s.position"),
-        "version": number("s.version"),
-        "text_gone": or_null(text("s.text_gone")),
-    }
-)
+
+def _time_of(moment: str) -> str:
+    """A snapshot's time, which is mostly that of its collection."""
+    made = event_time(f"s.{moment}")
+    return f"""
+        CASE WHEN s.{moment} = s.collected_at THEN s.shown_at
+             ELSE '{made.before}' || ({made.expression}) || '{made.after}' END
+    """
+
+
+# What stands ready, and between that what may change.
+SNAPSHOT = f"""
+    '{{"id":' || to_json(s.snapshot_id)::text
+    || ',"device_id":' || (SELECT to_json($2::text)::text)
+    || ',"collected_at":' || s.shown_at
+    || ',"first_seen":' || {_time_of("first_seen")}
+    || ',"last_confirmed":' || {_time_of("last_confirmed")}
+    || ',"confirmations":' || s.confirmations || ',' || s.listed_middle
+    || CASE WHEN s.snapshot_id IS NOT DISTINCT FROM d.current_snapshot_id
+            THEN ',"is_current":true,' ELSE ',"is_current":false,' END
+    || s.listed_end || ',"text_gone":'
+    || CASE WHEN s.text_gone IS NULL THEN 'null' ELSE to_json(s.text_gone)::text END || '}}'
+"""
 
 SHOWN_SNAPSHOTS = page_of(
     "snapshots",

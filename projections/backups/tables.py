@@ -22,6 +22,10 @@ CREATE TABLE IF NOT EXISTS devices (
     PRIMARY KEY (tenant_id, device_id)
 ) WITH (fillfactor = 70);
 
+-- From `shown_begin` on stands in JSON what pages show and what never changes: in a timeline, in a
+-- list of snapshots, and in a timeline of the difference to `differs_from`, the newest one that was
+-- told. To look up a row for each entry of a page and to make that of it cost several times what
+-- else there is to do.
 CREATE TABLE IF NOT EXISTS snapshots (
     tenant_id text COLLATE "C" NOT NULL,
     device_id text COLLATE "C" NOT NULL,
@@ -52,6 +56,16 @@ CREATE TABLE IF NOT EXISTS snapshots (
     text_gone text,
     text_gone_position bigint,
     changed_by jsonb,
+    shown_begin text NOT NULL,
+    shown_at text NOT NULL,
+    shown_middle text NOT NULL,
+    shown_end text NOT NULL,
+    listed_middle text NOT NULL,
+    listed_end text NOT NULL,
+    differs_from text COLLATE "C",
+    difference_told text,
+    difference_where text,
+    difference_shown text,
     PRIMARY KEY (tenant_id, device_id, snapshot_id)
 ) WITH (fillfactor = 80);
 CREATE INDEX IF NOT EXISTS snapshots_by_time

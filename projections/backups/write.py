@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-from msgspec.structs import replace
-
 from domain.decisions import creating_event_id
 from domain.envelope import StoredEvent
 from domain.errors import FollowsMissing, MalformedEvent
-from domain.events import Attribution
-from projections.backups.fold import BackupOps, NewSnapshot, fold
+from projections.backups.fold import BackupOps, fold
+from projections.backups.snapshot_rows import SNAPSHOT_COLUMNS, snapshot_row
 from projections.backups.tables import DDL, TABLES
 from projections.copying import copy_rows
 from projections.rows import Connection, columns_of, storable, storable_or_none
@@ -26,36 +23,6 @@ _OBSERVATION_COLUMNS = (
     "starts_run",
 )
 
-_SNAPSHOT_COLUMNS = (
-    "tenant_id",
-    "device_id",
-    "snapshot_id",
-    "version",
-    "position",
-    "collected_at",
-    "first_seen",
-    "last_confirmed",
-    "confirmations",
-    "fingerprint",
-    "text_fingerprint",
-    "commitment",
-    "canonical",
-    "content_sequence",
-    "size_bytes",
-    "line_count",
-    "platform",
-    "os_version",
-    "source",
-    "completeness",
-    "warnings",
-    "late",
-    "predecessor_id",
-    "successor_id",
-    "trigger_id",
-    "actor",
-    "changed_by",
-)
-
 # Confirmations of snapshots that are there already.
 CONFIRM = """
     UPDATE snapshots s
@@ -67,6 +34,17 @@ CONFIRM = """
       AS seen(tenant_id, device_id, snapshot_id, count, oldest, newest)
     WHERE s.tenant_id = seen.tenant_id AND s.device_id = seen.device_id
       AND s.snapshot_id = seen.snapshot_id
+"""
+
+# What a timeline shows of differences to snapshots that are there already.
+TELL = """
+    UPDATE snapshots s
+    SET differs_from = told.from_snapshot_id, difference_told = told.told,
+        difference_where = told.place, difference_shown = told.shown
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
+      AS told(tenant_id, device_id, snapshot_id, from_snapshot_id, told, place, shown)
+    WHERE s.tenant_id = told.tenant_id AND s.device_id = told.device_id
+      AND s.snapshot_id = told.snapshot_id
 """
 
 # A late observation changes whether it and the one after it, in time, start a run.
@@ -183,7 +161,7 @@ class Backups:
     """The projection `backups`."""
 
     name = "backups"
-    version = 5
+    version = 6
     tables = TABLES
     ddl = DDL
 
@@ -194,9 +172,12 @@ class Backups:
     async def write(self, connection: Connection, ops: BackupOps) -> None:
         """Bring that into the tables. Raises `MalformedEvent` for a confirmation of a snapshot that
         its device does not have."""
-        snapshots = [_snapshot_row(new) for new in ops.snapshots.values()]
-        await copy_rows(connection, "snapshots", _SNAPSHOT_COLUMNS, snapshots)
+        snapshots = [snapshot_row(new) for new in ops.snapshots.values()]
+        await copy_rows(connection, "snapshots", SNAPSHOT_COLUMNS, snapshots)
         await _confirm(connection, ops)
+        if ops.differences:
+            told = [(*key, *difference) for key, difference in ops.differences.items()]
+            await connection.execute(TELL, *columns_of(told, 7))
         await copy_rows(connection, "observations", _OBSERVATION_COLUMNS, ops.observations)
         if ops.retired:
             await connection.execute(FORGET_FAILURES, *columns_of(sorted(ops.retired), 2))
@@ -260,41 +241,3 @@ def _device_rows(ops: BackupOps) -> list[tuple[Any, ...]]:
             )
         )
     return rows
-
-
-def _snapshot_row(new: NewSnapshot) -> tuple[Any, ...]:
-    stored, event, seen = new.stored, new.event, new.sightings
-    return (
-        stored.tenant_id,
-        stored.device_id,
-        event.snapshot_id,
-        stored.version,
-        stored.position,
-        event.collected_at,
-        seen.oldest,
-        seen.newest,
-        seen.count,
-        event.fingerprint,
-        event.text_fingerprint,
-        event.content.commitment,
-        event.canonical,
-        event.content.sequence,
-        event.size_bytes,
-        event.line_count,
-        storable(event.platform),
-        storable_or_none(event.os_version),
-        event.source,
-        event.completeness,
-        [storable(warning) for warning in event.warnings],
-        event.successor is not None,
-        event.predecessor.snapshot_id if event.predecessor else None,
-        event.successor.snapshot_id if event.successor else None,
-        event.trigger_id,
-        storable(event.actor),
-        None if event.changed_by is None else _storable_changers(event.changed_by),
-    )
-
-
-def _storable_changers(attribution: Attribution) -> Any:
-    people = tuple(replace(one, who=storable_or_none(one.who)) for one in attribution.people)
-    return msgspec.to_builtins(replace(attribution, people=people))

@@ -15,8 +15,8 @@ from msgspec.json import Decoder
 from domain.events import Attribution, ChangeSummary, Completeness, SectionChange, Source
 from projections.backups.queries import attribution_of
 from projections.diffs.queries import touches
-from projections.diffs.words import places_of
 from projections.rows import NEWEST, Place, Reader
+from projections.words import places_of
 
 _SECTIONS = Decoder(tuple[SectionChange, ...])
 _SUMMARIES = Decoder(tuple[ChangeSummary, ...])

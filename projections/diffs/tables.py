@@ -3,17 +3,12 @@
 TABLES = ("diffs",)
 
 # `sections` and `summaries` stand in the rows: they are read with them, and found by nothing else.
-# `told`, `told_of_incomplete` (where one of the texts is) and `shown` are what a timeline shows of
-# them, as fields in JSON: to make that of them for each page cost more than to find the page.
 DDL = """
 CREATE TABLE IF NOT EXISTS diffs (
     tenant_id text COLLATE "C" NOT NULL,
     device_id text COLLATE "C" NOT NULL,
     from_snapshot_id text COLLATE "C" NOT NULL,
     to_snapshot_id text COLLATE "C" NOT NULL,
-    told text NOT NULL,
-    told_of_incomplete text NOT NULL,
-    shown text NOT NULL,
     lines_added bigint NOT NULL,
     lines_removed bigint NOT NULL,
     coarse boolean NOT NULL,

@@ -7,7 +7,6 @@ from typing import Any, assert_never
 
 import msgspec
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from domain.envelope import StoredEvent
 from domain.events import (
@@ -41,17 +40,14 @@ from domain.events import (
 )
 from projections.copying import copy_rows
 from projections.diffs.tables import DDL, TABLES
-from projections.diffs.words import shown_of, told_of
-from projections.rows import Connection, storable
+from projections.rows import Connection
+from projections.words import with_storable_names
 
 _DIFF_COLUMNS = (
     "tenant_id",
     "device_id",
     "from_snapshot_id",
     "to_snapshot_id",
-    "told",
-    "told_of_incomplete",
-    "shown",
     "lines_added",
     "lines_removed",
     "coarse",
@@ -115,19 +111,12 @@ def fold(batch: Sequence[StoredEvent]) -> DiffOps:
 
 
 def _row(stored: StoredEvent, event: DiffGenerated) -> tuple[Any, ...]:
-    if any("\x00" in one.section for one in event.sections):
-        event = replace(
-            event,
-            sections=tuple([replace(one, section=storable(one.section)) for one in event.sections]),
-        )
+    event = with_storable_names(event)
     return (
         stored.tenant_id,
         stored.device_id,
         event.from_snapshot_id,
         event.to_snapshot_id,
-        told_of(event, of_incomplete=False),
-        told_of(event, of_incomplete=True),
-        shown_of(event),
         event.lines_added,
         event.lines_removed,
         event.coarse,
@@ -147,7 +136,7 @@ class Diffs:
     """The projection `diffs`."""
 
     name = "diffs"
-    version = 4
+    version = 5
     tables = TABLES
     ddl = DDL
 

@@ -42,7 +42,7 @@ from projections.projection import Projection
 from projections.rows import Pool
 from projections.schema import LIVE, ensure_schemas, write_to
 from projections.tenancy import READER, TenantReader
-from tests.generators import played
+from tests.generators import DEVICES, cut, played
 from tests.listed import brought_in
 
 # What JSON, or who reads it line by line, may take for something else; and all else of UTF-8.
@@ -228,8 +228,11 @@ async def _compare(rows: TenantReader, tenant: str, devices: Sequence[str], limi
         place = None
         while True:
             told = await diffs.config_history(rows, tenant, device, limit=limit + 1, before=place)
-            page = await diffs.shown_history(rows, tenant, device, limit=limit, before=place)
-            same(page.items, [history_out(one) for one in told], HistoryOut)
+            ready = await diffs.shown_history(rows, tenant, device, limit=limit, before=place)
+            assert ready is not None, "nothing came late"
+            page = ready
+            same(page.items[:limit], [history_out(one) for one in told[:limit]], HistoryOut)
+            assert len(page.items) == len(told)
             if len(told) <= limit:
                 break
             place = page.last
@@ -271,6 +274,60 @@ async def test_whatever_stands_in_an_event_is_shown_as_it_is(postgres_dsn: str) 
                 rows = TenantReader(readers, tenant, missing=missing)
                 await _compare(rows, tenant, devices, limit)
         assert missing == set()
+
+
+async def test_a_timeline_that_stands_ready_is_what_the_rows_tell_whenever_it_is_asked_for(
+    postgres_dsn: str,
+) -> None:
+    cuts: list[list[list[StoredEvent]]] = []
+
+    @settings(max_examples=8)
+    @given(cut(most_steps=120))
+    def collect(batches: list[list[StoredEvent]]) -> None:
+        cuts.append(batches)
+
+    collect()
+    ready = not_ready = 0
+    async with open_pool(postgres_dsn) as pool:
+        await brought_in(pool, ALL, [])
+        for batches in cuts:
+            await _bring_in(pool, [])
+            for batch in batches:
+                await _add(pool, batch)
+                for key in DEVICES:
+                    rows = await diffs.config_history(pool, *key, limit=1000)
+                    told = [history_out(one) for one in rows]
+                    for limit in (1, 4, 1000):
+                        for offset in range(0, len(rows), limit):
+                            place = (rows[offset - 1].collected_at, rows[offset - 1].place)
+                            for page in (
+                                await diffs.shown_history(pool, *key, limit=limit, offset=offset),
+                                await diffs.shown_history(
+                                    pool,
+                                    *key,
+                                    limit=limit,
+                                    before=place if offset else None,
+                                ),
+                            ):
+                                if page is None:
+                                    not_ready += 1
+                                else:
+                                    ready += 1
+                                    left = told[offset:][: limit + 1]
+                                    same(page.items[:limit], left[:limit], HistoryOut)
+                                    assert len(page.items) == len(left)
+            # As if they had come in one by one.
+            in_batches = await _rows(pool)
+            events = [one for batch in batches for one in batch]
+            await _bring_in(pool, [])
+            for one in events:
+                await _add(pool, [one])
+            assert await _rows(pool) == in_batches
+    assert ready > not_ready > 0
+
+
+async def _rows(pool: Pool) -> list[tuple[Any, ...]]:
+    return sorted(map(tuple, await pool.fetch("SELECT * FROM configtrail.snapshots")), key=repr)
 
 
 # What somebody may write into a row of the audit trail, as SQL.
@@ -332,11 +389,21 @@ async def _page_or_row(pool: Pool) -> tuple[AuditPage | None, int | None]:
         return None, error.position
 
 
+KEPT: tuple[Projection[Any], ...] = (BACKUPS, DIFFS, AUDIT)
+
+
 async def _bring_in(pool: Pool, events: Sequence[StoredEvent]) -> None:
     """These are all the events that there are."""
     async with pool.acquire() as connection, connection.transaction():
         await write_to(connection, LIVE)
-        kept: tuple[Projection[Any], ...] = (BACKUPS, DIFFS, AUDIT)
-        for projection in kept:
+        for projection in KEPT:
             await connection.execute(f"TRUNCATE {', '.join(projection.tables)}")
+            await projection.write(connection, projection.fold(events))
+
+
+async def _add(pool: Pool, events: Sequence[StoredEvent]) -> None:
+    """These come after the events that are there."""
+    async with pool.acquire() as connection, connection.transaction():
+        await write_to(connection, LIVE)
+        for projection in KEPT:
             await projection.write(connection, projection.fold(events))

@@ -116,7 +116,6 @@ ASKED: dict[str, tuple[Any, ...]] = {
     "snapshots": ("edge-1", 500, 0, *NEWEST),
     "devices": (500, 0, ""),
     "history": ("edge-1", *NEWEST, 500, 0),
-    "history_of_section": ("edge-1", *NEWEST, "/ip firewall", 500, 0),
     "audit": (500, 0),
 }
 

@@ -87,6 +87,7 @@ class BackupTables:
     def __init__(self) -> None:
         self.devices: dict[backups.DeviceKey, list[Any]] = {}
         self.snapshots: dict[backups.Key, list[Any]] = {}
+        self.differences: dict[backups.Key, Any] = {}
         self.observations: set[tuple[Any, ...]] = set()
         self.asked: dict[backups.Key, Any] = {}
         self.finished: dict[backups.Key, Any] = {}
@@ -98,6 +99,11 @@ class BackupTables:
             self.snapshots[key] = [new.event.snapshot_id, 0, new.stored.occurred_at]
             self.snapshots[key].append(new.stored.occurred_at)
             self._confirm(key, new.sightings)
+            if new.difference is not None:
+                self.differences[key] = new.difference
+        for key, difference in ops.differences.items():
+            assert key in self.snapshots
+            self.differences[key] = difference
         for key, seen in ops.sightings.items():
             self._confirm(key, seen)
         assert self.observations.isdisjoint(ops.observations)

@@ -11,7 +11,7 @@ from adapters.cli.tables import history_table
 from adapters.http.history import history_out
 from domain.events import ChangeSummary, Completeness, SectionChange
 from projections.diffs import HistoryDiff, HistoryEntry
-from projections.diffs.words import UNTOLD
+from projections.words import UNTOLD
 
 
 def entry(

@@ -4,11 +4,15 @@ changes, as it stands ready in the rows."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
-import msgspec
 from msgspec import Struct
+from msgspec.json import Encoder
+from msgspec.structs import replace
 
 from domain.events import ChangeSummary, DiffGenerated, SectionChange
+from projections.rows import storable
 
 FIRST = "First configuration"
 COMPARING = "Changed; the difference is being worked out"
@@ -18,6 +22,9 @@ OF_INCOMPLETE = " of texts of which one is incomplete"
 UNTOLD = "; what changed in what an incomplete text lacks is not told"
 
 _MOST_NAMED = 3
+_BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_ENCODER = Encoder()
 
 
 class ShownChange(Struct, frozen=True, gc=False):
@@ -45,12 +52,14 @@ class ShownDiff(Struct, frozen=True, gc=False):
     old_snapshot_id: str | None
 
 
-class Told(Struct, frozen=True, gc=False):
-    """What a change is told by, before what is its difference's own."""
+class Difference(NamedTuple):
+    """What stands ready of a difference: the fields that a change is told by, up to the counts in
+    its summary, which ends with `where` it is; and the fields that are the difference's own."""
 
-    snapshot_id: str
-    component: str
-    summary: str
+    from_snapshot_id: str
+    told: str
+    where: str
+    shown: str
 
 
 def places_of(sections: Sequence[SectionChange], summaries: Sequence[ChangeSummary]) -> list[str]:
@@ -82,8 +91,13 @@ def where_of(sections: Sequence[SectionChange], summaries: Sequence[ChangeSummar
 
 def summary_of(added: int, removed: int, where: str, *, of_incomplete: bool) -> str:
     """What changed in a line. `where` is what `where_of` tells."""
-    lines = f"+{added} -{removed} lines"
+    lines = counts_of(added, removed)
     return f"{lines}{OF_INCOMPLETE}{where}{UNTOLD}" if of_incomplete else f"{lines}{where}"
+
+
+def counts_of(added: int, removed: int) -> str:
+    """How much changed, as a summary begins."""
+    return f"+{added} -{removed} lines"
 
 
 def diff_id(from_snapshot_id: str, to_snapshot_id: str) -> str:
@@ -91,25 +105,28 @@ def diff_id(from_snapshot_id: str, to_snapshot_id: str) -> str:
     return f"diff.{from_snapshot_id}.{to_snapshot_id}"
 
 
+def change_id(snapshot_id: str, moment: datetime) -> str:
+    """The id of a change: what began to hold, and when, in seconds since 1970 with six digits,
+    exactly: a float of a far year has fewer."""
+    microseconds = (moment - _BEGIN) // _MICROSECOND
+    seconds, rest = divmod(abs(microseconds), 1_000_000)
+    return f"{snapshot_id}.{'-' * (microseconds < 0)}{seconds}.{rest:06d}"
+
+
+def json_of(shown: object) -> str:
+    """What is shown, as JSON."""
+    return _ENCODER.encode(shown).decode()
+
+
 def fields_of(shown: Struct) -> str:
     """The fields as they stand in a JSON object, without what is around them."""
-    return msgspec.json.encode(shown).decode()[1:-1]
+    return json_of(shown)[1:-1]
 
 
-def told_of(event: DiffGenerated, *, of_incomplete: bool) -> str:
-    """What the change that led to a difference is told by, as fields."""
-    where = where_of(event.sections, event.changes)
-    return fields_of(
-        Told(
-            event.to_snapshot_id,
-            component_of(event.sections, event.changes),
-            summary_of(event.lines_added, event.lines_removed, where, of_incomplete=of_incomplete),
-        )
-    )
-
-
-def shown_of(event: DiffGenerated) -> str:
-    """What is shown of a difference, as fields."""
+def difference_of(event: DiffGenerated) -> Difference:
+    """What is shown of a difference, as it stands in JSON."""
+    event = with_storable_names(event)
+    component = fields_of(_Component(component_of(event.sections, event.changes)))
     changes = [
         ShownChange(
             one.section,
@@ -122,15 +139,31 @@ def shown_of(event: DiffGenerated) -> str:
         )
         for one in event.changes
     ]
-    return fields_of(
-        ShownDiff(
-            diff_id=diff_id(event.from_snapshot_id, event.to_snapshot_id),
-            lines_added=event.lines_added,
-            lines_removed=event.lines_removed,
-            sections=event.sections,
-            changes=tuple(changes),
-            changes_more=event.changes_more,
-            coarse=event.coarse,
-            old_snapshot_id=event.from_snapshot_id,
-        )
+    shown = ShownDiff(
+        diff_id=diff_id(event.from_snapshot_id, event.to_snapshot_id),
+        lines_added=event.lines_added,
+        lines_removed=event.lines_removed,
+        sections=event.sections,
+        changes=tuple(changes),
+        changes_more=event.changes_more,
+        coarse=event.coarse,
+        old_snapshot_id=event.from_snapshot_id,
     )
+    return Difference(
+        event.from_snapshot_id,
+        f'{component},"summary":"{counts_of(event.lines_added, event.lines_removed)}',
+        json_of(where_of(event.sections, event.changes))[1:-1],
+        fields_of(shown),
+    )
+
+
+def with_storable_names(event: DiffGenerated) -> DiffGenerated:
+    """The same, its sections' names without what Postgres can't hold."""
+    if not any("\x00" in one.section for one in event.sections):
+        return event
+    named = [replace(one, section=storable(one.section)) for one in event.sections]
+    return replace(event, sections=tuple(named))
+
+
+class _Component(Struct, frozen=True, gc=False):
+    component: str
