@@ -126,7 +126,7 @@ def fields_of(shown: Struct) -> str:
 def difference_of(event: DiffGenerated) -> Difference:
     """What is shown of a difference, as it stands in JSON."""
     event = with_storable_names(event)
-    component = fields_of(_Component(component_of(event.sections, event.changes)))
+    component = json_of(component_of(event.sections, event.changes))
     changes = [
         ShownChange(
             one.section,
@@ -151,7 +151,7 @@ def difference_of(event: DiffGenerated) -> Difference:
     )
     return Difference(
         event.from_snapshot_id,
-        f'{component},"summary":"{counts_of(event.lines_added, event.lines_removed)}',
+        f'"component":{component},"summary":"{counts_of(event.lines_added, event.lines_removed)}',
         json_of(where_of(event.sections, event.changes))[1:-1],
         fields_of(shown),
     )
@@ -159,11 +159,7 @@ def difference_of(event: DiffGenerated) -> Difference:
 
 def with_storable_names(event: DiffGenerated) -> DiffGenerated:
     """The same, its sections' names without what Postgres can't hold."""
-    if not any("\x00" in one.section for one in event.sections):
+    if "\x00" not in "".join([one.section for one in event.sections]):
         return event
     named = [replace(one, section=storable(one.section)) for one in event.sections]
     return replace(event, sections=tuple(named))
-
-
-class _Component(Struct, frozen=True, gc=False):
-    component: str

@@ -5,6 +5,7 @@ To make that of a page's rows for each answer cost several times what else there
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -59,54 +60,40 @@ SNAPSHOT_COLUMNS = (
 _UNTOLD = (None, None, None, None)
 
 
-class _Begin(Struct, frozen=True, gc=False):
-    """A change's first fields."""
-
-    id: str
-    snapshot_id: str
-
-
 class _Middle(Struct, frozen=True, gc=False):
     """A change's fields between whether the snapshot returned, and who asked for the backup."""
 
     late: bool
     completeness: str
-    warnings: list[str]
+    warnings: tuple[str, ...]
     source: str
     actor: str
 
 
-class _End(Struct, frozen=True, gc=False):
-    """A change's last fields."""
-
-    changed_by: Any
-    trigger_id: str | None
-    size_bytes: int
-    line_count: int
-    position: int
-
-
 class _ListedMiddle(Struct, frozen=True, gc=False):
-    """A listed snapshot's fields between its confirmations, and whether it is the current one."""
+    """A listed snapshot's fields between its sizes, and whether it is the current one."""
 
-    size_bytes: int
-    line_count: int
     platform: str
     os_version: str | None
     source: str
     completeness: str
-    warnings: list[str]
+    warnings: tuple[str, ...]
     late: bool
 
 
-class _ListedEnd(Struct, frozen=True, gc=False):
-    """A listed snapshot's last fields, before whether its text is gone."""
+# These are the same for most snapshots.
+@lru_cache(1_000)
+def _middle(*values: Any) -> str:
+    return fields_of(_Middle(*values))
 
-    predecessor_id: str | None
-    trigger_id: str | None
-    actor: str
-    position: int
-    version: int
+
+@lru_cache(1_000)
+def _listed_middle(*values: Any) -> str:
+    return fields_of(_ListedMiddle(*values))
+
+
+def _json(value: object) -> str:
+    return "null" if value is None else json_of(value)
 
 
 def snapshot_row(new: NewSnapshot) -> tuple[Any, ...]:
@@ -114,16 +101,19 @@ def snapshot_row(new: NewSnapshot) -> tuple[Any, ...]:
     stored, event, seen = new.stored, new.event, new.sightings
     late, size, lines = event.successor is not None, event.size_bytes, event.line_count
     platform, os_version = storable(event.platform), storable_or_none(event.os_version)
-    warnings, actor = [storable(one) for one in event.warnings], storable(event.actor)
+    warnings = tuple([storable(one) for one in event.warnings])
+    actor, position = storable(event.actor), stored.position
     source, completeness, trigger_id = event.source, event.completeness, event.trigger_id
     predecessor = event.predecessor.snapshot_id if event.predecessor else None
     changed_by = None if event.changed_by is None else _storable_changers(event.changed_by)
+    own_id, asked = json_of(event.snapshot_id), _json(trigger_id)
+    sizes = f'"size_bytes":{size},"line_count":{lines}'
     return (
         stored.tenant_id,
         stored.device_id,
         event.snapshot_id,
         stored.version,
-        stored.position,
+        position,
         event.collected_at,
         seen.oldest,
         seen.newest,
@@ -146,14 +136,13 @@ def snapshot_row(new: NewSnapshot) -> tuple[Any, ...]:
         trigger_id,
         actor,
         changed_by,
-        fields_of(_Begin(change_id(event.snapshot_id, event.collected_at), event.snapshot_id)),
+        f'"id":{json_of(change_id(event.snapshot_id, event.collected_at))},"snapshot_id":{own_id}',
         json_of(event.collected_at),
-        fields_of(_Middle(late, completeness, warnings, source, actor)),
-        fields_of(_End(changed_by, trigger_id, size, lines, stored.position)),
-        fields_of(
-            _ListedMiddle(size, lines, platform, os_version, source, completeness, warnings, late)
-        ),
-        fields_of(_ListedEnd(predecessor, trigger_id, actor, stored.position, stored.version)),
+        _middle(late, completeness, warnings, source, actor),
+        f'"changed_by":{_json(changed_by)},"trigger_id":{asked},{sizes},"position":{position}',
+        f"{sizes},{_listed_middle(platform, os_version, source, completeness, warnings, late)}",
+        f'"predecessor_id":{_json(predecessor)},"trigger_id":{asked},"actor":{json_of(actor)},'
+        f'"position":{position},"version":{stored.version}',
         *(new.difference or _UNTOLD),
     )
 
