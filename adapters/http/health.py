@@ -79,7 +79,7 @@ def router(system: System) -> APIRouter:
         except Exception as error:
             if not is_outage(error):
                 raise
-            reasons.append(f"Postgres: {reason_of(error)}")
+            reasons.append(_told(error))
         reasons += [reason for lag in lags if (reason := judge(lag))]
         if reasons:
             response.status_code = 503

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import asyncpg
@@ -68,7 +69,8 @@ class Attendant:
     def _late(self, asked: _Asked) -> None:
         self._overdue.add(asked)
         if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look(), name="Postgres")
+            # It is not about the request whose statement was late.
+            self._looking = asyncio.create_task(self._look(), name="Postgres", context=Context())
 
     async def _look(self) -> None:
         missed = 0
