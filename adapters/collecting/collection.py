@@ -12,6 +12,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import partial
 
@@ -20,6 +21,7 @@ from msgspec import Struct
 
 from adapters.collecting.claiming import LEASE_SECONDS, Claiming, Claims
 from adapters.collecting.credentials import Credentials
+from adapters.collecting.places import Way
 from adapters.collecting.schedule import Attempt, Record, Schedule, mark_of
 from adapters.collecting.targets import Inventory, Targets
 from adapters.crypto.keys import KeyRing
@@ -138,16 +140,16 @@ class DeviceCollector:
         record: Record | None = None,
         secret: str = "",
         registered: bool = False,
+        way: Way | None = None,
     ) -> Collected:
         """Read the device and send its configuration to the intake. `record` is what was known of
         it last, `secret` a mark of the stored credential that it has. `registered`: the settings
         are those of the registered inventory; of a device that is taken out of it meanwhile no
-        failure is told.
+        failure is told. On its `way`, if it has one, it waits for the places that it needs.
 
-        Raises `LeaseHeld` when it is being collected, `NotDue`, `Failed` when it could not be
-        read (which is told then), `LeaseLost`, `IntakeFull`, `Unavailable`.
+        Raises `LeaseHeld` when it is being collected, `NotDue`, `NoPlace`, `Failed` when it could
+        not be read (which is told then), `LeaseLost`, `IntakeFull`, `Unavailable`.
         """
-        started = time.perf_counter()
         async with self._claims.claiming(tenant_id, device_id, task=trigger_id) as claiming:
             # A claim that was seen a while ago may be given back by now.
             known = record if record and not record.claim else await claiming.look()
@@ -167,10 +169,17 @@ class DeviceCollector:
                 jumping = partial(
                     self._jump_hosts.trying, tenant_id=tenant_id, insists=source == "manual"
                 )
-                reading = await self._read(
-                    tenant_id, device_id, settings, state, inventory, jumping, registered
-                )
-                at = datetime.now(UTC)
+                seen = Seen()
+                try:
+                    async with nullcontext() if way is None else way.connected():
+                        started = time.perf_counter()
+                        reading = await self._read(
+                            tenant_id, device_id, settings, state, inventory, jumping, seen
+                        )
+                        at = datetime.now(UTC)
+                finally:
+                    if seen.keys:
+                        await surely(self._keys_shown(tenant_id, seen, registered=registered))
                 digest = await _checked(reading.text)
             except Exception as error:
                 failure = _failure_of(error, tenant_id, device_id)
@@ -232,10 +241,9 @@ class DeviceCollector:
         state: DeviceState,
         inventory: Inventory,
         jumping: Jumping,
-        registered: bool,
+        seen: Seen,
     ) -> Reading:
         began = time.monotonic()
-        seen = Seen()
 
         async def target(since: float = 0.0) -> Target:
             return await self._targets.find(tenant_id, device_id, settings, state, inventory, since)
@@ -254,21 +262,17 @@ class DeviceCollector:
                 jumping=jumping,
             )
 
+        first = await target()
         try:
-            first = await target()
-            try:
-                return await read(first)
-            except DeviceUnread as error:
-                if error.kind != "auth_failed" and not isinstance(error, JumpHostRefused):
-                    raise
-                # What was looked up a while ago may be the credential before.
-                fresh = await target(began)
-                if fresh == first:
-                    raise
-                return await read(fresh)
-        finally:
-            if seen.keys:
-                await surely(self._keys_shown(tenant_id, seen, registered=registered))
+            return await read(first)
+        except DeviceUnread as error:
+            if error.kind != "auth_failed" and not isinstance(error, JumpHostRefused):
+                raise
+            # What was looked up a while ago may be the credential before.
+            fresh = await target(began)
+            if fresh == first:
+                raise
+            return await read(fresh)
 
     async def _is_change(self, tenant_id: str, state: DeviceState, text: str) -> bool:
         """Whether a text is another configuration than the one that is recorded as the current

@@ -11,6 +11,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from adapters.collecting.collection import Collected, DeviceCollector, Failed
+from adapters.collecting.places import Places
 from adapters.composition import System
 from adapters.importing.importer import wait_recorded
 from adapters.jetstream.intake import IntakeFull
@@ -60,7 +61,7 @@ async def collect_once(
         for name, one in inventory.items()
         if one.platform != JUMP_PLATFORM and (name in only if only else one.enabled)
     ]
-    turns = asyncio.Semaphore(at_once)
+    places = Places(at_once, patience=None)
     done = 0
 
     async def settings_of(name: str) -> DeviceSettings | None:
@@ -68,45 +69,48 @@ async def collect_once(
 
     async def one(name: str) -> tuple[Head, Collected] | Result:
         nonlocal done
-        async with turns:
-            found: tuple[Head, Collected] | Result
-            try:
-                head = (await system.devices.refresh(tenant_id, name)).head
-                collected = await collector.collect(
-                    tenant_id,
-                    name,
-                    inventory[name],
-                    settings_of,
-                    source="scheduled",
-                    registered=registered,
-                )
-                found = head, collected
-            except Failed as failure:
-                found = Result(
-                    device_id=name, outcome="failed", kind=failure.kind, message=failure.reason
-                )
-            except (LeaseLost, IntakeFull) as error:
-                found = Result(
-                    device_id=name, outcome="failed", kind="not_recorded", message=str(error)
-                )
-            except LeaseHeld as error:
-                found = Result(
-                    device_id=name,
-                    outcome="busy",
-                    message=f"{error.holder} is collecting it{error.since}; if that was killed, it "
-                    f"is free again within {collector.lease_seconds:g} s",
-                )
-            except Unavailable:
-                raise
-            except Exception as error:
-                # Whatever it is, the other devices go on.
-                log.error("collecting %s/%s failed", tenant_id, name, exc_info=error)
-                found = Result(
-                    device_id=name,
-                    outcome="failed",
-                    kind="unexpected",
-                    message=f"unexpected {type(error).__name__}: the program's log says where",
-                )
+        way = await places.begin()
+        found: tuple[Head, Collected] | Result
+        try:
+            head = (await system.devices.refresh(tenant_id, name)).head
+            collected = await collector.collect(
+                tenant_id,
+                name,
+                inventory[name],
+                settings_of,
+                source="scheduled",
+                registered=registered,
+                way=way,
+            )
+            found = head, collected
+        except Failed as failure:
+            found = Result(
+                device_id=name, outcome="failed", kind=failure.kind, message=failure.reason
+            )
+        except (LeaseLost, IntakeFull) as error:
+            found = Result(
+                device_id=name, outcome="failed", kind="not_recorded", message=str(error)
+            )
+        except LeaseHeld as error:
+            found = Result(
+                device_id=name,
+                outcome="busy",
+                message=f"{error.holder} is collecting it{error.since}; if that was killed, it "
+                f"is free again within {collector.lease_seconds:g} s",
+            )
+        except Unavailable:
+            raise
+        except Exception as error:
+            # Whatever it is, the other devices go on.
+            log.error("collecting %s/%s failed", tenant_id, name, exc_info=error)
+            found = Result(
+                device_id=name,
+                outcome="failed",
+                kind="unexpected",
+                message=f"unexpected {type(error).__name__}: the program's log says where",
+            )
+        finally:
+            way.leave()
         done += 1
         told("collected", done)
         return found

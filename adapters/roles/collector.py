@@ -25,6 +25,7 @@ from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 
 from adapters.collecting.collection import DeviceCollector, Failed, NotDue
+from adapters.collecting.places import NoPlace, Places, Way
 from adapters.collecting.planned import Planned, now_utc
 from adapters.collecting.registered import TYPES as INVENTORY
 from adapters.collecting.registered import Registry
@@ -101,7 +102,7 @@ class Collector:
         self._queue: list[tuple[float, int, Key, int]] = []
         self._order = itertools.count()
         self._changed = asyncio.Event()
-        self._free = asyncio.Semaphore(at_once)
+        self._places = Places(at_once)
 
     async def run(self) -> None:
         """Collect until cancelled; what is under way is stopped then."""
@@ -266,10 +267,10 @@ class Collector:
 
     async def _work(self, group: asyncio.TaskGroup) -> None:
         while True:
-            await self._free.acquire()
+            way = await self._places.begin()
             key, planned = await self._next()
             planned.running = True
-            group.create_task(self._turn(key, planned), name=f"collect {key[1]}")
+            group.create_task(self._turn(key, planned, way), name=f"collect {key[1]}")
 
     async def _next(self) -> tuple[Key, Planned]:
         """The next device whose time has come."""
@@ -305,14 +306,18 @@ class Collector:
             planned.known = planned.forgiven = False
             self._plan(key, planned)
 
-    async def _turn(self, key: Key, planned: Planned) -> None:
+    async def _turn(self, key: Key, planned: Planned, way: Way) -> None:
         before = planned.turn
         again: float | None = None
         source, planned.source = planned.source, "scheduled"
         reported = self._reported.newest(key) if source == "pushed" else None
         try:
-            again = await self._collect(key, planned, source)
+            again = await self._collect(key, planned, source, way)
             self._reported.settle(key, reported)
+        except NoPlace:
+            again = 0.0
+            planned.source = source
+            planned.forget()  # it was claimed and given back
         except (LeaseHeld, LeaseLost, IntakeFull, MasterKeyUnknown, Unavailable) as error:
             log.info("%s/%s is not collected now: %s", *key, error)
             # Who holds it may be dead: looked at again twice in the time that its lease lasts.
@@ -331,13 +336,13 @@ class Collector:
             again = 6 * AGAIN_SECONDS
         finally:
             planned.running = False
-            self._free.release()
+            way.leave()
         if again is not None and planned.turn == before:
             self._place(key, planned, self._clock() + timedelta(seconds=again))
         else:
             self._plan(key, planned)
 
-    async def _collect(self, key: Key, planned: Planned, source: Source) -> float | None:
+    async def _collect(self, key: Key, planned: Planned, source: Source, way: Way) -> float | None:
         """One turn of a device; in how many seconds it is to be looked at again, when that is not
         what the schedule says."""
         settings = planned.settings
@@ -365,6 +370,7 @@ class Collector:
                 record=planned.record,
                 secret=planned.secret,
                 registered=True,
+                way=way,
             )
         except NotDue as found:
             planned.learn(found.record)

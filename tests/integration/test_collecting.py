@@ -466,3 +466,35 @@ async def test_a_device_that_is_given_longer_than_usual_may_be_silent_for_longer
         for seconds in (10, 300, 600):
             await collect(stack, settings(double.port, timeout_seconds=seconds))
     assert [(one.total, one.silence) for one in limits] == [(10, 10), (300, 30), (600, 60)]
+
+
+async def claimed_once(stack: Stack, device: str) -> bool:
+    """Whether somebody claimed a device, now or before."""
+    return (await stack.schedule.record(TENANT, device)).revision > 0
+
+
+async def test_what_waits_for_a_connection_is_left_to_others_and_one_place_is_one_login(
+    stack: Stack,
+) -> None:
+    hanging, other = RouterOSDouble(hold=asyncio.Event()), RouterOSDouble()
+
+    async def read_elsewhere() -> Collected | None:
+        try:
+            return await collect(stack, settings(other.port), "r2")
+        except LeaseHeld:
+            return None
+
+    async with serving(hanging), serving(other), collecting(stack, stack.role(at_once=1)):
+        assert hanging.hold is not None
+        await stack.registrar.configure(TENANT, DEVICE, settings(hanging.port), actor=ALICE)
+        await eventually(lambda: hanging.commands)
+        await stack.registrar.configure(TENANT, "r2", settings(other.port), actor=ALICE)
+        await eventually(lambda: claimed_once(stack, "r2"))
+        assert other.logins == []
+        await eventually(read_elsewhere)
+        hanging.hold.set()
+        await stack.registrar.configure(TENANT, "r3", settings(other.port), actor=ALICE)
+        await eventually(lambda: stack.count(SnapshotCreated, "r3"))
+    assert await stack.count(SnapshotCreated) == 1
+    assert (hanging.overlaps, other.overlaps) == ([], [])
+    assert len(other.logins) == 2
