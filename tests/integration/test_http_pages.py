@@ -7,9 +7,12 @@ from typing import Any
 from urllib.parse import quote, urljoin
 
 import httpx
+import msgspec
 import pytest
 
 from adapters.http.cursors import BY_TIME, Cursors, InvalidCursor
+from adapters.http.history import history_out
+from projections import diffs
 from tests.reading import LISTINGS, ageless, four_devices
 from tests.serving import HOME, NOON, TEXTS, Api
 
@@ -68,6 +71,37 @@ async def test_a_run_that_begins_earlier_meanwhile_is_neither_doubled_nor_endles
     [held] = (await api.http.get(first["validity"])).json()
     assert held["confirmed_until"] == days[0].isoformat().replace("+00:00", "Z")
     assert held["valid_until"] == began
+
+
+async def test_a_timeline_tells_the_same_where_something_came_late_and_where_nothing_did(
+    api: Api,
+) -> None:
+    for day in range(9):
+        moment = NOON + timedelta(days=2 * day)
+        await api.system.intake.publish("acme", "r9", TEXTS[day % 3], moment)
+    await api.settled()
+    # Something else for a while, and the first sight of what came with a snapshot after it.
+    for hours, text in ((9 * 24, TEXTS[2]), (11 * 24 + 12, TEXTS[0])):
+        await api.system.intake.publish("acme", "r9", text, NOON + timedelta(hours=hours))
+    await api.settled()
+    rows = api.system.rows_of("acme")
+    told = await diffs.config_history(rows, "acme", "r9", limit=100)
+    whole = msgspec.to_builtins([history_out(one) for one in told])
+    assert len(whole) >= 9
+    ready = [
+        await diffs.shown_history(rows, "acme", "r9", limit=1, offset=offset)
+        for offset in range(len(whole))
+    ]
+    assert None in ready
+    assert any(ready)
+    path = f"{HOME}/r9/config-history"
+    for limit in (1, 2, 100):
+        assert [one for page in await pages(api, path, None, limit) for one in page] == whole
+        numbered = [
+            await api.get(path, limit=limit, offset=offset)
+            for offset in range(0, len(whole), limit)
+        ]
+        assert [one for page in numbered for one in page] == whole
 
 
 async def test_pages_go_on_whatever_stands_in_an_id(api: Api) -> None:
