@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 import re2  # type: ignore[import-untyped]
@@ -75,12 +76,16 @@ class Line:
 class Secrets:
     """Where secrets stand in a line: `expressions`, in order, each with a group `secret`.
 
-    They are for ASCII, as RE2's are: other letters and blanks are parts of words.
+    They are for ASCII, as RE2's are: other letters and blanks are parts of words. They are compiled
+    at the first line: most commands hide nothing, and a worker sees few of the platforms.
     """
 
     def __init__(self, written: Sequence[str]) -> None:
-        self.expressions = [re.compile(one, re.ASCII) for one in written]
-        self._may = self._set(written)
+        self._written = written
+
+    @cached_property
+    def expressions(self) -> list[re.Pattern[str]]:
+        return [re.compile(one, re.ASCII) for one in self._written]
 
     def hidden(self, line: str, hide: Callable[[str], str]) -> str:
         """The line with `hide` of each secret in its place, or of all of it when it is very long
@@ -98,12 +103,12 @@ class Secrets:
         for number in numbers:
             line.hide(self.expressions[number], lambda secret: hide(_meant(secret)))
 
-    @staticmethod
-    def _set(written: Sequence[str]) -> Any:
+    @cached_property
+    def _may(self) -> Any:
         options = re2.Options()
         options.max_mem = 64 << 20
         found = re2.Set.SearchSet(options)
-        for one in written:
+        for one in self._written:
             found.Add(loosened(one))
         found.Compile()
         return found
