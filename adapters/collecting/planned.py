@@ -15,8 +15,9 @@ def now_utc() -> datetime:
 
 class Planned:
     """A device as this collector knows it. `secret` marks its stored credential. `turn` numbers its
-    places in the queue: only the newest one counts. `known`: `record` is what all share of it, or
-    was not long ago. `forgiven`: it was read since this machine's clock is what it is.
+    places in the queue: only the newest one counts, which is `at` that time. `known`: `record` is
+    what all share of it, or was not long ago. `forgiven`: it was read since this machine's clock is
+    what it is.
     """
 
     def __init__(self) -> None:
@@ -28,6 +29,7 @@ class Planned:
         self.forgiven = False
         self.record: Record | None = None
         self.turn = 0
+        self.at = datetime.fromtimestamp(0, UTC)
         self.running = False
         self.source: Source = "scheduled"
 

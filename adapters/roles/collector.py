@@ -262,6 +262,7 @@ class Collector:
 
     def _place(self, key: Key, planned: Planned, at: datetime) -> None:
         planned.turn += 1
+        planned.at = at
         heapq.heappush(self._queue, (at.timestamp(), next(self._order), key, planned.turn))
         self._changed.set()
 
@@ -315,7 +316,8 @@ class Collector:
             again = await self._collect(key, planned, source, way)
             self._reported.settle(key, reported)
         except NoPlace:
-            again = 0.0
+            # In its old place: behind all others that are due it might never have a turn.
+            again = (planned.at - self._clock()).total_seconds()
             planned.source = source
             planned.forget()  # it was claimed and given back
         except (LeaseHeld, LeaseLost, IntakeFull, MasterKeyUnknown, Unavailable) as error:
