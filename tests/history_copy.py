@@ -14,8 +14,7 @@ from adapters.jetstream.source import JetStreamSource
 from adapters.postgres.pool import open_pool
 from adapters.postgres.tiles import TileStore
 from adapters.tlog.evidence import SystemEvidence
-from adapters.tlog.row_pages import Page
-from adapters.tlog.row_text import row_line
+from adapters.tlog.row_pages import AuditRows
 from adapters.tlog.verify import Options, Report, verify
 from domain.envelope import StreamIdentity
 from domain.errors import ContentCorrupt, ContentMissing
@@ -28,6 +27,7 @@ from domain.tlog.note import Note, parse_note
 from projections import ALL
 from projections.audit.write import COLUMNS
 from projections.writer import ProjectionWriter
+from tests.listed_rows import ListedRows
 from tests.logs import BASE, KEY, Story, seal
 from tests.rig import rig
 
@@ -68,8 +68,8 @@ class Copy:
     async def signed_leaves(self, count: int) -> list[bytes]:
         return self.leaves[:count]
 
-    async def rows(self) -> AsyncGenerator[Page, None]:
-        yield Page(self.projected, b"".join(map(row_line, self.audit)))
+    def rows(self) -> AuditRows:
+        return ListedRows(self.projected, self.audit)
 
     async def content(
         self, tenant_id: str, device_id: str, kind: ContentKind, ref: ContentRef

@@ -10,7 +10,7 @@ from adapters.jetstream.checkpoints import StoredNote, read_notes
 from adapters.jetstream.content_store import JetStreamContentStore
 from adapters.jetstream.verbatim import RawFeed
 from adapters.postgres.tiles import TileStore
-from adapters.tlog.row_pages import Page, audit_rows
+from adapters.tlog.row_pages import AuditRows, AuditTable
 from domain.envelope import StreamIdentity
 from domain.events import ContentRef
 from domain.ports import ContentKind, ContentStore
@@ -45,9 +45,8 @@ class Evidence(Protocol):
         """The leaf hashes that the tiles hold for the stream's first positions."""
         ...
 
-    def rows(self) -> AsyncGenerator[Page, None]:
-        """The rows of the audit read model by position, of all tenants, as they are now. At least
-        one page, which may be empty. Raises `TableChanged` at its first page."""
+    def rows(self) -> AuditRows:
+        """The rows of the audit read model, as they are when they are opened."""
         ...
 
     async def content(
@@ -99,11 +98,9 @@ class SystemEvidence:
         """See `Evidence.signed_leaves`."""
         return await self._tiles.leaves(STREAM_LOG, 0, count)
 
-    async def rows(self) -> AsyncGenerator[Page, None]:
+    def rows(self) -> AuditRows:
         """See `Evidence.rows`."""
-        async with aclosing(audit_rows(self._pool)) as pages:
-            async for page in pages:
-                yield page
+        return AuditTable(self._pool)
 
     async def content(
         self, tenant_id: str, device_id: str, kind: ContentKind, ref: ContentRef

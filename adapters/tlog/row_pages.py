@@ -1,21 +1,23 @@
-"""The rows of the audit read model as they are now, page by page, as one snapshot has them."""
+"""The rows of the audit read model as they are now, all as one snapshot has them."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
-from typing import Final
+from contextlib import AsyncExitStack
+from typing import Final, Protocol
 
 import asyncpg
-from msgspec import Struct
 
+from adapters.tlog.row_columns import JOINED_QUERY, Joined
 from adapters.tlog.row_text import ROW_QUERY, position_in
 from domain.errors import NewerProjection, TableChanged
 from projections.audit.write import COLUMNS, Audit
 from projections.checkpoints import checkpoints
 from projections.rows import Connection, Pool
 
-_PAGE = 5_000
+_PAGE: Final = 5_000
+# What Postgres' positions lie between.
+FIRST, LAST = -(1 << 63), (1 << 63) - 1
 # What the columns of the table are, where they are not text.
 _TYPES: Final = {
     "position": "bigint",
@@ -25,26 +27,54 @@ _TYPES: Final = {
 }
 
 
-class Page(Struct, frozen=True):
-    """Rows by position, each a line as Postgres' COPY writes it. `projected`: up to which position
-    the read model held the events when all of its pages were taken; of later ones it need not have
-    rows."""
+class AuditRows(Protocol):
+    """The rows of all tenants, as they were when they were opened. One question at a time."""
 
-    projected: int
-    text: bytes
+    async def open(self) -> int:
+        """Up to which position the read model held the events: of later ones it need not have
+        rows. Before anything else. Raises `TableChanged`, `NewerProjection`."""
+        ...
+
+    async def joined(self, first: int, last: int, count: int) -> Joined:
+        """What there is from one position to another, column by column; where it is more than so
+        many rows, of so many and one."""
+        ...
+
+    def lines(self, first: int, last: int) -> AsyncGenerator[bytes, None]:
+        """The same rows in pages, each a line as Postgres' COPY writes it."""
+        ...
+
+    def strays(self) -> AsyncGenerator[bytes, None]:
+        """Those that have no position, likewise."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what they come by. No question is under way any more."""
+        ...
 
 
-async def audit_rows(pool: Pool, size: int = _PAGE) -> AsyncGenerator[Page, None]:
-    """The rows of all tenants by position, `size` a page, those that have none last. At least one
-    page, which may be empty. Raises `TableChanged`, `NewerProjection`."""
-    async with (
-        pool.acquire() as connection,
-        connection.transaction(isolation="repeatable_read", readonly=True),
-    ):
+class AuditTable:
+    """`AuditRows` in Postgres, `size` a page."""
+
+    def __init__(self, pool: Pool, size: int = _PAGE) -> None:
+        self._pool = pool
+        self._size = size
+        self._stack = AsyncExitStack()
+        self._connection: Connection | None = None
+
+    async def open(self) -> int:
+        """See `AuditRows.open`."""
+        connection = await self._stack.enter_async_context(self._pool.acquire())
+        await self._stack.enter_async_context(
+            connection.transaction(isolation="repeatable_read", readonly=True)
+        )
         # Before the snapshot is taken: the table that a rebuild puts in its place meanwhile would
         # lack the rows that were written to it since.
         try:
-            await connection.execute("LOCK TABLE configtrail.audit IN ACCESS SHARE MODE")
+            await connection.execute(
+                "SET LOCAL search_path = pg_catalog;"
+                "LOCK TABLE configtrail.audit IN ACCESS SHARE MODE"
+            )
         except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as error:
             raise TableChanged(Audit.name, "its table is not there") from error
         # In the snapshot of the rows: events may be on their way into them.
@@ -53,21 +83,56 @@ async def audit_rows(pool: Pool, size: int = _PAGE) -> AsyncGenerator[Page, None
             raise NewerProjection(Audit.name, found.version, Audit.version)
         # After the version: a newer program's table may well be another one.
         await _check_table(connection)
-        projected = found.position if found is not None else 0
-        yield Page(projected, b"")
-        after: tuple[int, int] | None = None
-        # Postgres works out the next page while this one is compared.
-        coming = asyncio.create_task(_page(connection, size, after))
-        try:
-            while text := await coming:
-                after = _end_of(text, after)
-                coming = asyncio.create_task(_page(connection, size, after))
-                yield Page(projected, text)
-            coming = asyncio.create_task(_copied(connection, "position IS NULL", size))
-            yield Page(projected, await coming)
-        finally:
-            coming.cancel()
-            await asyncio.wait([coming])
+        self._connection = connection
+        return found.position if found is not None else 0
+
+    async def joined(self, first: int, last: int, count: int) -> Joined:
+        """See `AuditRows.joined`."""
+        found = await self._opened.fetchrow(JOINED_QUERY, first, last, count)
+        assert found is not None
+        return tuple(found)
+
+    async def lines(self, first: int, last: int) -> AsyncGenerator[bytes, None]:
+        """See `AuditRows.lines`."""
+        after: tuple[int, int] = (first, 0)
+        while text := await self._page(*after, last):
+            after = _end_of(text, after)
+            yield text
+
+    async def strays(self) -> AsyncGenerator[bytes, None]:
+        """See `AuditRows.strays`."""
+        passed = 0
+        while text := await self._copied("position IS NULL", passed):
+            passed += text.count(b"\n")
+            yield text
+
+    async def close(self) -> None:
+        """See `AuditRows.close`."""
+        self._connection = None
+        await self._stack.aclose()
+
+    @property
+    def _opened(self) -> Connection:
+        if self._connection is None:
+            raise RuntimeError("the rows are not opened")
+        return self._connection
+
+    async def _page(self, position: int, passed: int, last: int) -> bytes:
+        """The next rows behind so many of a position; nothing when there are none. Who took the
+        table's key away may have added rows of a position that is there."""
+        return await self._copied(f"position BETWEEN '{position}' AND '{last}'", passed)
+
+    async def _copied(self, which: str, passed: int) -> bytes:
+        parts: list[bytes] = []
+
+        async def take(part: bytes) -> None:
+            parts.append(part)
+
+        query = (
+            f"{ROW_QUERY} WHERE {which} ORDER BY position, ctid LIMIT {self._size} OFFSET {passed}"
+        )
+        await self._opened.copy_from_query(query, output=take)
+        return b"".join(parts)
 
 
 async def _check_table(connection: Connection) -> None:
@@ -85,27 +150,7 @@ async def _check_table(connection: Connection) -> None:
             raise TableChanged(Audit.name, f"its column {column} is {there}, and not {wanted}")
 
 
-async def _page(connection: Connection, size: int, after: tuple[int, int] | None) -> bytes:
-    """The next rows behind so many of a position; nothing when there are none. Who took the table's
-    key away may have added rows of a position that is there."""
-    if after is None:
-        return await _copied(connection, "position IS NOT NULL", size)
-    position, passed = after
-    return await _copied(connection, f"position >= {position}", size, passed)
-
-
-async def _copied(connection: Connection, which: str, size: int, passed: int = 0) -> bytes:
-    parts: list[bytes] = []
-
-    async def take(part: bytes) -> None:
-        parts.append(part)
-
-    query = f"{ROW_QUERY} WHERE {which} ORDER BY position, ctid LIMIT {size} OFFSET {passed}"
-    await connection.copy_from_query(query, output=take)
-    return b"".join(parts)
-
-
-def _end_of(text: bytes, before: tuple[int, int] | None) -> tuple[int, int]:
+def _end_of(text: bytes, before: tuple[int, int]) -> tuple[int, int]:
     """The last position of a page, and how many of its rows were taken, on this page and before."""
     begin = text.rfind(b"\n", 0, -1) + 1
     start, count = text[begin : text.index(b"\t", begin) + 1], 1
@@ -115,6 +160,6 @@ def _end_of(text: bytes, before: tuple[int, int] | None) -> tuple[int, int]:
             break
         count += 1
     position = position_in(start)
-    if before is not None and before[0] == position:
+    if before[0] == position:
         count += before[1]
     return position, count

@@ -255,7 +255,6 @@ class _Derived:
                 self._check_version(event, _branch(event), version_of(event.block))
             return
         stored: list[StoredEvent] = []
-        withheld = dict(self._withheld)
         read, check = self._reader.read_closely, self._versions.check
         for event in batch:
             one, ambiguous = read(event)
@@ -274,23 +273,18 @@ class _Derived:
             if type(one.event) is EventSkipped and one.event.projection == Audit.name:
                 self._skip(one.event.position)
             if branch in self._held:
-                withheld[event.position] = branch
+                self._withheld[event.position] = branch
             stored.append(one)
-        rows = self._rows
-        if rows is not None:
-            for found in await self._of_rows(rows.compare(stored, batch[-1].position)):
-                held = withheld.get(found.position) if found.kind == "missing" else None
-                if held is not None and held in self._held:
-                    self._held[held].append(found)
-                else:
-                    self._take_in(found)
-            self._withheld = {one: withheld[one] for one in rows.late if one in withheld}
+        if self._rows is not None:
+            await self._compare(self._rows, self._rows.compare(stored, batch[-1].position))
         if self._contents is not None:
             found_wrong = await self._contents.check(stored)
             self.findings += found_wrong[: max(0, MOST_FINDINGS - len(self.findings))]
 
     async def finish(self) -> None:
         """After the last event."""
+        if self._rows is not None:
+            await self._compare(self._rows, self._rows.rest())
         if self._rows is not None:
             # Events that came since we began have rows, rightly.
             _, head = await self._evidence.ends()
@@ -304,6 +298,18 @@ class _Derived:
         """Whatever happened."""
         if self._rows is not None:
             await self._rows.close()
+
+    async def _compare(self, rows: Rows, comparing: Awaitable[list[Finding]]) -> None:
+        for found in await self._of_rows(comparing):
+            held = self._withheld.get(found.position) if found.kind == "missing" else None
+            if held is not None:
+                self._held[held].append(found)
+            else:
+                self._take_in(found)
+        if self._withheld:
+            late, withheld = set(rows.late), self._withheld
+            left = [one for one in withheld if one > rows.done or one in late]
+            self._withheld = {one: withheld[one] for one in left}
 
     async def _of_rows(self, comparing: Awaitable[list[Finding]]) -> list[Finding]:
         """What is found of rows; where their table is another one, that, and no more of them."""
@@ -319,6 +325,8 @@ class _Derived:
         branch = self._blocked.pop(position, None)
         if branch is not None and branch not in self._blocked.values():
             self.findings += self._held.pop(branch, [])
+            withheld = self._withheld.items()
+            self._withheld = {one: whose for one, whose in withheld if whose != branch}
 
     def _is_skipped(self, found: Finding) -> bool:
         missing = (found.what, found.kind) == ("audit row", "missing")

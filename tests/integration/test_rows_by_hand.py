@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from adapters.postgres.pool import open_pool
-from adapters.tlog.row_pages import audit_rows
+from adapters.tlog.row_pages import AuditTable
 from adapters.tlog.rows import MOST_FINDINGS, Rows
 from domain.errors import NewerProjection
 from projections import AUDIT
@@ -37,12 +37,13 @@ async def pool(postgres_dsn: str) -> AsyncIterator[Pool]:
 
 
 async def compared(pool: Pool, size: int = 50) -> list[tuple[str, int]]:
-    rows = Rows(audit_rows(pool, size))
+    rows = Rows(AuditTable(pool, size), size)
     try:
         found = []
         for start in range(0, len(EVENTS), 70):
             batch = EVENTS[start : start + 70]
             found += await rows.compare(batch, batch[-1].position)
+        found += await rows.rest()
         found += await rows.beyond(HEAD)
     finally:
         await rows.close()
@@ -177,7 +178,7 @@ async def test_a_table_that_takes_the_place_of_the_former_one_meanwhile_is_not_a
     pool: Pool,
 ) -> None:
     """Its rows may be younger than the snapshot in which the former one's checkpoint was read."""
-    rows = Rows(audit_rows(pool, 50))
+    rows = Rows(AuditTable(pool, 50), 50)
     assert await rows.compare(EVENTS[:1], 1) == []
     async with pool.acquire() as other:
         swap = asyncio.create_task(
@@ -190,6 +191,8 @@ async def test_a_table_that_takes_the_place_of_the_former_one_meanwhile_is_not_a
         )
         try:
             assert await rows.compare(EVENTS[1:], HEAD) == []
+            assert await rows.rest() == []
+            assert rows.compared == HEAD
         finally:
             await rows.close()
             await swap
