@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from urllib.parse import unquote
 
 from adapters.jetstream import wire
@@ -89,8 +90,14 @@ class DeliveryDecoder:
             raise ValueError("not an event's subject")
         if len(self._owners) >= _SUBJECTS_KEPT:
             self._owners.clear()
-        owner = self._owners[subject] = (from_token(tenant), from_token(device))
+        owner = self._owners[subject] = (_id_in(tenant), _id_in(device))
         return owner
+
+
+# A device has a subject for each type of event.
+@lru_cache(_SUBJECTS_KEPT)
+def _id_in(token: str) -> str:
+    return from_token(token)
 
 
 def readable_or_not(
