@@ -38,6 +38,7 @@ def reason_of(error: BaseException) -> str:
         # Most often a lease's, which the server grants seconds to whoever shows nothing of itself.
         return "it ended the session, as when it stops, or when this program stood still for long"
     if isinstance(error, Unavailable):
-        return error.reason
+        # What is waited for is named beside it; what else lacks, a stream of it, is not.
+        return error.reason if error.service in ("NATS", "Postgres") else str(error)
     words = str(error).partition("\nDETAIL:")[0]
     return f"{type(error).__name__}: {words}" if words else type(error).__name__

@@ -146,7 +146,14 @@ _RUN_OWN = {
     "successor_id",
     "from_snapshot_id",
     "to_snapshot_id",
+    "differs_from",
+    # Made of these, for pages.
+    "shown_begin",
+    "shown_end",
+    "listed_end",
 }
+# Whose ids stand within texts.
+_NAMED = ("from_snapshot_id", "to_snapshot_id", "differs_from", "snapshot_id")
 
 
 async def rows(pool: asyncpg.Pool, *, whole: bool) -> dict[str, list[tuple[object, ...]]]:
@@ -169,7 +176,7 @@ def _whole(row: asyncpg.Record) -> tuple[object, ...]:
 
 def _without_own(row: asyncpg.Record) -> tuple[object, ...]:
     """The row without what is the run's own; ids of its snapshots stand within texts too."""
-    ids = [row[name] for name in ("from_snapshot_id", "to_snapshot_id") if name in row.keys()]  # noqa: SIM118
+    ids = [row[name] for name in _NAMED if row.get(name)]
     kept = []
     for name, value in row.items():
         if name not in _RUN_OWN:
