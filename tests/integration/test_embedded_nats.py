@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import stat
+import subprocess
 from pathlib import Path
 
 import nats
 import pytest
 
+from adapters.embedded.blocks import remove_unkeyed_blocks
 from adapters.embedded.errors import ServerFailed
 from adapters.embedded.nats import EmbeddedNats, nats_session
 from tests.support import children_in
 
+START = Path(__file__).parents[2] / "deploy/nats/start.sh"
 CANARY = b"canary-5e1f password=hunter2"
 
 
@@ -152,3 +156,46 @@ async def test_a_start_cancelled_at_any_moment_leaves_no_process(
         assert not server.running
     await server.stop()
     assert children_in(server.data_dir) == []
+
+
+async def test_a_kill_while_a_block_begins_loses_no_stream(nats_server: EmbeddedNats) -> None:
+    await publish(nats_server, b"one", b"two")
+    await nats_server.kill()
+    block = empty_block(nats_server.data_dir / "jetstream")
+    await nats_server.start()
+    assert await stored(nats_server, 2) == b"two"
+    await publish(nats_server, b"three")
+    assert await stored(nats_server, 3) == b"three"
+    assert not block.exists() or block.with_suffix(".key").exists()
+
+
+def test_the_script_that_starts_a_server_removes_the_same(tmp_path: Path) -> None:
+    for name, size, keyed in (("1", 9, True), ("2", 0, True), ("3", 9, False)):
+        block = tmp_path / f"jetstream/$G/streams/A B/msgs/{name}.blk"
+        block.parent.mkdir(parents=True, exist_ok=True)
+        block.write_bytes(b"x" * size)
+        if keyed:
+            block.with_suffix(".key").write_bytes(b"key")
+    kept = set(tmp_path.rglob("*"))
+    empty_block(tmp_path, "jetstream/$G/streams/A B/msgs")
+    (tmp_path / "nats-server").write_text('#!/bin/sh\necho "started with $*"\n')
+    (tmp_path / "nats-server").chmod(0o755)
+    told = subprocess.run(
+        ["sh", str(START), "--config", "it"],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "STORE": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout == "started with --config it\n"
+    assert "4.blk: empty, and without its key" in told.stderr
+    assert set(tmp_path.rglob("*")) == kept | {tmp_path / "nats-server"}
+    assert not remove_unkeyed_blocks(tmp_path)
+
+
+def empty_block(store: Path, messages: str = "jetstream/$G/streams/KEEP/msgs") -> Path:
+    """What a server that is killed leaves when it had just begun its next block."""
+    there = [int(one.stem) for one in (store / messages).glob("*.blk")]
+    block = store / messages / f"{max(there) + 1}.blk"
+    block.touch()
+    return block

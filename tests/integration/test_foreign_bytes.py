@@ -10,6 +10,7 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
+from nats.js.errors import ServerError
 
 from adapters.embedded.nats import EmbeddedNats
 from adapters.jetstream.feed import Feed
@@ -25,6 +26,7 @@ from tests.protocol import send, stored
 from tests.support import eventually
 
 SUBJECT = b"configtrail.acme.r1.SnapshotCreated"
+STORE_FAILED = 10049
 PLAIN = b"NATS/1.0\r\nce-id: 1\r\n\r\n"
 STRANGE = (
     (b"configtrail.acme.r\xff2.SnapshotCreated", PLAIN),
@@ -190,7 +192,18 @@ async def with_holes(nc: Client, url: str, *holes: int) -> None:
     """A stream of 5 messages without those at some positions."""
     js = nc.jetstream()
     await js.delete_stream(EVENTS)
-    await js.add_stream(events_stream_config().evolve(deny_delete=False))
+
+    async def is_made() -> bool:
+        # The server answers before the files of the former one are gone.
+        try:
+            await js.add_stream(events_stream_config().evolve(deny_delete=False))
+        except ServerError as error:
+            if error.err_code != STORE_FAILED:
+                raise
+            return False
+        return True
+
+    await eventually(is_made)
     await send_and_store(nc, url, 5)
     for hole in holes:
         await js.delete_msg(EVENTS, hole)
