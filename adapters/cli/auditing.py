@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
@@ -15,15 +14,11 @@ from nats.errors import NoRespondersError
 
 from adapters.cli.arguments import Json, Reason, since_option, until_option
 from adapters.cli.console import err, harmless, print_json, write
-from adapters.cli.log_keys import InStream, own_key, rotate_key, show_keys
-from adapters.cli.log_loss import accept_loss
-from adapters.cli.log_standing import show_state
+from adapters.cli.log_keys import InStream, own_key
 from adapters.cli.progress import progress
-from adapters.cli.proving import Kept, kept_checkpoint, prove, prove_growth, verify_proof
-from adapters.cli.reconstructing import reconstruct
+from adapters.cli.proving import Kept, kept_checkpoint
 from adapters.cli.session import Need, session
 from adapters.cli.texts import check_reason, record_shown
-from adapters.cli.verifying import verify_all
 from adapters.jetstream.connection import outage_as_unavailable
 from adapters.roles.sealer import SEAL_SUBJECT, SealAnswer
 from adapters.settings import Settings
@@ -142,20 +137,3 @@ async def print_verifier(settings: Settings) -> int:
     """Print `verify.py`, which checks bundles. Whoever made a bundle made the one in it as well."""
     write(verifier())
     return 0
-
-
-COMMANDS: dict[str, Callable[..., Coroutine[Any, Any, int]]] = {
-    "verify": verify_all,
-    "reconstruct": reconstruct,
-    "prove": prove,
-    "prove-growth": prove_growth,
-    "verify-proof": verify_proof,
-    "export": export_bundle,
-    "verifier": print_verifier,
-    "checkpoint": show_checkpoint,
-    "keys": show_keys,
-    "seal": seal_now,
-    "rotate-key": rotate_key,
-    "accept-loss": accept_loss,
-    "state": show_state,
-}
