@@ -10,9 +10,9 @@ import typer
 from adapters.cli.arguments import Device, Json
 from adapters.cli.console import err, harmless, out, print_json
 from adapters.cli.session import ATTACHED_PROJECTED_SECONDS, Need, projected, session
-from adapters.http.trigger import TriggerOut
 from adapters.roles.trigger import REASON_MAX
 from adapters.settings import Settings
+from adapters.shapes.trigger import TriggerOut
 from domain.errors import EventsParked
 from projections import parking
 

@@ -24,8 +24,8 @@ from adapters.collecting.grouping import named
 from adapters.collecting.guarding import refuse_if_used
 from adapters.collecting.registered import host_keys, registered_inventory
 from adapters.collecting.registering import Registrar
-from adapters.http.groups import CredentialOut
 from adapters.settings import Settings
+from adapters.shapes.groups import CredentialOut
 from domain.credentials import check_credential_name, reference_to
 from domain.errors import InvalidInput
 

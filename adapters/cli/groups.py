@@ -17,9 +17,9 @@ from adapters.collecting.grouping import judged_group
 from adapters.collecting.guarding import refuse_if_in_use
 from adapters.collecting.registered import registered_inventory
 from adapters.collecting.registering import Registrar
-from adapters.http.groups import group_out
-from adapters.http.inventory import settings_out
 from adapters.settings import Settings
+from adapters.shapes.groups import group_out
+from adapters.shapes.inventory import settings_out
 from domain.events import GivenSettings
 from domain.groups import GIVEN, NOTHING
 

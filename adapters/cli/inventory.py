@@ -23,9 +23,9 @@ from adapters.collecting.planning import Plan, plan_of, refuse_if_led_astray, re
 from adapters.collecting.registered import Inventory, registered_inventory
 from adapters.collecting.registering import Registrar
 from adapters.composition import System
-from adapters.http.inventory import settings_out
 from adapters.lookups import FILES
 from adapters.settings import Settings
+from adapters.shapes.inventory import settings_out
 from adapters.ssh.failures import DeviceUnread
 from adapters.ssh.profiles import PLATFORMS
 from domain.credentials import stored_name

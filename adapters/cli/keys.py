@@ -13,8 +13,8 @@ from adapters.cli.backup import whoami
 from adapters.cli.console import err, harmless, out, print_json
 from adapters.cli.session import ATTACHED_PROJECTED_SECONDS, Need, projected, session
 from adapters.cli.tables import cell, table
-from adapters.http.keys import key_out
 from adapters.settings import Settings
+from adapters.shapes.keys import key_out
 from domain.access import EVERY_TENANT, Permission, Role
 from domain.errors import EventsParked, InvalidInput
 from domain.granting import KEYS_BRANCH, branch_tenant

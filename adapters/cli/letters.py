@@ -13,12 +13,12 @@ from adapters.cli.console import err, harmless, out, print_json
 from adapters.cli.session import Need, session
 from adapters.cli.tables import letters_table
 from adapters.cli.texts import print_raw
-from adapters.http.dead_letters import DeadLetterOut, letter_out
 from adapters.jetstream.progress import wait_acknowledged
 from adapters.jetstream.streams import INTAKE
 from adapters.retrying import retry
 from adapters.roles.recorder import CONSUMER
 from adapters.settings import Settings
+from adapters.shapes.dead_letters import DeadLetterOut, letter_out
 
 Number = Annotated[int, typer.Argument(metavar="NUMBER", min=1, help="As the list shows it.")]
 

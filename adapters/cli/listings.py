@@ -9,22 +9,23 @@ from typing import Annotated
 
 import typer
 
+from adapters.asked import known_action, section_named
 from adapters.cli.arguments import Device, Json, Limit, Since, Until
 from adapters.cli.changes import headline
 from adapters.cli.console import err, harmless, out, print_json
 from adapters.cli.session import Need, session
 from adapters.cli.tables import audit_table, devices_table, fleet_table, history_table
 from adapters.composition import System
-from adapters.http.audit import audit_out, known_action
-from adapters.http.devices import device_out, require_device
-from adapters.http.fleet import member_out
-from adapters.http.history import history_out
-from adapters.http.params import section_named
 from adapters.settings import Settings
+from adapters.shapes.audit import audit_out
+from adapters.shapes.devices import device_out
+from adapters.shapes.fleet import member_out
+from adapters.shapes.history import history_out
 from domain.errors import ContentMissing, KeyDestroyed
 from domain.granting import NO_TENANT
 from projections import backups, diffs
 from projections.audit import AuditEntry, AuditFilter, stream_audit
+from projections.backups import require_device
 from projections.fleet import list_fleet
 
 PAGE = 500

@@ -13,10 +13,10 @@ from adapters.cli.console import err, harmless, out, print_json
 from adapters.cli.session import Need, session
 from adapters.cli.tables import recanonicalised_table
 from adapters.composition import System
-from adapters.http.devices import require_device
 from adapters.roles.recanonicaliser import Recanonicalised, Recanonicaliser
 from adapters.settings import Settings
 from projections import backups
+from projections.backups import require_device
 
 _PAGE = 500
 

@@ -9,11 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from adapters.cli.console import harmless
-from adapters.http.history import untold
 from adapters.importing.importer import Imported
 from adapters.importing.sending import Refused
 from adapters.jetstream.dead_letters import DeadLetter
 from adapters.roles.recanonicaliser import Recanonicalised
+from adapters.shapes.history import untold
 from domain.events import Attribution
 from projections.audit import AuditEntry
 from projections.backups import Device, Validity

@@ -23,16 +23,15 @@ from adapters.cli.console import err, harmless, out, print_json
 from adapters.cli.session import Need, session
 from adapters.cli.tables import changed_by_words, when
 from adapters.composition import System
-from adapters.http.configs import config_out
-from adapters.http.devices import require_device
-from adapters.http.differences import diff_out
 from adapters.reading import DiffText
 from adapters.settings import Settings
+from adapters.shapes.configs import config_out
+from adapters.shapes.differences import diff_out
 from domain.access import Principal
 from domain.errors import InvalidInput, NotFound
 from domain.ports import EventStore
 from projections import backups
-from projections.backups import Snapshot
+from projections.backups import Snapshot, require_device
 
 _FULL_ID = 36
 _PAGE = 500

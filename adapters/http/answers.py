@@ -13,16 +13,8 @@ from fastapi.routing import APIRoute
 
 from adapters.http.freshness import position_headers
 from adapters.http.repeated import joined
-from adapters.http.representations import (
-    CSV,
-    JSON,
-    LISTING,
-    NDJSON,
-    accepted,
-    csv_header,
-    csv_rows,
-)
-from adapters.http.shown import Out, json_of, lines_of, taken_apart
+from adapters.http.representations import CSV, JSON, LISTING, NDJSON, accepted, csv_header, csv_rows
+from adapters.shapes.out import Out, json_of, lines_of, taken_apart
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _NAME_MAX = 100

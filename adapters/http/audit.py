@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from msgspec import Struct
 
+from adapters.asked import known_action
 from adapters.http.access import Permission, requires
 from adapters.http.answers import answered_page, attachment
 from adapters.http.cursors import BY_POSITION, Cursors, InvalidCursor
@@ -18,22 +18,14 @@ from adapters.http.described import LISTED
 from adapters.http.errors import problem
 from adapters.http.freshness import position_headers
 from adapters.http.params import PAGE_MAX, Cursor, TenantId, day_or_moment, storable
-from adapters.http.representations import (
-    CSV,
-    JSON,
-    LISTING,
-    NDJSON,
-    accepted,
-    csv_header,
-    csv_rows,
-)
-from adapters.http.shown import Out, as_json, json_of, lines_of
+from adapters.http.representations import CSV, JSON, LISTING, NDJSON, accepted, csv_header, csv_rows
+from adapters.shapes.audit import AuditOut, audit_out
+from adapters.shapes.out import Out, as_json, json_of, lines_of
 from domain.errors import InvalidInput, RowUnreadable
 from domain.granting import NO_TENANT
 from domain.ids import check_device_id
-from projections.audit import AuditEntry, AuditFilter, shown_audit, shown_newest, stream_audit
+from projections.audit import AuditFilter, shown_audit, shown_newest, stream_audit
 from projections.audit.queries import EVERYTHING
-from projections.audit.write import ACTIONS
 
 if TYPE_CHECKING:
     from adapters.composition import System
@@ -65,23 +57,6 @@ class _Place(Struct, frozen=True):
     cursor: str | None
 
 
-class AuditOut(Out):
-    """One event. `position` is its place in the stream, where anybody can look it up."""
-
-    id: str
-    position: int
-    actor: str
-    action: str
-    resource_type: str
-    resource_id: str
-    device_id: str
-    details: dict[str, Any]
-    created_at: datetime
-    recorded_at: datetime
-    correlation_id: str | None
-    causation_id: str | None
-
-
 class AuditPageOut(Out):
     """A page, newest first. Counting stops at a bound: then `total_is_exact` is false.
     `next_cursor` leads to the next page at the same cost however far back, and so does
@@ -97,24 +72,6 @@ class AuditPageOut(Out):
 
 
 COLUMNS = tuple(AuditOut.__struct_fields__)
-
-
-def audit_out(entry: AuditEntry) -> AuditOut:
-    """An entry as it is answered."""
-    return AuditOut(
-        id=entry.event_id,
-        position=entry.position,
-        actor=entry.actor,
-        action=entry.action,
-        resource_type=entry.resource_type,
-        resource_id=entry.resource_id,
-        device_id=entry.device_id,
-        details=entry.details,
-        created_at=entry.occurred_at,
-        recorded_at=entry.stored_at,
-        correlation_id=entry.correlation_id,
-        causation_id=entry.causation_id,
-    )
 
 
 def router(system: System) -> APIRouter:
@@ -267,13 +224,6 @@ async def everything(
         else:
             yield json_of(problem(500, "row_unreadable", str(error))) + b"\n"
         raise
-
-
-def known_action(action: str | None) -> str | None:
-    """The action, or `InvalidInput` for what no event is called: nothing would be found by it."""
-    if action is not None and action not in ACTIONS.values():
-        raise InvalidInput("action", f"must be one of {', '.join(sorted(ACTIONS.values()))}")
-    return action
 
 
 def _check(wanted: AuditFilter, at: _Place) -> None:

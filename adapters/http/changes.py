@@ -7,19 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Query, Request, Response
 from msgspec.structs import asdict
 
+from adapters.asked import section_named
 from adapters.http.access import Permission, requires
 from adapters.http.answers import answered_listing
 from adapters.http.cursors import BY_TIME, Cursors
 from adapters.http.described import LISTED
-from adapters.http.history import HistoryOut, Section, history_out
-from adapters.http.params import (
-    PAGE_MAX,
-    Cursor,
-    TenantId,
-    day_or_moment,
-    section_named,
-)
-from adapters.http.shown import Out
+from adapters.http.history import Section
+from adapters.http.params import PAGE_MAX, Cursor, TenantId, day_or_moment
+from adapters.shapes.history import HistoryOut, history_out
+from adapters.shapes.out import Out
 from domain.errors import InvalidInput
 from domain.ids import check_device_id
 from domain.semantic.risks import TAGS

@@ -17,7 +17,7 @@ import msgspec
 from msgspec.json import Decoder
 
 from adapters.crypto.keys import KeyRing
-from adapters.http.shown import Out, as_json
+from adapters.shapes.out import Out, as_json
 from domain.errors import InvalidInput
 from domain.ids import keyed_digest
 from projections.shown import Page

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -14,9 +13,10 @@ from adapters.http.answers import answered_listing
 from adapters.http.cursors import BY_POSITION, Cursors, Listing
 from adapters.http.described import LISTED
 from adapters.http.params import PAGE_MAX, Cursor, Limit, TenantId
-from adapters.http.shown import Out
 from adapters.jetstream.letter import DeadLetter
 from adapters.retrying import retry
+from adapters.shapes.dead_letters import DeadLetterOut, letter_out
+from adapters.shapes.out import Out
 from domain.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
@@ -25,20 +25,6 @@ if TYPE_CHECKING:
 
 Before = Annotated[int | None, Query(ge=1, lt=1 << 63)]
 Sequence = Annotated[int, Path(ge=1, lt=1 << 63)]
-
-
-class DeadLetterOut(Out):
-    """A message that could not be processed: from where, and which rule its `field` breaks."""
-
-    sequence: int
-    origin: str
-    subject: str
-    field: str
-    rule: str
-    received_at: datetime
-    size_bytes: int
-    tenant_id: str | None
-    device_id: str | None
 
 
 class RetriedLetterOut(BaseModel):
@@ -55,13 +41,6 @@ class DeadLettersOut(Out):
     total: int
     next_before: int | None
     next_cursor: str | None
-
-
-def letter_out(letter: DeadLetter) -> DeadLetterOut:
-    """A letter as it is answered."""
-    return DeadLetterOut(
-        **{name: getattr(letter, name) for name in DeadLetterOut.__struct_fields__}
-    )
 
 
 def router(system: System) -> APIRouter:

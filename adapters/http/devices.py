@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
+from adapters.asked import searchable
 from adapters.http.access import Permission, principal_of, requires
 from adapters.http.answers import answered_listing, answered_model
 from adapters.http.cursors import BY_ID, Cursors
 from adapters.http.described import LISTED
-from adapters.http.params import DeviceId, PageOf, TenantId, optional_moment, searchable
-from adapters.http.shown import Out
+from adapters.http.params import DeviceId, PageOf, TenantId, optional_moment
+from adapters.shapes.devices import DeviceOut, device_out
+from adapters.shapes.out import Out
 from domain.errors import NotFound
 from projections import backups
-from projections.rows import Reader
 
 if TYPE_CHECKING:
     from adapters.composition import System
@@ -23,24 +23,6 @@ if TYPE_CHECKING:
 
 # Where uploads go to, as an address has it. An id that ends so has its slash encoded.
 _UPLOADS = b"/config"
-
-
-class DeviceOut(Out):
-    """A device; `first_seen` and the other times are None when it was never read."""
-
-    device_id: str
-    platform: str | None
-    os_version: str | None
-    first_seen: datetime | None
-    last_seen: datetime | None
-    last_changed: datetime | None
-    current_snapshot_id: str | None
-    snapshots: int
-    confirmations: int
-    failing: bool
-    last_failure_at: datetime | None
-    last_failure_kind: str | None
-    last_failure_message: str | None
 
 
 class DevicesOut(Out):
@@ -51,33 +33,6 @@ class DevicesOut(Out):
     limit: int
     offset: int
     next_cursor: str | None = None
-
-
-def device_out(device: backups.Device) -> DeviceOut:
-    """A device's row as it is answered."""
-    return DeviceOut(
-        device_id=device.device_id,
-        platform=device.platform,
-        os_version=device.os_version,
-        first_seen=device.first_seen,
-        last_seen=device.last_seen,
-        last_changed=device.last_changed,
-        current_snapshot_id=device.current_snapshot_id,
-        snapshots=device.snapshots,
-        confirmations=device.confirmations,
-        failing=device.failing,
-        last_failure_at=device.last_failure_at,
-        last_failure_kind=device.last_failure_kind,
-        last_failure_message=device.last_failure_message,
-    )
-
-
-async def require_device(rows: Reader, tenant: str, device: str) -> backups.Device:
-    """The device, or `NotFound`."""
-    found = await backups.get_device(rows, tenant, device)
-    if found is None:
-        raise NotFound("device", device)
-    return found
 
 
 def require_tenant(request: Request, tenant: str) -> None:
@@ -156,7 +111,8 @@ def device_router(system: System) -> APIRouter:
         if request.scope["raw_path"].endswith(_UPLOADS):
             raise HTTPException(405, "configurations are sent there; config/at?time=… reads one")
         return answered_model(
-            request, device_out(await require_device(system.rows_of(tenant), tenant, device))
+            request,
+            device_out(await backups.require_device(system.rows_of(tenant), tenant, device)),
         )
 
     return routes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -13,7 +12,7 @@ from adapters.collecting.checks import REASON_MAX
 from adapters.collecting.credential_changes import stored_credentials
 from adapters.collecting.grouping import judged_group
 from adapters.collecting.guarding import refuse_if_in_use
-from adapters.collecting.registered import Inventory, registered_inventory
+from adapters.collecting.registered import registered_inventory
 from adapters.collecting.registering import Registrar
 from adapters.http.access import Permission, Principal, requires
 from adapters.http.answers import answered_listing
@@ -21,7 +20,7 @@ from adapters.http.cursors import Cursors
 from adapters.http.described import LISTED, REFUSALS
 from adapters.http.inventory import RetireIn, refused, text_of
 from adapters.http.params import Cursor, Limit, TenantId
-from adapters.http.shown import Out
+from adapters.shapes.groups import CredentialOut, GroupOut, group_out
 from domain.errors import NotFound
 from domain.groups import GROUP_MAX, NOTHING
 
@@ -32,15 +31,6 @@ Asking = Annotated[Principal, requires(Permission.INVENTORY)]
 GroupName = Annotated[str, Path(json_schema_extra={"minLength": 1, "maxLength": GROUP_MAX})]
 
 
-class GroupOut(Out):
-    """A group: what it gives (settings as a device has them, only those that are given), and the
-    devices in it."""
-
-    group: str
-    defaults: dict[str, Any]
-    devices: list[str]
-
-
 class GroupIn(BaseModel):
     """What a group is to give: the fields of an inventory file, as text."""
 
@@ -48,24 +38,6 @@ class GroupIn(BaseModel):
 
     defaults: dict[str, Any]
     reason: str | None = Field(default=None, max_length=REASON_MAX)
-
-
-class CredentialOut(Out):
-    """A stored credential: never what it is. `place` is `store`, or the reference that it stands
-    for; `devices` are those that use it. Without `set_at` it was set before that was recorded."""
-
-    name: str
-    place: str | None
-    holds: list[str]
-    set_at: datetime | None
-    set_by: str | None
-    devices: list[str]
-
-
-def group_out(name: str, inventory: Inventory) -> GroupOut:
-    """A group as the API shows it."""
-    defaults = msgspec.to_builtins(inventory.groups[name])
-    return GroupOut(group=name, defaults=defaults, devices=inventory.members(name))
 
 
 def router(system: System) -> APIRouter:

@@ -19,10 +19,9 @@ from adapters.http.answers import answered_listing
 from adapters.http.cursors import Cursors
 from adapters.http.described import LISTED, REFUSALS
 from adapters.http.params import Cursor, DeviceId, Limit, TenantId
-from adapters.http.shown import Out
+from adapters.shapes.inventory import SettingsOut, settings_out
 from adapters.ssh.profiles import PLATFORMS
 from domain.errors import InvalidInput
-from domain.events import DeviceSettings
 from domain.fields import printable
 from domain.inventory import InventoryRefused, Row, judge
 
@@ -31,29 +30,6 @@ if TYPE_CHECKING:
 
 
 Asking = Annotated[Principal, requires(Permission.INVENTORY)]
-
-
-class SettingsOut(Out):
-    """How a device is read. `credential` says where a secret lies, never what it is. `origins` says
-    where each setting comes from: the `device`, its `group`, the `file` that it came in with, or,
-    as nobody said anything, the `default`."""
-
-    device_id: str
-    addresses: list[str]
-    platform: str
-    port: int
-    username: str | None
-    credential: str | None
-    group: str | None
-    jump: str | None
-    interval_seconds: int
-    timeout_seconds: int
-    window: str | None
-    secret_values: bool
-    enabled: bool
-    history: bool
-    legacy: bool
-    origins: dict[str, str]
 
 
 class SettingsIn(BaseModel):
@@ -79,20 +55,6 @@ class RetireIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: str | None = Field(default=None, max_length=REASON_MAX)
-
-
-def settings_out(device_id: str, settings: DeviceSettings, origins: dict[str, str]) -> SettingsOut:
-    """The settings as the API shows them."""
-    return SettingsOut(
-        device_id=device_id,
-        origins=origins,
-        addresses=list(settings.addresses),
-        **{
-            name: getattr(settings, name)
-            for name in SettingsOut.__struct_fields__
-            if name not in ("device_id", "addresses", "origins")
-        },
-    )
 
 
 def router(system: System) -> APIRouter:

@@ -20,11 +20,10 @@ from adapters.http.cursors import Cursors
 from adapters.http.described import LISTED
 from adapters.http.freshness import POSITION, check_none_parked, freshness
 from adapters.http.params import Cursor, Limit, TenantId
-from adapters.http.shown import Out
+from adapters.shapes.keys import KeyOut, key_out
 from domain.access import EVERY_TENANT, Role, granted
 from domain.errors import InvalidInput
 from domain.granting import KEYS_BRANCH, REASON_MAX, branch_tenant
-from projections.access import AccessKey
 
 if TYPE_CHECKING:
     from adapters.composition import System
@@ -65,21 +64,6 @@ class KeyMadeOut(BaseModel):
     position: int
 
 
-class KeyOut(Out):
-    """A key as it is listed; `tenant` is * for one that holds for all of them."""
-
-    key_id: str
-    name: str
-    tenant: str
-    role: str
-    permissions: list[str]
-    created_at: datetime
-    created_by: str
-    expires_at: datetime | None
-    revoked_at: datetime | None
-    last_used: datetime | None
-
-
 class RevokeIn(BaseModel):
     """Why a key is to end, for the audit trail."""
 
@@ -93,22 +77,6 @@ class RevokedOut(BaseModel):
 
     key_id: str
     position: int
-
-
-def key_out(key: AccessKey, used: datetime | None) -> KeyOut:
-    """A key as it is answered."""
-    return KeyOut(
-        key_id=key.key_id,
-        name=key.name,
-        tenant=key.tenant,
-        role=key.role,
-        permissions=list(key.permissions),
-        created_at=key.created_at,
-        created_by=key.created_by,
-        expires_at=key.expires_at,
-        revoked_at=key.revoked_at,
-        last_used=used,
-    )
 
 
 def router(system: System) -> APIRouter:

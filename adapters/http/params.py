@@ -13,7 +13,6 @@ from pydantic import AfterValidator
 from adapters.http.cursors import CURSOR_MAX
 from domain.errors import InvalidInput
 from domain.ids import DEVICE_MAX, check_device_id, check_tenant_id
-from domain.routeros.menus import whole_path
 
 PAGE_MAX = 500
 OFFSET_MAX = 1_000_000
@@ -98,17 +97,6 @@ def day_or_moment(value: str | None, field: str, *, end: bool = False) -> dateti
         raise InvalidInput(field, "must be a day such as 2026-03-01, or a time") from error
     # Times end with the last day, which has no next one.
     return day + min(timedelta(days=1), _LAST - day) if end else day
-
-
-def searchable(text: str | None) -> str | None:
-    """Text that Postgres can take: it can't hold NUL, so nothing there has one."""
-    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}") if text else None
-
-
-def section_named(text: str | None) -> str | None:
-    """A section as it is recorded: `/ip firewall filter`, also for `/ip/firewall/filter`."""
-    name = searchable(text)
-    return (whole_path(name) or name) if name else None
 
 
 def storable(value: str | None, field: str) -> str | None:

@@ -15,7 +15,7 @@ from adapters.http.answers import answered_listing
 from adapters.http.cursors import Cursors
 from adapters.http.described import LISTED
 from adapters.http.params import PAGE_MAX, Cursor, storable
-from adapters.http.shown import Out
+from adapters.shapes.out import Out
 from adapters.skipping import parked_at, skip
 from domain.errors import NotFound
 from projections import parking

@@ -12,7 +12,7 @@ import msgspec
 from fastapi import Request
 
 from adapters.http.repeated import joined
-from adapters.http.shown import Out
+from adapters.shapes.out import Out
 from domain.errors import ConfigtrailError
 
 JSON = "application/json"

@@ -13,10 +13,10 @@ from adapters.http.answers import answered_listing
 from adapters.http.cursors import Cursors
 from adapters.http.described import LISTED
 from adapters.http.params import Cursor, TenantId
-from adapters.http.shown import Out
 from adapters.scanning import PATTERN_MAX
 from adapters.scanning import Query as Wanted
 from adapters.searching import Match
+from adapters.shapes.out import Out
 from domain.ids import check_device_id
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from adapters.http.access import Permission, requires
 from adapters.http.answers import answered_listing
 from adapters.http.cursors import BY_TIME, Cursors
 from adapters.http.described import LISTED
-from adapters.http.devices import require_device
 from adapters.http.params import DeviceId, PageOf, TenantId
-from adapters.http.shown import Out
+from adapters.shapes.out import Out
 from projections import backups
+from projections.backups import require_device
 
 if TYPE_CHECKING:
     from adapters.composition import System

@@ -11,7 +11,7 @@ from adapters.http.access import Permission, requires
 from adapters.http.answers import answered_model
 from adapters.http.devices import require_tenant
 from adapters.http.params import TenantId
-from adapters.http.shown import Out
+from adapters.shapes.out import Out
 from projections import backups
 from projections.days import Day, list_days
 from projections.fleet import count_stale

@@ -12,6 +12,7 @@ from adapters.http.described import REFUSALS, refused
 from adapters.http.freshness import POSITION, WAIT_SECONDS
 from adapters.http.params import DeviceId, TenantId
 from adapters.roles.trigger import REASON_MAX
+from adapters.shapes.trigger import TriggerOut
 from domain.errors import Unavailable
 from projections import parking
 from projections.checkpoints import wait_projected
@@ -26,19 +27,6 @@ class TriggerIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: str | None = Field(default=None, max_length=REASON_MAX)
-
-
-class TriggerOut(BaseModel):
-    """How the backup ended. `position` is that of the event which says so; `snapshot_id` is the
-    snapshot that it made (`outcome` succeeded) or confirmed (duplicate)."""
-
-    status: str
-    sha256_hash: str | None
-    message: str
-    trigger_id: str
-    outcome: str
-    snapshot_id: str | None
-    position: int
 
 
 def router(system: System) -> APIRouter:

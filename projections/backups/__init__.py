@@ -13,6 +13,7 @@ from projections.backups.queries import (
     list_devices,
     list_snapshots,
     open_triggers,
+    require_device,
     stats,
 )
 from projections.backups.shown import shown_devices, shown_snapshots
@@ -32,6 +33,7 @@ __all__ = [
     "list_devices",
     "list_snapshots",
     "open_triggers",
+    "require_device",
     "shown_devices",
     "shown_snapshots",
     "snapshot_at",

@@ -8,6 +8,7 @@ import asyncpg
 from msgspec import Struct
 from msgspec.json import Decoder
 
+from domain.errors import NotFound
 from domain.events import Attribution, BackupOutcome, Completeness, Source
 from projections.rows import NEWEST, Place, Reader, in_order, struct, structs
 
@@ -226,6 +227,14 @@ async def count_devices(
 async def get_device(reader: Reader, tenant_id: str, device_id: str) -> Device | None:
     """One device."""
     return struct(Device, await reader.fetchrow(GET_DEVICE, tenant_id, device_id))
+
+
+async def require_device(reader: Reader, tenant_id: str, device_id: str) -> Device:
+    """One device, or `NotFound`."""
+    found = await get_device(reader, tenant_id, device_id)
+    if found is None:
+        raise NotFound("device", device_id)
+    return found
 
 
 async def list_snapshots(

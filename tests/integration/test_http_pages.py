@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from adapters.http.cursors import BY_TIME, Cursors, InvalidCursor
-from adapters.http.history import history_out
+from adapters.shapes.history import history_out
 from projections import diffs
 from tests.reading import LISTINGS, ageless, four_devices
 from tests.serving import HOME, NOON, TEXTS, Api

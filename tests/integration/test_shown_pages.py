@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from msgspec import Struct
 from msgspec.structs import replace
 
-from adapters.http.audit import AuditOut, audit_out
-from adapters.http.devices import DeviceOut, device_out
-from adapters.http.history import HistoryOut, history_out
-from adapters.http.shown import Out, json_of
 from adapters.http.snapshots import SnapshotOut
 from adapters.postgres.pool import open_pool
+from adapters.shapes.audit import AuditOut, audit_out
+from adapters.shapes.devices import DeviceOut, device_out
+from adapters.shapes.history import HistoryOut, history_out
+from adapters.shapes.out import Out, json_of
 from domain.events import ChangeSummary, ContentRef, DiffGenerated, SectionChange
 from projections import ALL, backups, diffs
 from projections.audit import AuditFilter, audit_page, shown_audit

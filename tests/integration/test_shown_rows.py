@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.composition.rows import QUESTIONS
-from adapters.http.audit import AuditOut, audit_out
-from adapters.http.devices import DeviceOut, device_out
-from adapters.http.history import HistoryOut, history_out
 from adapters.http.representations import csv_rows
-from adapters.http.shown import Out, as_json, taken_apart
 from adapters.http.snapshots import SnapshotOut
 from adapters.postgres.pool import open_pool
+from adapters.shapes.audit import AuditOut, audit_out
+from adapters.shapes.devices import DeviceOut, device_out
+from adapters.shapes.history import HistoryOut, history_out
+from adapters.shapes.out import Out, as_json, taken_apart
 from domain.envelope import StoredEvent
 from domain.errors import RowUnreadable
 from domain.events import (

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from adapters.cli.tables import history_table
-from adapters.http.history import history_out
+from adapters.shapes.history import history_out
 from domain.events import ChangeSummary, Completeness, SectionChange
 from projections.diffs import HistoryDiff, HistoryEntry
 from projections.words import UNTOLD

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from adapters.asked import section_named
 from adapters.cli.changes import changes_text, headline
 from adapters.comparing import Job, compare
 from adapters.http.differences import in_words
-from adapters.http.params import section_named
 from domain.semantic.told import Level, Risk, ToldChange, ToldDiff
 
 
