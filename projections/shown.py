@@ -76,10 +76,17 @@ def boolean(expression: str) -> Shown:
 
 def time(expression: str) -> Shown:
     """A time, never null, in UTC whatever zone the session has, as other answers have it: with six
-    digits behind the second, or none."""
+    digits behind the second, or none. One without end is as far as Python's times go, which become
+    just that when they are stored."""
     shown = f"left(to_json({expression} AT TIME ZONE 'UTC')::text, -1)"
     whole = f"{expression} = {expression}::timestamptz(0)"
-    return Shown(f"CASE WHEN {whole} THEN {shown} ELSE rpad({shown}, 27, '0') END", after='Z"')
+    told = f"""
+        CASE WHEN NOT isfinite({expression}) THEN
+                 CASE {expression} WHEN 'infinity' THEN '"9999-12-31T23:59:59.999999'
+                     ELSE '"0001-01-01T00:00:00' END
+             WHEN {whole} THEN {shown} ELSE rpad({shown}, 27, '0') END
+    """
+    return Shown(told, after='Z"')
 
 
 def event_time(expression: str) -> Shown:

@@ -20,7 +20,6 @@ from projections.rows import Reader
 from projections.shown import (
     BETWEEN_SQL,
     Page,
-    Shown,
     fetch_page,
     json_object,
     number,
@@ -30,17 +29,6 @@ from projections.shown import (
     text,
     time,
 )
-
-
-def _time(column: str) -> Shown:
-    """A row may say that it is without end: then it is as far as Python's times go."""
-    finite = time(column)
-    shown = f"""
-        CASE {column} WHEN 'infinity' THEN '"9999-12-31T23:59:59.999999'
-            WHEN '-infinity' THEN '"0001-01-01T00:00:00' ELSE {finite.expression} END
-    """
-    return finite._replace(expression=shown)
-
 
 # What stands between a page's entries is in no JSON: where it is, nothing is shown, and refused.
 _DETAILS_SQL = f"CASE strpos(details, {BETWEEN_SQL}) WHEN 0 THEN details END"
@@ -55,8 +43,8 @@ ENTRY = json_object(
         "resource_id": text("resource_id"),
         "device_id": text("device_id"),
         "details": number(_DETAILS_SQL),
-        "created_at": _time("occurred_at"),
-        "recorded_at": _time("stored_at"),
+        "created_at": time("occurred_at"),
+        "recorded_at": time("stored_at"),
         "correlation_id": or_null(text("correlation_id")),
         "causation_id": or_null(text("causation_id")),
     }

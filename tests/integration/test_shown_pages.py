@@ -209,7 +209,9 @@ def test_what_stands_ready_of_a_difference_is_what_is_made_of_it(
 
 # What Postgres can hold: all but NUL.
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"))
-TIMES = st.datetimes(timezones=st.just(UTC))
+# The first and the last are stored as times without end.
+ENDS = st.sampled_from([datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)])
+TIMES = st.datetimes(timezones=st.just(UTC)) | ENDS
 ROWS = st.fixed_dictionaries(
     {
         "a": TEXTS,
