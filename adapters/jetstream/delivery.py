@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from adapters.jetstream import wire
 from adapters.jetstream.raw import moment_of, text_of
-from adapters.jetstream.tap import TappedMessage
+from adapters.jetstream.tap import TappedMessage, told_by
 from domain.envelope import StoredEvent
 from domain.errors import MalformedEvent, UnknownEventType
 from domain.ids import from_token
@@ -46,12 +46,9 @@ class DeliveryDecoder:
 
     def decode(self, message: TappedMessage) -> Delivered:
         """The event in a delivery, or what can be said of one that can't be decoded."""
-        # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<pending>, or the
-        # longer form with domain and account hash in front and a token behind (server ADR-15).
-        reply = message.reply
-        tail = reply.rsplit(b".", 4 if reply.count(b".") == 8 else 5)
+        told = told_by(message.reply)
         subject, headers, body = message.subject, message.headers, message.data
-        return self.event(subject, headers, body, int(tail[1]), int(tail[3]))[0]
+        return self.event(subject, headers, body, int(told[1]), int(told[3]))[0]
 
     def event(
         self, subject: bytes | str, block: bytes, body: bytes, position: int, stored_ns: int

@@ -45,6 +45,14 @@ class TappedMessage(Struct, frozen=True, gc=False):
     data: bytes
 
 
+def told_by(reply: bytes) -> list[bytes]:
+    """What the reply of a delivery tells: behind what is before the last dots, the position in the
+    stream (1), the time of storing in nanoseconds (3), how many messages are to follow (4)."""
+    # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<pending>, or the
+    # longer form with domain and account hash in front and a token behind (server ADR-15).
+    return reply.rsplit(b".", 4 if reply.count(b".") == 8 else 5)
+
+
 class Taker(Protocol):
     """Who takes the messages of a tapped subscription."""
 

@@ -22,7 +22,7 @@ from adapters.jetstream.pull import PullLost
 from adapters.jetstream.source import RawPuller
 from adapters.jetstream.stored import next_stored
 from adapters.jetstream.streams import EVENTS
-from adapters.jetstream.tap import TappedMessage
+from adapters.jetstream.tap import TappedMessage, told_by
 from domain.envelope import StreamIdentity
 from domain.errors import NotFound
 from domain.tlog.leaf import RawEvent, duplicate_header, subject_of
@@ -127,14 +127,11 @@ class RawFeed:
 
 def decode(message: TappedMessage) -> tuple[RawEvent, int]:
     """The event in a delivered message, and how many are to follow it."""
-    # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<pending>, or the
-    # longer form with domain and account hash in front and a token behind (server ADR-15).
-    tokens = message.reply.split(b".")
-    tail = tokens[-5:] if len(tokens) == 9 else tokens[-6:-1]
+    told = told_by(message.reply)
     event = RawEvent(
-        int(tail[1]), int(tail[3]), subject_of(message.subject), message.headers, message.data
+        int(told[1]), int(told[3]), subject_of(message.subject), message.headers, message.data
     )
-    return event, int(tail[4])
+    return event, int(told[4])
 
 
 class Reader:

@@ -59,7 +59,7 @@ class Rows:
             self._rows += rows[begin:end]
             begin = end
             findings += await self._compare_range(self._last)
-            self._go_on(rows[begin][0] if begin < len(rows) else until)
+            await self._go_on(rows[begin][0] if begin < len(rows) else until)
         self._rows += rows[begin:]
         self._until = until
         return findings
@@ -98,18 +98,21 @@ class Rows:
         if not self._opened:
             self._projected = await self._table.open()
             self._opened = True
-            self._ask()
+            await self._ask()
 
-    def _ask(self) -> None:
+    async def _ask(self) -> None:
         asking = self._table.joined(self._first, self._last, self._size)
         self._coming = asyncio.ensure_future(asking)
+        # Now it leaves. Where events are here already, nothing waits for long, and Postgres would
+        # begin when its answer is needed.
+        await asyncio.sleep(0)
 
-    def _go_on(self, position: int) -> None:
+    async def _go_on(self, position: int) -> None:
         """The next range, in which that position is, unless it is of the one that is done: where
         the stream lacks a stretch, that is of it too."""
         self._first = self._last + 1
         self._last = max(position, self._first) + self._size - 1
-        self._ask()
+        await self._ask()
 
     async def _settle(self) -> Joined | None:
         """What was asked for: nothing else may be meanwhile."""

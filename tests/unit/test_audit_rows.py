@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from adapters.tlog.row_columns import joined
+from adapters.tlog.row_columns import Joined, joined
 from adapters.tlog.rows import Rows
 from projections.audit.write import COLUMNS, fold
 from tests.generators import played
@@ -63,6 +63,29 @@ def test_every_row_that_is_not_as_its_event_says_is_named_once(data: st.DataObje
     expected = [(kind, position) for position, kind in wrong.items() if position not in awaited]
     expected += [("inserted", position) for position in strange]
     assert sorted(asyncio.run(compared())) == sorted(expected)
+
+
+class AskedRows(ListedRows):
+    """Notes what is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(len(TRUE), TRUE)
+        self.asked: list[int] = []
+
+    async def joined(self, first: int, last: int, count: int) -> Joined:
+        self.asked.append(first)
+        return await super().joined(first, last, count)
+
+
+async def test_the_next_range_is_asked_for_before_its_events_are_read() -> None:
+    """Postgres then works while they are."""
+    table = AskedRows()
+    comparing = Rows(table, 10)
+    await comparing.compare(EVENTS[:9], 9)
+    assert table.asked == [-(1 << 63)]
+    await comparing.compare(EVENTS[9:10], 10)
+    assert table.asked == [-(1 << 63), 11]
+    await comparing.close()
 
 
 MARKS = st.text(st.sampled_from("ab\x01\x02\x03"), max_size=2)
