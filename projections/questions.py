@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cached_property
 from typing import Final
-
-from msgspec import Struct
 
 from projections.rows import SCHEMA, Connection
 
@@ -31,7 +31,8 @@ _EXISTING = """
 """
 
 
-class Question(Struct, frozen=True):
+@dataclass(frozen=True)
+class Question:
     """A statement about one tenant, its first parameter. `takes` are the types of all parameters,
     `gives` those of the columns. It is best run in one way whatever it is asked for."""
 
@@ -40,13 +41,14 @@ class Question(Struct, frozen=True):
     gives: tuple[str, ...]
     statement: str
 
-    @property
+    # Worked out once: a statement is long, and these are needed at each asking.
+    @cached_property
     def function(self) -> str:
         """The name of its function."""
         text = repr((self.takes, self.gives, self.statement))
         return f"{_PREFIX}{self.name}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
-    @property
+    @cached_property
     def call(self) -> str:
         """The statement that asks by the function."""
         told = ", ".join(f"${one}" for one in range(1, len(self.takes) + 1))

@@ -66,11 +66,11 @@ SHOWN_HISTORY = Question(
                        lead(snapshot_id) OVER newest_first AS previous_snapshot_id,
                        lead(completeness) OVER newest_first AS previous_completeness,
                        lag(shown_at) OVER newest_first AS valid_until,
-                       (
+                       CASE WHEN trigger_id IS NOT NULL THEN (
                            SELECT t.actor FROM configtrail.triggers t
                            WHERE t.tenant_id = $1 AND t.device_id = $2
                              AND t.trigger_id = s.trigger_id
-                       ) AS asked_by
+                       ) END AS asked_by
                 FROM configtrail.snapshots s {_BACK}
                 WINDOW newest_first AS ({_NEWEST_FIRST})
                 {_NEWEST_FIRST} LIMIT {_MOST}
