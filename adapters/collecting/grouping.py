@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from adapters.collecting.credentials import unfit_for_collectors
 from adapters.collecting.registered import Inventory
 from adapters.ssh.profiles import PLATFORMS
-from domain.errors import InvalidInput
+from domain.errors import InvalidInput, NotFound
 from domain.events import GivenSettings
 from domain.fields import OF_ONE_DEVICE, Problem, check_names, given_of
 from domain.groups import changed_by, check_group, group_branch, settings_now
@@ -22,7 +22,8 @@ def judged_group(
     inventory: Inventory, group: str, fields: Mapping[str, str], *, change: bool
 ) -> GivenSettings:
     """What a group gives with these fields: alone, or (`change`) beside what it gives already; an
-    empty one takes that away. Raises `InventoryRefused` with all that is wrong."""
+    empty one takes that away. Raises `InventoryRefused` with all that is wrong, and `NotFound` for
+    a change of a group that is not there: a slip of the pen is to make none."""
     where = f"group {group}"
     problems = []
     try:
@@ -50,6 +51,8 @@ def judged_group(
         problems += _led_astray(inventory, group, given)
     if problems:
         raise InventoryRefused(problems)
+    if change and group not in inventory.groups:
+        raise NotFound("group", group)
     return given
 
 

@@ -23,7 +23,6 @@ from adapters.shapes.audit import AuditOut, audit_out
 from adapters.shapes.out import Out, as_json, json_of, lines_of
 from domain.errors import InvalidInput, RowUnreadable
 from domain.granting import NO_TENANT
-from domain.ids import check_device_id
 from projections.audit import AuditFilter, shown_audit, shown_newest, stream_audit
 from projections.audit.queries import EVERYTHING
 
@@ -32,10 +31,16 @@ if TYPE_CHECKING:
 
 LAST_PAGE = 2_000
 _MOST_KEPT = 10_000
+_WHOSE_MAX = 200
 _FORMATS = {"json": JSON, "csv": CSV, "ndjson": NDJSON}
 
 Action = Annotated[str | None, Query(max_length=100)]
 Actor = Annotated[str | None, Query(max_length=220)]
+# What is about no device stands in the log under a name that no device has.
+Whose = Annotated[
+    str | None,
+    Query(max_length=_WHOSE_MAX, description="a device's id, or what an entry has as `device_id`"),
+]
 Correlation = Annotated[str | None, Query(max_length=200)]
 From = Annotated[str | None, Query(description="a time with its zone, or a day")]
 To = Annotated[str | None, Query(description="before this time, or to this day")]
@@ -148,7 +153,7 @@ def router(system: System) -> APIRouter:
         request: Request,
         action: Action = None,
         actor: Actor = None,
-        device_id: str | None = None,
+        device_id: Whose = None,
         date_from: From = None,
         date_to: To = None,
         from_position: Position = None,
@@ -165,7 +170,7 @@ def router(system: System) -> APIRouter:
         wanted = AuditFilter(
             action=known_action(action),
             actor=storable(actor, "actor"),
-            device_id=check_device_id(device_id) if device_id is not None else None,
+            device_id=storable(device_id, "device_id"),
             since=day_or_moment(date_from, "date_from"),
             until=day_or_moment(date_to, "date_to", end=True),
             from_position=from_position,

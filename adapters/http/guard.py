@@ -24,7 +24,7 @@ from adapters.access.refusals import NOBODY, Kind, Refusals, kind_of
 from adapters.http.cors import Origins
 from adapters.http.errors import error_response, refusal
 from adapters.http.rates import OF_TENANT, Rates, source_of
-from adapters.http.repeated import repeated
+from adapters.http.repeated import repeated, repeated_name
 from adapters.http.uploads import is_upload
 from adapters.observability.logging import log_context
 from adapters.observability.metrics import Metrics
@@ -153,7 +153,8 @@ class Guard:
                 refused = self._refusal(scope, headers) or await self._unknown(scope, headers)
                 bounded = scope["method"] not in _READING and not is_upload(scope)
                 if refused is None and bounded:
-                    receive = await _whole(receive)
+                    receive, body = await _whole(receive)
+                    refused = _ambiguous(headers, body)
                 await (refused or self._app)(scope, receive, answer)
             except _Answered:
                 pass
@@ -275,7 +276,17 @@ class Guard:
         log.info("%s %s %d in %.1f ms for %s", method, route, status, seconds * 1000, who)
 
 
-async def _whole(receive: Receive) -> Receive:
+def _ambiguous(headers: Headers, body: bytes) -> ASGIApp | None:
+    """The answer to JSON in which other readers might read something else."""
+    if "json" not in headers.get("content-type", "").lower():
+        return None
+    twice = repeated_name(body)
+    if twice is None:
+        return None
+    return error_response(400, "repeated_name", "the body must give this name once", twice)
+
+
+async def _whole(receive: Receive) -> tuple[Receive, bytes]:
     """The body, read to its end within its bound, for the application to receive once more."""
     messages: deque[Message] = deque()
     read = 0
@@ -294,10 +305,12 @@ async def _whole(receive: Receive) -> Receive:
     except TimeoutError as error:
         raise _TooSlow from error
 
+    body = b"".join(one.get("body", b"") for one in messages)
+
     async def again() -> Message:
         return messages.popleft() if messages else await receive()
 
-    return again
+    return again, body
 
 
 def _is_text(part: bytes) -> bool:

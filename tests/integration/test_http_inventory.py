@@ -106,3 +106,53 @@ async def test_half_a_surrogate_pair_is_told_as_a_mistake_of_its_field(api: Api,
         assert answer.status_code == 422, answer.text
     assert (await api.http.get(f"{TENANT}/inventory")).json() == []
     assert (await api.http.get(f"{TENANT}/device-groups")).json() == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "name"),
+    [
+        ("inventory/r1", '{"address": "192.0.2.1", "address": "192.0.2.2"}', "address"),
+        ("inventory/r1", r'{"address": "192.0.2.1", "\u0061ddress": "192.0.2.2"}', "address"),
+        ("inventory/r1", r'{"address": "192.0.2.1", "\ud800": "", "\ud800": ""}', "?"),
+        ("device-groups/g1", '{"defaults": {"port": 22, "port": 23}}', "port"),
+    ],
+)
+async def test_a_body_that_can_be_read_in_two_ways_is_refused(
+    api: Api, path: str, body: str, name: str
+) -> None:
+    for form in ("application/json", "application/merge-patch+json; charset=utf-8"):
+        answer = await api.http.put(
+            f"{TENANT}/{path}", content=body, headers={"Content-Type": form}
+        )
+        assert answer.status_code == 400, answer.text
+        told = answer.json()
+        assert (told["code"], told["field"]) == ("repeated_name", name)
+    assert (await api.http.get(f"{TENANT}/inventory")).json() == []
+    assert (await api.http.get(f"{TENANT}/device-groups")).json() == []
+
+
+async def test_a_change_of_a_group_that_is_not_there_makes_none(api: Api) -> None:
+    path, given = f"{TENANT}/device-groups/sites", {"defaults": {"port": 22}}
+    answer = await api.http.patch(path, json=given)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found"), answer.text
+    assert (await api.http.get(f"{TENANT}/device-groups")).json() == []
+    assert (await api.http.put(path, json=given)).status_code == 200
+    assert (await api.http.patch(path, json=given)).status_code == 200
+
+
+async def test_whatever_the_audit_log_shows_as_device_can_be_asked_for(api: Api) -> None:
+    group = await api.http.put(f"{TENANT}/device-groups/sites", json={"defaults": {"port": 22}})
+    device = await api.http.put(f"{TENANT}/inventory/r1", json={"address": "192.0.2.1"})
+    key = await api.http.post(f"{TENANT}/keys", json={"name": "grafana"})
+    assert [one.status_code for one in (group, device, key)] == [200, 200, 201], key.text
+    await CredentialKeeper(api.system.credentials, api.system.devices).set(
+        "acme", "main", Stored(password="x"), actor="user:ann", reason=None
+    )
+    await api.settled()
+    entries = (await api.get(f"{TENANT}/audit-logs"))["items"]
+    devices = {one["device_id"] for one in entries}
+    assert devices == {"r1", " group sites", " keys", " credential main"}
+    for one in devices:
+        found = (await api.get(f"{TENANT}/audit-logs", device_id=one))["items"]
+        assert found == [entry for entry in entries if entry["device_id"] == one]
+    await api.problem(f"{TENANT}/audit-logs", 422, device_id="x" * 201)
