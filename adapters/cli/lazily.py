@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import logging
+import os
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -17,9 +19,11 @@ from typer.main import get_command
 from adapters.cli import program
 from adapters.cli.commands import Command
 from adapters.observability.logging import configure_logging
-from adapters.settings import Settings
+from adapters.settings import Settings, without_effect
 from domain.errors import InvalidInput
 from domain.ids import check_tenant_id
+
+log = logging.getLogger(__name__)
 
 Function = Callable[..., Coroutine[Any, Any, int]]
 
@@ -99,6 +103,9 @@ def _run_of(command: Command) -> Callable[..., None]:
         settings = settings_of(context.obj["tenant"], context.obj["data_dir"])
         debug = context.obj["debug"]
         configure_logging("DEBUG" if debug else "WARNING" if command.quiet else settings.log_level)
+        for name, meant in without_effect(os.environ).items():
+            maybe = f": did you mean {meant}?" if meant else ""
+            log.warning("the variable %s is no setting, and has no effect%s", name, maybe)
         work = functools.partial(function, settings, **given)
         raise typer.Exit(program.run(work, serves=command.serves, debug=debug))
 

@@ -376,6 +376,14 @@ def test_servers_that_are_named_and_not_there_are_reported(shell: Shell, tmp_pat
     assert "secretsecret" not in done.stderr
 
 
+def test_a_mistyped_setting_is_told_without_its_value(shell: Shell) -> None:
+    done = shell.run("audit", "verifier", CONFIGTRAIL_MASTER_KYE="secretsecret")
+    assert done.returncode == 0
+    assert "CONFIGTRAIL_MASTER_KYE is no setting" in done.stderr
+    assert "did you mean CONFIGTRAIL_MASTER_KEY?" in done.stderr
+    assert "secretsecret" not in done.stderr + done.stdout
+
+
 def test_one_server_alone_is_not_enough(shell: Shell) -> None:
     done = shell.run("devices", CONFIGTRAIL_NATS_URL="nats://127.0.0.1:4222")
     assert done.returncode == 1
