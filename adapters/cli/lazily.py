@@ -7,7 +7,7 @@ import importlib
 import inspect
 import logging
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -34,19 +34,35 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes 
 _COMMON = {"tenant": (Tenant, None), "data_dir": (DataDir, None), "debug": (Debug, False)}
 
 
+class _Made(Mapping[str, Any]):
+    """Typer's commands by name, each imported and made when it is asked for."""
+
+    def __init__(self, later: Mapping[str, Command]) -> None:
+        self._later = later
+
+    def __getitem__(self, name: str) -> Any:
+        return made(name, self._later[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._later)
+
+    def __len__(self) -> int:
+        return len(self._later)
+
+
 class LazyGroup(TyperGroup):
     """A group that knows its commands' names and lines, and makes one when it is asked for."""
 
     later: ClassVar[Mapping[str, Command]] = {}
 
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        # Typer looks there for a command, and for names that are like a mistyped one.
+        self.commands = _Made(self.later)  # type: ignore[assignment]  # nothing is added to it
+
     def list_commands(self, ctx: object) -> list[str]:
         """The names, in the order of the list."""
         return list(self.later)
-
-    def get_command(self, ctx: object, cmd_name: str) -> Any:
-        """The command of this name, imported now; none when there is none."""
-        found = self.later.get(cmd_name)
-        return None if found is None else made(cmd_name, found)
 
     def format_commands(self, ctx: object, formatter: Any) -> None:
         """Each command's line, without importing it."""

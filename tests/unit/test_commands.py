@@ -39,6 +39,17 @@ def test_each_line_fits_a_terminal() -> None:
         assert not one.line.endswith("."), name
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"), [(["devcies"], "devices"), (["audit", "verfy"], "verify")]
+)
+def test_a_mistyped_command_is_told_with_what_may_be_meant(words: list[str], meant: str) -> None:
+    program = [sys.executable, "-c", "from adapters.cli.app import app; app()", *words]
+    ran = subprocess.run(program, capture_output=True, text=True)
+    assert ran.returncode == 2
+    assert f"No such command '{words[-1]}'. Did you mean " in ran.stderr
+    assert f"'{meant}'" in ran.stderr
+
+
 def test_what_lists_the_commands_imports_none_of_them() -> None:
     look = (
         "import sys\n"
